@@ -1,0 +1,1 @@
+"""Where credentials log in: one protocol, one file an engine."""

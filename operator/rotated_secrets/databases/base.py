@@ -1,0 +1,164 @@
+"""What a database does for a rotation, and the ways in which it can say no.
+
+Knows nothing of secret stores, Kubernetes or the order of the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from rotated_secrets.values import Credential
+
+
+class DatabaseError(Exception):
+    """A database said no, or nothing; the message names user, server, cause and next step, never a password."""
+
+
+class AuthenticationFailed(DatabaseError):
+    """The server looked at this username and password and said no. Certain: a doubtful case is Unavailable."""
+
+
+class Unavailable(DatabaseError):
+    """The server could not be reached or is not able to answer now: try again later."""
+
+
+class Refused(DatabaseError):
+    """Trying again will not help: a privilege is missing, a name is too long, a user is not what it should be."""
+
+
+class TlsMode(StrEnum):
+    """How a connection is protected, weakest first; the names follow libpq's ``sslmode``."""
+
+    DISABLE = "Disable"
+    REQUIRE = "Require"
+    VERIFY_CA = "VerifyCA"
+    VERIFY_FULL = "VerifyFull"
+
+    @property
+    def strength(self) -> int:
+        return list(TlsMode).index(self)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Protection of one connection. It is never weakened by itself."""
+
+    mode: TlsMode = TlsMode.VERIFY_FULL
+    ca_bundle: str | None = None
+    """PEM text of the certificates to trust; None trusts the system's."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to connect: the name to verify, and the addresses it was resolved to, once, by the guard of hosts."""
+
+    host: str
+    addresses: tuple[str, ...]
+    port: int
+    tls: Tls
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Users:
+    """The two users that a credential alternates between; ``clone`` is None where it has one user alone."""
+
+    base: str
+    clone: str | None = None
+
+    def alternate(self, user: str) -> str:
+        """The user that is not ``user``."""
+        return self.base if user == self.clone or self.clone is None else self.clone
+
+
+class RightsMode(StrEnum):
+    """What to do where base and clone user cannot do exactly the same things."""
+
+    ENFORCE = "Enforce"
+    REPORT = "Report"
+    IGNORE = "Ignore"
+
+
+@dataclass(frozen=True)
+class RightsReport:
+    """Differences of the clone user from its base user, each a sentence."""
+
+    repaired: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Sessions of one user from one client address in one database."""
+
+    client: str
+    database: str
+    count: int
+
+
+class AdminSession(AbstractContextManager["AdminSession"], Protocol):
+    """One open connection that changes users, with a short idle timeout at the server. One login.
+
+    Every method may raise :class:`Unavailable` (the connection is then gone, and its lock with it) and
+    :class:`Refused`.
+    """
+
+    def try_lock(self, base_user: str) -> bool:
+        """Take the server-wide lock of one base user, without waiting; held until the session ends."""
+
+    def check_users(self, users: Users) -> None:
+        """Look whether the users are what they should be, before anything is changed.
+
+        Raises:
+            Refused: the base user does not exist, the admin lacks a privilege on it, or a user has the clone's name
+                without provably being the clone.
+        """
+
+    def set_password(self, users: Users, credential: Credential, rights: RightsMode) -> RightsReport:
+        """Make ``credential`` log in: the user exists, may log in, has this password and its base user's rights.
+
+        Idempotent, and a transaction where the engine has them. ``rights`` says what happens to differences between
+        base and clone: Enforce repairs, Report only tells, Ignore does not look (but a clone made here is complete).
+        """
+
+    def disable_login(self, user: str) -> None:
+        """Lock a user out without dropping it; :meth:`set_password` lets it in again."""
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        """Who is logged in as this user now; None where the session may not see that."""
+
+
+class Engine(Protocol):
+    """One kind of database. Safe to use from several threads."""
+
+    names: frozenset[str]
+    """The values of ``engine`` in a secret value that mean this engine."""
+    default_port: int
+
+    def check_username(self, username: str) -> None:
+        """Raises: Refused, where the server would refuse or shorten the name. Connects to nothing."""
+
+    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
+        """Log in once and look: is the session who it should be, with the rights of the base user, do the queries run?
+
+        Returns:
+            The checks that failed, each a sentence that holds no value; empty where all is well.
+
+        Raises:
+            AuthenticationFailed: the password is wrong, or the user may not log in.
+            Unavailable: nobody knows.
+        """
+
+    def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        """Log in, once, as a user that may change others (or itself).
+
+        Raises:
+            AuthenticationFailed: the password is wrong, or the user may not log in.
+            Unavailable: nobody knows.
+        """

@@ -1,0 +1,1 @@
+"""Where versions live: one protocol, one file a store."""

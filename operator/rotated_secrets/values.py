@@ -1,0 +1,175 @@
+"""What travels between rooms: versions, stages, secret values and the credentials inside them.
+
+Knows the JSON that AWS's rotation templates read and write, and nothing of where values come from or go to.
+Everything that holds a secret prints it as ``***``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NewType, NoReturn
+
+SecretId = NewType("SecretId", str)
+"""A secret as a person names it: a name or a full ARN."""
+
+Arn = NewType("Arn", str)
+"""The full ARN of a secret, as the store returned it."""
+
+VersionId = NewType("VersionId", str)
+
+
+class Stage(StrEnum):
+    """Staging labels that AWS attaches to versions.
+
+    Source: "What's in a Secrets Manager secret?", AWS Secrets Manager User Guide.
+    """
+
+    CURRENT = "AWSCURRENT"
+    PENDING = "AWSPENDING"
+    PREVIOUS = "AWSPREVIOUS"
+
+
+class InvalidSecretValue(Exception):
+    """The value in the store is not one we can rotate; the message says what to write instead, never the value."""
+
+
+class SecretText:
+    """Text that must not be seen: prints as ``***``, compares in constant time, refuses to be pickled.
+
+    ``len()`` works, for limits; everything else needs an explicit :meth:`reveal`.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself. Call it only where it leaves for the store, the database or the target Secret."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SecretText):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret text is not to be serialised")
+
+
+@dataclass(frozen=True)
+class SecretValue:
+    """The SecretString of one version: the text as stored and, where it is a JSON object, its keys."""
+
+    text: SecretText
+    fields: Mapping[str, Any] | None = field(repr=False, hash=False)
+    """The JSON object's keys in their order, read-only; None where the text is not a JSON object."""
+
+    @classmethod
+    def parse(cls, text: str) -> SecretValue:
+        """Read a SecretString; a text that is no JSON object is kept whole, for plain tokens."""
+        try:
+            fields = json.loads(text)
+        except ValueError:
+            fields = None
+        return cls(SecretText(text), MappingProxyType(fields) if isinstance(fields, dict) else None)
+
+    def replacing(self, **changes: str) -> SecretValue:
+        """This value with some keys changed: every other key, known or not, is kept in its place."""
+        if self.fields is None:
+            raise InvalidSecretValue("the secret value is not a JSON object, so no single key of it can be changed")
+        return SecretValue.parse(json.dumps({**self.fields, **changes}, ensure_ascii=False))
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A username and password and where they log in, as AWS's JSON structure names them.
+
+    Source: "JSON structure of AWS Secrets Manager secrets", AWS Secrets Manager User Guide.
+    """
+
+    engine: str
+    host: str
+    username: str
+    password: SecretText
+    port: int | None = None
+    dbname: str | None = None
+    ssl: bool | None = None
+    """What the value's ``ssl`` key says; None where it has none."""
+    masterarn: SecretId | None = None
+
+    @classmethod
+    def of(cls, value: SecretValue) -> Credential:
+        """The credential inside a value.
+
+        Raises:
+            InvalidSecretValue: the value is no JSON object, lacks a key or holds one of the wrong type.
+        """
+        if value.fields is None:
+            raise InvalidSecretValue(
+                "the secret value is not a JSON object; "
+                'write {"engine": …, "host": …, "username": …, "password": …} as AWS\'s rotation templates do'
+            )
+        fields = value.fields
+        missing = [key for key in ("engine", "host", "username", "password") if not fields.get(key)]
+        if missing:
+            raise InvalidSecretValue(f"the secret value lacks {', '.join(missing)}; add the missing keys to its JSON")
+        texts = {key: _text(fields, key) for key in ("engine", "host", "username", "password", "dbname", "masterarn")}
+        return cls(
+            engine=texts["engine"] or "",
+            host=texts["host"] or "",
+            username=texts["username"] or "",
+            password=SecretText(texts["password"] or ""),
+            port=_port(fields.get("port")),
+            dbname=texts["dbname"] or None,
+            ssl=_flag(fields.get("ssl")),
+            masterarn=SecretId(texts["masterarn"]) if texts["masterarn"] else None,
+        )
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str | None:
+    found = fields.get(key)
+    if found is not None and not isinstance(found, str):
+        raise InvalidSecretValue(f"{key} in the secret value must be a JSON string")
+    if found and "\x00" in found:
+        raise InvalidSecretValue(f"{key} in the secret value holds a NUL character, which no database takes")
+    return found
+
+
+def _port(found: object) -> int | None:
+    """AWS's templates and consoles write the port as a number or as a string of digits."""
+    if found is None or found == "":
+        return None
+    if isinstance(found, (int, str)) and not isinstance(found, bool):
+        text = str(found)
+        if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+            return int(text)
+    raise InvalidSecretValue("port in the secret value must be a number from 1 to 65535")
+
+
+def _flag(found: object) -> bool | None:
+    """AWS's templates take a JSON boolean or the strings "true" and "false" in any case."""
+    if found is None or isinstance(found, bool):
+        return found
+    if isinstance(found, str) and found.lower() in ("true", "false"):
+        return found.lower() == "true"
+    raise InvalidSecretValue("ssl in the secret value must be true or false")
