@@ -142,7 +142,14 @@ class PostgresServer:
         if user is None:
             user, password = self.admin_user, self.admin_password
         verify = {"sslmode": "verify-full", "sslrootcert": str(self.ca_file)} if self.tls else {"sslmode": "disable"}
-        login = {"host": self.host, "port": self.port, "connect_timeout": 10, **verify, **options}
+        login = {
+            "host": self.host,
+            "port": self.port,
+            "connect_timeout": 10,
+            "sslcertmode": "disable",
+            **verify,
+            **options,
+        }
         connection: Connection = psycopg2.connect(user=user, password=password, dbname=dbname, **login)
         return connection
 
@@ -225,15 +232,11 @@ def postgres_server(
     """
     installation = installation or default_installation()
     account = _account()
-    directory = _directory(account)
     processes: list[subprocess.Popen[bytes]] = []
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", keeper.__file__, directory],
-        stdin=subprocess.PIPE,
-        cwd="/",
-        start_new_session=True,
-    )
-    try:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(_directory(account))
+        stack.callback(lambda: [process.wait() for process in processes])
+        stack.enter_context(_kept(directory))
         installation = _within_reach(installation, account, directory)
         server = PostgresServer(
             installation=installation,
@@ -249,12 +252,6 @@ def postgres_server(
         )
         _initialise(server, authority or CertificateAuthority.create(), hba)
         yield _start_on_free_port(server, {**SETTINGS, **(settings or {})})
-    finally:
-        assert guard.stdin is not None
-        guard.stdin.close()
-        guard.wait()
-        for process in processes:
-            process.wait()
 
 
 def _initialise(server: PostgresServer, authority: CertificateAuthority, hba: Sequence[str]) -> None:
@@ -321,15 +318,29 @@ def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _directory(account: pwd.struct_passwd | None) -> Path:
+@contextlib.contextmanager
+def _directory(account: pwd.struct_passwd | None) -> Iterator[Path]:
     """A directory that the server's account can reach: root's own temporary directory often isn't one."""
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
         if account is None or all(folder.stat().st_mode & 0o001 for folder in (Path(parent), *Path(parent).parents)):
-            directory = Path(tempfile.mkdtemp(prefix="sandbox-postgres-", dir=parent))
-            if account is not None:
-                os.chown(directory, account.pw_uid, account.pw_gid)
-            return directory
-    raise PostgresStartError(f"user {account.pw_name if account else ''} can reach no temporary directory")
+            break
+    else:
+        raise PostgresStartError(f"user {account.pw_name if account else ''} can reach no temporary directory")
+    directory = Path(tempfile.mkdtemp(prefix="sandbox-postgres-", dir=parent))
+    try:
+        if account is not None:
+            os.chown(directory, account.pw_uid, account.pw_gid)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _kept(directory: Path) -> Iterator[None]:
+    """Whatever becomes of this process, the server in the directory ends with it."""
+    command = [sys.executable, "-I", "-S", keeper.__file__, str(directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True):
+        yield
 
 
 def _within_reach(installation: Installation, account: pwd.struct_passwd | None, directory: Path) -> Installation:
@@ -341,9 +352,13 @@ def _within_reach(installation: Installation, account: pwd.struct_passwd | None,
             [installation.directory / "postgres", "--version"], check=True, capture_output=True, cwd="/", **_as(account)
         )
         return installation
-    copied = directory / "installation"
-    shutil.copytree(installation.directory.parent, copied, symlinks=True, ignore=shutil.ignore_patterns("include"))
-    return replace(installation, directory=copied / "bin")
+    # A wheel's programs look for their libraries beside the package: keep the layout.
+    package = installation.directory.parent.parent
+    for folder in (installation.directory.parent, package.with_name(f"{package.name}.libs")):
+        if folder.exists():
+            copied = directory / folder.relative_to(package.parent)
+            shutil.copytree(folder, copied, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    return replace(installation, directory=directory / installation.directory.relative_to(package.parent))
 
 
 def _write(path: Path, text: str, account: pwd.struct_passwd | None) -> None:
