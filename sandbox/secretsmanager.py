@@ -1,0 +1,122 @@
+"""AWS Secrets Manager for demo and tests: moto behind a loopback port, as a process of its own.
+
+``python -m sandbox.secretsmanager --port N`` runs it by hand; :func:`secrets_manager` runs it for the length of a
+``with``. Must not import moto into the calling process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sts import STSClient
+
+ROOT = Path(__file__).resolve().parents[1]
+STOP_SECONDS = 10
+_accounts = itertools.count(100_000_000_000)
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """One for all clients: reading the services' models takes longer than most tests."""
+    return boto3.session.Session()
+
+
+@dataclass(frozen=True)
+class SecretsManager:
+    """Where the sandbox's Secrets Manager answers, and as whom one asks it."""
+
+    endpoint_url: str
+    region: str = "eu-west-1"
+    access_key_id: str = "123456789012"
+    """Twelve digits are an account of that number, so that each test can have one to itself."""
+    secret_access_key: str = field(default="sandbox", repr=False)
+
+    @overload
+    def client(self, service: Literal["secretsmanager"] = "secretsmanager") -> SecretsManagerClient: ...
+    @overload
+    def client(self, service: Literal["sts"]) -> STSClient: ...
+    def client(self, service: Literal["secretsmanager", "sts"] = "secretsmanager") -> SecretsManagerClient | STSClient:
+        """A boto3 client that asks once: a test wants to see the first error."""
+        return _session().client(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=self.region,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
+        )
+
+    def empty_account(self) -> SecretsManager:
+        """The same server as an account that nobody has used yet."""
+        return replace(self, access_key_id=str(next(_accounts)))
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which an AWS SDK in another process finds this server."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+        }
+
+
+@contextmanager
+def secrets_manager() -> Iterator[SecretsManager]:
+    """A Secrets Manager of its own on a free port; it ends with the ``with``, or when this process is killed."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox.secretsmanager", "--port", "0", "--until-stdin-closes"],
+        cwd=ROOT,
+        env=inherited,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert server.stdin and server.stdout
+            endpoint_url = server.stdout.readline().strip()
+            if not endpoint_url:
+                raise RuntimeError(f"the sandbox's Secrets Manager did not start: exit code {server.wait()}")
+            yield SecretsManager(endpoint_url)
+        finally:
+            assert server.stdin
+            server.stdin.close()
+            try:
+                server.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def main() -> None:
+    """Run the server and say where it listens."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.secretsmanager", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="loopback port to listen on; 0 takes a free one")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input ends")
+    arguments = parser.parse_args()
+
+    from sandbox.secretsmanager_server import serve  # noqa: PLC0415  moto belongs in this process alone
+
+    with socket.create_server(("127.0.0.1", arguments.port)) as listening, suppress(KeyboardInterrupt):
+        asyncio.run(serve(listening, until_stdin_closes=arguments.until_stdin_closes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The HTTP side of the sandbox's Secrets Manager: moto's handlers behind one asyncio loop.
+
+One loop, so that two operators' calls never interleave inside moto, which takes no locks of its own. Secrets Manager's
+operations go straight to moto's handlers; the rest of AWS that moto knows (STS) goes through moto's own application.
+Runs in a process of its own: importing moto takes two seconds and patches what it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import sys
+from typing import Any
+
+from aiohttp import web
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.utils import camelcase_to_underscores
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.secretsmanager.exceptions import SecretsManagerClientError
+from moto.secretsmanager.responses import SecretsManagerResponse
+from werkzeug.test import Client
+
+from sandbox.secretsmanager_corrections import DocumentedSecretsManager, install
+
+SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/")
+ACCOUNT = re.compile(r"\d{12}")
+MAX_BODY = 1 << 20
+
+
+class Operations(SecretsManagerResponse):
+    """moto's handlers, given the JSON body as it is: moto's own way there costs most of a request's time."""
+
+    def __init__(self, account: str, region: str, parameters: dict[str, Any]) -> None:
+        super().__init__()
+        self.current_account = account
+        self.region = region
+        self.parameters = parameters
+
+    def _get_param(self, param_name: str, if_none: Any = None) -> Any:
+        return self.parameters.get(param_name, if_none)
+
+    def list_secret_version_ids(self) -> str:
+        """moto's handler drops all parameters but the secret."""
+        backend = self.backend
+        assert isinstance(backend, DocumentedSecretsManager)
+        return json.dumps(
+            backend.list_versions(
+                self._get_param("SecretId"),
+                self._get_param("IncludeDeprecated", False),
+                self._get_param("MaxResults"),
+                self._get_param("NextToken"),
+            )
+        )
+
+
+def account_of(access_key: str) -> str:
+    """An access key of twelve digits is an account of its own; every other belongs to moto's default account."""
+    return access_key if ACCOUNT.fullmatch(access_key) else DEFAULT_ACCOUNT_ID
+
+
+def call(account: str, region: str, operation: str, body: bytes) -> tuple[int, str]:
+    """One Secrets Manager operation: its HTTP status and JSON."""
+    handler = getattr(Operations(account, region, json.loads(body or b"{}")), camelcase_to_underscores(operation), None)
+    if handler is None:
+        return 400, json.dumps({"__type": "UnknownOperationException", "message": f"{operation} is not known"})
+    try:
+        return 200, handler()
+    except SecretsManagerClientError as error:
+        # Every error of the API is a 400, absence too. Source: "Errors", GetSecretValue.
+        return 400, str(error.description)
+
+
+def application() -> web.Application:
+    """Answers every request that an AWS client sends to this endpoint."""
+    install()
+    rest_of_aws = Client(DomainDispatcherApplication(create_backend_app))
+
+    async def answer(request: web.Request) -> web.Response:
+        scope = SCOPE.search(request.headers.get("Authorization", ""))
+        body = await request.read()
+        service, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+        if scope and service == "secretsmanager":
+            status, text = call(account_of(scope["key"]), scope["region"], operation, body)
+            return web.Response(status=status, text=text, content_type="application/x-amz-json-1.1")
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
+        if scope:
+            headers.append(("x-moto-account-id", account_of(scope["key"])))
+        answered = rest_of_aws.open(request.path_qs, method=request.method, headers=headers, data=body)
+        return web.Response(status=answered.status_code, body=answered.data, content_type=answered.mimetype)
+
+    app = web.Application(client_max_size=MAX_BODY)
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
+
+
+async def serve(listening: socket.socket, *, until_stdin_closes: bool) -> None:
+    """Serve until cancelled or, for a server that lives as long as its parent, until standard input ends."""
+    runner = web.AppRunner(application(), access_log=None)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        host, port = listening.getsockname()
+        print(f"http://{host}:{port}", flush=True)
+        if until_stdin_closes:
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        else:
+            await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
