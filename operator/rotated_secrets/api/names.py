@@ -1,0 +1,36 @@
+"""The names by which Kubernetes and its users know our resource, its annotations and its label."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "rotatedsecrets.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "RotatedSecret"
+PLURAL: Final = "rotatedsecrets"
+SINGULAR: Final = "rotatedsecret"
+SHORT_NAME: Final = "rsec"
+CATEGORY: Final = "rotation"
+
+ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
+"""On a RotatedSecret: any new value asks for one rotation."""
+
+OWNER_ANNOTATION: Final = f"{GROUP}/owner"
+"""On a target Secret: ``namespace/name`` of the RotatedSecret that writes it."""
+ADOPT_ANNOTATION: Final = f"{GROUP}/adopt"
+"""On an existing Secret: the name of the RotatedSecret that may take it over."""
+VERSION_ID_ANNOTATION: Final = f"{GROUP}/version-id"
+"""On a target Secret: the version in the store whose value it holds."""
+SECRET_ARN_ANNOTATION: Final = f"{GROUP}/secret-arn"
+ROTATED_AT_ANNOTATION: Final = f"{GROUP}/rotated-at"
+"""On a target Secret: when the store made the version that it holds."""
+KEYS_ANNOTATION: Final = f"{GROUP}/keys"
+"""On a Secret that someone else owns: what in it is ours, so that it can be taken out again."""
+
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "rotated-secrets"
+"""The value of :data:`MANAGED_BY_LABEL` on target Secrets; the operator watches only Secrets that carry it."""
+
+RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", GROUP)
+"""Labels and annotations of these domains and their subdomains are not a user's to set on the target Secret."""

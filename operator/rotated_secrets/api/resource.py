@@ -1,0 +1,113 @@
+"""A RotatedSecret as the API server returns it, made into one frozen value.
+
+The only way in from the API's JSON; knows nothing of how it was fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from rotated_secrets.api.names import ROTATE_ANNOTATION
+from rotated_secrets.api.rules import RULE
+from rotated_secrets.api.spec import RotatedSecretSpec
+from rotated_secrets.api.status import RotatedSecretStatus
+
+
+class InvalidSpec(Exception):
+    """The resource cannot be acted on as it is written; the message names the field and says what to write."""
+
+
+@dataclass(frozen=True)
+class RotatedSecret:
+    """One RotatedSecret at one resourceVersion."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created_at: datetime
+    annotations: Mapping[str, str]
+    spec: RotatedSecretSpec
+    status: RotatedSecretStatus
+    deleting: bool = False
+    """Its deletion has begun, so nothing may be made for it any more."""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def target_name(self) -> str:
+        """The name of the target Secret."""
+        return self.spec.target.secret_name or self.name
+
+    @property
+    def rotate_request(self) -> str | None:
+        """What the annotation that asks for a rotation says now, if it is there."""
+        return self.annotations.get(ROTATE_ANNOTATION)
+
+    @classmethod
+    def parse(cls, obj: Mapping[str, Any]) -> RotatedSecret:
+        """Read what the API server returned.
+
+        Raises:
+            InvalidSpec: the spec, or a status that another version of the operator wrote, makes no sense here.
+        """
+        metadata = obj["metadata"]
+        who = f"RotatedSecret {metadata['namespace']}/{metadata['name']}"
+        try:
+            spec = RotatedSecretSpec.model_validate(obj.get("spec") or {})
+        except ValidationError as error:
+            raise InvalidSpec(f"{who}: {_sentences('spec', error)}") from None
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 0),
+            resource_version=metadata["resourceVersion"],
+            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
+            annotations=MappingProxyType(dict(metadata.get("annotations") or {})),
+            spec=spec,
+            status=parse_status(obj),
+            deleting="deletionTimestamp" in metadata,
+        )
+
+
+def parse_status(obj: Mapping[str, Any]) -> RotatedSecretStatus:
+    """The status alone, which can be read also where the spec cannot.
+
+    Raises:
+        InvalidSpec: another version of the operator wrote something that this one would misunderstand.
+    """
+    try:
+        return RotatedSecretStatus.model_validate(obj.get("status") or {})
+    except ValidationError as error:
+        metadata = obj["metadata"]
+        raise InvalidSpec(
+            f"RotatedSecret {metadata['namespace']}/{metadata['name']}: {_sentences('status', error)}; another version "
+            "of the operator wrote this: run that version, or remove the field when no rotation is under way"
+        ) from None
+
+
+def _sentences(root: str, error: ValidationError) -> str:
+    """What pydantic found, by the names that users write, without the input: a template may hold anything."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{_path(root, problem['loc'])}: {_what(problem['type'], problem['msg'])}" for problem in found)
+
+
+def _path(root: str, loc: tuple[int | str, ...]) -> str:
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+
+
+def _what(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return "is not a field that this version of the operator knows; remove it, or upgrade the operator"
+    return message if kind == RULE else message[:1].lower() + message[1:]

@@ -1,0 +1,93 @@
+"""Rules that a schema cannot say: each one as CEL for the API server and as a predicate for the operator.
+
+A rule's message says what to write instead. Knows nothing of the fields that it is put on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+VALIDATIONS: Final = "x-kubernetes-validations"
+RULE: Final = "rule"
+"""The type of the validation errors that rules raise."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, for a field (as ``Annotated`` metadata) or for a whole model (in its ``rules``)."""
+
+    cel: str
+    message: str
+    holds: Callable[[Any], bool] | None = None
+    """The same in Python; None for rules about changes, which only the API server sees."""
+
+    def check(self, value: Any) -> Any:
+        """The value itself; raises a validation error that carries the message where the rule doesn't hold."""
+        if self.holds is not None and not self.holds(value):
+            raise PydanticCustomError(RULE, "{message}", {"message": self.message})
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return self.added_to(handler(schema))
+
+    def added_to(self, schema: JsonSchemaValue) -> JsonSchemaValue:
+        """The schema with this rule as the last of its CEL validations."""
+        return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, ()), {"rule": self.cel, "message": self.message}]}
+
+
+def text_matches(pattern: str, message: str) -> Rule:
+    """A text matches an expression as a whole. Keep it to what RE2 and Python read alike, without backslashes."""
+    compiled = re.compile(pattern)
+    return Rule(f"self.matches('^({pattern})$')", message, lambda text: compiled.fullmatch(text) is not None)
+
+
+def keys_match(pattern: str, message: str) -> Rule:
+    """Every key of a map matches an expression as a whole."""
+    compiled = re.compile(pattern)
+    return Rule(
+        f"self.all(key, key.matches('^({pattern})$'))",
+        message,
+        lambda entries: all(compiled.fullmatch(key) for key in entries),
+    )
+
+
+def unchanged(message: str) -> Rule:
+    """The field keeps the value it was created with."""
+    return Rule("self == oldSelf", message)
+
+
+class WrittenModel(BaseModel):
+    """A part of the resource: frozen, camelCase outside, described by its attributes' docstrings."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _obeys_rules(self) -> WrittenModel:
+        for rule in self.rules:
+            rule.check(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        written = handler.resolve_ref_schema(handler(schema))
+        for rule in cls.rules:
+            written = rule.added_to(written)
+        return written
