@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rotated_secrets.api.names import ROTATE_ANNOTATION
 from rotated_secrets.api.rules import RULE
 from rotated_secrets.api.spec import RotatedSecretSpec
-from rotated_secrets.api.status import RotatedSecretStatus
+from rotated_secrets.api.status import NAME_LENGTH, RotatedSecretStatus
 
 
 class InvalidSpec(Exception):
@@ -49,8 +49,9 @@ class RotatedSecret:
 
     @property
     def rotate_request(self) -> str | None:
-        """What the annotation that asks for a rotation says now, if it is there."""
-        return self.annotations.get(ROTATE_ANNOTATION)
+        """What the annotation that asks for a rotation says now, if it is there, as long as a status can hold it."""
+        request = self.annotations.get(ROTATE_ANNOTATION)
+        return None if request is None else request[:NAME_LENGTH]
 
     @classmethod
     def parse(cls, obj: Mapping[str, Any]) -> RotatedSecret:

@@ -125,11 +125,14 @@ class Source(WrittenModel):
     """Name or full ARN of the secret in AWS Secrets Manager. Cannot be changed later. The operator's access policy
     decides which names a namespace may use; by default those that begin with "NAMESPACE/"."""
 
-    region: Annotated[
-        str | None,
-        Field(max_length=32),
-        text_matches("[a-z]{2,4}(-[a-z]+)+-[0-9]+", "write the name of an AWS region, for example eu-west-1"),
-    ] = None
+    region: (
+        Annotated[
+            str,
+            Field(max_length=32),
+            text_matches("[a-z]{2,4}(-[a-z]+)+-[0-9]+", "write the name of an AWS region, for example eu-west-1"),
+        ]
+        | None
+    ) = None
     """AWS region of the secret. Default: the operator's own."""
 
     @property
@@ -226,15 +229,18 @@ class Rotation(WrittenModel):
     never fails; it needs an admin secret. RandomValue replaces a value that belongs to no database, an API key for
     instance."""
 
-    schedule: Annotated[
-        str | None,
-        Field(max_length=256),
-        text_matches(
-            "rate[(][1-9][0-9]{0,5} (minute|minutes|hour|hours|day|days)[)]|cron[(][^()]+[)]",
-            "write rate(N hours), rate(N days) or cron(MINUTES HOURS DAY-OF-MONTH MONTH DAY-OF-WEEK YEAR), "
-            "for example cron(0 2 ? * SUN *), in UTC",
-        ),
-    ] = None
+    schedule: (
+        Annotated[
+            str,
+            Field(max_length=256),
+            text_matches(
+                "rate[(][1-9][0-9]{0,5} (minute|minutes|hour|hours|day|days)[)]|cron[(][^()]+[)]",
+                "write rate(N hours), rate(N days) or cron(MINUTES HOURS DAY-OF-MONTH MONTH DAY-OF-WEEK YEAR), "
+                "for example cron(0 2 ? * SUN *), in UTC",
+            ),
+        ]
+        | None
+    ) = None
     """When to rotate, in AWS's grammar and in UTC: "rate(30 days)", or "cron(0 2 ? * SUN *)" with six fields. Not
     more often than the operator's minimum, by default every four hours. Default: on demand only, by the annotation
     rotatedsecrets.io/rotate."""

@@ -16,6 +16,8 @@ from rotated_secrets.values import VersionId
 
 HISTORY_LENGTH: Final = 10
 _MESSAGE_LENGTH: Final = 4096
+_CONDITION_MESSAGE_LENGTH: Final = 32768
+NAME_LENGTH: Final = 512
 
 
 class ConditionType(StrEnum):
@@ -109,10 +111,17 @@ Instant = Annotated[AwareDatetime, AfterValidator(_utc), _as_text]
 Second = Annotated[AwareDatetime, AfterValidator(_whole_second), _as_text]
 """An :data:`Instant` without a fraction, as metav1.Time has none."""
 
-Message = Annotated[str, AfterValidator(lambda text: text[:_MESSAGE_LENGTH]), Field(max_length=_MESSAGE_LENGTH)]
-"""A sentence for a person; what is too long for the API server is cut."""
 
-_Name = Annotated[str, Field(max_length=512)]
+def _cut_to(length: int) -> AfterValidator:
+    """What comes from outside (an annotation, a secret value, an error) may be longer than the API server takes."""
+    return AfterValidator(lambda text: text[:length])
+
+
+Message = Annotated[str, _cut_to(_MESSAGE_LENGTH), Field(max_length=_MESSAGE_LENGTH)]
+"""A sentence for a person."""
+
+_ConditionMessage = Annotated[str, _cut_to(_CONDITION_MESSAGE_LENGTH), Field(max_length=_CONDITION_MESSAGE_LENGTH)]
+_Name = Annotated[str, _cut_to(NAME_LENGTH), Field(max_length=NAME_LENGTH)]
 _Id = Annotated[VersionId, Field(max_length=64)]
 
 
@@ -134,7 +143,7 @@ class Condition(_ReportedModel):
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
     """Why, in one CamelCase word."""
 
-    message: Annotated[str, AfterValidator(lambda text: text[:32768]), Field(max_length=32768)] = ""
+    message: _ConditionMessage = ""
     """Who, what, and what to do next."""
 
     last_transition_time: Second

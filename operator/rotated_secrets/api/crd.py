@@ -1,0 +1,172 @@
+"""The CustomResourceDefinition, made from the models: ``python -m rotated_secrets.api.crd > crds/rotatedsecrets.yaml``.
+
+Pydantic's JSON schema is turned into the structural schema that the API server wants; nothing is said here that the
+models could say.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel
+
+from rotated_secrets.api import names
+from rotated_secrets.api.rules import VALIDATIONS
+from rotated_secrets.api.spec import RotatedSecretSpec
+from rotated_secrets.api.status import RotatedSecretStatus
+
+Schema = dict[str, Any]
+
+_HEADER: Final = """\
+# Made from operator/rotated_secrets/api by: python -m rotated_secrets.api.crd
+# Change the models, not this file.
+"""
+_KEPT: Final = (
+    "description",
+    "type",
+    "format",
+    "enum",
+    "default",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "maxItems",
+    "maxProperties",
+    "required",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    VALIDATIONS,
+)
+
+
+def custom_resource_definition() -> Schema:
+    """The CRD as the API server takes it."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.SINGULAR,
+                "shortNames": [names.SHORT_NAME],
+                "categories": [names.CATEGORY],
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": _root_schema()},
+                }
+            ],
+        },
+    }
+
+
+def _columns() -> list[Schema]:
+    """What ``kubectl get`` prints. The type ``date`` prints ages, and "<invalid>" for what is still to come."""
+
+    def column(name: str, path: str, description: str, *, kind: str = "string", priority: int = 0) -> Schema:
+        return {"name": name, "type": kind, "jsonPath": path, "description": description, "priority": priority}
+
+    def condition(kind: str, field: str) -> str:
+        return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+    return [
+        column("Ready", condition("Ready", "status"), "The current credential works, and the Secret holds it."),
+        column("Strategy", ".spec.rotation.strategy", "How the credential is replaced."),
+        column("Engine", ".status.engine", "The database engine."),
+        column("Active user", ".status.activeUser", "The user in the current version."),
+        column("Last rotation", ".status.lastRotationTime", "Time since the last rotation.", kind="date"),
+        column("Next rotation", ".status.nextRotationTime", "When the next rotation is due, in UTC."),
+        column("Age", ".metadata.creationTimestamp", "Time since the resource was created.", kind="date"),
+        column("Reason", condition("Ready", "reason"), "Why it is ready or not.", priority=1),
+        column("Held", condition("Held", "reason"), "Why a due rotation waits.", priority=1),
+        column("Message", condition("Ready", "message"), "What to do next.", priority=1),
+    ]
+
+
+def _root_schema() -> Schema:
+    return {
+        "type": "object",
+        "description": "A secret in AWS Secrets Manager that is rotated, and delivered as a Kubernetes Secret.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"The version of this kind: {names.API_VERSION}."},
+            "kind": {"type": "string", "description": f"The kind: {names.KIND}."},
+            "metadata": {"type": "object"},
+            "spec": _structural(RotatedSecretSpec),
+            "status": _without_defaults(_structural(RotatedSecretStatus)),
+        },
+    }
+
+
+def _structural(model: type[BaseModel]) -> Schema:
+    written = model.model_json_schema(by_alias=True)
+    return _converted(written, written.get("$defs", {}))
+
+
+def _converted(written: Schema, definitions: Schema) -> Schema:
+    """One node with its references put in place and without what a structural schema doesn't know."""
+    node = dict(written)
+    reference = node.pop("$ref", None)
+    if reference is not None:
+        node = {**definitions[reference.rpartition("/")[2]], **node}
+    if "anyOf" in node:
+        (present,) = (branch for branch in node.pop("anyOf") if branch.get("type") != "null")
+        return _converted({**present, **node}, definitions)
+    structural: Schema = {key: node[key] for key in _KEPT if key in node}
+    if "description" in structural:
+        structural["description"] = " ".join(structural["description"].split())
+    if structural["type"] == "integer":
+        structural["format"] = "int64"
+    if structural.get("default", ...) in (None, []):
+        del structural["default"]
+    if structural["type"] == "object" and "default" in structural:
+        structural["default"] = {}  # the defaults of its own fields fill it
+    if "properties" in node:
+        structural["properties"] = {name: _converted(field, definitions) for name, field in node["properties"].items()}
+    elif "additionalProperties" in node:
+        structural["additionalProperties"] = _converted(node["additionalProperties"], definitions)
+    if "items" in node:
+        structural["items"] = _converted(node["items"], definitions)
+    return structural
+
+
+def _without_defaults(schema: Schema) -> Schema:
+    """A status is written by the operator alone: what it didn't write is not there."""
+    stripped = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in stripped:
+        stripped["properties"] = {name: _without_defaults(field) for name, field in stripped["properties"].items()}
+    if "items" in stripped:
+        stripped["items"] = _without_defaults(stripped["items"])
+    return stripped
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """YAML that repeats what occurs twice, for people and for tools that know no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def as_yaml() -> str:
+    """The content of ``crds/rotatedsecrets.yaml``."""
+    document = yaml.dump(
+        custom_resource_definition(), Dumper=_WithoutAliases, sort_keys=False, width=120, allow_unicode=True
+    )
+    return _HEADER + document
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_yaml())
