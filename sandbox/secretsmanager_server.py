@@ -27,6 +27,8 @@ from sandbox.secretsmanager_corrections import DocumentedSecretsManager, install
 SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/")
 ACCOUNT = re.compile(r"\d{12}")
 MAX_BODY = 1 << 20
+KEEP_ALIVE_SECONDS = 3600
+"""Longer than any test: a pooled connection that the server closes looks like a fault that nobody asked for."""
 
 
 class Operations(SecretsManagerResponse):
@@ -97,7 +99,7 @@ def application() -> web.Application:
 
 async def serve(listening: socket.socket, *, until_stdin_closes: bool) -> None:
     """Serve until cancelled or, for a server that lives as long as its parent, until standard input ends."""
-    runner = web.AppRunner(application(), access_log=None)
+    runner = web.AppRunner(application(), access_log=None, keepalive_timeout=KEEP_ALIVE_SECONDS, shutdown_timeout=0)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

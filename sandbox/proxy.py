@@ -1,0 +1,378 @@
+"""Proxies of the sandbox's own in front of the store and the database: they count calls, and act when the n-th passes.
+
+With them a test kills an operator exactly when the store or the database has seen a call, or cuts it off from either,
+without a hook in the product. They keep names of calls, never what a call carries.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import socket
+import socketserver
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+CONNECT = "connect"
+"""The database's first kind of call: a connection, which is an attempt to log in."""
+SEND = "send"
+"""Its second: what a client sends before the server speaks again. TLS hides more, but statements come one by one."""
+
+BACKEND_SECONDS = 60
+NOT_PASSED_ON = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"})
+
+
+class Moment(Enum):
+    """When a call is acted upon."""
+
+    SEEN = "read from the client, not yet given to the backend"
+    ANSWERED = "answered by the backend, not yet returned to the client"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that passed: its place in the order, its name, and for the store the secret it names."""
+
+    number: int
+    name: str
+    subject: str = ""
+
+
+@dataclass(eq=False)
+class _Trap:
+    left: int
+    do: Callable[[Call], object]
+    moment: Moment
+    name: str | None
+    cut: bool
+    caught: Call | None = None
+
+
+@dataclass(eq=False)
+class _Fault:
+    code: str
+    message: str
+    status: int
+    name: str | None
+    subject: str | None
+    left: int | None
+
+
+class _CutOff(ConnectionError):
+    """This connection ends here."""
+
+
+class Proxy:
+    """What both proxies share: the log of calls, traps, and breaking the network."""
+
+    def __init__(self, backend: tuple[str, int], handler: type[socketserver.BaseRequestHandler]) -> None:
+        self.backend = backend
+        self._lock = threading.Lock()
+        self._calls: list[Call] = []
+        self._traps: list[_Trap] = []
+        self._open: set[socket.socket] = set()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._delay = 0.0
+        self._failures: list[BaseException] = []
+        self._server = _Server(self, handler)
+        self.host, self.port = self._server.socket.getsockname()[:2]
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """Every call since the start or the last :meth:`clear`, in the order in which they came."""
+        with self._lock:
+            return tuple(self._calls)
+
+    def count(self, name: str | None = None) -> int:
+        """How many calls there were, of this name or in all."""
+        return sum(1 for call in self.calls if name in (None, call.name))
+
+    def clear(self) -> None:
+        """Forget the calls and the traps, and let everything through again."""
+        with self._lock:
+            self._calls.clear()
+            self._traps.clear()
+        self._delay = 0.0
+
+    def trap(
+        self,
+        number: int,
+        do: Callable[[Call], object],
+        *,
+        moment: Moment = Moment.SEEN,
+        name: str | None = None,
+        cut: bool = True,
+    ) -> None:
+        """Do something when the ``number``-th call from now on, of this name or of any, has got that far.
+
+        The call waits meanwhile. With ``cut`` it then goes no further: what was SEEN never reaches the backend, what
+        was ANSWERED never reaches the client.
+        """
+        with self._lock:
+            self._traps.append(_Trap(number, do, moment, name, cut))
+
+    def delay(self, seconds: float) -> None:
+        """Hold every call back for so long, until :meth:`clear`."""
+        self._delay = seconds
+
+    def cut(self) -> None:
+        """End all connections there are."""
+        with self._lock:
+            connections = tuple(self._open)
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @contextmanager
+    def partitioned(self) -> Iterator[None]:
+        """Nobody gets through: connections end, new ones are reset."""
+        self._refusing = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._refusing = False
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Nothing gets through, and nobody is told: connections stay open and silent."""
+        self._flowing.clear()
+        try:
+            yield
+        finally:
+            self._flowing.set()
+
+    def seen(self, name: str, subject: str = "") -> Call:
+        """Log a call and spring the traps for it. Raises: ConnectionError where a trap cuts it off."""
+        with self._lock:
+            call = Call(len(self._calls) + 1, name, subject)
+            self._calls.append(call)
+            for trap in self._traps:
+                if trap.caught is None and trap.name in (None, name):
+                    trap.left -= 1
+                    if trap.left == 0:
+                        trap.caught = call
+        self._spring(call, Moment.SEEN)
+        if self._delay:
+            time.sleep(self._delay)
+        self._flowing.wait()
+        return call
+
+    def answered(self, call: Call) -> None:
+        """Spring the traps for a call that has its answer. Raises: as :meth:`seen`."""
+        self._spring(call, Moment.ANSWERED)
+        self._flowing.wait()
+
+    def _spring(self, call: Call, moment: Moment) -> None:
+        with self._lock:
+            sprung = [trap for trap in self._traps if trap.caught == call and trap.moment is moment]
+            self._traps = [trap for trap in self._traps if trap not in sprung]
+        for trap in sprung:
+            trap.do(call)
+        if any(trap.cut for trap in sprung):
+            raise _CutOff(f"{call.name} was cut off")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Pass calls on until the end of the ``with``. Raises: what a trap raised meanwhile."""
+        serving = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="sandbox-proxy")
+        serving.start()
+        try:
+            yield
+        finally:
+            self._server.shutdown()
+            serving.join()
+            self._flowing.set()
+            self.cut()
+            self._server.server_close()
+        if self._failures:
+            raise self._failures[0]
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, proxy: Proxy, handler: type[socketserver.BaseRequestHandler]) -> None:
+        self.proxy = proxy
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        if self.proxy._refusing:
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        with self.proxy._lock:
+            self.proxy._open.add(request)
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        with self.proxy._lock:
+            self.proxy._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Broken connections are what these proxies are for; anything else is a failure of the test."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, (ConnectionError, TimeoutError)):
+            self.proxy._failures.append(error)
+
+
+class StoreProxy(Proxy):
+    """In front of an AWS endpoint: a call is one HTTP request, its name the operation."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        url = urlsplit(endpoint_url)
+        assert url.hostname and url.port
+        super().__init__((url.hostname, url.port), _HttpHandler)
+        self.endpoint_url = f"http://{self.host}:{self.port}"
+        self._faults: list[_Fault] = []
+
+    def answer_with(
+        self,
+        code: str,
+        message: str = "",
+        *,
+        status: int = 400,
+        name: str | None = None,
+        subject: str | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Answer JSON operations with an error instead of passing them on: of this name and secret or of any.
+
+        Lasts for so many calls, or until :meth:`clear`.
+        """
+        with self._lock:
+            self._faults.append(_Fault(code, message, status, name, subject, times))
+
+    def clear(self) -> None:
+        super().clear()
+        with self._lock:
+            self._faults.clear()
+
+    def fault(self, call: Call) -> tuple[int, bytes] | None:
+        """The error this call is to be answered with, if one is."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.left != 0 and fault.name in (None, call.name) and fault.subject in (None, call.subject):
+                    if fault.left is not None:
+                        fault.left -= 1
+                    return fault.status, json.dumps({"__type": fault.code, "message": fault.message}).encode()
+        return None
+
+
+class _HttpHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def setup(self) -> None:
+        super().setup()
+        assert isinstance(self.server, _Server)
+        assert isinstance(self.server.proxy, StoreProxy)
+        self.proxy = self.server.proxy
+        self.upstream = http.client.HTTPConnection(*self.proxy.backend, timeout=BACKEND_SECONDS)
+
+    def finish(self) -> None:
+        self.upstream.close()
+        super().finish()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        call = self.proxy.seen(*self._name(body))
+        headers = {"Content-Type": "application/x-amz-json-1.1"}
+        fault = self.proxy.fault(call)
+        if fault:
+            status, answer = fault
+        else:
+            self.upstream.request("POST", self.path, body, dict(self.headers.items()))
+            response = self.upstream.getresponse()
+            status, answer = response.status, response.read()
+            headers = {name: value for name, value in response.getheaders() if name.lower() not in NOT_PASSED_ON}
+        self.proxy.answered(call)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def _name(self, body: bytes) -> tuple[str, str]:
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        if not operation:
+            return parse_qs(body.decode()).get("Action", ["unknown"])[0], ""
+        parameters = json.loads(body or b"{}")
+        return operation, str(parameters.get("SecretId") or parameters.get("Name") or "")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """The log of calls says it all."""
+
+
+class DatabaseProxy(Proxy):
+    """In front of a database server: bytes go through untouched, TLS and all. Calls are CONNECT and SEND."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__((host, port), _TcpHandler)
+
+
+class _TcpHandler(socketserver.BaseRequestHandler):
+    request: socket.socket
+
+    def handle(self) -> None:
+        assert isinstance(self.server, _Server)
+        proxy = self.server.proxy
+        connected = proxy.seen(CONNECT)
+        with socket.create_connection(proxy.backend, BACKEND_SECONDS) as upstream:
+            upstream.settimeout(None)
+            for end in (upstream, self.request):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            proxy.answered(connected)
+            self._relay(proxy, upstream)
+
+    def _relay(self, proxy: Proxy, upstream: socket.socket) -> None:
+        asked: Call | None = None
+        while True:
+            readable, _, _ = select.select((self.request, upstream), (), ())
+            if self.request in readable:
+                data = self.request.recv(65536)
+                if not data:
+                    return
+                if asked is None:
+                    asked = proxy.seen(SEND)
+                upstream.sendall(data)
+            if upstream in readable:
+                data = upstream.recv(65536)
+                if not data:
+                    return
+                if asked is not None:
+                    proxy.answered(asked)
+                    asked = None
+                self.request.sendall(data)
+
+
+@contextmanager
+def store_proxy(endpoint_url: str) -> Iterator[StoreProxy]:
+    """A proxy in front of this endpoint, on a free loopback port."""
+    proxy = StoreProxy(endpoint_url)
+    with proxy.running():
+        yield proxy
+
+
+@contextmanager
+def database_proxy(host: str, port: int) -> Iterator[DatabaseProxy]:
+    """A proxy in front of this server, on a free loopback port."""
+    proxy = DatabaseProxy(host, port)
+    with proxy.running():
+        yield proxy
