@@ -1,0 +1,115 @@
+"""A real kube-apiserver on its own etcd: RBAC on, own certificates, no controllers and no nodes.
+
+The binaries are looked for where envtest looks: `$KUBEBUILDER_ASSETS`, else /usr/local/kubebuilder/bin.
+Known limits: without a controller manager nothing collects by ownerReference, and deleted namespaces never end.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sandbox.kubernetes.certificates import Authority, inline
+from sandbox.kubernetes.kubeconfig import write_kubeconfig
+from sandbox.kubernetes.processes import running
+
+_DEFAULT_ASSETS = Path("/usr/local/kubebuilder/bin")
+
+
+@dataclass(frozen=True)
+class Binaries:
+    place: Path
+
+    @classmethod
+    def find(cls) -> Binaries | None:
+        place = Path(os.environ.get("KUBEBUILDER_ASSETS") or _DEFAULT_ASSETS)
+        return cls(place) if all((place / name).is_file() for name in ("etcd", "kube-apiserver")) else None
+
+    def version(self) -> str:
+        told = subprocess.run([self.place / "kube-apiserver", "--version"], capture_output=True, text=True, check=True)
+        return told.stdout.strip().removeprefix("Kubernetes ")
+
+
+@contextmanager
+def control_plane(binaries: Binaries) -> Iterator[Path]:
+    """Gives the kubeconfig of a cluster administrator; the servers and all they wrote are gone at the end."""
+    with TemporaryDirectory(prefix="control-plane-") as directory, ExitStack() as servers:
+        place = Path(directory)
+        etcd = f"http://127.0.0.1:{_free_port()}"
+        servers.enter_context(
+            running(_etcd(binaries, place, etcd), place / "etcd.log", partial(_answers, f"{etcd}/health"))
+        )
+        authority = Authority.create("control plane")
+        admin = authority.issue("sandbox-admin", organizations=["system:masters"])
+        (place / "ca.crt").write_bytes(authority.certificate)
+        authority.issue("kube-apiserver", ["127.0.0.1", "localhost"]).write(place / "tls.crt", place / "tls.key")
+        authority.issue("service-accounts").write(place / "sa.crt", place / "sa.key")
+        admin.write(place / "admin.crt", place / "admin.key")
+        port = _free_port()
+        address = f"https://127.0.0.1:{port}"
+        trust = ssl.create_default_context(cafile=place / "ca.crt")
+        trust.load_cert_chain(place / "admin.crt", place / "admin.key")
+        is_ready = partial(_answers, f"{address}/readyz", trust)
+        servers.enter_context(running(_apiserver(binaries, place, etcd, port), place / "apiserver.log", is_ready))
+        write_kubeconfig(place / "kubeconfig", address, authority.certificate, inline(admin))
+        yield place / "kubeconfig"
+
+
+def _etcd(binaries: Binaries, place: Path, client: str) -> list[str]:
+    peer = f"http://127.0.0.1:{_free_port()}"
+    return [
+        str(binaries.place / "etcd"),
+        f"--data-dir={place / 'etcd'}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        "--unsafe-no-fsync",
+    ]
+
+
+def _apiserver(binaries: Binaries, place: Path, etcd: str, port: int) -> list[str]:
+    return [
+        str(binaries.place / "kube-apiserver"),
+        f"--etcd-servers={etcd}",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        f"--secure-port={port}",
+        f"--cert-dir={place}",
+        f"--client-ca-file={place / 'ca.crt'}",
+        f"--tls-cert-file={place / 'tls.crt'}",
+        f"--tls-private-key-file={place / 'tls.key'}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={place / 'sa.crt'}",
+        f"--service-account-signing-key-file={place / 'sa.key'}",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        "--authorization-mode=RBAC",
+        "--disable-admission-plugins=ServiceAccount",  # it waits for tokens and accounts that controllers would create
+        "--shutdown-delay-duration=0s",
+    ]
+
+
+def _answers(url: str, trust: ssl.SSLContext | None = None) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2, context=trust) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

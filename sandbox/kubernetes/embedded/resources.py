@@ -1,0 +1,195 @@
+"""Which resources there are: the built-in ones, and those that CRDs add."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.kubernetes.embedded import errors
+from sandbox.kubernetes.embedded.errors import FieldError
+from sandbox.kubernetes.embedded.schema import Schema
+from sandbox.kubernetes.embedded.store import Obj
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+EVENTS_V1 = "events.k8s.io"
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """One plural in one version of a group."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    has_status: bool = False
+    counts_generations: bool = False
+    needs_version: bool = False  # an update without resourceVersion is refused
+    verbs: tuple[str, ...] = VERBS
+    schema: Schema | None = None  # of custom resources alone
+    columns: tuple[dict[str, Any], ...] = ()
+    singular: str = ""
+
+    @property
+    def storage(self) -> str:
+        """Versions of one resource share their objects, and so do both kinds of Event."""
+        return "events" if self.group == EVENTS_V1 else errors.qualified(self.plural, self.group)
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def is_custom(self) -> bool:
+        return self.schema is not None
+
+    def not_found(self, name: str) -> errors.ApiError:
+        return errors.not_found(self.plural, self.group, name)
+
+    def invalid(self, name: str, found: list[FieldError]) -> errors.ApiError:
+        return errors.invalid(self.kind, self.group, name, found)
+
+
+def _workload(plural: str, kind: str, short: str) -> Resource:
+    return Resource("apps", "v1", plural, kind, True, (short,), ("all",), has_status=True, counts_generations=True)
+
+
+def _rbac(plural: str, kind: str, *, namespaced: bool) -> Resource:
+    return Resource("rbac.authorization.k8s.io", "v1", plural, kind, namespaced)
+
+
+BUILT_IN = (
+    Resource("", "v1", "namespaces", "Namespace", False, ("ns",), has_status=True),
+    Resource("", "v1", "secrets", "Secret"),
+    Resource("", "v1", "configmaps", "ConfigMap", short_names=("cm",)),
+    Resource("", "v1", "serviceaccounts", "ServiceAccount", short_names=("sa",)),
+    Resource("", "v1", "services", "Service", True, ("svc",), ("all",), has_status=True),
+    Resource("", "v1", "pods", "Pod", True, ("po",), ("all",), has_status=True, counts_generations=True),
+    Resource("", "v1", "events", "Event", short_names=("ev",)),
+    Resource("", "v1", "nodes", "Node", False, ("no",), has_status=True),
+    Resource(EVENTS_V1, "v1", "events", "Event", short_names=("ev",)),
+    _workload("deployments", "Deployment", "deploy"),
+    _workload("statefulsets", "StatefulSet", "sts"),
+    _workload("daemonsets", "DaemonSet", "ds"),
+    _workload("replicasets", "ReplicaSet", "rs"),
+    Resource("coordination.k8s.io", "v1", "leases", "Lease", needs_version=True),
+    Resource(
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        True,
+        ("pdb",),
+        has_status=True,
+        counts_generations=True,
+    ),
+    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True, ("netpol",), counts_generations=True),
+    _rbac("roles", "Role", namespaced=True),
+    _rbac("rolebindings", "RoleBinding", namespaced=True),
+    _rbac("clusterroles", "ClusterRole", namespaced=False),
+    _rbac("clusterrolebindings", "ClusterRoleBinding", namespaced=False),
+    Resource(
+        "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=("create",)
+    ),
+    Resource(
+        *("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),
+        *(("crd", "crds"), ("api-extensions",)),
+        has_status=True,
+        counts_generations=True,
+        needs_version=True,
+    ),
+)
+
+
+@dataclass
+class Registry:
+    """Looks resources up by group, version and plural."""
+
+    _known: dict[tuple[str, str, str], Resource] = field(
+        default_factory=lambda: {(each.group, each.version, each.plural): each for each in BUILT_IN}
+    )
+    _compiled: dict[str, Schema] = field(default_factory=dict)
+
+    def find(self, group: str, version: str, plural: str) -> Resource | None:
+        return self._known.get((group, version, plural))
+
+    def all(self) -> list[Resource]:
+        return list(self._known.values())
+
+    def in_version(self, group: str, version: str) -> list[Resource]:
+        return [each for each in self._known.values() if (each.group, each.version) == (group, version)]
+
+    def stored_as(self, storage: str) -> Resource | None:
+        return next((each for each in self._known.values() if each.storage == storage), None)
+
+    def compile(self, crd: Obj) -> list[Resource]:
+        """The resources that a CRD describes; raises ApiError 422 telling what is wrong with it."""
+        spec, problems = crd["spec"], list(_crd_problems(crd))
+        found = []
+        for index, version in enumerate(spec.get("versions", ())):
+            raw = version.get("schema", {}).get("openAPIV3Schema")
+            at = f"spec.versions[{index}].schema.openAPIV3Schema"
+            if not raw:
+                problems.append(errors.required(at, "schemas are required"))
+                continue
+            found.append((version, self._schema(raw, at, problems)))
+        if problems:
+            raise errors.invalid("CustomResourceDefinition", "apiextensions.k8s.io", crd["metadata"]["name"], problems)
+        return [_custom(spec, version, schema) for version, schema in found if version.get("served")]
+
+    def _schema(self, raw: dict[str, Any], at: str, problems: list[FieldError]) -> Schema:
+        """Status writes to a CRD, and the same CRD applied again, must not compile its rules again."""
+        key, before = json.dumps(raw, sort_keys=True), len(problems)
+        schema = self._compiled.get(key) or Schema(raw, at, problems)
+        if len(problems) == before:
+            self._compiled[key] = schema
+        return schema
+
+    def install(self, group: str, plural: str, resources: list[Resource]) -> None:
+        self.uninstall(group, plural)
+        self._known |= {(each.group, each.version, each.plural): each for each in resources}
+
+    def uninstall(self, group: str, plural: str) -> None:
+        for key in [key for key in self._known if (key[0], key[2]) == (group, plural)]:
+            del self._known[key]
+
+
+def _crd_problems(crd: Obj) -> list[FieldError]:
+    spec, problems = crd["spec"], []
+    names = spec.get("names", {})
+    expected = f"{names.get('plural')}.{spec.get('group')}"
+    if crd["metadata"]["name"] != expected:
+        problems.append(
+            errors.invalid_value("metadata.name", crd["metadata"]["name"], f'must be spec.names.plural+"."+spec.group')
+        )
+    problems += [errors.required(f"spec.names.{each}") for each in ("plural", "kind") if not names.get(each)]
+    if spec.get("scope") not in ("Namespaced", "Cluster"):
+        problems.append(errors.unsupported("spec.scope", spec.get("scope", ""), ["Cluster", "Namespaced"]))
+    if sum(bool(each.get("storage")) for each in spec.get("versions", ())) != 1:
+        why = "must have exactly one version marked as storage version"
+        problems.append(errors.invalid_value("spec.versions", spec.get("versions"), why))
+    return problems
+
+
+def _custom(spec: dict[str, Any], version: dict[str, Any], schema: Schema) -> Resource:
+    names = spec["names"]
+    return Resource(
+        group=spec["group"],
+        version=version["name"],
+        plural=names["plural"],
+        kind=names["kind"],
+        namespaced=spec["scope"] == "Namespaced",
+        short_names=tuple(names.get("shortNames", ())),
+        categories=tuple(names.get("categories", ())),
+        has_status="status" in version.get("subresources", {}),
+        counts_generations=True,
+        needs_version=True,
+        schema=schema,
+        columns=tuple(version.get("additionalPrinterColumns", ())),
+        singular=names.get("singular") or names["kind"].lower(),
+    )

@@ -1,0 +1,278 @@
+"""HTTP: paths, verbs and forms of an answer. Decides nothing about objects."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote
+
+import yaml
+from aiohttp import web
+
+from sandbox.kubernetes.embedded import discovery, errors, openapi, patch, tables
+from sandbox.kubernetes.embedded.deletion import Deletion
+from sandbox.kubernetes.embedded.listing import Listing, Query, Render
+from sandbox.kubernetes.embedded.objects import Objects, WriteOptions, token_expiry
+from sandbox.kubernetes.embedded.resources import Registry, Resource
+from sandbox.kubernetes.embedded.store import Entry, Obj, Store
+
+_FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_PATCHES: dict[str, Callable[[Any, Any], Obj]] = {
+    "application/merge-patch+json": patch.merge,
+    "application/json-patch+json": patch.json_patch,
+    "application/strategic-merge-patch+json": patch.strategic,
+}
+_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+
+
+class Server:
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._store, self._registry = Store(), Registry()
+        self._objects = Objects(self._store, self._registry)
+        self._deletion = Deletion(self._objects)
+        self._listing = Listing(self._store, self._objects)
+        for resource in self._registry.all():
+            self._store.collection(resource.storage)
+        namespaces = self._registry.find("", "v1", "namespaces")
+        assert namespaces
+        for name in _FIRST_NAMESPACES:
+            self._objects.create(namespaces, "", {"metadata": {"name": name}}, WriteOptions("embedded"), [])
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._route(request)
+        except errors.ApiError as error:
+            return _json(error.status(), error.code)
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        parts = [unquote(part) for part in request.rel_url.raw_path.split("/") if part]
+        if parts and parts[0] in ("healthz", "livez", "readyz"):
+            return web.Response(text="ok")
+        if not secrets.compare_digest(request.headers.get("Authorization", ""), f"Bearer {self._token}"):
+            raise errors.ApiError(401, "Unauthorized", "Unauthorized")
+        if (
+            len(parts) < 2
+            or parts[0] == "openapi"
+            or (parts[0] == "apis" and len(parts) < 4)
+            or (parts[0] == "api" and len(parts) < 3)
+        ):
+            return self._document(request, parts)
+        if parts[0] == "api":
+            group, version, rest = "", parts[1], parts[2:]
+        elif parts[0] == "apis":
+            group, version, rest = parts[1], parts[2], parts[3:]
+        else:
+            raise errors.no_such_path()
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
+            namespace, rest = rest[1], rest[2:]
+        resource = self._registry.find(group, version, rest[0])
+        if not resource or len(rest) > 3:
+            raise errors.no_such_path()
+        name, subresource = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
+        if subresource == "token" and resource.storage == "serviceaccounts":
+            return self._issue_token(resource, namespace, name, await _body(request))
+        if subresource and not (subresource == "status" and resource.has_status):
+            raise errors.no_such_path()
+        verbs = self._on_object if name else self._on_collection
+        return await verbs(request, resource, namespace, name, subresource)
+
+    # ---- objects
+
+    async def _on_collection(
+        self, request: web.BaseRequest, resource: Resource, namespace: str, _name: str, _subresource: str
+    ) -> web.StreamResponse:
+        match request.method:
+            case "GET":
+                query, render = Query.read(request.query, resource, namespace), self._render(request, resource)
+                if query.watch:
+                    return await self._watch(request, resource, query, render)
+                return web.Response(body=self._listing.list(resource, query, render), content_type="application/json")
+            case "POST":
+                body, warnings = await _body(request), list[str]()
+                if resource.kind == "SelfSubjectAccessReview":
+                    return _json(
+                        body | {"status": {"allowed": True, "reason": "the embedded API enforces no RBAC"}}, 201
+                    )
+                if resource.namespaced and not namespace:
+                    raise errors.ApiError(
+                        405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+                    )
+                entry = self._objects.create(resource, namespace, body, _options(request), warnings)
+                return self._answer(request, resource, entry, 201, warnings)
+            case "DELETE":
+                options = await _body(request)
+                query = Query.read(request.query, resource, namespace)
+                entries = self._listing.matching(resource, query)
+                for entry in entries:
+                    self._deletion.delete(resource, entry, options)
+                raws = [self._render(request, resource).entry(entry) for entry in entries]
+                return web.Response(body=self._listing.envelope(resource, raws), content_type="application/json")
+        raise errors.ApiError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+        )
+
+    async def _on_object(
+        self, request: web.BaseRequest, resource: Resource, namespace: str, name: str, subresource: str
+    ) -> web.StreamResponse:
+        body = await _body(request) if request.method != "GET" else {}
+        warnings: list[str] = []
+        if request.method == "PATCH" and request.content_type in _APPLY:
+            options = _options(request, "Apply")
+            force = request.query.get("force") == "true"
+            entry, created = self._objects.apply(
+                resource, namespace, name, body, options, warnings, force=force, subresource=subresource
+            )
+            return self._answer(request, resource, entry, 201 if created else 200, warnings)
+        old = self._objects.get(resource, namespace, name)
+        match request.method:
+            case "GET":
+                return self._answer(request, resource, old)
+            case "PUT":
+
+                def replace(_: Obj) -> Obj:
+                    return body
+
+                entry = self._objects.update(resource, old, replace, _options(request), warnings, subresource)
+                return self._answer(request, resource, entry, 200, warnings)
+            case "PATCH":
+                change = _PATCHES.get(request.content_type)
+                if not change or (resource.is_custom and change is patch.strategic):
+                    allowed = [
+                        each for each in (*_PATCHES, _APPLY[0]) if not (resource.is_custom and "strategic" in each)
+                    ]
+                    why = f"the body of the request was in an unknown format - accepted media types include: {', '.join(allowed)}"
+                    raise errors.ApiError(415, "UnsupportedMediaType", why)
+                entry = self._objects.update(
+                    resource, old, lambda obj: change(obj, body), _options(request), warnings, subresource
+                )
+                return self._answer(request, resource, entry, 200, warnings)
+            case "DELETE":
+                options = body | (
+                    {"propagationPolicy": request.query["propagationPolicy"]}
+                    if "propagationPolicy" in request.query
+                    else {}
+                )
+                left, is_gone = self._deletion.delete(resource, old, options)
+                if not is_gone or resource.storage == "pods":
+                    return self._answer(request, resource, left)
+                details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": left.meta["uid"]}
+                return _json(
+                    {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+                )
+        raise errors.ApiError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+        )
+
+    def _issue_token(self, resource: Resource, namespace: str, name: str, body: Obj) -> web.Response:
+        """A token that says for whom it is; the embedded API takes its own fixed token alone."""
+        self._objects.get(resource, namespace, name)
+        seconds = body.get("spec", {}).get("expirationSeconds") or 3600
+        status = {
+            "token": f"{namespace}.{name}.{secrets.token_urlsafe(24)}",
+            "expirationTimestamp": token_expiry(seconds),
+        }
+        return _json(
+            {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"} | body | {"status": status}, 201
+        )
+
+    async def _watch(
+        self, request: web.BaseRequest, resource: Resource, query: Query, render: Render
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            async for line in self._listing.watch(resource, query, render):
+                await response.write(line)
+            await response.write_eof()
+        return response
+
+    def _render(self, request: web.BaseRequest, resource: Resource) -> Render:
+        accept = request.headers.get("Accept", "")
+        if "as=Table" in accept:
+            return tables.TableRender(resource, self._objects, request.query.get("includeObject", "Metadata"))
+        if "as=PartialObjectMetadata" in accept:
+            return tables.MetadataRender(resource, self._objects)
+        return Render(resource, self._objects)
+
+    def _answer(
+        self,
+        request: web.BaseRequest,
+        resource: Resource,
+        entry: Entry,
+        code: int = 200,
+        warnings: list[str] | None = None,
+    ) -> web.Response:
+        response = web.Response(
+            body=self._render(request, resource).single(entry), status=code, content_type="application/json"
+        )
+        for warning in warnings or ():
+            response.headers.add("Warning", f"299 - {json.dumps(warning)}")
+        return response
+
+    # ---- documents
+
+    def _document(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
+        is_aggregated = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
+        found: Any = None
+        match parts:
+            case ["version"]:
+                found = discovery.VERSION
+            case ["api"] | ["apis"] if is_aggregated:
+                body = json.dumps(discovery.aggregated(self._registry, is_legacy=parts == ["api"]))
+                kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+                return web.Response(body=body.encode(), headers={"Content-Type": kind})
+            case ["api"]:
+                found = discovery.api_versions()
+            case ["apis"]:
+                found = discovery.group_list(self._registry)
+            case ["apis", group]:
+                found = discovery.group(self._registry, group)
+            case ["api", version]:
+                found = discovery.resource_list(self._registry, "", version)
+            case ["apis", group, version]:
+                found = discovery.resource_list(self._registry, group, version)
+            case ["openapi", "v3"]:
+                found = openapi.index(self._registry)
+            case ["openapi", "v3", "api", version]:
+                found = openapi.document(self._registry, "", version)
+            case ["openapi", "v3", "apis", group, version]:
+                found = openapi.document(self._registry, group, version)
+        if found is None:
+            raise errors.no_such_path()
+        return _json(found)
+
+
+def _options(request: web.BaseRequest, operation: str = "Update") -> WriteOptions:
+    query = request.query
+    agent = request.headers.get("User-Agent", "unknown").partition("/")[0][:128]
+    manager = query.get("fieldManager") or agent
+    if operation == "Apply" and "fieldManager" not in query:
+        raise errors.bad_request(
+            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+        )
+    return WriteOptions(manager, operation, query.get("fieldValidation") or "Warn", query.get("dryRun") == "All")
+
+
+async def _body(request: web.BaseRequest) -> Any:
+    raw = await request.read()
+    if not raw:
+        return {}
+    if not request.content_type.endswith(("json", "yaml")):
+        raise errors.ApiError(
+            415, "UnsupportedMediaType", f"the embedded API reads JSON and YAML, not {request.content_type}"
+        )
+    try:
+        return yaml.load(raw, yaml.CSafeLoader) if "yaml" in request.content_type else json.loads(raw)
+    except (ValueError, yaml.YAMLError) as error:
+        raise errors.bad_request(f"the object provided is unrecognized: {error}") from error
+
+
+def _json(body: Any, code: int = 200) -> web.Response:
+    return web.Response(body=json.dumps(body).encode(), status=code, content_type="application/json")

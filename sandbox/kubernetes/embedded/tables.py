@@ -1,0 +1,209 @@
+"""Table and metadata-only forms of an answer, as `kubectl get` and informers of metadata ask for them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from sandbox.kubernetes.embedded.listing import Render
+from sandbox.kubernetes.embedded.resources import Resource
+from sandbox.kubernetes.embedded.store import Entry, Obj
+
+Cell = Callable[[Obj], Any]
+_STEP = re.compile(r"""\.?(?P<name>(?:[^.\[\]\\]|\\.)+)|\[\?\(@\.(?P<key>[^=!]+?)\s*==\s*["'](?P<value>[^"']*)["']\)\]"""
+                   r"""|\[(?P<index>-?\d+|\*)\]|\[['"](?P<quoted>[^'"]+)['"]\]""")  # fmt: skip
+
+
+def age(since: str | None) -> str:
+    """As kubectl tells how long ago: 5s, 3m12s, 47h, 5d2h."""
+    if not since:
+        return "<unknown>"
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 120:
+        return f"{seconds}s"
+    for limit, unit, small, part in (
+        (10, minutes, "s", seconds % 60),
+        (8, hours, "m", minutes % 60),
+        (8, days, "h", hours % 24),
+    ):
+        name = {"s": "m", "m": "h", "h": "d"}[small]
+        if small == "s" and minutes >= 180 or small == "m" and hours >= 48:
+            continue
+        return f"{unit}{name}{part}{small}" if unit < limit and part else f"{unit}{name}"
+    return f"{days}d"
+
+
+def json_path(path: str) -> Cell:
+    """The part of JSONPath that printer columns use: names, indexes, and a filter by equality."""
+    steps = [found.groupdict() for found in _STEP.finditer(path)]
+
+    def first(obj: Obj) -> Any:
+        values: list[Any] = [obj]
+        for step in steps:
+            values = [inner for value in values for inner in _step(value, step)]
+        return values[0] if values else None
+
+    return first
+
+
+def _step(value: Any, step: dict[str, str | None]) -> list[Any]:
+    name = step["name"] or step["quoted"]
+    if name is not None:
+        name = name.replace("\\", "")
+        return [value[name]] if isinstance(value, dict) and name in value else []
+    if not isinstance(value, list):
+        return []
+    if step["key"]:
+        return [item for item in value if isinstance(item, dict) and str(item.get(step["key"])) == step["value"]]
+    return value if step["index"] == "*" else value[int(step["index"] or 0) :][:1]
+
+
+def _created(obj: Obj) -> Any:
+    return obj["metadata"]["creationTimestamp"]
+
+
+def _age(obj: Obj) -> str:
+    return age(_created(obj))
+
+
+def _event_age(obj: Obj) -> str:
+    series = obj.get("series") or {}
+    return age(series.get("lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime") or _created(obj))
+
+
+def _about(obj: Obj) -> str:
+    about = obj.get("involvedObject", {})
+    return f"{about.get('kind', '').lower()}/{about.get('name', '')}"
+
+
+def _ready(obj: Obj) -> str:
+    ready = [each for each in obj.get("status", {}).get("containerStatuses", ()) if each.get("ready")]
+    return f"{len(ready)}/{len(obj.get('spec', {}).get('containers', ()))}"
+
+
+def _path(path: str, default: Any = "") -> Cell:
+    find = json_path(path)
+    return lambda obj: default if (found := find(obj)) is None else found
+
+
+_BUILT_IN: dict[str, list[tuple[str, str, Cell]]] = {
+    "namespaces": [("Status", "string", _path(".status.phase")), ("Age", "string", _age)],
+    "secrets": [
+        ("Type", "string", _path(".type")),
+        ("Data", "integer", lambda obj: len(obj.get("data") or ())),
+        ("Age", "string", _age),
+    ],
+    "configmaps": [("Data", "integer", lambda obj: len(obj.get("data") or ())), ("Age", "string", _age)],
+    "pods": [
+        ("Ready", "string", _ready),
+        ("Status", "string", _path(".status.phase")),
+        (
+            "Restarts",
+            "string",
+            lambda obj: sum(each.get("restartCount", 0) for each in obj["status"].get("containerStatuses", ())),
+        ),
+        ("Age", "string", _age),
+    ],
+    "events": [
+        ("Last Seen", "string", _event_age),
+        ("Type", "string", _path(".type")),
+        ("Reason", "string", _path(".reason")),
+        ("Object", "string", _about),
+        ("Message", "string", lambda obj: obj.get("message", "").strip()),
+    ],
+    "deployments.apps": [
+        (
+            "Ready",
+            "string",
+            lambda obj: f"{obj.get('status', {}).get('readyReplicas', 0)}/{obj['spec'].get('replicas', 1)}",
+        ),
+        ("Up-to-date", "integer", _path(".status.updatedReplicas", 0)),
+        ("Available", "integer", _path(".status.availableReplicas", 0)),
+        ("Age", "string", _age),
+    ],
+    "leases.coordination.k8s.io": [("Holder", "string", _path(".spec.holderIdentity")), ("Age", "string", _age)],
+    "serviceaccounts": [("Age", "string", _age)],
+}
+
+
+def _columns(resource: Resource) -> list[tuple[dict[str, Any], Cell]]:
+    def definition(name: str, kind: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        base = {"name": name, "type": kind, "format": "", "description": "", "priority": 0} | (extra or {})
+        return {key: base[key] for key in ("name", "type", "format", "description", "priority")}
+
+    name = (definition("Name", "string", {"format": "name"}), json_path(".metadata.name"))
+    if not resource.is_custom:
+        listed = _BUILT_IN.get(resource.storage, [("Created At", "date", _created)])
+        found = [(definition(each, kind), cell) for each, kind, cell in listed]
+        return found if resource.storage == "events" else [name, *found]
+    written = resource.columns or ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},)
+    return [name, *((definition(each["name"], each["type"], each), _custom_cell(each)) for each in written)]
+
+
+def _custom_cell(column: dict[str, Any]) -> Cell:
+    find, kind = json_path(column["jsonPath"]), column["type"]
+
+    def cell(obj: Obj) -> Any:
+        value = find(obj)
+        if value is None:
+            return None if kind != "date" else "<unknown>"
+        if kind == "date":
+            return age(value)
+        is_right = isinstance(value, {"integer": int, "number": (int, float), "boolean": bool}.get(kind, str))
+        return value if is_right else (json.dumps(value) if kind == "string" else None)
+
+    return cell
+
+
+class MetadataRender(Render):
+    """PartialObjectMetadata: what informers that need no content ask for."""
+
+    def entry(self, entry: Entry) -> bytes:
+        return json.dumps(
+            {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": entry.meta}
+        ).encode()
+
+    def envelope(self, meta: Obj, items: list[bytes]) -> bytes:
+        head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
+        return json.dumps(head).encode()[:-1] + b',"items":[' + b",".join(items) + b"]}"
+
+    def bookmark(self, version: int, annotations: Obj) -> bytes:
+        meta = {"resourceVersion": str(version), "creationTimestamp": None} | annotations
+        return json.dumps({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}).encode()
+
+
+class TableRender(Render):
+    def __init__(self, resource: Resource, objects: Any, include: str) -> None:
+        super().__init__(resource, objects)
+        self._columns, self._include = _columns(resource), include
+
+    def entry(self, entry: Entry) -> bytes:
+        """One row."""
+        about: Obj = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": entry.meta}
+        row: Obj = {"cells": [cell(entry.obj) for _, cell in self._columns]}
+        if self._include != "None":
+            row["object"] = about if self._include == "Metadata" else entry.obj
+        return json.dumps(row).encode()
+
+    def single(self, entry: Entry) -> bytes:
+        return self._table({"resourceVersion": entry.meta["resourceVersion"]}, [self.entry(entry)], with_columns=True)
+
+    def event(self, entry: Entry, *, is_first: bool) -> bytes:
+        return self._table(
+            {"resourceVersion": entry.meta["resourceVersion"]}, [self.entry(entry)], with_columns=is_first
+        )
+
+    def envelope(self, meta: Obj, items: list[bytes]) -> bytes:
+        return self._table(meta, items, with_columns=True)
+
+    def bookmark(self, version: int, annotations: Obj) -> bytes:
+        return self._table({"resourceVersion": str(version)} | annotations, [], with_columns=False)
+
+    def _table(self, meta: Obj, rows: list[bytes], *, with_columns: bool) -> bytes:
+        columns = [definition for definition, _ in self._columns] if with_columns else None
+        head = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": columns}
+        return json.dumps(head).encode()[:-1] + b',"rows":[' + b",".join(rows) + b"]}"

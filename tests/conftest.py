@@ -1,0 +1,57 @@
+"""Which Kubernetes the tests run on, and a fresh namespace in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kubernetes import client
+
+from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+
+_choice = pytest.StashKey[Choice]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kubernetes")
+    group.addoption("--kube-context", metavar="NAME", help="run on the cluster of this context of the kubeconfig")
+    group.addoption(
+        "--kubernetes", choices=("embedded", "controlplane"), help="default: a control plane where its binaries are"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        config.stash[_choice] = Choice.make(config.getoption("--kubernetes"), config.getoption("--kube-context"))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"kubernetes: {config.stash[_choice].description}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"kubernetes: {terminalreporter.config.stash[_choice].description}")
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A running Kubernetes, one for each worker of pytest-xdist."""
+    with running_cluster(pytestconfig.stash[_choice]) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def api_client(cluster: Cluster) -> Iterator[client.ApiClient]:
+    with cluster.api_client() as connected:
+        yield connected
+
+
+@pytest.fixture
+def namespace(api_client: client.ApiClient) -> Iterator[str]:
+    """The name of a namespace of this test's own; without a controller manager it stays, terminating."""
+    core = client.CoreV1Api(api_client)
+    name: str = core.create_namespace({"metadata": {"generateName": "test-"}}).metadata.name
+    yield name
+    core.delete_namespace(name)
