@@ -1,0 +1,80 @@
+"""Making passwords, and refusing policies that no good password can meet. Pure but for the system's randomness."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import string
+
+from rotated_secrets.api.spec import PasswordPolicy
+from rotated_secrets.values import SecretText
+
+MINIMUM_BITS = 64
+"""Fewer bits of entropy than this can be searched by a patient attacker who has a verifier."""
+
+_UNQUOTED = "_-"
+"""Punctuation that needs no quoting in URLs, shells and connection strings, and so stays when the rest is excluded."""
+
+
+class InvalidPasswordPolicy(Exception):
+    """No password, or none worth the name, meets the policy; says which field to change."""
+
+
+def check_policy(policy: PasswordPolicy) -> None:
+    """Raises: InvalidPasswordPolicy."""
+    alphabet, required = _alphabet(policy), _required_types(policy)
+    if not alphabet:
+        raise InvalidPasswordPolicy("rotation.password leaves no character to choose from; exclude fewer")
+    if emptied := [field for field, signs in required.items() if not signs]:
+        raise InvalidPasswordPolicy(
+            f"rotation.password.excludeCharacters leaves none of a required type; set {' and '.join(emptied)} to true, "
+            "or requireEachIncludedType to false"
+        )
+    bits = policy.length * math.log2(len(alphabet))
+    if bits < MINIMUM_BITS:
+        raise InvalidPasswordPolicy(
+            f"rotation.password allows only {bits:.0f} bits of entropy, and at least {MINIMUM_BITS} are needed; "
+            "raise length or exclude fewer characters"
+        )
+
+
+def make_password(policy: PasswordPolicy) -> SecretText:
+    """A password drawn evenly from all that meet the policy and begin with a letter, where letters are allowed.
+
+    Raises:
+        InvalidPasswordPolicy: none can be made.
+    """
+    check_policy(policy)
+    alphabet, required = _alphabet(policy), _required_types(policy)
+    first = "".join(sign for sign in alphabet if sign in string.ascii_letters) or alphabet
+    while True:  # ends soon: with 64 bits and more, even a type of one character is drawn every few times
+        drawn = secrets.choice(first) + "".join(secrets.choice(alphabet) for _ in range(policy.length - 1))
+        if all(any(sign in signs for sign in drawn) for signs in required.values()):
+            return SecretText(drawn)
+
+
+def _included_types(policy: PasswordPolicy) -> dict[str, str]:
+    """The characters of each included type, by the field that leaves the type out.
+
+    Source: GetRandomPassword, AWS Secrets Manager API Reference, whose parameters the fields are named after.
+    """
+    types = {
+        "excludeLowercase": "" if policy.exclude_lowercase else string.ascii_lowercase,
+        "excludeUppercase": "" if policy.exclude_uppercase else string.ascii_uppercase,
+        "excludeNumbers": "" if policy.exclude_numbers else string.digits,
+        "excludePunctuation": "" if policy.exclude_punctuation else string.punctuation,
+    }
+    return {field: _without(signs, policy) for field, signs in types.items() if signs}
+
+
+def _required_types(policy: PasswordPolicy) -> dict[str, str]:
+    return _included_types(policy) if policy.require_each_included_type else {}
+
+
+def _alphabet(policy: PasswordPolicy) -> str:
+    signs = "".join(_included_types(policy).values())
+    return signs + _without(_UNQUOTED, policy) if policy.exclude_punctuation else signs
+
+
+def _without(signs: str, policy: PasswordPolicy) -> str:
+    return "".join(sign for sign in signs if sign not in policy.exclude_characters)

@@ -1,0 +1,370 @@
+"""The plan of a rotation: given what is seen, the one thing to do next. Pure; every decision is here or in policies.
+
+Invariant: AWSCURRENT moves only to a version whose credential was set and tested under the base user's lock, and the
+credential that pods hold is never changed while they hold it, except by strategies that have one user alone.
+
+The functions below are asked in their order, which is the order of a rotation read backwards: what is furthest along
+is brought to its end before anything new begins. So it does not matter where an earlier run stopped.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rotated_secrets.api.status import (
+    AppliedSchedule,
+    Claim,
+    HandledRequests,
+    HistoryEntry,
+    Outcome,
+    RotatedSecretStatus,
+    Step,
+    Trigger,
+)
+from rotated_secrets.delivery.target import TargetKind
+from rotated_secrets.rotation.actions import (
+    Abandon,
+    Action,
+    ClearPending,
+    CreatePending,
+    FinishPending,
+    Hold,
+    Lock,
+    ProbeCurrent,
+    ProbePending,
+    ReadPending,
+    Refresh,
+    Restore,
+    Retry,
+    SetPending,
+    Sleep,
+    SyncTarget,
+    TestPending,
+    WriteStatus,
+)
+from rotated_secrets.rotation.observation import Login, Observation, Terms, known_ids
+from rotated_secrets.rotation.policies import (
+    ATTEMPTS,
+    BEFORE_CLAIM,
+    BEFORE_SET,
+    Cause,
+    first_verdict,
+    is_ours,
+    is_stale,
+    login_rejected,
+    managed_elsewhere,
+    next_due,
+    one_user_between,
+    retry_at,
+    set_began,
+    unsynced,
+    why_rotate,
+)
+from rotated_secrets.rotation.strategies import next_successor, next_user, pending_mismatch
+from rotated_secrets.values import Credential, VersionId
+
+
+def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
+    """The next action. Doing what it says, again and again, brings every rotation to its end, whoever began it."""
+    for decide in (_deliver, _tidy_up, _conclude, _vouch, _give_way, _note_failure, _roll_back, _proceed, _begin):
+        action = decide(seen, terms, now)
+        if action is not None:
+            return action
+    return Sleep(next_due(seen, terms))
+
+
+def remembered(status: RotatedSecretStatus, terms: Terms, now: datetime) -> RotatedSecretStatus:
+    """The status with what must be known from the first look on, so that a later change of the spec never rotates.
+
+    Since when the schedule applies; and, where no rotation was asked for at creation, that creation has been served.
+    """
+    schedule, handled = status.schedule, status.handled_requests
+    expression = terms.rotation.schedule
+    if (schedule.expression if schedule else None) != expression:
+        schedule = AppliedSchedule(expression=expression, since=now) if expression else None
+    if handled.slot is None and not terms.rotation.rotate_immediately:
+        handled = handled.model_copy(update={"slot": terms.created_at})
+    if (schedule, handled) == (status.schedule, status.handled_requests):
+        return status
+    return status.model_copy(update={"schedule": schedule, "handled_requests": handled})
+
+
+def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """The target Secret holds AWSCURRENT, unless that is known not to log in: what the Secret holds may still work."""
+    target = seen.target
+    if target is None or target.kind not in (TargetKind.ABSENT, TargetKind.DIFFERS):
+        return None
+    delivered_before = seen.current_id in (target.version_id, seen.status.synced_version_id)
+    if terms.has_database and not delivered_before:
+        if seen.login is Login.UNTRIED:
+            return ProbeCurrent()
+        if seen.login is Login.REJECTED:
+            return None
+    return SyncTarget()
+
+
+def _tidy_up(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """AWSPENDING on AWSCURRENT's version is a finished rotation's last trace: a crash before, or a Lambda's habit."""
+    return ClearPending() if seen.pending_id == seen.current_id else None
+
+
+def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """A claim whose rotation has ended, well or not, is taken down in the history."""
+    claim = seen.claim
+    if claim is None:
+        return None
+    if claim.version_id == seen.current_id:
+        return WriteStatus(_served(seen, terms, claim, now))
+    if seen.pending_id is not None:
+        return None
+    if claim.from_version_id != seen.current_id:
+        message = f"AWSCURRENT was moved to version {seen.current_id} by someone else"
+        entry = _entry(seen, terms, claim, now, Outcome.ABANDONED, message)
+        # What it was to serve is still to be served, from the version that is current now.
+        return WriteStatus(seen.status.model_copy(update={"rotation": None}).with_history(entry))
+    if claim.failure is not None:
+        return WriteStatus(_failed(seen, terms, claim, claim.failure, now))
+    return None
+
+
+def _give_way(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Leave alone what someone else rotates; take AWSPENDING off what we began from a version that is gone."""
+    if is_stale(seen, terms) and seen.pending_id is not None:
+        return Abandon(seen.pending_id)  # the database is left as it is: its users belong to the newer version now
+    if is_ours(seen, terms) and set_began(seen):
+        return None  # in the middle of setting a password there is no way back but through
+    verdict = managed_elsewhere(seen, terms)
+    return Hold(verdict.reason, verdict.message) if verdict else None
+
+
+def _vouch(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Nobody has seen this AWSCURRENT log in yet, so Ready could not be told."""
+    if terms.has_database and not seen.proven and seen.login is Login.UNTRIED and not one_user_between(seen, terms):
+        return ProbeCurrent()
+    return None
+
+
+def _note_failure(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """This run found that the attempt cannot succeed: make the intent to roll back durable before anything else."""
+    if seen.claim is None or seen.claim.failure is not None:
+        return None
+    if seen.refusal is not None and not set_began(seen):
+        return WriteStatus(with_failure(seen.status, seen.refusal))
+    return WriteStatus(with_failure(seen.status, seen.failure)) if seen.failure is not None else None
+
+
+def _roll_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """The claim says that this attempt failed: undo what the database may know of it, then drop its version."""
+    claim = seen.claim
+    if claim is None or claim.failure is None or seen.pending_id is None:
+        return None
+    if not (terms.has_database and set_began(seen)) or seen.restored:
+        return Abandon(seen.pending_id)
+    if seen.pending is None:
+        return ReadPending()
+    return _prove_login(seen, terms) or _under_lock(seen) or Restore()
+
+
+def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """AWSPENDING is ours: set it, test it, and make it current."""
+    pending_id, claim = seen.pending_id, seen.claim
+    if pending_id is None:
+        return None
+    if seen.pending is None:
+        return ReadPending()
+    if pending_mismatch(terms.rotation, seen.current.value, seen.pending.value) is not None:
+        return Abandon(pending_id)  # not made by us from this value, so nothing of it was ever set
+    if claim is None or claim.version_id != pending_id:
+        return WriteStatus(_resumed(seen, terms, pending_id, now))
+    return (_set_and_test(seen, terms) if terms.has_database else None) or _finish(seen, pending_id)
+
+
+def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
+    waiting = _may_set(seen, terms) or _under_lock(seen)
+    if waiting is not None:
+        return waiting
+    # A login is no proof of a finished setSecret: whatever an earlier run reached, this one sets and tests anew.
+    if not seen.password_set:
+        return _at_step(seen, Step.SET) or SetPending()
+    if not seen.tested:
+        return _at_step(seen, Step.TEST) or TestPending()
+    return None
+
+
+def _finish(seen: Observation, pending_id: VersionId) -> Action:
+    return _at_step(seen, Step.FINISH) or FinishPending(pending_id)
+
+
+def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Nothing is under way: claim what is due, then make the pending version."""
+    claim, cause = seen.claim, why_rotate(seen, terms, now)
+    asked_again = claim is not None and cause is not None and cause.request not in (None, claim.request)
+    if claim is None and cause is None:
+        return None
+    if verdict := first_verdict(BEFORE_CLAIM, seen, terms):
+        return Hold(verdict.reason, verdict.message)
+    if claim is None or asked_again:
+        return WriteStatus(_claimed(seen, terms, cause, now)) if cause is not None else None
+    if (wait_until := retry_at(seen, terms)) is not None and now < wait_until:
+        return Sleep(wait_until)
+    if claim.version_id is None or claim.version_id in seen.used_ids or claim.step is not Step.CREATE:
+        return WriteStatus(_with_claim(seen.status, version_id=_next_id(seen, terms), step=Step.CREATE))
+    if waiting := _may_set(seen, terms):
+        return waiting
+    if terms.has_database and not seen.locked:
+        return Lock()
+    return CreatePending(claim.version_id)
+
+
+def _may_set(seen: Observation, terms: Terms) -> Action | None:
+    """The order of checks before set; None where all are passed."""
+    if verdict := unsynced(seen, terms):
+        return Hold(verdict.reason, verdict.message)
+    if terms.has_database and (probe := _prove_login(seen, terms)):
+        return probe
+    verdict = first_verdict(BEFORE_SET, seen, terms)
+    return Hold(verdict.reason, verdict.message) if verdict else None
+
+
+def _prove_login(seen: Observation, terms: Terms) -> Action | None:
+    """The secret knows its user's password; None where that is seen, or known to be not so."""
+    if seen.password_set:
+        return None
+    if seen.login is Login.UNTRIED:
+        return ProbeCurrent()
+    if seen.login is Login.REJECTED and one_user_between(seen, terms) and seen.pending_login is Login.UNTRIED:
+        return ProbePending()
+    if Login.UNREACHABLE in (seen.login, seen.pending_login):
+        return Retry(seen.login_message)
+    verdict = login_rejected(seen, terms)
+    return Hold(verdict.reason, verdict.message) if verdict else None
+
+
+def _under_lock(seen: Observation) -> Action | None:
+    if seen.refusal is not None:
+        return Retry(seen.refusal)
+    if not seen.locked:
+        return Lock()
+    return None if seen.fresh else Refresh()
+
+
+# ---- statuses to write
+
+
+def _claimed(seen: Observation, terms: Terms, cause: Cause, now: datetime) -> RotatedSecretStatus:
+    claim = Claim(
+        trigger=cause.trigger,
+        slot=cause.slot,
+        request=cause.request,
+        from_version_id=seen.current_id,
+        version_id=_next_id(seen, terms),
+        started_at=now,
+        message="claimed",
+    )
+    return seen.status.model_copy(update={"rotation": claim})
+
+
+def _resumed(seen: Observation, terms: Terms, pending_id: VersionId, now: datetime) -> RotatedSecretStatus:
+    """A claim for a rotation whose own was lost, or that another operator began: it serves what is due, if anything."""
+    if seen.claim is not None:
+        return _with_claim(seen.status, version_id=pending_id)
+    cause = why_rotate(seen, terms, now) or Cause(Trigger.RESUME, None, None)
+    claim = Claim(
+        trigger=cause.trigger,
+        slot=cause.slot,
+        request=cause.request,
+        from_version_id=seen.current_id,
+        version_id=pending_id,
+        # Nobody knows how far it got, so the roll-back must reckon with the worst.
+        step=Step.SET if terms.has_database else Step.CREATE,
+        started_at=now,
+        message="resumed from the store",
+    )
+    return seen.status.model_copy(update={"rotation": claim})
+
+
+def _at_step(seen: Observation, step: Step) -> Action | None:
+    """Tell the step before it begins: durable, since the roll-back depends on it."""
+    if seen.claim is None or seen.claim.step is step:
+        return None
+    return WriteStatus(_with_claim(seen.status, step=step, message=f"{step} begins"))
+
+
+def with_failure(status: RotatedSecretStatus, failure: str) -> RotatedSecretStatus:
+    """The status with the claim's attempt marked as failed: the intent to roll back, durable before it begins."""
+    return _with_claim(status, failure=failure, message=failure)
+
+
+def _with_claim(status: RotatedSecretStatus, **changes: object) -> RotatedSecretStatus:
+    if status.rotation is None:
+        return status
+    claim = Claim.model_validate(status.rotation.model_dump() | changes)
+    return status.model_copy(update={"rotation": claim})
+
+
+def _served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
+    took = now - claim.started_at
+    entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
+    status = _without_claim(seen.status, claim).with_history(entry)
+    changes = {
+        "last_rotation_time": now.replace(microsecond=0),
+        "last_rotation_duration": f"{took / timedelta(seconds=1):.1f}s",
+    }
+    return status.model_copy(update=changes)
+
+
+def _failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
+    outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
+    if claim.attempt >= ATTEMPTS:
+        entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
+        return _without_claim(seen.status, claim).with_history(entry)
+    status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
+    again = claim.model_copy(
+        update={
+            "attempt": claim.attempt + 1,
+            "version_id": next_successor(terms.arn, seen.current_id, [*known_ids(seen), *_id_of(claim)]),
+            "step": Step.CREATE,
+            "started_at": now,
+            "failure": None,
+        }
+    )
+    return status.model_copy(update={"rotation": again})
+
+
+def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretStatus:
+    """The claim is over, and what it was to serve is not tried again."""
+    handled = HandledRequests(
+        rotate=claim.request or status.handled_requests.rotate, slot=claim.slot or status.handled_requests.slot
+    )
+    return status.model_copy(update={"rotation": None, "handled_requests": handled})
+
+
+def _entry(
+    seen: Observation, terms: Terms, claim: Claim, now: datetime, outcome: Outcome, message: str
+) -> HistoryEntry:
+    return HistoryEntry(
+        version_id=claim.version_id,
+        user=_user_of(seen, terms, claim),
+        trigger=claim.trigger,
+        started_at=claim.started_at,
+        finished_at=now,
+        outcome=outcome,
+        step=claim.step,
+        message=message,
+        attempt=claim.attempt,
+    )
+
+
+def _user_of(seen: Observation, terms: Terms, claim: Claim) -> str | None:
+    if not terms.has_database:
+        return None
+    current = Credential.of(seen.current.value)
+    return current.username if claim.version_id == seen.current_id else next_user(terms.rotation, current)
+
+
+def _next_id(seen: Observation, terms: Terms) -> VersionId:
+    return next_successor(terms.arn, seen.current_id, known_ids(seen))
+
+
+def _id_of(claim: Claim) -> tuple[VersionId, ...]:
+    return () if claim.version_id is None else (claim.version_id,)

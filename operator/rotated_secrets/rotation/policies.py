@@ -1,0 +1,192 @@
+"""Why rotate now, why not yet: small pure functions in chains, each answering None or (reason, message)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotated_secrets.api.status import Reason, Step, Trigger
+from rotated_secrets.rotation.observation import Login, Observation, Terms
+from rotated_secrets.rotation.strategies import descends_from
+
+ATTEMPTS = 3
+"""How often a slot or request is tried before it is given up."""
+
+BACKOFF = timedelta(seconds=30)
+"""The wait after the first failed attempt; each further one waits four times as long."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why something is held."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a rotation is due, and what it will have served."""
+
+    trigger: Trigger
+    slot: datetime | None
+    request: str | None
+
+
+# ---- why rotate now
+
+
+def why_rotate(seen: Observation, terms: Terms, now: datetime) -> Cause | None:
+    """All that is due now, as one rotation: a request and a missed slot do not make two."""
+    slot = _due_at_creation(seen, terms) or _due_by_schedule(seen, terms, now)
+    request = terms.request if terms.request and terms.request != seen.status.handled_requests.rotate else None
+    if request is not None:
+        return Cause(Trigger.ANNOTATION, slot, request)
+    if slot is not None:
+        return Cause(Trigger.CREATION if slot == terms.created_at else Trigger.SCHEDULE, slot, None)
+    return None
+
+
+def next_due(seen: Observation, terms: Terms) -> datetime | None:
+    """When the schedule comes true next, whether or not that is past."""
+    if terms.schedule is None:
+        return None
+    return terms.schedule.next_after(_last_served(seen, terms))
+
+
+def _due_at_creation(seen: Observation, terms: Terms) -> datetime | None:
+    """rotateImmediately counts once: an older status knows a slot, a later change of the spec finds one."""
+    first = seen.status.handled_requests.slot is None and seen.status.last_rotation_time is None
+    return terms.created_at if terms.rotation.rotate_immediately and first else None
+
+
+def _due_by_schedule(seen: Observation, terms: Terms, now: datetime) -> datetime | None:
+    if terms.schedule is None:
+        return None
+    return terms.schedule.last_due(_last_served(seen, terms), now)
+
+
+def _last_served(seen: Observation, terms: Terms) -> datetime:
+    """The moment from which the schedule counts, from what is persisted alone, never from when the operator started."""
+    status = seen.status
+    moments = (
+        status.schedule.since if status.schedule else None,
+        status.last_rotation_time,
+        status.handled_requests.slot,
+        seen.current.created_at,
+    )
+    return max((moment for moment in moments if moment is not None), default=terms.created_at)
+
+
+def retry_at(seen: Observation, terms: Terms) -> datetime | None:
+    """When the claim's next attempt may begin; None where it is not waiting after a failed one."""
+    claim, history = seen.claim, seen.status.history
+    if claim is None or claim.attempt == 1 or not history:
+        return None
+    spread = random.Random(f"{terms.arn}|{claim.attempt}").uniform(1, 1.5)  # noqa: S311 - spreads load, protects nothing
+    return history[0].finished_at + BACKOFF * 4 ** (claim.attempt - 2) * spread
+
+
+# ---- why hold: before anything is claimed
+
+Policy = Callable[[Observation, Terms], Verdict | None]
+
+
+def suspended(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold while the resource says so."""
+    if not terms.rotation.suspend:
+        return None
+    return Verdict(Reason.SUSPENDED, "held: rotation.suspend is true; set it to false to let the due rotation run")
+
+
+# ---- why hold: before the pending version is made or the password is set
+
+
+def unsynced(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold while the target Secret holds another version: pods would go on with a user about to change."""
+    if seen.synced or one_user_between(seen, terms):
+        return None
+    why = seen.target.message if seen.target is not None and seen.target.message else "it holds another version"
+    if seen.login is Login.REJECTED:
+        why = f"AWSCURRENT does not log in: {seen.login_message}"
+    return Verdict(
+        Reason.UNSYNCED, f"held: the target Secret does not hold AWSCURRENT ({why}); rotates when it is in sync"
+    )
+
+
+def login_rejected(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold unless the secret proves that it knows its user's password.
+
+    Otherwise a tenant could write any user's name into a secret and have the admin set that user's password. The claim
+    is no proof: it is read from the resource.
+    """
+    if seen.login is not Login.REJECTED or seen.pending_login is Login.WORKS or seen.password_set:
+        return None
+    return Verdict(
+        Reason.LOGIN_FAILED,
+        f"held: AWSCURRENT does not log in ({seen.login_message}); put the user's real password into the secret",
+    )
+
+
+def verify_queries_fail(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold while the checks fail for the current credential too: then the check is wrong, not the rotation."""
+    if not seen.failed_checks:
+        return None
+    return Verdict(
+        Reason.VERIFY_QUERIES_FAILED,
+        f"held: as AWSCURRENT's user, {'; '.join(seen.failed_checks)}; "
+        "mend rotation.verifyQueries or the user's rights",
+    )
+
+
+BEFORE_CLAIM: tuple[Policy, ...] = (suspended,)
+BEFORE_SET: tuple[Policy, ...] = (unsynced, login_rejected, verify_queries_fail)
+
+
+def first_verdict(policies: tuple[Policy, ...], seen: Observation, terms: Terms) -> Verdict | None:
+    """The answer of the first policy that has one."""
+    return next((verdict for policy in policies if (verdict := policy(seen, terms)) is not None), None)
+
+
+def one_user_between(seen: Observation, terms: Terms) -> bool:
+    """With one user, AWSCURRENT stops working between setSecret and finishSecret, and only going on mends that."""
+    return not terms.alternates and seen.pending_id is not None and set_began(seen)
+
+
+def set_began(seen: Observation) -> bool:
+    """The claim says that setSecret may have begun, so that the database may know the pending password."""
+    return seen.claim is not None and seen.claim.step is not Step.CREATE
+
+
+# ---- whose AWSPENDING
+
+
+def is_ours(seen: Observation, terms: Terms) -> bool:
+    """AWSPENDING's version was made from the current one, by this operator or another that reckons like it."""
+    pending = seen.pending_id
+    return pending is not None and descends_from(terms.arn, [seen.current_id], pending)
+
+
+def is_stale(seen: Observation, terms: Terms) -> bool:
+    """AWSPENDING's version was made by us, from a version that is no longer current."""
+    pending, claim = seen.pending_id, seen.claim
+    if pending is None or is_ours(seen, terms):
+        return False
+    return (claim is not None and claim.version_id == pending) or descends_from(terms.arn, seen.stages, pending)
+
+
+def managed_elsewhere(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold where someone else rotates this secret, or is in the middle of it."""
+    if seen.elsewhere is not None:
+        return Verdict(Reason.MANAGED_ELSEWHERE, f"held: {seen.elsewhere}")
+    pending = seen.pending_id
+    if pending is None or pending == seen.current_id or is_ours(seen, terms) or is_stale(seen, terms):
+        return None
+    return Verdict(
+        Reason.MANAGED_ELSEWHERE,
+        f"held: version {pending} carries AWSPENDING and was not made by this operator; let its rotation finish, or "
+        f"run aws secretsmanager update-secret-version-stage --secret-id {terms.arn} --version-stage AWSPENDING "
+        f"--remove-from-version-id {pending}",
+    )

@@ -1,0 +1,123 @@
+"""When a rotation is due: AWS's schedule expressions, in UTC.
+
+Knows nothing of resources or clocks: every function takes the moment it needs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import Protocol
+
+from aws_croniter import AwsCroniter
+from aws_croniter.exceptions import AwsCroniterExpressionError
+
+AWS_MINIMUM = timedelta(hours=4)
+"""AWS rotates a secret "as often as every four hours" (RotationRulesType, Secrets Manager API Reference)."""
+
+_RATE = re.compile(r"rate\((?P<count>[1-9]\d{0,5}) (?P<unit>minute|hour|day)s?\)")
+_CRON = re.compile(r"cron\((?P<fields>[^()]+)\)")
+_CHECKED_OCCURRENCES = 400
+"""How many occurrences of a cron expression are looked at for the shortest gap: a year of daily ones."""
+
+
+class InvalidSchedule(Exception):
+    """The expression is not one of AWS's, never comes true or comes true too often; says what to write instead."""
+
+
+class Schedule(Protocol):
+    """A schedule expression that has been read and found acceptable."""
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first due time later than ``moment``; None where there is none any more."""
+
+    def last_due(self, after: datetime, now: datetime) -> datetime | None:
+        """The last due time later than ``after`` and not later than ``now``: of several missed ones, one counts."""
+
+    def shortest_gap(self) -> timedelta | None:
+        """The shortest time between two due times; None where there is no due time at all."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``rate(10 days)``: so long after the last rotation."""
+
+    interval: timedelta
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        return moment + self.interval
+
+    def last_due(self, after: datetime, now: datetime) -> datetime | None:
+        missed = (now - after) // self.interval
+        return after + missed * self.interval if missed > 0 else None
+
+    def shortest_gap(self) -> timedelta | None:
+        return self.interval
+
+
+@dataclass(frozen=True)
+class Cron:
+    """``cron(0 2 ? * SUN *)``: AWS's six fields, in UTC."""
+
+    fields: str
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        following: datetime | None = _croniter(self.fields).get_next(moment.astimezone(UTC))[0]
+        return following
+
+    def last_due(self, after: datetime, now: datetime) -> datetime | None:
+        # The library compares whole minutes, and leaves the moment itself out.
+        latest: datetime | None = _croniter(self.fields).get_prev(now.astimezone(UTC) + timedelta(minutes=1))[0]
+        return latest if latest is not None and after < latest <= now else None
+
+    def shortest_gap(self) -> timedelta | None:
+        start = datetime(2024, 1, 1, tzinfo=UTC)  # fixed, so that the verdict on an expression never changes
+        due = [time for time in _croniter(self.fields).get_next(start, _CHECKED_OCCURRENCES) if time is not None]
+        return min((later - earlier for earlier, later in pairwise(due)), default=timedelta.max) if due else None
+
+
+@lru_cache(maxsize=4096)
+def parse_schedule(expression: str, minimum: timedelta = AWS_MINIMUM) -> Schedule:
+    """Read ``rate(…)`` or ``cron(…)``.
+
+    Args:
+        expression: as in AWS's RotationRulesType; minutes are understood beside AWS's hours and days.
+        minimum: the shortest time between two rotations that is acceptable.
+
+    Raises:
+        InvalidSchedule: see there.
+    """
+    schedule = _read(expression)
+    shortest = schedule.shortest_gap()
+    if shortest is None:
+        raise InvalidSchedule(f"schedule {expression} never comes true; check its day, month and year")
+    if shortest < minimum:
+        raise InvalidSchedule(
+            f"schedule {expression} rotates every {shortest}, more often than the operator's minimum of {minimum}; "
+            "write a longer interval, or ask the operator's owner to lower the minimum"
+        )
+    return schedule
+
+
+def _read(expression: str) -> Schedule:
+    if rate := _RATE.fullmatch(expression):
+        return Rate(timedelta(**{f"{rate['unit']}s": int(rate["count"])}))
+    if cron := _CRON.fullmatch(expression):
+        fields = " ".join(cron["fields"].split())
+        try:
+            AwsCroniter(fields)
+        except (AwsCroniterExpressionError, ValueError) as error:
+            raise InvalidSchedule(f"schedule {expression} is not understood: {error}") from error
+        return Cron(fields)
+    raise InvalidSchedule(
+        f"schedule {expression} is not understood; write rate(10 days), rate(12 hours) "
+        "or six fields as in cron(0 2 ? * SUN *)"
+    )
+
+
+@lru_cache(maxsize=4096)
+def _croniter(fields: str) -> AwsCroniter:
+    return AwsCroniter(fields)

@@ -1,0 +1,106 @@
+"""What each strategy makes of a credential: which users there are, which version follows which, what is in it. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.databases.base import Users
+from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretText, SecretValue, VersionId
+
+_NAMESPACE = uuid.UUID("5b1a3c1e-0c7b-5e0f-9d55-6f2f6f1c9a10")
+"""Fixed for ever: two operators that look at the same secret must name its next version alike."""
+
+_SUCCESSORS = 256
+"""How many attempts from one version are told from a stranger's. Each that fails takes one."""
+
+RANDOM_KEY = "password"
+"""The key that RandomValue replaces where the value is a JSON object."""
+
+
+def successor(arn: Arn, version: VersionId, n: int) -> VersionId:
+    """The id of the n-th version made from ``version``, the same whoever computes it.
+
+    It is a UUID, as AWS wants a ClientRequestToken (32 to 64 characters) to be (PutSecretValue, API Reference).
+    """
+    return VersionId(str(uuid.uuid5(_NAMESPACE, f"{arn}|{version}|{n}")))
+
+
+def descends_from(arn: Arn, versions: Iterable[VersionId], candidate: VersionId) -> bool:
+    """Whether ``candidate`` is a successor of one of ``versions``."""
+    return any(successor(arn, version, n) == candidate for version in versions for n in range(_SUCCESSORS))
+
+
+def next_successor(arn: Arn, version: VersionId, used: Iterable[VersionId]) -> VersionId:
+    """The first successor of ``version`` after all that are known to have been used."""
+    taken = set(used)
+    last = max((n for n in range(_SUCCESSORS) if successor(arn, version, n) in taken), default=-1)
+    return successor(arn, version, last + 1)
+
+
+def users_of(rotation: Rotation, username: str) -> Users:
+    """The base user and, with AlternatingUsers, its clone, from the name of either."""
+    if rotation.strategy is not Strategy.ALTERNATING_USERS:
+        return Users(username)
+    base = username.removesuffix(rotation.clone_suffix) or username
+    return Users(base, base + rotation.clone_suffix)
+
+
+def pending_value(rotation: Rotation, current: SecretValue, password: SecretText) -> SecretValue:
+    """The next version's value: every key kept, the password new, and with AlternatingUsers the other user.
+
+    Raises:
+        InvalidSecretValue: the strategy doesn't fit the value.
+    """
+    check_value(rotation, current)
+    if rotation.strategy is Strategy.RANDOM_VALUE:
+        if current.fields is None:
+            return SecretValue.parse(password.reveal())
+        return current.replacing(**{RANDOM_KEY: password.reveal()})
+    user = next_user(rotation, Credential.of(current))
+    return current.replacing(username=user, password=password.reveal())
+
+
+def next_user(rotation: Rotation, current: Credential) -> str:
+    """The user that the next version will hold."""
+    return users_of(rotation, current.username).alternate(current.username)
+
+
+def check_value(rotation: Rotation, current: SecretValue) -> None:
+    """Raises: InvalidSecretValue, where the strategy doesn't fit the value."""
+    if rotation.strategy is not Strategy.RANDOM_VALUE:
+        Credential.of(current)
+        return
+    if current.fields is None:
+        return
+    if "engine" in current.fields:
+        raise InvalidSecretValue(
+            "the secret value names a database engine, and RandomValue would lock its application out; "
+            "use SingleUser or AlternatingUsers, or remove the key engine"
+        )
+    if not isinstance(current.fields.get(RANDOM_KEY), str):
+        raise InvalidSecretValue(
+            f"the secret value is a JSON object without a text at key {RANDOM_KEY}; RandomValue replaces that key, "
+            "or the whole value where it is plain text"
+        )
+
+
+def pending_mismatch(rotation: Rotation, current: SecretValue, pending: SecretValue) -> str | None:
+    """Why a pending value is not one that we would have made from the current one; None where it is.
+
+    As AWS's templates do, so that nobody who can write AWSPENDING steers the admin's session elsewhere.
+    """
+    if rotation.strategy is Strategy.RANDOM_VALUE:
+        return None
+    try:
+        now, then = Credential.of(current), Credential.of(pending)
+    except InvalidSecretValue as error:
+        return f"AWSPENDING: {error}"
+    expected = next_user(rotation, now)
+    if then.username != expected:
+        return f"AWSPENDING is for user {then.username}, and {expected} was expected"
+    for key in ("engine", "host", "port", "dbname", "masterarn"):
+        if getattr(then, key) != getattr(now, key):
+            return f"AWSPENDING has another {key} than AWSCURRENT"
+    return None
