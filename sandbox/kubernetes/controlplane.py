@@ -96,7 +96,7 @@ def _apiserver(binaries: Binaries, place: Path, etcd: str, port: int) -> list[st
         "--service-cluster-ip-range=10.0.0.0/24",
         "--authorization-mode=RBAC",
         "--disable-admission-plugins=ServiceAccount",  # it waits for tokens and accounts that controllers would create
-        "--shutdown-delay-duration=0s",
+        "--shutdown-watch-termination-grace-period=1s",  # else an open watch keeps it from ending for a minute
     ]
 
 

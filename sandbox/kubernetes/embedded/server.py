@@ -264,12 +264,11 @@ async def _body(request: web.BaseRequest) -> Any:
     raw = await request.read()
     if not raw:
         return {}
-    if not request.content_type.endswith(("json", "yaml")):
-        raise errors.ApiError(
-            415, "UnsupportedMediaType", f"the embedded API reads JSON and YAML, not {request.content_type}"
-        )
+    kind = request.headers.get("Content-Type", "application/json").partition(";")[0]
+    if not kind.endswith(("json", "yaml")):
+        raise errors.ApiError(415, "UnsupportedMediaType", f"the embedded API reads JSON and YAML, not {kind}")
     try:
-        return yaml.load(raw, yaml.CSafeLoader) if "yaml" in request.content_type else json.loads(raw)
+        return yaml.load(raw, yaml.CSafeLoader) if kind.endswith("yaml") else json.loads(raw)
     except (ValueError, yaml.YAMLError) as error:
         raise errors.bad_request(f"the object provided is unrecognized: {error}") from error
 
