@@ -1,0 +1,175 @@
+"""What AWS's errors mean to a rotation, in words that name who, what and what to do next.
+
+Throttling, denial and absence are three things: one passes, one needs a person with IAM, one a person who creates the
+secret. Messages never quote what was sent, for a request may carry a secret value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import botocore.exceptions as sdk
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    SecretNotFound,
+    StoreError,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnavailable,
+    VersionExists,
+)
+
+PUT: Final = "PutSecretValue"
+WRITES: Final = (PUT, "UpdateSecretVersionStage")
+
+
+class Outcome(StrEnum):
+    """How one request ended, for the metrics."""
+
+    OK = "ok"
+    THROTTLED = "throttled"
+    DENIED = "denied"
+    ABSENT = "absent"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of the store, for messages."""
+
+    operation: str
+    region: str
+    secret: str | None = None
+    detail: str = ""
+    """Which version or stage of the secret, in words."""
+
+    def __str__(self) -> str:
+        about = f" on {self.secret}{self.detail}" if self.secret else ""
+        return f"{self.operation}{about} in {self.region}"
+
+
+# Source: "Common Errors" and each operation's "Errors", AWS Secrets Manager API Reference; the throttling codes are
+# those that botocore's standard mode retries, but for LimitExceededException, which here is a quota of versions.
+THROTTLING: Final = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "SlowDown",
+    }
+)
+BAD_CREDENTIALS: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidIdentityToken",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+DENIAL: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired"}) | BAD_CREDENTIALS
+ABSENCE: Final = "ResourceNotFoundException"
+USED_TOKEN: Final = "ResourceExistsException"  # noqa: S105 - an error code
+KEY_TROUBLE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
+PASSING: Final = frozenset({"InternalServiceError", "InternalFailure", "ServiceUnavailable", "RequestTimeout"})
+QUOTING: Final = frozenset({"ValidationException", "InvalidParameterException", "SerializationException"})
+"""Codes whose messages may quote the request."""
+
+
+def outcome(code: str, status: int) -> Outcome:
+    """What an error code, with the HTTP status it came with, counts as."""
+    if code in THROTTLING:
+        return Outcome.THROTTLED
+    if code in DENIAL:
+        return Outcome.DENIED
+    if code == ABSENCE:
+        return Outcome.ABSENT
+    if code in PASSING or status >= 500:
+        return Outcome.UNAVAILABLE
+    return Outcome.REFUSED
+
+
+def translate(error: ClientError | BotoCoreError, asked: Asked) -> StoreError:
+    """The store's error for one of botocore's; raise it outside the ``except``, so as not to carry that one along."""
+    if isinstance(error, ClientError):
+        return _answered(error, asked)
+    return _unanswered(error, asked)
+
+
+def _answered(error: ClientError, asked: Asked) -> StoreError:
+    code = str(error.response["Error"].get("Code", ""))
+    metadata = error.response["ResponseMetadata"]
+    status = metadata.get("HTTPStatusCode", 0)
+    # A role that the SDK assumes on the way may be what was denied.
+    operation = error.operation_name
+    said = _said(error, code, operation)
+    match outcome(code, status):
+        case Outcome.THROTTLED:
+            attempts = metadata.get("RetryAttempts", 0) + 1
+            return StoreThrottled(f"AWS throttles {asked} ({code}, {attempts} attempts); it is tried again later")
+        case Outcome.DENIED if code in BAD_CREDENTIALS:
+            return AccessDenied(
+                f"AWS does not accept the operator's credentials for {asked}{said}; "
+                "give the operator's ServiceAccount an IAM role, or renew its access key"
+            )
+        case Outcome.DENIED:
+            service = "secretsmanager" if operation == asked.operation else "sts"
+            return AccessDenied(
+                f"AWS denies {asked}{said}; allow {service}:{operation} to the operator's identity, and the use of the "
+                "secret's KMS key where it has one of its own"
+            )
+        case Outcome.ABSENT:
+            return SecretNotFound(
+                f"AWS Secrets Manager finds no secret {asked.secret}{asked.detail} in {asked.region}; "
+                "create it, or correct its name or region"
+            )
+        case Outcome.UNAVAILABLE:
+            return StoreUnavailable(f"AWS failed at {asked} ({code or status}); it is tried again later")
+    if code == USED_TOKEN:
+        return VersionExists(f"secret {asked.secret}{asked.detail} exists already and holds another value")
+    if code in KEY_TROUBLE:
+        return StoreRefused(f"AWS refuses {asked}{said}; check that the secret's KMS key exists and is enabled")
+    return StoreRefused(f"AWS refuses {asked}{said}; correct the secret or the request before trying again")
+
+
+def _said(error: ClientError, code: str, operation: str) -> str:
+    request_id = error.response["ResponseMetadata"].get("RequestId")
+    words = "" if operation == PUT and code in QUOTING else str(error.response["Error"].get("Message", ""))
+    parts = [code, words, f"request id {request_id}" if request_id else ""]
+    return f" ({': '.join(part for part in parts if part)})"
+
+
+def _unanswered(error: BotoCoreError, asked: Asked) -> StoreError:
+    kind = type(error).__name__
+    match error:
+        case sdk.NoCredentialsError() | sdk.PartialCredentialsError():
+            return AccessDenied(
+                f"no AWS credentials for {asked}; give the operator's ServiceAccount an IAM role, or the operator an "
+                "access key in its environment"
+            )
+        case sdk.NoRegionError() | sdk.InvalidRegionError():
+            return StoreRefused(
+                f"{asked.region or 'none'} is not an AWS region; set source.region or the operator's region"
+            )
+        case sdk.SSLError():
+            # Names the endpoint and why its certificate isn't trusted.
+            return StoreUnavailable(f"no trusted connection to AWS for {asked}: {error}; check the endpoint's CA")
+        case sdk.ConnectionError() | sdk.HTTPClientError() | sdk.CredentialRetrievalError():
+            return StoreUnavailable(f"no answer from AWS to {asked} ({kind}); it is tried again later")
+    return StoreRefused(
+        f"the AWS client refuses {asked} ({kind}); correct the secret's name or the operator's settings"
+    )
