@@ -132,8 +132,11 @@ def _converted(written: Schema, definitions: Schema) -> Schema:
         structural["format"] = "int64"
     if structural.get("default", ...) in (None, []):
         del structural["default"]
-    if structural["type"] == "object" and "default" in structural:
-        structural["default"] = {}  # the defaults of its own fields fill it
+    if isinstance(structural.get("default"), dict):
+        # In full, although the defaults of its fields would fill it: the API server holds it against the rules as is.
+        structural["default"] = {
+            name: value for name, value in structural["default"].items() if value not in (None, {})
+        }
     if "properties" in node:
         structural["properties"] = {name: _converted(field, definitions) for name, field in node["properties"].items()}
     elif "additionalProperties" in node:

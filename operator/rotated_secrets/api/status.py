@@ -62,6 +62,7 @@ class Reason(StrEnum):
     UNSYNCED = "Unsynced"
     SUSPENDED = "Suspended"
     MANAGED_ELSEWHERE = "ManagedElsewhere"
+    VERIFY_QUERIES_FAILED = "VerifyQueriesFailed"
 
 
 class Trigger(StrEnum):

@@ -1,0 +1,263 @@
+"""An API server takes the CRD and enforces it: each rule, with the sentence that it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+from kubernetes.client.rest import ApiException
+
+from rotated_secrets.api import names
+from rotated_secrets.api.crd import custom_resource_definition
+from rotated_secrets.api.resource import RotatedSecret
+from sandbox.kubernetes.provider import Cluster
+
+CRD = Path(__file__).parents[3] / "crds" / "rotatedsecrets.yaml"
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf"
+FULL: dict[str, Any] = {
+    "source": {"secretId": ARN, "region": "eu-west-1"},
+    "database": {"tls": {"mode": "VerifyFull", "caSecretName": "rds-ca"}},
+    "rotation": {
+        "strategy": "AlternatingUsers",
+        "schedule": "cron(0 2 ? * SUN *)",
+        "rotateImmediately": True,
+        "suspend": True,
+        "adminSecretId": "shop/admin/orders",
+        "cloneSuffix": "_b",
+        "password": {
+            "length": 40,
+            "excludeCharacters": "lI1O0",
+            "excludePunctuation": False,
+            "excludeNumbers": True,
+            "excludeUppercase": True,
+            "excludeLowercase": False,
+            "requireEachIncludedType": False,
+        },
+        "verifyQueries": ["SELECT 1 FROM prices LIMIT 1"],
+        "rights": "Report",
+    },
+    "target": {
+        "secretName": "orders",
+        "type": "basic-auth",
+        "labels": {"team": "orders"},
+        "annotations": {"example.org/on-call": "see the wiki"},
+        "template": {"DATABASE_URL": "postgresql://{{ username | urlencode }}@{{ host }}"},
+        "includeKeys": "None",
+        "creationPolicy": "Owner",
+        "deletionPolicy": "Retain",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def rotated_secrets(cluster: Cluster, api_client: client.ApiClient) -> Iterator[client.CustomObjectsApi]:
+    cluster.kubectl("apply", "-f", str(CRD))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
+    yield client.CustomObjectsApi(api_client)
+
+
+def _object(spec: dict[str, Any], name: str = "orders") -> dict[str, Any]:
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": spec}
+
+
+def _create(api: client.CustomObjectsApi, namespace: str, spec: dict[str, Any], **options: Any) -> dict[str, Any]:
+    made: dict[str, Any] = api.create_namespaced_custom_object(
+        names.GROUP, names.VERSION, namespace, names.PLURAL, _object(spec), **options
+    )
+    return made
+
+
+def _minimal(**parts: Any) -> dict[str, Any]:
+    return {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "AlternatingUsers"}, **parts}
+
+
+def _rotation(strategy: str = "AlternatingUsers", **fields: Any) -> dict[str, Any]:
+    return _minimal(rotation={"strategy": strategy, **fields})
+
+
+_CHARACTERS = ("excludePunctuation", "excludeNumbers", "excludeUppercase", "excludeLowercase")
+REFUSED = [
+    (_minimal(source={"secretId": "a b"}), "spec.source.secretId", "write the secret's name"),
+    (_minimal(source={"secretId": ARN[:-7]}), "spec.source.secretId", "full ARN with the six characters at its end"),
+    (
+        _minimal(source={"secretId": ARN, "region": "eu-west-2"}),
+        "spec.source",
+        "is the ARN of a secret in another region",
+    ),
+    (_minimal(source={"secretId": "a", "region": "Ireland"}), "spec.source.region", "write the name of an AWS region"),
+    (
+        _minimal(database={"tls": {"caSecretName": "CA"}}),
+        "spec.database.tls.caSecretName",
+        "write the name of a Secret",
+    ),
+    (
+        _minimal(database={"tls": {"mode": "Require", "caSecretName": "ca"}}),
+        "spec.database.tls",
+        "or leave caSecretName out",
+    ),
+    (_rotation("RandomValue", adminSecretId="a"), "spec.rotation", "leave adminSecretId out"),
+    (_rotation("RandomValue", verifyQueries=["SELECT 1"]), "spec.rotation", "leave verifyQueries out"),
+    ({**_rotation("RandomValue"), "database": {}}, "spec", "leave database out"),
+    (_rotation(schedule="0 2 * * *"), "spec.rotation.schedule", "write rate(N hours), rate(N days) or cron("),
+    (_rotation(adminSecretId="a b"), "spec.rotation.adminSecretId", "write the secret's name"),
+    (_rotation(cloneSuffix="-b"), "spec.rotation.cloneSuffix", "write letters, digits and '_'"),
+    (
+        _rotation(password=dict.fromkeys(_CHARACTERS, True)),
+        "spec.rotation.password",
+        "every kind of character is excluded",
+    ),
+    (_rotation(password={"length": 7}), "spec.rotation.password.length", "8"),
+    (_rotation(password={"length": 129}), "spec.rotation.password.length", "128"),
+    (_rotation("Sometimes"), "spec.rotation.strategy", '"SingleUser", "AlternatingUsers", "RandomValue"'),
+    (_minimal(target={"secretName": "Orders"}), "spec.target.secretName", "write the name of a Secret"),
+    (_minimal(target={"type": "kubernetes.io/service-account-token"}), "spec.target.type", "Unsupported value"),
+    (_minimal(target={"labels": {"app.kubernetes.io/name": "a"}}), "spec.target.labels", "are reserved"),
+    (_minimal(target={"labels": {"-": "a"}}), "spec.target.labels", "write keys as NAME or DOMAIN/NAME"),
+    (_minimal(target={"labels": {"team": "a b"}}), "spec.target.labels", "write label values with letters"),
+    (_minimal(target={"annotations": {"rotatedsecrets.io/owner": "a/b"}}), "spec.target.annotations", "are reserved"),
+    (_minimal(target={"annotations": {"a/b/c": ""}}), "spec.target.annotations", "write keys as NAME or DOMAIN/NAME"),
+    (_minimal(target={"template": {"a/b": ""}}), "spec.target.template", "write template keys with letters"),
+    (_minimal(target={"includeKeys": "None"}), "spec.target", "write a template, or includeKeys: All"),
+    (_minimal(target={"creationPolicy": "None", "secretName": "a"}), "spec.target", "delivers no Secret"),
+    (
+        _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "type": "tls"}),
+        "spec.target",
+        "leave type out",
+    ),
+    (_minimal(target={"creationPolicy": "Merge"}), "spec.target", "write deletionPolicy: Retain"),
+]
+
+
+def _messages(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from (
+            rule["message"] for rule in schema.get("x-kubernetes-validations", ()) if "oldSelf" not in rule["rule"]
+        )
+        for inner in schema.values():
+            yield from _messages(inner)
+
+
+def test_each_rule_has_a_resource_below_that_breaks_it() -> None:
+    silent = [
+        text
+        for text in _messages(custom_resource_definition()["spec"]["versions"][0])
+        if not any(said in text for _, _, said in REFUSED)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("spec", "field", "said"), REFUSED)
+def test_a_bad_resource_is_refused_with_a_sentence(
+    rotated_secrets: client.CustomObjectsApi, namespace: str, spec: dict[str, Any], field: str, said: str
+) -> None:
+    with pytest.raises(ApiException) as caught:
+        _create(rotated_secrets, namespace, spec, dry_run="All")
+    assert caught.value.status == 422
+    causes = json.loads(caught.value.body)["details"]["causes"]
+    assert any(cause["field"].startswith(field) and said in cause["message"] for cause in causes), causes
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        FULL,
+        _minimal(),
+        _rotation("RandomValue", verifyQueries=[]),
+        _minimal(source={"secretId": "rds!cluster-1"}),
+        _minimal(target={"creationPolicy": "None"}),
+        _minimal(target={"creationPolicy": "None", "deletionPolicy": "Retain"}),
+        _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "labels": {"example.org/a": ""}}),
+        _minimal(target={"includeKeys": "None", "template": {"URL": "{{ host }}"}}),
+        _minimal(database={"tls": {"caSecretName": "rds-ca"}}),
+        _rotation(schedule="rate(10 days)"),
+    ],
+)
+def test_a_good_resource_is_taken_and_read_back_as_it_was_meant(
+    rotated_secrets: client.CustomObjectsApi, namespace: str, spec: dict[str, Any]
+) -> None:
+    made = RotatedSecret.parse(_create(rotated_secrets, namespace, spec, field_validation="Strict"))
+    assert made.spec == type(made.spec).model_validate(spec)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"source": {"secretId": "shop/other"}}, "create another RotatedSecret"),
+        ({"rotation": {"cloneSuffix": "_c"}}, "the clone user with the present suffix exists already"),
+    ],
+)
+def test_what_a_rotation_depends_on_cannot_be_changed(
+    rotated_secrets: client.CustomObjectsApi, namespace: str, change: dict[str, Any], said: str
+) -> None:
+    _create(rotated_secrets, namespace, _minimal())
+    place = (names.GROUP, names.VERSION, namespace, names.PLURAL, "orders")
+    with pytest.raises(ApiException) as caught:
+        rotated_secrets.patch_namespaced_custom_object(*place, {"spec": change})
+    assert caught.value.status == 422
+    assert said in caught.value.body
+    rotated_secrets.patch_namespaced_custom_object(*place, {"spec": {"rotation": {"strategy": "SingleUser"}}})
+
+
+def test_an_unknown_field_is_pointed_out(
+    cluster: Cluster, rotated_secrets: client.CustomObjectsApi, namespace: str
+) -> None:
+    written = json.dumps(_object(_minimal(source={"secretId": "a", "endpoint": "http://169.254.169.254"})))
+    applied = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=written, check=False)
+    assert applied.returncode != 0
+    assert 'unknown field "spec.source.endpoint"' in applied.stderr
+
+
+def test_status_is_written_apart_and_a_patch_removes_what_is_gone(
+    rotated_secrets: client.CustomObjectsApi, namespace: str
+) -> None:
+    made = _create(rotated_secrets, namespace, _minimal())
+    claim = {"trigger": "Creation", "fromVersionId": "v1", "startedAt": "2026-11-22T02:00:00.123456Z"}
+    place = (names.GROUP, names.VERSION, namespace, names.PLURAL, "orders")
+    before = RotatedSecret.parse({**made, "status": {"rotation": claim, "engine": "postgres"}}).status
+    claimed = rotated_secrets.patch_namespaced_custom_object_status(*place, {"status": before.to_patch()})
+    assert RotatedSecret.parse(claimed).status == before
+    after = before.model_copy(update={"rotation": None})
+    patch = {"metadata": {"resourceVersion": claimed["metadata"]["resourceVersion"]}, "status": after.to_patch()}
+    served = rotated_secrets.patch_namespaced_custom_object_status(*place, patch)
+    assert RotatedSecret.parse(served).status == after
+    with pytest.raises(ApiException) as caught:
+        rotated_secrets.patch_namespaced_custom_object_status(*place, patch)
+    assert caught.value.status == 409
+
+
+def test_kubectl_get_answers_what_a_person_asks(
+    cluster: Cluster, rotated_secrets: client.CustomObjectsApi, namespace: str
+) -> None:
+    _create(rotated_secrets, namespace, _minimal())
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "CredentialWorks",
+        "message": "all well",
+        "lastTransitionTime": "2026-11-22T02:00:00Z",
+    }
+    seen = {
+        "conditions": [condition],
+        "engine": "postgres",
+        "activeUser": "orders_clone",
+        "lastRotationTime": "2026-11-22T02:00:00Z",
+        "nextRotationTime": "2099-11-29T02:00:00Z",
+    }
+    rotated_secrets.patch_namespaced_custom_object_status(
+        names.GROUP, names.VERSION, namespace, names.PLURAL, "orders", {"status": seen}
+    )
+    head, row = cluster.kubectl("get", "rsec", "-n", namespace).stdout.splitlines()
+    assert head.split("  ")[0] == "NAME"
+    for cell in ("True", "AlternatingUsers", "postgres", "orders_clone", "2099-11-29T02:00:00Z"):
+        assert cell in row
+    assert "<invalid>" not in row
+    assert "CredentialWorks" in cluster.kubectl("get", "rotation", "-n", namespace, "-o", "wide").stdout
+
+
+def test_kubectl_explain_teaches(cluster: Cluster, rotated_secrets: client.CustomObjectsApi) -> None:
+    told = cluster.kubectl("explain", "rotatedsecret.spec.rotation.schedule").stdout
+    assert "AWS's grammar" in told

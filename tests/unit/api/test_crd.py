@@ -1,0 +1,174 @@
+"""The CRD says what the models say, explains every field, and is what is checked in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rotated_secrets.api.crd import as_yaml, custom_resource_definition
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
+from sandbox.kubernetes.embedded.errors import FieldError
+from sandbox.kubernetes.embedded.schema import Schema
+
+CHECKED_IN = Path(__file__).parents[3] / "crds" / "rotatedsecrets.yaml"
+_VERSION = custom_resource_definition()["spec"]["versions"][0]
+_RAW: dict[str, Any] = _VERSION["schema"]["openAPIV3Schema"]
+
+
+def _compiled() -> Schema:
+    problems: list[FieldError] = []
+    schema = Schema(_RAW, "openAPIV3Schema", problems)
+    assert problems == []
+    return schema
+
+
+_SCHEMA = _compiled()
+
+
+def _fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}.{name}", field
+        yield from _fields(field, f"{path}.{name}")
+        yield from _fields(field.get("items", {}), f"{path}.{name}[]")
+
+
+def test_checked_in_crd_is_what_the_models_say() -> None:
+    assert CHECKED_IN.read_text() == as_yaml(), "run: python -m rotated_secrets.api.crd > crds/rotatedsecrets.yaml"
+
+
+def test_every_field_is_explained() -> None:
+    silent = [path for path, field in _fields(_RAW) if path != ".metadata" and not field.get("description", "").strip()]
+    assert silent == []
+
+
+def test_every_text_list_and_map_is_bounded_so_that_rules_have_a_known_cost() -> None:
+    unbounded = [
+        path
+        for path, field in _fields(_RAW)
+        if path not in (".apiVersion", ".kind", ".metadata")
+        and (
+            (field["type"] == "string" and not {"maxLength", "enum", "format"} & field.keys())
+            or (field["type"] == "array" and "maxItems" not in field)
+            or ("additionalProperties" in field and "maxProperties" not in field)
+        )
+    ]
+    assert unbounded == []
+
+
+def test_status_has_no_defaults_that_nobody_wrote() -> None:
+    assert [path for path, field in _fields(_RAW["properties"]["status"]) if "default" in field] == []
+
+
+def test_times_to_come_are_not_printed_as_ages() -> None:
+    columns = {column["name"]: column for column in _VERSION["additionalPrinterColumns"]}
+    assert columns["Next rotation"]["type"] == "string"
+    assert columns["Last rotation"]["type"] == "date"
+    assert [name for name, column in columns.items() if column["priority"] == 0] == [
+        "Ready",
+        "Strategy",
+        "Engine",
+        "Active user",
+        "Last rotation",
+        "Next rotation",
+        "Age",
+    ]
+
+
+def test_defaults_fill_what_a_user_leaves_out() -> None:
+    spec: dict[str, Any] = {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "SingleUser"}}
+    _SCHEMA.default(written := {"spec": spec})
+    assert written["spec"]["rotation"]["password"]["length"] == 32
+    assert written["spec"]["rotation"]["cloneSuffix"] == "_clone"
+    assert written["spec"]["target"] == {
+        "type": "Opaque",
+        "includeKeys": "All",
+        "creationPolicy": "Owner",
+        "deletionPolicy": "Delete",
+    }
+    assert "database" not in written["spec"], "a default would forbid RandomValue"
+
+
+def _some(**choices: list[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in choices.items()})
+
+
+_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf"
+_SPECS = st.fixed_dictionaries(
+    {
+        "source": st.fixed_dictionaries(
+            {"secretId": st.sampled_from(["shop/orders", "rds!db-1", _ARN, _ARN[:-7], "a b", "a\n", "x" * 2049, ""])},
+            optional={"region": st.sampled_from(["eu-west-1", "us-gov-west-1", "eusc-de-east-1", "EU", "eu-west-1\n"])},
+        ),
+        "rotation": st.fixed_dictionaries(
+            {"strategy": st.sampled_from(["SingleUser", "AlternatingUsers", "RandomValue", "External"])},
+            optional={
+                "schedule": st.sampled_from(
+                    ["rate(4 hours)", "rate(0 hours)", "rate(1 day) ", "cron(0 2 ? * SUN *)", "0 2 * * *", "cron()"]
+                ),
+                "adminSecretId": st.sampled_from(["shop/admin/orders", "no spaces please"]),
+                "cloneSuffix": st.sampled_from(["_b", "", "-x", "x" * 17]),
+                "password": _some(
+                    length=[7, 8, 128, 129],
+                    excludePunctuation=[False],
+                    excludeNumbers=[True],
+                    excludeUppercase=[True],
+                    excludeLowercase=[True],
+                ),
+                "verifyQueries": st.sampled_from([[], ["SELECT 1"], [""], ["SELECT 1"] * 11]),
+                "rights": st.sampled_from(["Report", "Some"]),
+            },
+        ),
+    },
+    optional={
+        "database": st.fixed_dictionaries(
+            {}, optional={"tls": _some(mode=["VerifyFull", "Require", "None"], caSecretName=["rds-ca", "RDS", "a..b"])}
+        ),
+        "target": _some(
+            secretName=["orders", "Orders", "-a", "a" * 254],
+            type=["Opaque", "tls", "kubernetes.io/service-account-token"],
+            labels=[{}, {"team": "a"}, {"a.kubernetes.io/x": "y"}, {"team": "a b"}, {"-": "a"}, {"team": "a\n"}],
+            annotations=[
+                {"example.org/a": "b c"},
+                {"rotatedsecrets.io/owner": "x"},
+                {"notk8s.io/a": ""},
+                {"a/b/c": ""},
+            ],
+            template=[{}, {"URL": "{{ host }}"}, {"a/b": ""}, {"": ""}, {"a\n": ""}],
+            includeKeys=["All", "None"],
+            creationPolicy=["Owner", "Merge", "None"],
+            deletionPolicy=["Delete", "Retain"],
+        ),
+    },
+)
+
+
+def _server_takes(spec: dict[str, Any]) -> bool:
+    _SCHEMA.default(written := {"spec": copy.deepcopy(spec)})
+    return not list(_SCHEMA.validate(written))
+
+
+def _operator_takes(spec: dict[str, Any]) -> bool:
+    metadata = {
+        "namespace": "shop",
+        "name": "x",
+        "uid": "u",
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    try:
+        RotatedSecret.parse({"metadata": metadata, "spec": spec})
+    except InvalidSpec:
+        return False
+    return True
+
+
+@settings(max_examples=400, deadline=None)
+@given(_SPECS)
+@example({"source": {"secretId": _ARN, "region": "eu-west-2"}, "rotation": {"strategy": "SingleUser"}})
+def test_api_server_and_operator_refuse_the_same_specs(spec: dict[str, Any]) -> None:
+    assert _server_takes(spec) == _operator_takes(spec)

@@ -1,0 +1,101 @@
+"""Reading a RotatedSecret: what is refused, how it is told, and what another version of the operator left."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
+from rotated_secrets.api.spec import CreationPolicy, Strategy
+
+
+def _object(spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "shop",
+            "name": "orders-db",
+            "uid": "6c0f",
+            "generation": 2,
+            "resourceVersion": "17",
+            "creationTimestamp": "2026-11-22T02:00:00Z",
+            **metadata,
+        },
+        "spec": {
+            "source": {"secretId": "shop/orders-db"},
+            "rotation": {"strategy": "AlternatingUsers"},
+            **(spec or {}),
+        },
+    }
+
+
+def test_a_minimal_resource_has_the_documented_defaults() -> None:
+    resource = RotatedSecret.parse(_object())
+    assert str(resource) == "shop/orders-db"
+    assert resource.created_at == datetime(2026, 11, 22, 2, tzinfo=UTC)
+    assert resource.spec.rotation.strategy is Strategy.ALTERNATING_USERS
+    assert resource.spec.target.creation_policy is CreationPolicy.OWNER
+    assert resource.target_name == "orders-db"
+    assert resource.rotate_request is None
+    assert resource.status.handled_requests.rotate is None
+    assert not resource.deleting
+
+
+def test_target_name_is_the_one_asked_for() -> None:
+    assert RotatedSecret.parse(_object({"target": {"secretName": "orders"}})).target_name == "orders"
+
+
+def test_deletion_is_seen() -> None:
+    assert RotatedSecret.parse(_object(deletionTimestamp="2026-11-22T03:00:00Z")).deleting
+
+
+def test_a_request_is_never_longer_than_the_status_can_remember() -> None:
+    resource = RotatedSecret.parse(_object(annotations={"rotatedsecrets.io/rotate": "x" * 5000}))
+    handled = resource.status.model_validate({"handledRequests": {"rotate": "x" * 5000}}).handled_requests
+    assert resource.rotate_request == handled.rotate
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"source": {}}, "spec.source.secretId: is required"),
+        ({"rotation": {"strategy": "Sometimes"}}, "spec.rotation.strategy: input should be 'SingleUser',"),
+        (
+            {"rotation": {"strategy": "SingleUser", "window": "3h"}},
+            "spec.rotation.window: is not a field that this version of the operator knows",
+        ),
+        (
+            {"rotation": {"strategy": "RandomValue"}, "database": {}},
+            "RandomValue reaches no database: leave database out",
+        ),
+    ],
+)
+def test_errors_name_the_resource_the_field_and_what_to_write(spec: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        RotatedSecret.parse(_object(spec))
+    assert str(caught.value).startswith("RotatedSecret shop/orders-db: spec")
+    assert told in str(caught.value)
+
+
+def test_errors_do_not_repeat_what_a_template_says() -> None:
+    template = {"URL": "canary" * 20_000}
+    with pytest.raises(InvalidSpec) as caught:
+        RotatedSecret.parse(_object({"target": {"template": template}}))
+    assert "canary" not in str(caught.value)
+
+
+def test_fields_of_a_newer_operators_status_are_ignored() -> None:
+    status = {"shard": 3, "handledRequests": {"resync": "x", "rotate": "1"}, "conditions": [_condition(type="Fresh")]}
+    resource = RotatedSecret.parse({**_object(), "status": status})
+    assert resource.status.handled_requests.rotate == "1"
+
+
+def test_a_claim_that_this_operator_cannot_understand_is_not_guessed_at() -> None:
+    claim = {"trigger": "Rollback", "fromVersionId": "v1", "startedAt": "2026-11-22T02:00:00Z"}
+    with pytest.raises(InvalidSpec, match=r"status\.rotation\.trigger.*another version of the operator"):
+        RotatedSecret.parse({**_object(), "status": {"rotation": claim}})
+
+
+def _condition(**changes: str) -> dict[str, str]:
+    return {"type": "Ready", "status": "True", "reason": "X", "lastTransitionTime": "2026-11-22T02:00:00Z", **changes}
