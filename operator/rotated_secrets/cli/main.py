@@ -1,0 +1,86 @@
+"""The command ``rotated-secrets``. Turns flags and variables into settings and starts what is asked for; no more."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from rotated_secrets.controller.reconcile import reconciler
+from rotated_secrets.controller.run import run
+from rotated_secrets.controller.settings import InvalidSettings, Settings, flag, variable
+
+app = typer.Typer(
+    name="rotated-secrets",
+    help="Rotate database credentials held in AWS Secrets Manager, and keep Kubernetes Secrets equal to them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rotated-secrets {importlib.metadata.version('rotated-secrets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Rotate database credentials held in AWS Secrets Manager, and keep Kubernetes Secrets equal to them."""
+
+
+def run_operator(**given: str | None) -> None:
+    """Run the operator, until it is told to stop.
+
+    Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot go on (another replica took the lead, the cluster or its
+    CRD cannot be reached), 2 for settings that make no sense.
+    """
+    try:
+        settings = Settings.parse(dict(given))
+    except InvalidSettings as error:
+        typer.echo(f"rotated-secrets: {error}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(run(settings, reconciler))
+
+
+def _as_option(name: str) -> inspect.Parameter:
+    """One setting as a flag that takes a text: what it may say is decided, and told, by the settings alone."""
+    field = Settings.model_fields[name]
+    extra: Any = field.json_schema_extra
+    option = typer.Option(
+        flag(name),
+        envvar=variable(name),
+        help=field.description,
+        rich_help_panel=extra["panel"],
+        show_default=_shown(field.default),
+        metavar="TEXT",
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+    )
+
+
+def _shown(default: Any) -> str | bool:
+    """A default as a person would write it; nothing where the help text says what it is."""
+    if default is None or default in ("", ()):
+        return False
+    return (
+        ",".join(map(str, default))
+        if isinstance(default, tuple)
+        else f"{default:g}"
+        if isinstance(default, float)
+        else str(default)
+    )
+
+
+_parameters = [_as_option(name) for name in Settings.model_fields]
+run_operator.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defined]
+run_operator.__annotations__ = {each.name: each.annotation for each in _parameters}
+app.command("run")(run_operator)

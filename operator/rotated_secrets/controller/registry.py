@@ -1,0 +1,159 @@
+"""Every RotatedSecret that is known, as far as others must ask about it without waiting: which secret it names, which
+target Secret it writes, how old it is.
+
+Filled before work starts, kept by the watch, put right by the resync. Knows nothing of the API server. Safe from any
+thread.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rotated_secrets.controller.key import Key
+from rotated_secrets.values import Arn
+
+SUFFIX = 7
+"""Secrets Manager ends an ARN with a hyphen and six characters of its own.
+
+Source: "What's in a Secrets Manager secret?", AWS Secrets Manager User Guide.
+"""
+
+
+@dataclass(frozen=True)
+class _Known:
+    uid: str
+    created: str
+    secret: str
+    target: str
+    seen: str
+    """What of the object is worth a look when it changes."""
+
+    @property
+    def age(self) -> tuple[str, str]:
+        """Sorts the older first; RFC 3339 in UTC sorts as text."""
+        return (self.created, self.uid)
+
+
+class Registry:
+    """What is known of each RotatedSecret by its key."""
+
+    def __init__(self, default_region: str) -> None:
+        self._default_region = default_region
+        self._lock = threading.RLock()
+        self._known: dict[Key, _Known] = {}
+        self._by_secret: defaultdict[str, set[Key]] = defaultdict(set)
+        self._by_target: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._written: dict[Key, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def uids(self) -> dict[Key, str]:
+        """Everything that is known now."""
+        with self._lock:
+            return {key: known.uid for key, known in self._known.items()}
+
+    def uid(self, key: Key) -> str | None:
+        """The uid under which an object is known."""
+        with self._lock:
+            known = self._known.get(key)
+            return known.uid if known else None
+
+    def observe(self, obj: Mapping[str, Any]) -> bool:
+        """Take in an object as the API server has it.
+
+        Returns:
+            Whether anything but its status is new: our own status writes come back through the watch.
+        """
+        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        key = Key(metadata["namespace"], metadata["name"])
+        now = _Known(
+            uid=metadata["uid"],
+            created=metadata["creationTimestamp"],
+            secret=self._form(spec),
+            target=str((spec.get("target") or {}).get("secretName") or key.name),
+            seen=_seen(metadata),
+        )
+        with self._lock:
+            before = self._known.get(key)
+            if before == now:
+                return False
+            if before is not None:
+                self._drop(key, before)
+            self._known[key] = now
+            self._by_secret[now.secret].add(key)
+            self._by_target[Key(key.namespace, now.target)].add(key)
+            return True
+
+    def forget(self, key: Key, uid: str | None = None) -> set[Key]:
+        """This object is gone; with ``uid``, only if it is still that object.
+
+        Returns:
+            Others that name the same secret, and may now be the oldest that does.
+        """
+        with self._lock:
+            known = self._known.get(key)
+            if known is None or uid not in (None, known.uid):
+                return set()
+            del self._known[key]
+            self._written.pop(key, None)
+            self._drop(key, known)
+            return set(self._by_secret.get(known.secret, ()))
+
+    def naming(self, arn: Arn) -> set[Key]:
+        """The RotatedSecrets that name this secret, by its name or its ARN."""
+        with self._lock:
+            return {key for form in _forms(arn) for key in self._by_secret.get(form, ())}
+
+    def older(self, key: Key, arn: Arn) -> Key | None:
+        """The oldest other RotatedSecret on the same secret, if it is older than this one: it alone may rotate it."""
+        with self._lock:
+            named = self.naming(arn) | ({key} & self._known.keys())
+            oldest = min(named, key=lambda each: self._known[each].age, default=None)
+            return None if oldest == key else oldest
+
+    def owners_of(self, target: Key) -> set[Key]:
+        """The RotatedSecrets whose target Secret this is."""
+        with self._lock:
+            return set(self._by_target.get(target, ()))
+
+    def wrote_target(self, key: Key, resource_version: str) -> None:
+        """We have written this RotatedSecret's target Secret: its echo through the watch is no news."""
+        with self._lock:
+            if key in self._known:
+                self._written[key] = resource_version
+
+    def is_own_write(self, key: Key, resource_version: str) -> bool:
+        """Whether this version of the target Secret is the one that we wrote."""
+        with self._lock:
+            return self._written.get(key) == resource_version
+
+    def _drop(self, key: Key, known: _Known) -> None:
+        for index, entry in ((self._by_secret, known.secret), (self._by_target, Key(key.namespace, known.target))):
+            index[entry].discard(key)  # type: ignore[index]
+            if not index[entry]:  # type: ignore[index]
+                del index[entry]  # type: ignore[arg-type]
+
+    def _form(self, spec: Mapping[str, Any]) -> str:
+        source = spec.get("source") or {}
+        secret_id = str(source.get("secretId") or "")
+        if secret_id.startswith("arn:"):
+            return secret_id
+        return f"{source.get('region') or self._default_region}/{secret_id}"
+
+
+def _forms(arn: Arn) -> tuple[str, str]:
+    """The two ways to name a secret: its ARN, or its name in its region."""
+    _, _, _, region, _, _, name = arn.split(":", 6)
+    return arn, f"{region}/{name[:-SUFFIX]}"
+
+
+def _seen(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(
+        [metadata.get("generation"), metadata.get("deletionTimestamp"), metadata.get("annotations")], sort_keys=True
+    )

@@ -1,0 +1,143 @@
+"""RotatedSecrets at the API server: read, listed, their status written; and the CA certificates that they name.
+
+Knows nothing of what a status means. Safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rotated_secrets.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, PLURAL
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.controller.cluster import MERGE_PATCH, METADATA_LIST, Cluster, Json, NotFound
+from rotated_secrets.controller.key import Key
+
+CA_KEY = "ca.crt"
+"""The key of a Secret that holds a certificate authority, as cert-manager and others write it."""
+
+
+class CaNotFound(Exception):
+    """The Secret that should hold the database's CA is not there or holds none; the message names it."""
+
+
+class Resources:
+    """The RotatedSecrets of the namespaces that are served."""
+
+    def __init__(self, cluster: Cluster, namespaces: Iterable[str] = ()) -> None:
+        """``namespaces`` that are served; none means all."""
+        self._cluster = cluster
+        self._namespaces = tuple(namespaces)
+        self._lock = threading.Lock()
+        self._unseen_write: float | None = None
+
+    def read_object(self, key: Key) -> Json | None:
+        """The object as the API server has it, for one whose spec may not parse; None where there is none."""
+        try:
+            return self._cluster.request("GET", _path(key))
+        except NotFound:
+            return None
+
+    def read(self, key: Key) -> RotatedSecret | None:
+        """The RotatedSecret, or None where there is none.
+
+        Raises:
+            InvalidSpec: its spec or status makes no sense to this version of the operator.
+            ClusterError: the API server didn't answer, or not so.
+        """
+        found = self.read_object(key)
+        return None if found is None else RotatedSecret.parse(found)
+
+    def write_status(self, resource: RotatedSecret, patch: Mapping[str, Any]) -> RotatedSecret:
+        """Merge ``patch`` into the status, if nobody has written since ``resource`` was read.
+
+        Returns:
+            The RotatedSecret as it is now.
+
+        Raises:
+            Conflict: it has changed since, or is another object of the same name: look again.
+            NotFound: it is gone.
+            ClusterError: the API server didn't answer, or not so. The write may have happened.
+        """
+        key = Key(resource.namespace, resource.name)
+        return RotatedSecret.parse(
+            self.write_status_of(key, uid=resource.uid, resource_version=resource.resource_version, patch=patch)
+        )
+
+    def write_status_of(self, key: Key, *, uid: str, resource_version: str, patch: Mapping[str, Any]) -> Json:
+        """:meth:`write_status` for an object whose spec does not parse. Same errors; returns the object."""
+        body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": dict(patch)}
+        written = self._cluster.request("PATCH", f"{_path(key)}/status", body=body, content_type=MERGE_PATCH)
+        if written["metadata"]["resourceVersion"] != resource_version:
+            with self._lock:
+                self._unseen_write = self._unseen_write or time.monotonic()
+        return written
+
+    def pages(self) -> Iterator[list[Json]]:
+        """Every RotatedSecret, in chunks."""
+        for path in self._lists():
+            yield from self._cluster.pages(path)
+
+    def metadata_pages(self) -> Iterator[list[Json]]:
+        """The metadata of every RotatedSecret, in chunks."""
+        for path in self._lists():
+            yield from self._cluster.pages(path, accept=METADATA_LIST)
+
+    def check_access(self) -> None:
+        """Ask for what the watches will ask for, so that what is missing is told by a sentence.
+
+        Raises:
+            ClusterError: NotFound where the CRD is missing, Forbidden where a permission is, Unreachable.
+        """
+        for path in self._lists():
+            self._cluster.request("GET", path, query={"limit": 1}, accept=METADATA_LIST)
+        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        for path in _namespaced("/api/v1", "secrets", self._namespaces):
+            self._cluster.request("GET", path, query={"limit": 1, "labelSelector": selector}, accept=METADATA_LIST)
+
+    def read_ca(self, namespace: str, name: str) -> str:
+        """The PEM text under ``ca.crt`` of a Secret, where ``database.tls.caSecretName`` names it.
+
+        Raises:
+            CaNotFound: no such Secret or key, or it holds no certificate.
+            ClusterError: the API server didn't answer, or not so.
+        """
+        where = f"Secret {namespace}/{name}, which database.tls.caSecretName names,"
+        try:
+            data = self._cluster.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}").get("data") or {}
+        except NotFound:
+            raise CaNotFound(f"{where} does not exist; create it with the CA's certificate under {CA_KEY}") from None
+        try:
+            text = base64.b64decode(data[CA_KEY], validate=True).decode("ascii")
+        except KeyError:
+            raise CaNotFound(f"{where} has no key {CA_KEY}; put the CA's certificate there") from None
+        except (binascii.Error, UnicodeDecodeError):
+            text = ""
+        if "-----BEGIN CERTIFICATE-----" not in text:
+            raise CaNotFound(f"{where} holds no certificate in PEM format under {CA_KEY}")
+        return text
+
+    def watch_delivered(self) -> None:
+        """The watch has delivered something, so it is alive."""
+        with self._lock:
+            self._unseen_write = None
+
+    def unseen_write_age(self) -> float:
+        """Seconds since the oldest status write after which the watch has delivered nothing; 0 where there is none."""
+        with self._lock:
+            return 0.0 if self._unseen_write is None else time.monotonic() - self._unseen_write
+
+    def _lists(self) -> list[str]:
+        return _namespaced(f"/apis/{API_VERSION}", PLURAL, self._namespaces)
+
+
+def _path(key: Key) -> str:
+    return f"/apis/{API_VERSION}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
+
+
+def _namespaced(root: str, plural: str, namespaces: tuple[str, ...]) -> list[str]:
+    return [f"{root}/namespaces/{each}/{plural}" for each in namespaces] or [f"{root}/{plural}"]

@@ -1,0 +1,37 @@
+"""What looking at one RotatedSecret may use. Made once, by :mod:`run`; handed to what makes the reconcile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rotated_secrets.controller.cluster import Cluster
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.queue import Reconcile
+from rotated_secrets.controller.registry import Registry
+from rotated_secrets.controller.resources import Resources
+from rotated_secrets.controller.settings import Settings
+from rotated_secrets.controller.slots import Slots
+from rotated_secrets.observability.events import Events
+from rotated_secrets.observability.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Services:
+    """Shared by all reconciles of one operator."""
+
+    settings: Settings
+    cluster: Cluster
+    resources: Resources
+    registry: Registry
+    slots: Slots
+    events: Events
+    metrics: Metrics
+    guard: Callable[[], None]
+    """Call before every side effect, from any thread; raises LeadershipLost."""
+    look: Callable[[Key], None]
+    """Enqueue a RotatedSecret, from any thread."""
+
+
+Reconciler = Callable[[Services], Reconcile]
+"""Makes the reconcile of one operator. May raise InvalidSettings."""

@@ -1,0 +1,1 @@
+"""What the operator tells people and machines: logs, metrics, Kubernetes Events. Knows no room above it."""

@@ -1,0 +1,190 @@
+"""Kubernetes Events on RotatedSecrets: what ``kubectl describe`` shows below the status.
+
+They are posted by a thread of their own from a bounded queue: no rotation waits for one, and none fails because of one.
+Repeats within a while raise the count of the Event that is there, as Kubernetes' own components do. Core ``v1`` Events
+are written, because ``kubectl describe`` looks for these by their involved object.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, Literal, Protocol
+
+from rotated_secrets.observability.logs import redact
+
+log = logging.getLogger(__name__)
+
+COMPONENT: Final = "rotated-secrets"
+MESSAGE_LENGTH: Final = 1024
+"""Characters; what is longer is cut, as the API of Events asks for."""
+AGGREGATE_FOR: Final = 600.0
+"""Seconds during which a repeat counts on the same Event."""
+REMEMBERED: Final = 4096
+"""Events that repeats are looked up in."""
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+
+class EventReason(StrEnum):
+    """Why an Event was written, with AWS's own names where it has them."""
+
+    ROTATION_STARTED = "RotationStarted"
+    ROTATION_SUCCEEDED = "RotationSucceeded"
+    ROTATION_FAILED = "RotationFailed"
+    ROTATION_ABANDONED = "RotationAbandoned"
+    ROTATION_HELD = "RotationHeld"
+    ROTATION_RESUMED = "RotationResumed"
+    ROLLED_BACK = "RolledBack"
+    SECRET_SYNCED = "SecretSynced"  # noqa: S105 - a reason, not a password
+    SECRET_DRIFT_REPAIRED = "SecretDriftRepaired"  # noqa: S105
+    RIGHTS_REPAIRED = "RightsRepaired"
+    ACCESS_DENIED = "AccessDenied"
+
+
+WARNINGS: Final = frozenset(
+    {
+        EventReason.ROTATION_FAILED,
+        EventReason.ROTATION_ABANDONED,
+        EventReason.ROTATION_HELD,
+        EventReason.ROLLED_BACK,
+        EventReason.SECRET_DRIFT_REPAIRED,
+        EventReason.ACCESS_DENIED,
+    }
+)
+
+
+class Requests(Protocol):
+    """The API server, as far as Events need it."""
+
+    def request(self, method: str, path: str, *, body: Any = None, content_type: str = "application/json") -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Event:
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    reason: str
+    kind: Literal["Normal", "Warning"]
+    message: str
+    at: datetime
+
+    @property
+    def same(self) -> tuple[str, ...]:
+        """What two Events have in common that are one, repeated."""
+        return (self.uid, self.kind, self.reason, self.message)
+
+
+@dataclass
+class _Posted:
+    name: str
+    count: int
+    until: float
+
+
+class Events:
+    """Posts Events in the background. ``record`` never blocks and never fails."""
+
+    def __init__(self, cluster: Requests, *, api_version: str, kind: str, instance: str, backlog: int = 1000) -> None:
+        """
+        ``api_version`` and ``kind`` are those of the objects that Events are about, ``instance`` is this replica's
+        name, and ``backlog`` says how many Events may wait before new ones are dropped.
+        """
+        self._cluster = cluster
+        self._api_version = api_version
+        self._kind = kind
+        self._instance = instance
+        self._waiting: queue.Queue[_Event | None] = queue.Queue(backlog)
+        self._posted: OrderedDict[tuple[str, ...], _Posted] = OrderedDict()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._thread.start()
+
+    def record(
+        self, *, namespace: str, name: str, uid: str, resource_version: str, reason: EventReason, message: str
+    ) -> None:
+        """Tell people that something happened to this RotatedSecret."""
+        text = redact(message)
+        text = text if len(text) <= MESSAGE_LENGTH else text[: MESSAGE_LENGTH - 1] + "…"
+        kind: Literal["Normal", "Warning"] = "Warning" if reason in WARNINGS else "Normal"
+        event = _Event(namespace, name, uid, resource_version, reason.value, kind, text, datetime.now(UTC))
+        try:
+            self._waiting.put_nowait(event)
+        except queue.Full:
+            self._dropped += 1
+            if self._dropped == 1:
+                log.warning("Events are dropped: the API server takes them more slowly than they come")
+
+    def flush(self, timeout: float) -> None:
+        """Post what waits, at most for ``timeout`` seconds, and stop. Blocks."""
+        try:
+            self._waiting.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            try:
+                self._post(event)
+            except Exception as error:  # noqa: BLE001 - an Event is told once, and is never worth more than a line
+                log.warning(
+                    "an Event (%s) on %s/%s could not be posted: %s", event.reason, event.namespace, event.name, error
+                )
+
+    def _post(self, event: _Event) -> None:
+        path = f"/api/v1/namespaces/{event.namespace}/events"
+        posted = self._posted.get(event.same)
+        if posted is not None and time.monotonic() < posted.until:
+            patch = {"count": posted.count + 1, "lastTimestamp": _second(event.at)}
+            try:
+                self._cluster.request("PATCH", f"{path}/{posted.name}", body=patch, content_type=MERGE_PATCH)
+            except Exception as error:  # noqa: BLE001 - most likely it has expired; a fresh one tells as much
+                log.debug("an Event could not be counted up, so it is written anew: %s", error)
+            else:
+                posted.count += 1
+                return
+        name = f"{event.name[:200]}.{time.time_ns():x}"
+        self._cluster.request("POST", path, body=self._body(name, event))
+        self._posted[event.same] = _Posted(name, 1, time.monotonic() + AGGREGATE_FOR)
+        self._posted.move_to_end(event.same)
+        if len(self._posted) > REMEMBERED:
+            self._posted.popitem(last=False)
+
+    def _body(self, name: str, event: _Event) -> dict[str, Any]:
+        at = _second(event.at)
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"namespace": event.namespace, "name": name},
+            "involvedObject": {
+                "apiVersion": self._api_version,
+                "kind": self._kind,
+                "namespace": event.namespace,
+                "name": event.name,
+                "uid": event.uid,
+                "resourceVersion": event.resource_version,
+            },
+            "type": event.kind,
+            "reason": event.reason,
+            "message": event.message,
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": self._instance,
+            "count": 1,
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+        }
+
+
+def _second(at: datetime) -> str:
+    """A metav1.Time."""
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,162 @@
+"""Logs as JSON or text, with fields to filter by, and the last line of defence against secret values in them.
+
+Secret values travel as ``SecretText``, which prints as ``***``. What is done here is for what that does not reach: the
+messages of other libraries' exceptions, which quote what they were given, and their debug output, which prints requests
+and responses. Knows nothing of what is logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import IO, Any, Literal
+
+LogFormat = Literal["json", "text"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+CHATTY = {
+    # These print requests and responses, secret values included, at DEBUG.
+    **dict.fromkeys(("boto3", "botocore", "s3transfer", "urllib3", "kubernetes", "client", "aiohttp"), logging.INFO),
+    # A line an event and object says nothing that our own lines don't.
+    "kopf.objects": logging.WARNING,
+    "kopf": logging.INFO,
+    "asyncio": logging.INFO,
+}
+
+_fields: ContextVar[dict[str, str]] = ContextVar("log_fields", default={})  # noqa: B039 - never changed in place
+
+_BASE64 = r"[A-Za-z0-9+/=_.\-]+"
+_SUSPECT = re.compile(
+    "|".join(
+        (
+            r"""(?P<sql>\b(?:PASSWORD|IDENTIFIED\s+BY)\s+)E?'(?:[^'\\]|''|\\.)*'?""",
+            r"""(?P<json>\\?["'](?:password|passwd|pwd|token|api_?key|SecretString|SecretBinary|ca?_?key)\\?["']\s*:\s*)"""
+            r"""\\?(?:"(?:[^"\\]|\\.)*\\?"?|'(?:[^'\\]|\\.)*\\?'?)""",
+            r"""(?P<dsn>\b(?:password|passwd|pwd|sslpassword)\s*=\s*)(?!\*)(?:'[^']*'?|"[^"]*"?|[^\s,;)'"]+)""",
+            r"""(?P<url>\b[a-z][a-z0-9+.\-]*://[^\s:/@]*:)[^\s@/]+(?=@)""",
+            rf"""(?P<bearer>\b(?:Bearer|Basic)\s+){_BASE64}""",
+            rf"""(?P<scram>\bSCRAM-SHA-(?:1|256)\$)[0-9]+:{_BASE64}(?:\${_BASE64}:{_BASE64})?""",
+            r"""(?P<md5>\bmd5)[0-9a-f]{32}\b""",
+        )
+    ),
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """``text`` with ``***`` for what looks like a credential: passwords in SQL, JSON, URLs, headers, verifiers."""
+    return _SUSPECT.sub(lambda match: next(kept for kept in match.groups() if kept is not None) + "***", text)
+
+
+def describe(error: BaseException) -> str:
+    """What an exception may say in a log.
+
+    The messages of our own errors hold no values. Those of other libraries may quote what they were given (a statement,
+    a body, a value that would not parse), so of these only type, status and system error are told.
+    """
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__.partition(".")[0] == "rotated_secrets":
+        return f"{name}: {redact(str(error))}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: {error.strerror}"
+    status, reason = getattr(error, "status", None), getattr(error, "reason", None)
+    if isinstance(status, int) and isinstance(reason, str):
+        return f"{name}: {status} {redact(reason)}"
+    return name
+
+
+def describe_with_trace(error: BaseException) -> str:
+    """An exception with its causes and where each was raised: lines of code, no values of variables."""
+    lines: list[str] = []
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        lines.insert(0, "".join(traceback.format_tb(following.__traceback__)) + describe(following))
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def about(**fields: str) -> Iterator[None]:
+    """Put fields (``namespace``, ``name``, ``step``, …) on every line that is logged inside."""
+    token = _fields.set({**_fields.get(), **fields})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+def configure(log_format: LogFormat, level: LogLevel, stream: IO[str] | None = None) -> None:
+    """Send everything that this process logs to ``stream`` (standard error), in one format."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, lowest in CHATTY.items():
+        logging.getLogger(name).setLevel(max(lowest, root.level))
+    logging.captureWarnings(True)
+
+
+class _Formatter(logging.Formatter):
+    """What both formats share: fields, messages and exceptions without values."""
+
+    def fields(self, record: logging.LogRecord) -> dict[str, str]:
+        # kopf's own loggers carry the object as `k8s_ref`.
+        reference = getattr(record, "k8s_ref", None)
+        object_fields = (
+            {key: reference[key] for key in ("namespace", "name") if reference.get(key)} if reference else {}
+        )
+        return {**object_fields, **_fields.get()}
+
+    def message(self, record: logging.LogRecord) -> str:
+        args: Any = record.args
+        if isinstance(args, tuple):
+            args = tuple(describe(each) if isinstance(each, BaseException) else each for each in args)
+        text = str(describe(record.msg) if isinstance(record.msg, BaseException) else record.msg)
+        return redact(text % args if args else text)
+
+    def trace(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        return redact(describe_with_trace(error)) if error else ""
+
+    def time(self, record: logging.LogRecord) -> str:
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self.message(record),
+            **self.fields(record),
+        }
+        if trace := self.trace(record):
+            line["exception"] = trace
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextFormatter(_Formatter):
+    """One line for a person, then the stack trace, if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = self.fields(record)
+        about_what = f"{fields['namespace']}/{fields['name']}: " if {"namespace", "name"} <= fields.keys() else ""
+        step = f" [{fields['step']}]" if "step" in fields else ""
+        # A message of several lines could pass for lines of the log's own.
+        message = self.message(record).replace("\n", "\n    ")
+        line = f"{self.time(record)} {record.levelname:<7} {about_what}{message}{step}"
+        return "\n".join(filter(None, (line, self.trace(record))))
