@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.controller.cluster import Cluster, configuration
 from rotated_secrets.controller.ending import Ending
+from rotated_secrets.controller.feed import Feeds
 from rotated_secrets.controller.handlers import Handlers
 from rotated_secrets.controller.informer import Informer
 from rotated_secrets.controller.key import Key
@@ -27,6 +28,7 @@ from rotated_secrets.controller.startup import fill, wait_until_usable
 from rotated_secrets.observability import logs
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +100,25 @@ class Replica:
             breaker_failures=settings.breaker_failures,
             breaker_seconds=settings.breaker_time,
         )
+        stores = AwsStores(
+            AwsSettings(
+                region=settings.aws_region,
+                endpoint_url=settings.aws_endpoint_url,
+                connect_timeout=settings.aws_connect_timeout,
+                read_timeout=settings.aws_read_timeout,
+                connections=settings.threads,
+                writes_per_second=settings.aws_write_rate,
+            ),
+            lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
+        )
+        self._feeds = Feeds(stores, self._registry, self._queue.add)
         services = Services(
             settings=settings,
             cluster=self._cluster,
             resources=self._resources,
             registry=self._registry,
+            stores=stores,
+            feeds=self._feeds,
             slots=self._slots,
             events=self._events,
             metrics=self._metrics,
@@ -175,6 +191,7 @@ class Replica:
             resync(self._resources, self._registry, self._handlers, self._queue.add, self.settings.resync_interval),
             "the resync",
         )
+        self._start(self._feeds.run(self._slots, self.settings.poll_interval), "the change feed")
         self._leading = True
         await self._end.wait()
 

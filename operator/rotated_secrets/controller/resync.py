@@ -34,6 +34,9 @@ async def resync(
         except ClusterError as error:
             log.warning("the RotatedSecrets could not be listed; tried again in %.0f s: %s", interval, error)
             continue
+        except Exception:
+            log.exception("the RotatedSecrets could not be listed; tried again in %.0f s", interval)
+            continue
         for start in range(0, len(listed), BATCH):
             for key in listed[start : start + BATCH]:
                 look(key)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rotated_secrets.controller.cluster import Cluster
+from rotated_secrets.controller.feed import Feeds
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.queue import Reconcile
 from rotated_secrets.controller.registry import Registry
@@ -14,6 +15,7 @@ from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.slots import Slots
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.secretstores.aws import AwsStores
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Services:
     cluster: Cluster
     resources: Resources
     registry: Registry
+    stores: AwsStores
+    feeds: Feeds
     slots: Slots
     events: Events
     metrics: Metrics

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import boto3
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rotated_secrets.observability.logs import LogFormat, LogLevel
@@ -172,6 +173,7 @@ class Settings(BaseModel):
         """Defaults that depend on the machine."""
         found = dict(given)
         found["identity"] = given.get("identity") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        found["aws_region"] = given.get("aws_region") or boto3.session.Session().region_name
         found["lease_namespace"] = given.get("lease_namespace") or _own_namespace()
         return found
 

@@ -24,9 +24,9 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 CHATTY = {
     # These print requests and responses, secret values included, at DEBUG.
     **dict.fromkeys(("boto3", "botocore", "s3transfer", "urllib3", "kubernetes", "client", "aiohttp"), logging.INFO),
-    # A line an event and object says nothing that our own lines don't.
-    "kopf.objects": logging.WARNING,
-    "kopf": logging.INFO,
+    # It tells of each event and each login, and warns that it leaves signals to us.
+    "kopf": logging.WARNING,
+    "kopf._core.reactor.running": logging.ERROR,
     "asyncio": logging.INFO,
 }
 
