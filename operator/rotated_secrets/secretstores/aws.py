@@ -152,28 +152,31 @@ class AwsStore:
             deleted_at=deleted.astimezone(UTC) if deleted else None,
         )
 
-    def get(self, arn: Arn, *, stage: Stage | None = None, version_id: VersionId | None = None) -> StoredVersion:
+    def get(
+        self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
+    ) -> StoredVersion:
         """GetSecretValue. Source: API_GetSecretValue."""
         which: dict[str, str] = {}
         if stage:
             which["VersionStage"] = stage.value
         if version_id:
             which["VersionId"] = version_id
-        asked = Asked("GetSecretValue", self._region, arn, _of(version_id, stage))
+        asked = Asked("GetSecretValue", self._region, secret, _of(version_id, stage))
 
         def call() -> StoredVersion:
-            answer = _ask(asked, lambda: self._client.get_secret_value(SecretId=arn, **which))
+            answer = _ask(asked, lambda: self._client.get_secret_value(SecretId=secret, **which))
             if "SecretString" not in answer:
                 raise InvalidSecretValue(
-                    f"secret {arn}{asked.detail} holds binary data; store its JSON or text as SecretString"
+                    f"secret {secret}{asked.detail} holds binary data; store its JSON or text as SecretString"
                 )
             return StoredVersion(
                 VersionId(answer["VersionId"]),
                 SecretValue.parse(answer["SecretString"]),
                 answer["CreatedDate"].astimezone(UTC),
+                Arn(answer["ARN"]),
             )
 
-        if self._just_put(arn, version_id, pending=stage is Stage.PENDING):
+        if self._just_put(secret, version_id, pending=stage is Stage.PENDING):
             return _until_visible(SecretNotFound, call)
         return call()
 
@@ -207,7 +210,8 @@ class AwsStore:
             except ClientError as error:
                 # Where the answer to the first attempt was lost, the second is refused: the stage has moved already.
                 retried = error.response["ResponseMetadata"].get("RetryAttempts", 0)
-                if not (retried and self._shows(arn, stage, to, remove_from)):
+                refused = _outcome(error.response) is Outcome.REFUSED
+                if not (retried and refused and self._shows(arn, stage, to, remove_from)):
                     raise
 
         asked = Asked("UpdateSecretVersionStage", self._region, arn, _of(to or remove_from, stage))
@@ -226,9 +230,9 @@ class AwsStore:
             for row in page["SecretList"]:
                 yield SecretSummary(Arn(row["ARN"]), row["Name"], _stages(row.get("SecretVersionsToStages", {})))
 
-    def _just_put(self, arn: Arn, version_id: VersionId | None, *, pending: bool = False) -> bool:
+    def _just_put(self, secret: SecretId | Arn, version_id: VersionId | None, *, pending: bool = False) -> bool:
         """Whether this version (or the pending one) was put here so lately that a read may not show it yet."""
-        put, at = self._put.get(arn, (None, 0.0))
+        put, at = self._put.get(Arn(secret), (None, 0.0))
         return (
             bool(put) and (put == version_id or (pending and not version_id)) and time.monotonic() - at < SETTLED_AFTER
         )

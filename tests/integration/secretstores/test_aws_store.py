@@ -1,0 +1,265 @@
+"""What the store does for a rotation, against a Secrets Manager that keeps to AWS's API reference."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStore, AwsStores
+from rotated_secrets.secretstores.base import SecretNotFound, StoreRefused, VersionExists
+from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
+from sandbox.proxy import Call, Moment, StoreProxy
+from sandbox.secretsmanager import SecretsManager
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+NEW = SecretValue.parse('{"password": "two"}')
+
+
+def version() -> VersionId:
+    return VersionId(str(uuid.uuid4()))
+
+
+def current(store: AwsStore, secret: Arn) -> VersionId:
+    found = store.describe(secret).version_at(Stage.CURRENT)
+    assert found
+    return found
+
+
+def test_a_rotation_moves_the_stages_as_aws_does_and_costs_five_requests(
+    store: AwsStore, secret: Arn, proxy: StoreProxy
+) -> None:
+    old, new = store.describe(secret).version_at(Stage.CURRENT), version()
+    store.get(secret)
+    store.put_pending(secret, new, NEW)
+    store.move_stage(secret, Stage.CURRENT, to=new, remove_from=old)
+    store.move_stage(secret, Stage.PENDING, remove_from=new)
+    assert [call.name for call in proxy.calls] == [
+        "DescribeSecret",
+        "GetSecretValue",
+        "PutSecretValue",
+        "UpdateSecretVersionStage",
+        "UpdateSecretVersionStage",
+    ]
+    assert store.describe(secret).stages == {new: {Stage.CURRENT}, old: {Stage.PREVIOUS}}
+
+
+class TestDescribe:
+    def test_finds_a_secret_by_name_and_by_arn(self, store: AwsStore, secret: Arn) -> None:
+        found = store.describe(SecretId("shop/orders-db"))
+        assert (found.arn, found.name) == (secret, "shop/orders-db")
+        assert found == store.describe(secret)
+        assert (found.rotation_enabled, found.owning_service, found.primary_region, found.deleted_at) == (
+            False,
+            None,
+            None,
+            None,
+        )
+
+    def test_keeps_to_the_stages_of_a_rotation(self, aws: SecretsManagerClient, store: AwsStore, secret: Arn) -> None:
+        old = current(store, secret)
+        for stages in (["BLUE"], ["GREEN", "AWSPENDING"]):
+            aws.put_secret_value(SecretId=secret, SecretString="{}", VersionStages=stages)
+        pending = store.describe(secret).version_at(Stage.PENDING)
+        assert store.describe(secret).stages == {old: {Stage.CURRENT}, pending: {Stage.PENDING}}
+
+    def test_says_who_else_rotates_it(self, aws: SecretsManagerClient, store: AwsStore, secret: Arn) -> None:
+        aws.rotate_secret(
+            SecretId=secret, RotationLambdaARN="arn:aws:lambda:eu-west-1:1:function:f", RotateImmediately=False
+        )
+        assert store.describe(secret).rotation_enabled
+
+    def test_tells_a_replica_from_its_primary(
+        self, aws: SecretsManagerClient, stores: AwsStores, store: AwsStore, secret: Arn
+    ) -> None:
+        aws.replicate_secret_to_regions(SecretId=secret, AddReplicaRegions=[{"Region": "eu-central-1"}])
+        replica = Arn(secret.replace("eu-west-1", "eu-central-1"))
+        assert stores.at("eu-central-1").describe(replica).primary_region == "eu-west-1"
+        assert store.describe(secret).primary_region is None
+
+    def test_says_when_a_secret_was_deleted(self, aws: SecretsManagerClient, store: AwsStore, secret: Arn) -> None:
+        aws.delete_secret(SecretId=secret)
+        deleted = store.describe(secret).deleted_at
+        assert deleted
+        assert deleted.tzinfo is UTC
+
+    def test_says_which_secret_is_not_there_and_where(self, store: AwsStore) -> None:
+        with pytest.raises(SecretNotFound, match=r"no secret shop/nobody in eu-west-1; create it"):
+            store.describe(SecretId("shop/nobody"))
+
+
+class TestGet:
+    def test_reads_current_unless_told_otherwise(self, store: AwsStore, secret: Arn) -> None:
+        pending = version()
+        store.put_pending(secret, pending, NEW)
+        found = store.get(secret)
+        assert found.version_id == current(store, secret)
+        assert found.value.fields == {"password": "one"}
+        assert datetime.now(UTC) - found.created_at < timedelta(minutes=1)
+        assert store.get(secret, stage=Stage.PENDING) == store.get(secret, version_id=pending)
+        assert store.get(secret, stage=Stage.PENDING, version_id=pending).value == NEW
+
+    def test_names_the_stage_that_no_version_has(self, store: AwsStore, secret: Arn, proxy: StoreProxy) -> None:
+        with pytest.raises(SecretNotFound, match="stage AWSPENDING"):
+            store.get(secret, stage=Stage.PENDING)
+        assert proxy.count() == 1
+
+    def test_refuses_binary_values(self, aws: SecretsManagerClient, store: AwsStore) -> None:
+        arn = Arn(aws.create_secret(Name="shop/key", SecretBinary=b"\x00hunter2")["ARN"])
+        with pytest.raises(
+            InvalidSecretValue, match=r"shop/key-\w+ holds binary data; store .* as SecretString"
+        ) as caught:
+            store.get(arn)
+        assert "hunter2" not in str(caught.value)
+
+    def test_refuses_a_deleted_secret(self, aws: SecretsManagerClient, store: AwsStore, secret: Arn) -> None:
+        aws.delete_secret(SecretId=secret)
+        with pytest.raises(StoreRefused, match="marked for deletion"):
+            store.get(secret)
+
+    @pytest.mark.parametrize("by", ["version", "stage"])
+    def test_waits_for_a_version_that_was_put_just_now(
+        self, store: AwsStore, secret: Arn, proxy: StoreProxy, by: str
+    ) -> None:
+        """Reads may lag behind writes: "All Secrets Manager operations are eventually consistent." """
+        new = version()
+        store.put_pending(secret, new, NEW)
+        proxy.answer_with("ResourceNotFoundException", name="GetSecretValue", times=2)
+        found = store.get(secret, version_id=new) if by == "version" else store.get(secret, stage=Stage.PENDING)
+        assert found.value == NEW
+        assert proxy.count("GetSecretValue") == 3
+
+    def test_does_not_wait_for_what_was_put_and_taken_off_again(
+        self, store: AwsStore, secret: Arn, proxy: StoreProxy
+    ) -> None:
+        new = version()
+        store.put_pending(secret, new, NEW)
+        store.move_stage(secret, Stage.PENDING, remove_from=new)
+        with pytest.raises(SecretNotFound):
+            store.get(secret, stage=Stage.PENDING)
+        assert proxy.count("GetSecretValue") == 1
+
+
+class TestPutPending:
+    def test_keeps_every_character(self, store: AwsStore, secret: Arn) -> None:
+        value, new = SecretValue.parse('{"password": "ü\\u0000\\"\\\\ 🔑", "extra": 1}'), version()
+        store.put_pending(secret, new, value)
+        assert store.get(secret, version_id=new).value == value
+
+    def test_repeated_with_the_same_value_changes_nothing(self, store: AwsStore, secret: Arn) -> None:
+        new = version()
+        store.put_pending(secret, new, NEW)
+        before = store.describe(secret)
+        store.put_pending(secret, new, NEW)
+        assert store.describe(secret) == before
+
+    def test_with_another_value_is_refused(self, store: AwsStore, secret: Arn) -> None:
+        new = version()
+        store.put_pending(secret, new, NEW)
+        with pytest.raises(VersionExists, match=f"version {new} exists already and holds another value"):
+            store.put_pending(secret, new, SecretValue.parse('{"password": "three"}'))
+        assert store.get(secret, version_id=new).value == NEW
+
+    def test_a_lost_answer_is_asked_for_again(self, store: AwsStore, secret: Arn, proxy: StoreProxy) -> None:
+        new = version()
+        proxy.trap(1, lambda _: None, name="PutSecretValue", moment=Moment.ANSWERED)
+        store.put_pending(secret, new, NEW)
+        assert proxy.count("PutSecretValue") == 2
+        assert store.describe(secret).version_at(Stage.PENDING) == new
+
+
+class TestMoveStage:
+    @pytest.fixture
+    def new(self, store: AwsStore, secret: Arn) -> VersionId:
+        pending = version()
+        store.put_pending(secret, pending, NEW)
+        return pending
+
+    def test_refuses_a_stage_that_has_moved(self, store: AwsStore, secret: Arn, new: VersionId) -> None:
+        old = current(store, secret)
+        store.move_stage(secret, Stage.CURRENT, to=new, remove_from=old)
+        with pytest.raises(StoreRefused, match="AWSCURRENT is not attached to version"):
+            store.move_stage(secret, Stage.CURRENT, to=new, remove_from=old)
+
+    @pytest.mark.parametrize("stage", [Stage.CURRENT, Stage.PENDING])
+    def test_a_lost_answer_is_no_refusal(
+        self, store: AwsStore, secret: Arn, new: VersionId, proxy: StoreProxy, stage: Stage
+    ) -> None:
+        """The second attempt finds the stage moved, by the first."""
+        proxy.trap(1, lambda _: None, name="UpdateSecretVersionStage", moment=Moment.ANSWERED)
+        if stage is Stage.CURRENT:
+            store.move_stage(secret, stage, to=new, remove_from=current(store, secret))
+            assert current(store, secret) == new
+        else:
+            store.move_stage(secret, stage, remove_from=new)
+            assert store.describe(secret).version_at(stage) is None
+        assert proxy.count("UpdateSecretVersionStage") == 2
+
+    def test_someone_elses_move_during_a_retry_is_a_refusal(
+        self, aws: SecretsManagerClient, store: AwsStore, secret: Arn, new: VersionId, proxy: StoreProxy
+    ) -> None:
+        old = current(store, secret)
+
+        def theirs(_: Call) -> None:
+            aws.put_secret_value(SecretId=secret, SecretString="{}")
+
+        proxy.trap(1, theirs, name="UpdateSecretVersionStage")
+        with pytest.raises(StoreRefused):
+            store.move_stage(secret, Stage.CURRENT, to=new, remove_from=old)
+
+
+class TestListSummaries:
+    def test_costs_a_call_a_hundred_secrets(
+        self, aws: SecretsManagerClient, store: AwsStore, secret: Arn, proxy: StoreProxy
+    ) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: aws.create_secret(Name=f"s{number}", SecretString="{}"), range(200)))
+        summaries = {row.arn: row for row in store.list_summaries()}
+        assert len(summaries) == 201
+        assert proxy.count() == proxy.count("ListSecrets") == 3
+        assert summaries[secret].name == "shop/orders-db"
+        assert summaries[secret].stages == store.describe(secret).stages
+
+    def test_an_empty_account_has_none(self, store: AwsStore) -> None:
+        assert list(store.list_summaries()) == []
+
+
+class TestStores:
+    def test_says_whose_account_it_is_and_asks_once(
+        self, stores: AwsStores, account: SecretsManager, proxy: StoreProxy
+    ) -> None:
+        assert stores.account() == stores.account() == account.access_key_id
+        assert proxy.count("GetCallerIdentity") == 1
+
+    def test_keeps_a_client_for_each_region(self, stores: AwsStores, secret: Arn) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(stores.at, ["eu-west-1", "eu-central-1", None, "eu-west-1"] * 4))
+        assert found == {stores.at("eu-west-1"), stores.at("eu-central-1")}
+        with pytest.raises(SecretNotFound, match="eu-central-1"):
+            stores.at("eu-central-1").describe(SecretId("shop/orders-db"))
+
+    @pytest.mark.parametrize("region", ["evil.example/", "a b", "#"])
+    def test_a_region_is_a_name_never_part_of_an_address(self, stores: AwsStores, region: str) -> None:
+        with pytest.raises(StoreRefused, match=r"is not an AWS region; set source\.region"):
+            stores.at(region)
+
+    def test_one_store_serves_many_threads(self, store: AwsStore, secret: Arn) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: store.get(secret), range(64)))
+        assert len({each.version_id for each in found}) == 1
+
+    def test_writes_stay_under_their_rate(
+        self, connect: Callable[[AwsSettings], AwsStores], secret: Arn, proxy: StoreProxy
+    ) -> None:
+        store = connect(AwsSettings(region="eu-west-1", writes_per_second=20)).at()
+        started = datetime.now(UTC)
+        for _ in range(5):
+            store.put_pending(secret, version(), NEW)
+        assert datetime.now(UTC) - started >= timedelta(seconds=4 / 20)
+        assert proxy.count("PutSecretValue") == 5

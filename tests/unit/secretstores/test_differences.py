@@ -1,0 +1,76 @@
+"""What counts as a change between two listings, one of which may be late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rotated_secrets.secretstores.base import AccessDenied, SecretDescription, SecretNotFound, SecretSummary, Stages
+from rotated_secrets.secretstores.feed import Change, PollFeed, account_of, differences
+from rotated_secrets.values import Arn, SecretId, Stage, VersionId
+
+ARN = Arn("arn:aws:secretsmanager:eu-west-1:111111111111:secret:shop/db-AbCdEf")
+THEIRS = Arn("arn:aws:secretsmanager:eu-west-1:222222222222:secret:shared/db-AbCdEf")
+OLD: Stages = {VersionId("a"): frozenset({Stage.CURRENT})}
+NEW: Stages = {VersionId("a"): frozenset({Stage.PREVIOUS}), VersionId("b"): frozenset({Stage.CURRENT})}
+
+
+def rows(stages: Stages | None, arn: Arn = ARN) -> dict[Arn, SecretSummary]:
+    return {} if stages is None else {arn: SecretSummary(arn, "shop/db", stages)}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "known", "changed"),
+    [
+        pytest.param(OLD, NEW, OLD, True, id="someone else moved it"),
+        pytest.param(OLD, NEW, None, True, id="moved, and nobody had read it"),
+        pytest.param(OLD, OLD, OLD, False, id="nothing happened"),
+        pytest.param(OLD, NEW, NEW, False, id="the listing catches up with our own move"),
+        pytest.param(OLD, OLD, NEW, False, id="the listing is late"),
+        pytest.param(None, NEW, NEW, False, id="first listing, read before"),
+        pytest.param(None, NEW, OLD, True, id="first listing, moved since it was read"),
+        pytest.param(None, NEW, None, True, id="a new secret"),
+        pytest.param(None, None, OLD, False, id="not listed yet"),
+    ],
+)
+def test_differences(before: Stages | None, now: Stages | None, known: Stages | None, changed: bool) -> None:
+    found = list(differences(rows(before), rows(now), {} if known is None else {ARN: known}))
+    assert found == ([Change(ARN, "shop/db", now)] if changed else [])
+
+
+def test_a_secret_that_left_the_listing_is_gone_once() -> None:
+    assert list(differences(rows(OLD), {}, {ARN: OLD})) == [Change(ARN, "shop/db", None)]
+    assert list(differences({}, {}, {ARN: OLD})) == []
+
+
+def test_the_account_is_read_from_the_arn() -> None:
+    assert (account_of(ARN), account_of(THEIRS)) == ("111111111111", "222222222222")
+
+
+class SharedStore:
+    """A store whose account is empty, and one secret shared from another account."""
+
+    def __init__(self) -> None:
+        self.answer: Stages | Exception = OLD
+
+    def list_summaries(self) -> Iterator[SecretSummary]:
+        return iter(())
+
+    def describe(self, secret: SecretId | Arn) -> SecretDescription:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return SecretDescription(Arn(secret), "shared/db", self.answer)
+
+
+def test_a_shared_secret_is_followed_and_a_denial_of_it_holds_nobody_up() -> None:
+    store = SharedStore()
+    feed = PollFeed(store, "111111111111")  # type: ignore[arg-type]  # the rest of the protocol is for rotations
+    feed.noted(THEIRS, OLD)
+    assert feed.changes() == []
+    store.answer = NEW
+    assert feed.changes() == [Change(THEIRS, "shared/db", NEW)]
+    store.answer = AccessDenied("not yours")
+    assert feed.changes() == []
+    store.answer = SecretNotFound("gone")
+    assert feed.changes() == [Change(THEIRS, "shared/db", None)]
