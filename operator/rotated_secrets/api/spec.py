@@ -321,7 +321,7 @@ class Target(WrittenModel):
     """Name of the Secret, in the namespace of this resource. Default: the name of this resource."""
 
     type: SecretType = SecretType.OPAQUE
-    """Type of the Secret. Kubernetes wants certain keys for each: basic-auth "username" and "password", tls "tls.crt"
+    """Type of the Secret. Kubernetes wants certain keys for each: basic-auth "username" or "password", tls "tls.crt"
     and "tls.key", dockerconfigjson ".dockerconfigjson", ssh-auth "ssh-privatekey". A Secret's type cannot be changed:
     delete the Secret, and it is written anew."""
 

@@ -1,0 +1,121 @@
+"""What goes into the target Secret: the value's own keys, and those of the template. Pure.
+
+A value that is no JSON object is one key, ``value``. Where template and value have the same key, the template's wins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rotated_secrets.api.spec import IncludeKeys, SecretType, Target
+from rotated_secrets.delivery import template
+from rotated_secrets.delivery.errors import TemplateFailed
+from rotated_secrets.values import SecretText, SecretValue
+
+MAX_SECRET: Final = 1024 * 1024
+"""Bytes that the API server takes in one Secret, over all its values."""
+
+PLAIN_KEY: Final = "value"
+"""The key, and the template variable, of a value that is no JSON object."""
+
+KUBERNETES_TYPES: Final[Mapping[SecretType, str]] = {
+    SecretType.OPAQUE: "Opaque",
+    SecretType.BASIC_AUTH: "kubernetes.io/basic-auth",
+    SecretType.TLS: "kubernetes.io/tls",
+    SecretType.DOCKERCONFIGJSON: "kubernetes.io/dockerconfigjson",
+    SecretType.SSH_AUTH: "kubernetes.io/ssh-auth",
+}
+
+_KEY: Final = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z0-9]{1,253}")
+
+
+def check_template(target: Target) -> None:
+    """Raise TemplateFailed for what can be told without the value: a loop, an unknown filter, a bad key."""
+    for name, source in target.template.items():
+        _check_key(name, "template key")
+        template.check(name, source)
+
+
+def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
+    """The Secret's keys and their content.
+
+    Raises:
+        TemplateFailed: a template fails, a key cannot be one of a Secret, a key that the Secret's type needs is
+            missing, or all of it is too large.
+    """
+    fields: Mapping[str, Any] = {PLAIN_KEY: value.text.reveal()} if value.fields is None else value.fields
+    texts: dict[str, str] = {}
+    if target.include_keys is IncludeKeys.ALL:
+        for key, field in fields.items():
+            _check_key(key, "key of the secret value")
+            texts[key] = template.as_text(field)
+    for key, source in target.template.items():
+        _check_key(key, "template key")
+        texts[key] = template.rendered(key, source, fields)
+    _check_size(texts)
+    _check_type(target.type, texts)
+    return {key: SecretText(text) for key, text in texts.items()}
+
+
+def _check_key(key: str, what: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise TemplateFailed(
+            f"{what} {key[:60]!r} cannot be a key of a Kubernetes Secret, which takes letters, digits, '-', '_' "
+            "and '.'; rename it, or write includeKeys: None and a template"
+        )
+
+
+def _check_size(texts: Mapping[str, str]) -> None:
+    size = 0
+    for key, text in texts.items():
+        try:
+            size += len(text.encode())
+        except UnicodeEncodeError:  # its own message would hold the text
+            raise TemplateFailed(
+                f"key {key} holds half of a surrogate pair, which is not text; mend the value"
+            ) from None
+    if size > MAX_SECRET:
+        raise TemplateFailed(f"the Secret would have {size} bytes; Kubernetes takes {MAX_SECRET} at most")
+
+
+def _check_type(kind: SecretType, texts: Mapping[str, str]) -> None:
+    """What the API server checks of a Secret's type, said before it is asked.
+
+    Source: "Types of Secret", Kubernetes documentation, and the API server's validation of each.
+    """
+    complain = _COMPLAINTS.get(kind)
+    complaint = complain(texts) if complain is not None else None
+    if complaint:
+        raise TemplateFailed(f"a Secret of type {kind} needs {complaint}; add it to target.template")
+
+
+def _basic_auth(texts: Mapping[str, str]) -> str | None:
+    return None if {"username", "password"} & texts.keys() else "a key username or password"
+
+
+def _tls(texts: Mapping[str, str]) -> str | None:
+    missing = {"tls.crt", "tls.key"} - texts.keys()
+    return f"the key {' and '.join(sorted(missing))}" if missing else None
+
+
+def _docker(texts: Mapping[str, str]) -> str | None:
+    try:
+        json.loads(texts[".dockerconfigjson"])
+    except (KeyError, ValueError):
+        return "a key .dockerconfigjson that holds JSON"
+    return None
+
+
+def _ssh(texts: Mapping[str, str]) -> str | None:
+    return None if texts.get("ssh-privatekey") else "a key ssh-privatekey that is not empty"
+
+
+_COMPLAINTS: Final[Mapping[SecretType, Callable[[Mapping[str, str]], str | None]]] = {
+    SecretType.BASIC_AUTH: _basic_auth,
+    SecretType.TLS: _tls,
+    SecretType.DOCKERCONFIGJSON: _docker,
+    SecretType.SSH_AUTH: _ssh,
+}

@@ -1,0 +1,241 @@
+"""Templates of target Secrets: Jinja2, cut down to what cannot loop, reach Python or grow without bound.
+
+Allowed are names, constants, comparisons, tests, ``if``, ``~`` and the filters below. What a template may produce is
+counted while it renders, by its filters too, since a chain of them grows faster than its input. Knows neither
+Kubernetes nor the resource.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, UndefinedError, nodes, pass_context
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+from rotated_secrets.delivery.errors import TemplateFailed
+
+MAX_TEMPLATE: Final = 64 * 1024
+MAX_OUTPUT: Final = 1024 * 1024
+_MAX_EXPRESSIONS: Final = 1000
+_MAX_DEPTH: Final = 40
+_BUDGET: Final = " budget"  # no template can name it
+_CONCATENATION: Final = "~"
+
+TESTS: Final = ("boolean", "defined", "false", "none", "number", "string", "true", "undefined")
+
+
+class _TooLong(Exception):
+    """The template produces more than a Secret can hold."""
+
+
+class _Budget:
+    """How many characters one rendering may still make."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, text: str) -> str:
+        self.left -= len(text)
+        if self.left < 0:
+            raise _TooLong
+        return text
+
+
+def as_text(value: object) -> str:
+    """A value of the secret's JSON as text: strings as they are, everything else as JSON."""
+    if isinstance(value, (str, Undefined)):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _replaced(value: object, old: str, new: str) -> str:
+    text = as_text(value)
+    if not old:
+        raise ValueError("nothing to replace")
+    if len(text) + text.count(old) * len(new) > MAX_OUTPUT:
+        raise _TooLong
+    return text.replace(old, new)
+
+
+_PLAIN_FILTERS: Final[Mapping[str, Callable[..., str]]] = {
+    # Unlike Jinja2's own, which leaves "/" alone, so that a password with one would end the URL's host part.
+    "urlencode": lambda value: quote(as_text(value), safe=""),
+    "b64encode": lambda value: base64.b64encode(as_text(value).encode()).decode(),
+    "upper": lambda value: as_text(value).upper(),
+    "lower": lambda value: as_text(value).lower(),
+    "trim": lambda value: as_text(value).strip(),
+    "tojson": lambda value: json.dumps(as_text(value) if isinstance(value, Undefined) else value, ensure_ascii=False),
+    "replace": lambda value, old, new: _replaced(value, as_text(old), as_text(new)),
+    "default": lambda value, instead="": as_text(instead if isinstance(value, Undefined) else value),
+}
+FILTERS: Final = tuple(sorted(_PLAIN_FILTERS))
+_ARGUMENTS: Final[Mapping[str, tuple[int, ...]]] = {"replace": (2,), "default": (0, 1)}
+
+
+def _counted(plain: Callable[..., str]) -> Callable[..., str]:
+    """A filter whose result is taken from the rendering's budget; given the context, Jinja2 never runs it early."""
+
+    @pass_context
+    def counted(context: Context, *arguments: object) -> str:
+        budget: _Budget = context[_BUDGET]
+        return budget.spend(plain(*arguments))
+
+    return counted
+
+
+@pass_context
+def _concatenated(context: Context, *parts: object) -> str:
+    budget: _Budget = context[_BUDGET]
+    return "".join([budget.spend(as_text(part)) for part in parts])
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, finalize=as_text, optimized=False, keep_trailing_newline=True, cache_size=0
+    )
+    environment.globals.clear()
+    environment.filters = {name: _counted(plain) for name, plain in _PLAIN_FILTERS.items()}
+    environment.filters[_CONCATENATION] = _concatenated
+    environment.tests = {name: environment.tests[name] for name in TESTS}
+    return environment
+
+
+_ENVIRONMENT: Final = _environment()
+
+_ALLOWED: Final = (
+    nodes.Template,
+    nodes.Output,
+    nodes.TemplateData,
+    nodes.Name,
+    nodes.Const,
+    nodes.If,
+    nodes.CondExpr,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Test,
+    nodes.Filter,
+    nodes.Concat,
+)
+_SPELLED: Final[Mapping[type[nodes.Node], str]] = {
+    nodes.For: "a loop",
+    nodes.Call: "a call",
+    nodes.Getattr: "an attribute (a.b)",
+    nodes.Getitem: "a subscript (a[b])",
+    nodes.Assign: "{% set %}",
+    nodes.Macro: "a macro",
+    nodes.Import: "an import",
+    nodes.Include: "an include",
+    nodes.BinExpr: "arithmetic",
+    nodes.UnaryExpr: "arithmetic",
+    nodes.List: "a list",
+    nodes.Tuple: "a tuple",
+    nodes.Dict: "a dictionary",
+}
+
+
+class _Refused(Exception):
+    """The template uses what is not allowed; the message says what."""
+
+
+def _check(node: nodes.Node, depth: int = 0) -> int:
+    """How many nodes there are below; raises _Refused at the first that is not allowed."""
+    if depth > _MAX_DEPTH:
+        raise _Refused(f"it is nested deeper than {_MAX_DEPTH} levels")
+    if not isinstance(node, _ALLOWED):
+        raise _Refused(f"{_spelled(node)} is not allowed")
+    if isinstance(node, nodes.Operand) and node.op not in ("eq", "ne", "in", "notin"):
+        raise _Refused("comparisons other than ==, != and in are not allowed")
+    if isinstance(node, nodes.Test) and (node.name not in TESTS or node.args):
+        raise _Refused(f"the test {node.name!r} is not allowed; there are: {', '.join(TESTS)}")
+    if isinstance(node, nodes.Filter):
+        _check_filter(node)
+    return 1 + sum(_check(child, depth + 1) for child in node.iter_child_nodes())
+
+
+def _check_filter(node: nodes.Filter) -> None:
+    if node.name not in FILTERS:
+        raise _Refused(f"the filter {node.name!r} is not allowed; there are: {', '.join(FILTERS)}")
+    if node.kwargs or node.dyn_args or node.dyn_kwargs or len(node.args) not in _ARGUMENTS.get(node.name, (0,)):
+        wanted = " or ".join(str(number) for number in _ARGUMENTS.get(node.name, (0,)))
+        raise _Refused(f"the filter {node.name!r} takes {wanted} arguments, without names")
+
+
+def _spelled(node: nodes.Node) -> str:
+    return next((said for kind, said in _SPELLED.items() if isinstance(node, kind)), type(node).__name__.lower())
+
+
+class _CountedConcatenation(NodeTransformer):
+    """Makes ``a ~ b`` a filter of ours, so that its result is counted as well."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802 - the visitor's naming
+        self.generic_visit(node)
+        first, *rest = node.nodes
+        return nodes.Filter(first, _CONCATENATION, rest, [], None, None, lineno=node.lineno)
+
+
+@lru_cache(maxsize=512)
+def _compiled(source: str) -> Template:
+    if len(source) > MAX_TEMPLATE:
+        raise _Refused(f"it is longer than {MAX_TEMPLATE // 1024} KiB")
+    tree = _ENVIRONMENT.parse(source)
+    if _check(tree) > _MAX_EXPRESSIONS:
+        raise _Refused(f"it has more than {_MAX_EXPRESSIONS} parts")
+    counted: nodes.Template = _CountedConcatenation().visit(tree)
+    counted.set_environment(_ENVIRONMENT)
+    return Template.from_code(_ENVIRONMENT, _ENVIRONMENT.compile(counted), {})
+
+
+def check(name: str, source: str) -> None:
+    """Raise TemplateFailed where a template could never render, whatever the value."""
+    _ready(name, source)
+
+
+def rendered(name: str, source: str, variables: Mapping[str, Any]) -> str:
+    """The template's text.
+
+    Raises:
+        TemplateFailed: it uses what is not allowed, names a variable that isn't there, or makes too much. The message
+            names the template and the variable, never a value.
+    """
+    template = _ready(name, source)
+    budget = _Budget(MAX_OUTPUT)
+    output = _Budget(MAX_OUTPUT)
+    try:
+        return "".join([output.spend(chunk) for chunk in template.generate({**variables, _BUDGET: budget})])
+    except UndefinedError as error:
+        # Jinja2's own words name the variable, and our templates know no attribute that could hold a value.
+        raise TemplateFailed(f"template {name}: {error.message}; the value has: {_listed(variables)}") from None
+    except _TooLong:
+        raise TemplateFailed(
+            f"template {name} makes more than {MAX_OUTPUT // 1024} KiB, the most a Secret holds"
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TemplateFailed(f"template {name} cannot be evaluated with this value ({type(error).__name__})") from None
+
+
+def _ready(name: str, source: str) -> Template:
+    try:
+        return _compiled(source)
+    except _Refused as error:
+        raise TemplateFailed(
+            f"template {name}: {error}; write names, 'if', tests, '~' and the filters {', '.join(FILTERS)}"
+        ) from None
+    except TemplateSyntaxError as error:
+        raise TemplateFailed(f"template {name}, line {error.lineno}: {error.message}") from None
+    except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):
+        raise TemplateFailed(f"template {name} is nested too deeply, or has a number that is too long") from None
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:30]) + (", …" if len(shown) > 30 else "")

@@ -1,0 +1,284 @@
+"""What goes into the target Secret, and what a template may never do."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotated_secrets.api.spec import Target
+from rotated_secrets.delivery.errors import TemplateFailed
+from rotated_secrets.delivery.render import MAX_SECRET, check_template, render
+from rotated_secrets.delivery.template import FILTERS
+from rotated_secrets.values import SecretValue
+
+CANARY = "cAnArY-4711"
+VALUE = {
+    "engine": "postgres",
+    "host": "db.example.org",
+    "port": 5432,
+    "username": "orders",
+    "password": f"{CANARY}/@:#",
+    "ssl": False,
+    "dbname": None,
+    "tags": {"team": "a"},
+}
+
+
+def _target(**fields: Any) -> Target:
+    return Target.model_validate(fields)
+
+
+def _value(**changes: Any) -> SecretValue:
+    return SecretValue.parse(json.dumps(VALUE | changes))
+
+
+def _texts(target: Target, value: SecretValue) -> dict[str, str]:
+    return {key: text.reveal() for key, text in render(target, value).items()}
+
+
+def _one(source: str, value: SecretValue | None = None) -> str:
+    return _texts(_target(template={"OUT": source}, includeKeys="None"), value or _value())["OUT"]
+
+
+def _failure(source: str, value: SecretValue | None = None) -> str:
+    with pytest.raises(TemplateFailed) as caught:
+        _one(source, value)
+    told = str(caught.value)
+    assert CANARY not in told
+    assert "OUT" in told
+    cause: BaseException | None = caught.value
+    while cause is not None and not cause.__suppress_context__:
+        cause = cause.__cause__ or cause.__context__
+        assert CANARY not in repr(cause)
+    return told
+
+
+def test_every_key_goes_in_as_it_is_and_everything_else_as_json() -> None:
+    assert _texts(_target(), _value()) == {
+        "engine": "postgres",
+        "host": "db.example.org",
+        "port": "5432",
+        "username": "orders",
+        "password": f"{CANARY}/@:#",
+        "ssl": "false",
+        "dbname": "null",
+        "tags": '{"team": "a"}',
+    }
+
+
+def test_what_is_rendered_prints_as_stars() -> None:
+    assert CANARY not in repr(render(_target(), _value()))
+
+
+def test_a_value_that_is_no_object_has_one_key() -> None:
+    target = _target(template={"HEADER": "Bearer {{ value }}"})
+    assert _texts(target, SecretValue.parse("token-1")) == {"value": "token-1", "HEADER": "Bearer token-1"}
+    assert _texts(_target(), SecretValue.parse("[1, 2]")) == {"value": "[1, 2]"}
+
+
+def test_templates_keys_win_over_the_values() -> None:
+    assert _texts(_target(template={"host": "proxy"}), _value())["host"] == "proxy"
+
+
+def test_without_own_keys_only_the_template_is_delivered() -> None:
+    assert _texts(_target(template={"A": "a"}, includeKeys="None"), _value()) == {"A": "a"}
+
+
+def test_a_url_survives_every_character_of_a_password() -> None:
+    url = _one("postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/x")
+    assert url == f"postgresql://orders:{CANARY}%2F%40%3A%23@db.example.org:5432/x"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ host ~ ':' ~ port }}", "db.example.org:5432"),
+        ("{% if ssl %}require{% else %}disable{% endif %}", "disable"),
+        ("{% if engine == 'mysql' %}m{% elif engine in 'postgresql' %}p{% endif %}", "p"),
+        ("{{ 'yes' if dbname is none else 'no' }}", "yes"),
+        ("{{ schema | default('public') }}", "public"),
+        ("{{ schema if schema is defined else 'none' }}", "none"),
+        ("{{ ssl }} {{ dbname }} {{ tags }} {{ 7 }}", 'false null {"team": "a"} 7'),
+        ("{{ username | upper | lower | trim | b64encode }}", "b3JkZXJz"),
+        ("{{ password | tojson }} {{ port | tojson }}", f'"{CANARY}/@:#" 5432'),
+        ("{{ engine | replace('postgres', 'postgresql') }}", "postgresql"),
+        ("{% raw %}{{ not }}{% endraw %}{# said #}\n", "{{ not }}\n"),
+        ("<{{ '<&>' }}>", "<<&>>"),
+    ],
+)
+def test_what_templates_can_say(source: str, text: str) -> None:
+    check_template(_target(template={"OUT": source}))
+    assert _one(source) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{% for a in host %}{{ a }}{% endfor %}", "a loop is not allowed"),
+        ("{{ range(10) }}", "a call is not allowed"),
+        ("{{ host.__class__ }}", "an attribute (a.b) is not allowed"),
+        ("{{ host['x'] }}", "a subscript (a[b]) is not allowed"),
+        ("{{ host[1:2] }}", "a subscript"),
+        ("{{ 'a' * 1000000000 }}", "arithmetic is not allowed"),
+        ("{{ 9 ** 9999999 }}", "arithmetic"),
+        ("{{ -port }}", "arithmetic"),
+        ("{{ host % 1 }}", "arithmetic"),
+        ("{% set a = host %}", "{% set %} is not allowed"),
+        ("{% macro a() %}{% endmacro %}", "a macro"),
+        ("{% include '/etc/passwd' %}", "an include"),
+        ("{% import 'a' as b %}", "an import"),
+        ("{% extends 'a' %}", "extends is not allowed"),
+        ("{% block a %}{% endblock %}", "block is not allowed"),
+        ("{% filter upper %}a{% endfilter %}", "not allowed"),
+        ("{{ [host] }}", "a list"),
+        ("{{ {'a': host} }}", "a dictionary"),
+        ("{{ host | attr('x') }}", "the filter 'attr' is not allowed; there are: b64encode"),
+        ("{{ host | center(1000000000) }}", "the filter 'center'"),
+        ("{{ host | ~ }}", "line 1"),
+        ("{{ host | replace('a') }}", "takes 2 arguments"),
+        ("{{ host | default(*tags) }}", "the filter 'default'"),
+        ("{{ host is divisibleby(3) }}", "the test 'divisibleby'"),
+        ("{{ port > 1 }}", "comparisons other than"),
+        ("{{ host", "line 1"),
+        ("{% autoescape true %}{% endautoescape %}", "scope is not allowed"),
+        ("{{ " + "(" * 5000 + ")" * 5000 + " }}", "OUT"),
+        ("{{ " + "not " * 100 + "host }}", "deeper than 40"),
+        ("{% if host %}" * 200 + "{% endif %}" * 200, "deeper than 40"),
+        ("{% if host %}" + "{% elif host %}" * 4000 + "{% endif %}", "more than 1000 parts"),
+        ("{{ host }}" * 2000, "more than 1000 parts"),
+        ("{{ " + "1" * 5000 + " }}", "a number that is too long"),
+        ("x" * 65537, "longer than 64 KiB"),
+    ],
+)
+def test_what_templates_cannot_say_is_known_without_the_value(source: str, said: str) -> None:
+    target = Target.model_construct(template={"OUT": source})
+    with pytest.raises(TemplateFailed) as caught:
+        check_template(target)
+    assert said in str(caught.value)
+    assert "OUT" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["range", "dict", "lipsum", "cycler", "joiner", "namespace", "self", "_", "__builtins__"]
+)
+def test_nothing_but_the_values_keys_has_a_name(name: str) -> None:
+    _failure("{{ " + name + " }}")
+
+
+def test_an_unknown_variable_is_named_with_those_that_there_are() -> None:
+    assert "'user' is undefined; the value has: dbname, engine, host, password, port, ssl" in _failure("{{ user }}")
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ password ~ nowhere }}", "{{ password in port }}", "{{ password | replace('', 'a') }}"]
+)
+def test_failures_never_hold_a_value(source: str) -> None:
+    _failure(source)
+
+
+def test_half_a_surrogate_pair_fails_without_being_shown() -> None:
+    value = SecretValue.parse('{"password": "' + CANARY + '\\ud800"}')
+    for target in (
+        _target(),
+        _target(template={"OUT": "{{ password }}"}),
+        _target(template={"OUT": "{{ password | urlencode }}"}),
+    ):
+        with pytest.raises(TemplateFailed) as caught:
+            render(target, value)
+        assert CANARY not in str(caught.value)
+        assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a }}" * 400,
+        "{{ a" + " ~ a" * 400 + " }}",
+        "{{ a | b64encode" + " | b64encode" * 35 + " }}",
+        "{{ quotes | tojson" + " | tojson" * 35 + " }}",
+        "{{ a | replace('a', a) }}",
+        "{% if a | upper ~ a | upper %}x{% endif %}" * 90,
+    ],
+)
+def test_a_template_cannot_grow_beyond_what_a_secret_holds(source: str) -> None:
+    value = SecretValue.parse(json.dumps({"a": "a" * 60_000, "quotes": '"\\' * 2_000}))
+    tracemalloc.start()
+    try:
+        assert "1024 KiB" in _failure(source, value)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MAX_SECRET
+
+
+def test_all_of_a_secret_is_bounded() -> None:
+    target = _target(template={f"K{number}": "{{ a }}" * 15 for number in range(2)})
+    with pytest.raises(TemplateFailed, match="Kubernetes takes 1048576 at most"):
+        render(target, SecretValue.parse(json.dumps({"a": "ü" * 30_000})))
+
+
+@pytest.mark.parametrize("key", ["a b", "", ".", "..", "a/b", "ä", "a\n", "k" * 254])
+def test_a_key_that_kubernetes_refuses_is_named(key: str) -> None:
+    with pytest.raises(TemplateFailed, match="cannot be a key of a Kubernetes Secret"):
+        render(_target(), SecretValue.parse(json.dumps({key: "x"})))
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "needs"),
+    [
+        ("basic-auth", {"a": ""}, "a key username or password"),
+        ("tls", {"tls.crt": ""}, "the key tls.key"),
+        ("dockerconfigjson", {".dockerconfigjson": "{"}, "holds JSON"),
+        ("dockerconfigjson", {"a": "{}"}, "a key .dockerconfigjson"),
+        ("ssh-auth", {"ssh-privatekey": ""}, "a key ssh-privatekey that is not empty"),
+    ],
+)
+def test_a_type_needs_its_keys(kind: str, template: dict[str, str], needs: str) -> None:
+    with pytest.raises(TemplateFailed, match=needs):
+        render(_target(type=kind, template=template, includeKeys="None"), _value())
+
+
+def test_a_docker_config_can_be_written_by_template() -> None:
+    source = '{"auths":{"{{ host }}":{"auth":"{{ (username ~ ":" ~ password) | b64encode }}"}}}'
+    target = _target(type="dockerconfigjson", template={".dockerconfigjson": source}, includeKeys="None")
+    assert "db.example.org" in json.loads(_texts(target, _value())[".dockerconfigjson"])["auths"]
+
+
+_PIECES = [
+    "{{ ",
+    " }}",
+    "a",
+    "b",
+    " | ",
+    " ~ ",
+    "{% if a %}",
+    "{% else %}",
+    "{% endif %}",
+    "'x'",
+    "(",
+    ")",
+    " == ",
+    " is ",
+    " not ",
+]
+_PIECES += [*FILTERS, "defined", "{% for x in a %}", "{% endfor %}", ".x", "[0]", "*", "\n", '"', "{#", "#}"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(_PIECES), max_size=30).map("".join), st.text(max_size=50), st.integers() | st.booleans()
+)
+def test_any_template_either_renders_or_fails_in_one_way(source: str, text: str, other: object) -> None:
+    value = SecretValue.parse(json.dumps({"a": text, "b": other}))
+    try:
+        first = _one(source, value)
+    except TemplateFailed:
+        return
+    check_template(_target(template={"OUT": source}))
+    assert len(first.encode()) <= MAX_SECRET
+    assert _one(source, value) == first
