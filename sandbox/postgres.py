@@ -160,9 +160,14 @@ class PostgresServer:
         dbname: str = "postgres",
         user: str | None = None,
         password: str | None = None,
+        logged: bool = True,
     ) -> list[tuple[Any, ...]]:
-        """Run statements one by one, each committed, on a connection of their own; the last one's rows."""
-        with contextlib.closing(self.connect(user, password, dbname)) as connection:
+        """Run statements one by one, each committed, on a connection of their own; the last one's rows.
+
+        ``logged=False``, for the admin alone, keeps passwords of users that a test or demo makes out of the log.
+        """
+        options = {} if logged else {"options": "-c log_statement=none"}
+        with contextlib.closing(self.connect(user, password, dbname, **options)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 for statement in statements:

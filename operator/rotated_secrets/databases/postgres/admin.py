@@ -1,0 +1,279 @@
+"""The session of a PostgreSQL user that sets passwords and rights.
+
+Whoever owns the database it is in must not reach it: what databases and users have set does not hold here, and every
+name is looked up in pg_catalog alone. Knows nothing of the order of a rotation's steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extensions import encrypt_password
+from psycopg2.sql import SQL, Identifier, Literal
+
+from rotated_secrets.databases.base import (
+    AuthenticationFailed,
+    Connections,
+    Refused,
+    RightsMode,
+    RightsReport,
+    Server,
+    Unavailable,
+    Users,
+)
+from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, look
+from rotated_secrets.databases.postgres.errors import DatabaseClosed, failed_statement, is_temporary, reason
+from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
+from rotated_secrets.databases.postgres.rights import (
+    Difference,
+    belonging_sentence,
+    differences,
+    membership,
+    missing_privilege,
+    not_the_clone,
+    quoted,
+)
+from rotated_secrets.values import Credential
+
+LOCK_DATABASE = "postgres"
+UNKNOWN_CLIENT = "unknown"
+"""The client address of a session whose details the admin may not see, or that came by a local socket."""
+
+# What `ALTER DATABASE … SET` and `ALTER ROLE … SET` could otherwise turn against the session. Temporary objects are
+# looked up last: unnamed they would come first.
+_PINNED: Mapping[str, str] = {
+    **TIMEOUTS,
+    "search_path": "pg_catalog,pg_temp",
+    "role": "none",
+    "local_preload_libraries": "",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read\\ committed",
+    # A password that a crash takes back would lock its user out.
+    "synchronous_commit": "on",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "exit_on_error": "off",
+    "debug_print_parse": "off",
+    "debug_print_rewritten": "off",
+    "debug_print_plan": "off",
+    "client_min_messages": "warning",
+    "DateStyle": "ISO",
+    "TimeZone": "UTC",
+}
+_HASHED_LIKE_THE_SERVER = """
+SELECT setting FROM pg_catalog.pg_settings
+WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
+"""
+_SERVERS_OWN = ["default", "configuration file", "command line", "environment variable", "global"]
+_SESSIONS = """
+SELECT COALESCE(pg_catalog.host(client_addr), %s), COALESCE(datname, ''), pg_catalog.count(*)
+FROM pg_catalog.pg_stat_activity
+WHERE usename OPERATOR(pg_catalog.=) %s::pg_catalog.name
+  AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
+  AND COALESCE(backend_type OPERATOR(pg_catalog.<>) 'parallel worker', true)
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+def open_session(server: Server, credential: Credential, idle_seconds: float) -> PostgresAdminSession:
+    """Log in where the lock is: in database ``postgres``, for advisory locks are per database.
+
+    Where that one is not there or doesn't let the user in, in the database that the credential names: every holder of
+    that credential comes to the same choice.
+    """
+    try:
+        connection = log_in(server, credential, LOCK_DATABASE, _PINNED)
+    except DatabaseClosed:
+        if credential.dbname in (None, LOCK_DATABASE):
+            raise
+        connection = log_in(server, credential, str(credential.dbname), _PINNED)
+    try:
+        return PostgresAdminSession(connection, server, credential.username, idle_seconds)
+    except BaseException:
+        connection.close()
+        raise
+
+
+class PostgresAdminSession:
+    """An open connection of the user who changes others, or itself."""
+
+    def __init__(self, connection: Connection, server: Server, user: str, idle_seconds: float) -> None:
+        self._connection = connection
+        self._server = server
+        with self._transaction("open the session") as cursor:
+            cursor.execute("SET idle_session_timeout = %s", (int(idle_seconds * 1000),))
+            if connection.server_version >= OPTIONS_OF_MEMBERSHIP:
+                cursor.execute("SET createrole_self_grant = ''")
+            cursor.execute("SELECT SESSION_USER, CURRENT_USER")
+            who = cursor.fetchone()
+        if who != (user, user):
+            raise Refused(
+                f"the session of {user} at {server} does not run as {user}; "
+                f"a setting of that user or of the database changes who it is: RESET it"
+            )
+
+    def __enter__(self) -> PostgresAdminSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        key = int.from_bytes(hashlib.sha256(f"rotated-secrets/{base_user}".encode()).digest()[:8], signed=True)
+        with self._transaction(f"lock user {base_user}") as cursor:
+            cursor.execute("SELECT pg_catalog.pg_try_advisory_lock(%s::pg_catalog.int8)", (key,))
+            return cursor.fetchone() == (True,)
+
+    def check_users(self, users: Users) -> None:
+        with self._transaction(f"look at user {users.base}") as cursor:
+            self._examined(cursor, users)
+
+    def set_password(self, users: Users, credential: Credential, rights: RightsMode) -> RightsReport:
+        user = credential.username
+        if user not in (users.base, users.clone):
+            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        failures: dict[str, str] = {}
+        with self._transaction(f"set the password of user {user}") as cursor:
+            seen, base = self._examined(cursor, users)
+            created = seen.clone is None and user == users.clone
+            self._write_password(cursor, seen, base, credential)
+            repairing = created or rights is RightsMode.ENFORCE
+            repaired = self._repair(cursor, users, failures) if repairing else []
+        if rights is RightsMode.IGNORE and not created:
+            return RightsReport()
+        if rights is RightsMode.ENFORCE and user == users.clone:
+            repaired += self._reassign(users, credential, failures)
+        with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
+            remaining = [difference.sentence for difference in self._differences(cursor, users)]
+        return RightsReport(
+            () if created else tuple(repaired),
+            tuple(f"{sentence} ({failures[sentence]})" if sentence in failures else sentence for sentence in remaining),
+        )
+
+    def disable_login(self, user: str) -> None:
+        with self._transaction(f"lock user {user} out") as cursor:
+            cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        try:
+            with self._transaction(f"count sessions of user {user}") as cursor:
+                cursor.execute(_SESSIONS, (UNKNOWN_CLIENT, user))
+                return tuple(Connections(*row) for row in cursor.fetchall())
+        except Refused:
+            return None
+
+    def _examined(self, cursor: Cursor, users: Users) -> tuple[Seen, Role]:
+        """Both users as they are, once it is certain that they may be changed."""
+        seen = look(cursor, users)
+        base = seen.base
+        if base is None:
+            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+        if base.expired:
+            raise Refused(
+                f"the password of user {base.name} at {self._server} expired at {base.valid_until}, and a new one "
+                f"would be expired as well; run: ALTER ROLE {quoted(base.name)} VALID UNTIL 'infinity'"
+            )
+        lacking = missing_privilege(seen, base)
+        if lacking:
+            raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
+        why = not_the_clone(base, seen.clone) if seen.clone else None
+        if why:
+            raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")
+        return seen, base
+
+    def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:
+        name, verifier = Identifier(credential.username), Literal(self._verifier(cursor, credential))
+        role = {base.name: base, **({seen.clone.role.name: seen.clone.role} if seen.clone else {})}.get(
+            credential.username
+        )
+        if role is None:
+            cursor.execute(SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, verifier))
+            cursor.execute(membership(seen, base.name, credential.username))
+        else:
+            # A user may set its own password, but LOGIN takes CREATEROLE: said only where it is needed.
+            login = SQL("" if role.can_login else " LOGIN")
+            cursor.execute(SQL("ALTER ROLE {}{} PASSWORD {}").format(name, login, verifier))
+
+    def _verifier(self, cursor: Cursor, credential: Credential) -> str:
+        """What the server stores instead of the password, so that no log of statements has the password."""
+        cursor.execute(_HASHED_LIKE_THE_SERVER, (_SERVERS_OWN,))
+        weaker = cursor.fetchone() in {("md5",), ("on",)}
+        # A database's or user's own setting is ignored: it may be a tenant's, who must not weaken what is stored.
+        algorithm = "md5" if weaker else "scram-sha-256"
+        return str(
+            encrypt_password(credential.password.reveal(), credential.username, self._connection, algorithm=algorithm)
+        )
+
+    def _differences(self, cursor: Cursor, users: Users) -> tuple[Difference, ...]:
+        seen = look(cursor, users)
+        return tuple(differences(seen, seen.base, seen.clone)) if seen.base and seen.clone else ()
+
+    def _repair(self, cursor: Cursor, users: Users, failures: dict[str, str]) -> list[str]:
+        """Repair what the admin may, one by one, and say what was; ``failures`` learns why the rest was not."""
+        repaired = []
+        for difference in self._differences(cursor, users):
+            if difference.repair is None:
+                continue
+            cursor.execute("SAVEPOINT repair")
+            try:
+                cursor.execute(difference.repair)
+            except psycopg2.Error as error:
+                if is_temporary(error):
+                    raise
+                cursor.execute("ROLLBACK TO SAVEPOINT repair")
+                failures[difference.sentence] = reason(error)
+            else:
+                repaired.append(difference.sentence)
+        return repaired
+
+    def _reassign(self, users: Users, clone: Credential, failures: dict[str, str]) -> list[str]:
+        """Give what the clone owns to the base user, as the clone itself: it is a member of both, an admin seldom is.
+
+        It takes a session in the database where the objects are, and that is no place for an admin.
+        """
+        with self._transaction(f"look for objects of user {clone.username}") as cursor:
+            seen = look(cursor, users)
+        owned = [one for one in (seen.clone.belongings if seen.clone else ()) if one.owned and one.database is not None]
+        repaired = []
+        for belongings in owned:
+            sentence = belonging_sentence(clone.username, belongings)
+            try:
+                self._reassign_in(str(belongings.database), users.base, clone)
+                repaired.append(sentence)
+            except (Refused, Unavailable) as error:
+                failures[sentence] = str(error)
+            except AuthenticationFailed as error:
+                failures[sentence] = str(error)
+                break
+        return repaired
+
+    def _reassign_in(self, database: str, base: str, clone: Credential) -> None:
+        connection = log_in(self._server, clone, database, _PINNED)
+        with (
+            contextlib.closing(connection),
+            _transaction(
+                connection, self._server, f"reassign what {clone.username} owns in database {database}"
+            ) as cursor,
+        ):
+            cursor.execute(SQL("REASSIGN OWNED BY {} TO {}").format(Identifier(clone.username), Identifier(base)))
+
+    def _transaction(self, doing: str) -> contextlib.AbstractContextManager[Cursor]:
+        return _transaction(self._connection, self._server, doing)
+
+
+@contextlib.contextmanager
+def _transaction(connection: Connection, server: Server, doing: str) -> Iterator[Cursor]:
+    try:
+        with deadline(connection), connection, connection.cursor() as cursor:
+            yield cursor
+    except psycopg2.Error as error:
+        raise failed_statement(error, server, doing) from None

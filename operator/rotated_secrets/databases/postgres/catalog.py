@@ -1,0 +1,183 @@
+"""What the catalog says about a base user and its clone, read in one go.
+
+The connection's search_path is pg_catalog, and every name is qualified all the same. Reads only; decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from rotated_secrets.databases.base import Users
+
+OPTIONS_OF_MEMBERSHIP = 160000
+"""The server version from which a membership has INHERIT and SET options, and CREATEROLE alone is not enough."""
+
+SettingKey = tuple[str | None, str]
+"""A database (None: all of them) and the name of a setting."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A row of pg_roles."""
+
+    oid: int
+    name: str
+    attributes: frozenset[str]
+    inherits: bool
+    can_login: bool
+    connection_limit: int
+    valid_until: str | None
+    expired: bool
+
+
+@dataclass(frozen=True)
+class Membership:
+    """One role that the clone was made a member of."""
+
+    role: str
+    admin: bool
+    base_has_it: bool
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """Objects in one database (None: shared by all) that name the clone as owner, or in what was granted on them."""
+
+    database: str | None
+    owned: bool
+    count: int
+
+
+@dataclass(frozen=True)
+class Clone:
+    """The clone user as it is."""
+
+    role: Role
+    memberships: tuple[Membership, ...]
+    settings: Mapping[SettingKey, str] = field(repr=False)
+    belongings: tuple[Belongings, ...]
+    uses_base: bool
+    """Has the base user's rights without SET ROLE."""
+    becomes_base: bool
+    """May SET ROLE to the base user."""
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Whose session this is."""
+
+    name: str
+    superuser: bool
+    creates_roles: bool
+    administers_base: bool
+    administers_clone: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything a decision about two users needs; ``base`` is None where it does not exist."""
+
+    version: int
+    admin: Admin
+    base: Role | None
+    base_settings: Mapping[SettingKey, str] = field(repr=False)
+    clone: Clone | None
+
+
+_ATTRIBUTES = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
+_ROLES = """
+SELECT oid, rolname, rolinherit, rolcanlogin, rolconnlimit, NULLIF(rolvaliduntil, 'infinity')::pg_catalog.text,
+       COALESCE(rolvaliduntil OPERATOR(pg_catalog.<=) pg_catalog.now(), false),
+       rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls
+FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
+"""
+_ADMIN = """
+SELECT rolname, rolsuper, rolcreaterole,
+       COALESCE(pg_catalog.pg_has_role(oid, %s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false),
+       COALESCE(pg_catalog.pg_has_role(oid, %s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false)
+FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER
+"""
+_SETTINGS = """
+SELECT s.setrole, d.datname, pg_catalog.unnest(s.setconfig)
+FROM pg_catalog.pg_db_role_setting s
+LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
+WHERE s.setrole OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[])
+"""
+_MEMBERSHIPS = """
+SELECT r.rolname, pg_catalog.bool_or(m.admin_option),
+       pg_catalog.bool_or(pg_catalog.pg_has_role(%s::pg_catalog.oid, m.roleid, 'MEMBER'))
+FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) m.roleid
+WHERE m.member OPERATOR(pg_catalog.=) %s::pg_catalog.oid
+GROUP BY r.rolname ORDER BY r.rolname
+"""
+_BELONGINGS = """
+SELECT d.datname, s.deptype OPERATOR(pg_catalog.=) 'o', pg_catalog.count(*)
+FROM pg_catalog.pg_shdepend s
+LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.dbid
+WHERE s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
+  AND s.refobjid OPERATOR(pg_catalog.=) %s::pg_catalog.oid
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_USES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, 'USAGE')"
+_BECOMES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, %s)"
+
+
+def look(cursor: Cursor, users: Users) -> Seen:
+    """Read both users, and what the session's own user may do with them."""
+    version = cursor.connection.server_version
+    cursor.execute(_ROLES, ([name for name in (users.base, users.clone) if name is not None],))
+    roles = {
+        name: Role(
+            oid,
+            name,
+            frozenset(attribute for attribute, on in zip(_ATTRIBUTES, flags, strict=True) if on),
+            inherits,
+            can_login,
+            limit,
+            valid_until,
+            expired,
+        )
+        for oid, name, inherits, can_login, limit, valid_until, expired, *flags in cursor.fetchall()
+    }
+    base = roles.get(users.base)
+    clone = roles.get(users.clone) if users.clone is not None else None
+    cursor.execute(_ADMIN, (base.oid if base else None, clone.oid if clone else None))
+    admin = Admin(*_only(cursor))
+    settings = _settings(cursor, [role.oid for role in (base, clone) if role])
+    if base is None:
+        return Seen(version, admin, None, {}, None)
+    found = None if clone is None else _clone(cursor, base, clone, settings.get(clone.oid, {}))
+    return Seen(version, admin, base, settings.get(base.oid, {}), found)
+
+
+def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey, str]) -> Clone:
+    cursor.execute(_MEMBERSHIPS, (base.oid, clone.oid))
+    memberships = tuple(Membership(*row) for row in cursor.fetchall())
+    cursor.execute(_BELONGINGS, (clone.oid,))
+    belongings = tuple(Belongings(*row) for row in cursor.fetchall())
+    cursor.execute(_USES, (clone.oid, base.oid))
+    (uses,) = _only(cursor)
+    kind = "SET" if cursor.connection.server_version >= OPTIONS_OF_MEMBERSHIP else "MEMBER"
+    cursor.execute(_BECOMES, (clone.oid, base.oid, kind))
+    (becomes,) = _only(cursor)
+    return Clone(clone, memberships, settings, belongings, bool(uses), bool(becomes))
+
+
+def _settings(cursor: Cursor, oids: list[int]) -> dict[int, dict[SettingKey, str]]:
+    cursor.execute(_SETTINGS, (oids,))
+    found: dict[int, dict[SettingKey, str]] = {}
+    for oid, database, text in cursor.fetchall():
+        name, _, value = text.partition("=")
+        found.setdefault(oid, {})[(database, name)] = value
+    return found
+
+
+def _only(cursor: Cursor) -> tuple[Any, ...]:
+    row = cursor.fetchone()
+    if row is None:
+        raise LookupError("the catalog has no row for the session's own user")
+    return row

@@ -1,0 +1,129 @@
+"""The engine for PostgreSQL: looks by logging in as a user itself, and opens sessions for admins.
+
+Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secrets", AWS Secrets Manager User Guide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from rotated_secrets.databases.base import AdminSession, Refused, Server, Users
+from rotated_secrets.databases.postgres.admin import open_session
+from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
+from rotated_secrets.databases.postgres.errors import DatabaseClosed, condition, failed_statement, is_temporary
+from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
+from rotated_secrets.values import Credential
+
+IDLE_SECONDS = 10.0
+DEFAULT_DATABASE = "postgres"
+NAME_BYTES = 63
+"""NAMEDATALEN - 1: a longer name is cut by the server, silently."""
+
+# A clone's session is to start as whoever the base user's would: the base user's own setting of `role`, if it has one.
+_WHO = """
+SELECT SESSION_USER, CURRENT_USER,
+       COALESCE(
+           (SELECT pg_catalog.substr(setting, 6)
+            FROM pg_catalog.pg_db_role_setting s
+            JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+            LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase,
+            pg_catalog.unnest(s.setconfig) setting
+            WHERE r.rolname OPERATOR(pg_catalog.=) %(base)s::pg_catalog.name
+              AND (d.datname IS NULL OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+              AND pg_catalog.starts_with(setting, 'role=') AND setting OPERATOR(pg_catalog.<>) 'role=none'
+            ORDER BY d.datname NULLS LAST LIMIT 1),
+           %(base)s)
+"""
+_RIGHTS = """
+SELECT pg_catalog.pg_has_role(SESSION_USER, r.oid, 'USAGE'), pg_catalog.pg_has_role(SESSION_USER, r.oid, %s)
+FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+"""
+
+
+class PostgresEngine:
+    """PostgreSQL 14 and later, Amazon RDS for PostgreSQL, Aurora PostgreSQL."""
+
+    names = frozenset({"postgres", "aurora-postgresql"})
+    default_port = 5432
+
+    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
+        """``idle_seconds``: after which the server ends an admin session that sends nothing, and frees its lock."""
+        self._idle_seconds = idle_seconds
+
+    def check_username(self, username: str) -> None:
+        size = len(username.encode())
+        if size > NAME_BYTES:
+            raise Refused(
+                f"user {username} has {size} bytes, and PostgreSQL cuts names after {NAME_BYTES}; "
+                f"choose a shorter user name or clone suffix"
+            )
+        if not username or username.startswith("pg_") or username in ("public", "none"):
+            raise Refused(f"user name {username!r} is one that PostgreSQL keeps for itself; choose another")
+
+    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
+        database = credential.dbname or DEFAULT_DATABASE
+        try:
+            # The user's own settings hold, as they will for the application, but not for how long to wait.
+            connection = log_in(server, credential, database, TIMEOUTS)
+        except DatabaseClosed as error:
+            return [str(error)]
+        with contextlib.closing(connection):
+            return [
+                *self._wrong_identity(connection, server, credential.username, users),
+                *_failing(connection, server, queries),
+            ]
+
+    def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        return open_session(server, credential, self._idle_seconds)
+
+    def _wrong_identity(self, connection: Connection, server: Server, user: str, users: Users) -> Iterator[str]:
+        try:
+            with _looking(connection) as cursor:
+                cursor.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
+                cursor.execute(_WHO, {"base": users.base})
+                session_user, current_user, expected = cursor.fetchone() or (None, None, None)
+                rights = None
+                if user == users.clone:
+                    becomes = "SET" if connection.server_version >= OPTIONS_OF_MEMBERSHIP else "MEMBER"
+                    cursor.execute(_RIGHTS, (becomes, users.base))
+                    rights = cursor.fetchone()
+        except psycopg2.Error as error:
+            raise failed_statement(error, server, f"look who {user} is") from None
+        if session_user != user:
+            yield f"the session of {user} is one of {session_user}"
+        if user == users.clone and current_user != expected:
+            yield f"the session of {user} runs as {current_user} instead of {expected}"
+        if user == users.clone and rights != (True, True):
+            yield f"{user} is not a member of {users.base}, or does not inherit its rights"
+
+
+def _failing(connection: Connection, server: Server, queries: Sequence[str]) -> Iterator[str]:
+    """Run each query read-only and read one row; its text and rows stay here."""
+    for number, query in enumerate(queries, start=1):
+        try:
+            with _looking(connection, named=f"verify_query_{number}") as cursor:
+                # Without arguments the driver leaves `%` alone.
+                cursor.execute(query)
+                cursor.fetchone()
+        except psycopg2.Error as error:
+            if is_temporary(error):
+                raise failed_statement(error, server, f"run verify query {number}") from None
+            yield f"verify query {number} failed: {condition(error)}"
+
+
+@contextlib.contextmanager
+def _looking(connection: Connection, named: str | None = None) -> Iterator[Cursor]:
+    """A read-only transaction that leaves nothing behind; ``named`` is a cursor at the server, which sends no more rows
+    than are asked for."""
+    connection.set_session(readonly=True)
+    with deadline(connection):
+        try:
+            with connection.cursor(name=named) as cursor:
+                yield cursor
+        finally:
+            connection.rollback()

@@ -1,0 +1,102 @@
+"""What PostgreSQL's and libpq's errors mean: wrong password, not now, or never.
+
+libpq gives no SQLSTATE for a failed login, only text in the server's language. The few texts that are certain are known
+here; everything else is taken as "not now", so that a doubtful case is tried again and never rolled back.
+Nothing that an address answered is repeated: whoever chose the host could otherwise read other people's ports.
+"""
+
+from __future__ import annotations
+
+import re
+
+import psycopg2
+
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+
+_ATTEMPT = re.compile(r'^connection to server at "[^"]*"(?: \([^)]*\))?, port \d+ failed: ', re.MULTILINE)
+_FATAL = re.compile(r"FATAL:\s+(.*)", re.DOTALL)
+
+# A password past VALID UNTIL, a user that is gone and one without a password all get the first message
+# (src/backend/libpq/auth.c, auth_failed); the second comes after the password was right (miscinit.c).
+_WRONG_PASSWORD = (
+    re.compile(r'password authentication failed for user "'),
+    re.compile(r'role ".*" is not permitted to log in', re.DOTALL),
+    re.compile(r'role ".*" does not exist', re.DOTALL),
+)
+_CLOSED_DATABASE = (
+    re.compile(r'permission denied for database ".*"', re.DOTALL),
+    re.compile(r'database ".*" does not exist', re.DOTALL),
+    re.compile(r'database ".*" is not currently accepting connections', re.DOTALL),
+    re.compile(r"no pg_hba\.conf entry for host "),
+    re.compile(r"pg_hba\.conf rejects connection for host "),
+)
+_KINDS = (
+    ("server does not support SSL", "it offers no TLS; turn TLS on there, or choose another database.tls.mode"),
+    (
+        "certificate verify failed",
+        "its TLS certificate is not signed by a trusted authority; check the CA certificates",
+    ),
+    ("does not match host name", "its TLS certificate is for another name than the host in the secret value"),
+    (
+        "requirement failed",
+        "it asks for the password in a way that would show it, or asks for none; have it use scram-sha-256",
+    ),
+    ("too many connections for", "too many connections; it has to have one to spare"),
+    ("too many clients already", "too many connections; it has to have one to spare"),
+    ("remaining connection slots are reserved", "too many connections; it has to have one to spare"),
+    ("the database system is", "it is starting up, shutting down or recovering"),
+)
+_NOT_NOW = ("08", "25", "40", "53", "55", "57", "58", "XX")
+"""SQLSTATE classes: lost connection, read-only (a standby), conflict, resources, busy, operator, system, internal."""
+
+
+class DatabaseClosed(Unavailable):
+    """The password was not in question: this database lets this user not in. Another database may."""
+
+
+def failed_login(error: psycopg2.Error, server: Server, user: str, database: str) -> DatabaseError:
+    """The meaning of an error that `connect` raised."""
+    text = _ATTEMPT.split(str(error))[-1]
+    where = f"user {user} at {server}"
+    if "no password supplied" in text:
+        return AuthenticationFailed(f"{where}: the secret value holds no password")
+    fatal = _FATAL.match(text)
+    if fatal:
+        if any(known.match(fatal[1]) for known in _WRONG_PASSWORD):
+            return AuthenticationFailed(
+                f"{where} does not log in: the password is wrong or has expired, or the user is not there or locked"
+            )
+        if any(known.match(fatal[1]) for known in _CLOSED_DATABASE):
+            return DatabaseClosed(
+                f"{where} may not connect to database {database}, or it is not there; "
+                f"check dbname in the secret value, GRANT CONNECT and pg_hba.conf"
+            )
+    for sign, meaning in _KINDS:
+        if sign in text:
+            return Unavailable(f"{where} could not log in: {meaning}")
+    return Unavailable(f"{where} could not log in: the server cannot be reached, or does not answer as PostgreSQL does")
+
+
+def failed_statement(error: psycopg2.Error, server: Server, doing: str) -> DatabaseError:
+    """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
+    if is_temporary(error):
+        return Unavailable(f"could not {doing} at {server}: {condition(error)}; it is tried again")
+    return Refused(f"could not {doing} at {server}: {reason(error)}")
+
+
+def reason(error: psycopg2.Error) -> str:
+    """The server's one line about a statement of ours; psycopg2's own text would quote the statement."""
+    return error.diag.message_primary or condition(error)
+
+
+def is_temporary(error: psycopg2.Error) -> bool:
+    """Whether the same statement may succeed later, because nothing says that it can't."""
+    # Somebody else created the role between our look and our statement.
+    return not error.pgcode or error.pgcode[:2] in _NOT_NOW or error.pgcode == "42710"
+
+
+def condition(error: psycopg2.Error) -> str:
+    """SQLSTATE and condition name, which hold no value of anybody's."""
+    if not error.pgcode:
+        return "the connection was lost"
+    return f"SQLSTATE {error.pgcode} ({type(error).__name__})"

@@ -1,0 +1,125 @@
+"""One login to one PostgreSQL server, with everything about the connection said explicitly.
+
+Knows libpq. Nothing is left to its environment, to files in the home directory or to the server's defaults where they
+could weaken a connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from rotated_secrets.databases.base import Server, Tls, TlsMode, Unavailable
+from rotated_secrets.databases.postgres.errors import failed_login
+from rotated_secrets.values import Credential
+
+APPLICATION_NAME = "rotated-secrets"
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 15
+LOCK_SECONDS = 5
+ADDRESSES_TRIED = 4
+
+TIMEOUTS: Mapping[str, str] = {
+    "statement_timeout": str(STATEMENT_SECONDS * 1000),
+    "lock_timeout": str(LOCK_SECONDS * 1000),
+    "idle_in_transaction_session_timeout": str(STATEMENT_SECONDS * 1000),
+}
+_SSL_MODES = {
+    TlsMode.DISABLE: "disable",
+    TlsMode.REQUIRE: "require",
+    TlsMode.VERIFY_CA: "verify-ca",
+    TlsMode.VERIFY_FULL: "verify-full",
+}
+
+
+def log_in(server: Server, credential: Credential, database: str, settings: Mapping[str, str]) -> Connection:
+    """Log in once. ``settings`` hold for the session from its start, whatever a database or user has set.
+
+    Raises:
+        AuthenticationFailed, Unavailable, DatabaseClosed.
+    """
+    if not server.addresses:
+        raise Unavailable(f"host {server.host} has no address")
+    addresses = server.addresses[:ADDRESSES_TRIED]
+    verified = server.tls.mode.strength >= TlsMode.VERIFY_CA.strength
+    with _trusted(server.tls) as trust:
+        try:
+            connection: Connection = psycopg2.connect(
+                # libpq verifies the certificate against `host` and connects to `hostaddr`: nothing is resolved again.
+                host=",".join([server.host] * len(addresses)),
+                hostaddr=",".join(addresses),
+                port=server.port,
+                user=credential.username,
+                password=credential.password.reveal(),
+                dbname=database,
+                options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
+                application_name=APPLICATION_NAME,
+                client_encoding="UTF8",
+                connect_timeout=CONNECT_SECONDS,
+                keepalives=1,
+                keepalives_idle=10,
+                keepalives_interval=3,
+                keepalives_count=3,
+                tcp_user_timeout=STATEMENT_SECONDS * 1000,
+                gssencmode="disable",
+                sslcertmode="disable",
+                target_session_attrs="any",
+                # A server that asks for nothing proves nothing, and one that isn't verified must not get the text.
+                require_auth="scram-sha-256,md5,password" if verified else "scram-sha-256,md5",
+                **trust,
+            )
+        except psycopg2.Error as error:
+            raise failed_login(error, server, credential.username, database) from None
+    return connection
+
+
+@contextlib.contextmanager
+def deadline(connection: Connection, seconds: float = STATEMENT_SECONDS + CONNECT_SECONDS) -> Iterator[None]:
+    """Cut the connection when what happens inside takes longer.
+
+    The server has its own timeouts, but may be frozen, or somebody's trap that never answers.
+    """
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        timer = threading.Timer(seconds, _cut, (wire,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _cut(wire: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _trusted(tls: Tls) -> Iterator[dict[str, Any]]:
+    """libpq's settings for this protection; the certificates to trust are a file as long as the block lasts."""
+    mode = _SSL_MODES[tls.mode]
+    if tls.mode is TlsMode.DISABLE:
+        yield {"sslmode": mode}
+    elif tls.ca_bundle is not None:
+        with tempfile.NamedTemporaryFile("w", prefix="ca-", suffix=".pem") as file:
+            file.write(tls.ca_bundle)
+            file.flush()
+            yield {"sslmode": mode, "sslrootcert": file.name}
+    elif tls.mode is TlsMode.REQUIRE:
+        yield {"sslmode": mode}
+    else:
+        # The driver's own OpenSSL may look in folders of the machine it was built on; Python's knows this one's.
+        bundle = ssl.get_default_verify_paths().cafile
+        # libpq takes "system" only where it also verifies the name.
+        yield (
+            {"sslmode": mode, "sslrootcert": bundle} if bundle else {"sslmode": "verify-full", "sslrootcert": "system"}
+        )

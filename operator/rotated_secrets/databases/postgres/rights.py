@@ -1,0 +1,191 @@
+"""Is a user the clone of another, and where can the two not do exactly the same? Pure: decides on what was read.
+
+The clone owns nothing and has nothing of its own: it is a member of the base user and its sessions start as the base
+user (``ALTER ROLE clone SET role TO base``), so that what it creates belongs to the base user.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
+
+from rotated_secrets.databases.postgres.catalog import (
+    OPTIONS_OF_MEMBERSHIP,
+    Belongings,
+    Clone,
+    Role,
+    Seen,
+    SettingKey,
+)
+
+# Settings whose value is a list of names (pg_dump's variable_is_guc_list_quote): each name is quoted by itself.
+_LISTS = frozenset(
+    {
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+_LIST_ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|\Z)')
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing the clone can do and the base user can't, or the other way round; ``repair`` is None where by hand."""
+
+    sentence: str
+    repair: Composed | None = None
+
+
+def missing_privilege(seen: Seen, base: Role) -> str | None:
+    """What the admin lacks to do its work on these users, and the statement that gives it."""
+    admin, clone = seen.admin, seen.clone
+    if admin.superuser or (admin.name == base.name and clone is None):
+        return None
+    for role in (base, clone.role if clone else None):
+        if role is not None and "SUPERUSER" in role.attributes:
+            return f"{role.name} is a superuser, whose password only a superuser may set"
+    if not admin.creates_roles:
+        return f"{admin.name} lacks CREATEROLE; run: ALTER ROLE {quoted(admin.name)} CREATEROLE"
+    if seen.version >= OPTIONS_OF_MEMBERSHIP:
+        for name, has_it in ((base.name, admin.administers_base), (clone and clone.role.name, admin.administers_clone)):
+            if name and not has_it:
+                return (
+                    f"{admin.name} lacks ADMIN OPTION on {name} (from PostgreSQL 16 CREATEROLE alone is not enough); "
+                    f"run: GRANT {quoted(name)} TO {quoted(admin.name)} WITH ADMIN OPTION"
+                )
+    return None
+
+
+def not_the_clone(base: Role, clone: Clone) -> str | None:
+    """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
+
+    A user whose sessions start as the base user has said itself, or was made to say, that it is the clone: what it owns
+    besides is then a difference to repair. Of any other, nothing at all may be lost or won with its password.
+    """
+    name = clone.role.name
+    if all(held.role != base.name for held in clone.memberships):
+        return f"it is not a member of {base.name}; if it is the clone: GRANT {quoted(base.name)} TO {quoted(name)}"
+    beyond = sorted(clone.role.attributes - base.attributes)
+    if beyond:
+        removed = " ".join(f"NO{attribute}" for attribute in beyond)
+        return (
+            f"it has {', '.join(beyond)}, which {base.name} has not; "
+            f"if it is the clone: ALTER ROLE {quoted(name)} {removed}"
+        )
+    others = sorted(held.role for held in clone.memberships if not held.base_has_it)
+    if others:
+        return f"it is a member of {', '.join(others)}, which {base.name} is not; if it is the clone: REVOKE them"
+    if clone.belongings and clone.settings.get((None, "role")) != base.name:
+        return (
+            f"it {_has(clone.belongings)} of its own; "
+            f"if it is the clone: ALTER ROLE {quoted(name)} SET role TO {quoted(base.name)}"
+        )
+    return None
+
+
+def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
+    """Where the clone is not as good as the base user, or better; what is owned comes last."""
+    name = Identifier(clone.role.name)
+    shown = clone.role.name
+    if not (clone.uses_base and clone.becomes_base):
+        yield Difference(f"{shown} does not inherit {base.name}'s rights", _inherit(seen, base, clone))
+    for attribute in sorted(base.attributes - clone.role.attributes):
+        yield Difference(f"{shown} lacks {attribute}", SQL("ALTER ROLE {} {}").format(name, SQL(attribute)))
+    if clone.role.connection_limit != base.connection_limit:
+        yield Difference(
+            f"{shown} has connection limit {clone.role.connection_limit} instead of {base.connection_limit}",
+            SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(name, Literal(base.connection_limit)),
+        )
+    if clone.role.valid_until != base.valid_until:
+        yield Difference(
+            f"{shown} has VALID UNTIL {clone.role.valid_until or 'infinity'} "
+            f"instead of {base.valid_until or 'infinity'}",
+            SQL("ALTER ROLE {} VALID UNTIL {}").format(name, Literal(base.valid_until or "infinity")),
+        )
+    for held in clone.memberships:
+        if held.role != base.name:
+            yield Difference(
+                f"{shown} is a member of {held.role} by itself, not through {base.name}",
+                SQL("REVOKE {} FROM {}").format(Identifier(held.role), name),
+            )
+        elif held.admin:
+            yield Difference(
+                f"{shown} can grant {base.name} to others",
+                SQL("REVOKE ADMIN OPTION FOR {} FROM {}").format(Identifier(base.name), name),
+            )
+    yield from _settings(base.name, shown, expected_settings(seen.base_settings, base.name), clone.settings)
+    for belongings in clone.belongings:
+        yield Difference(belonging_sentence(shown, belongings))
+
+
+def expected_settings(of_base: Mapping[SettingKey, str], base: str) -> dict[SettingKey, str]:
+    """The clone's settings: the base user's own, and sessions that start as whoever the base user's start as."""
+    expected: dict[SettingKey, str] = {(None, "role"): base}
+    for (database, setting), value in of_base.items():
+        expected[(database, setting)] = base if (setting, value) == ("role", "none") else value
+    return expected
+
+
+def belonging_sentence(clone: str, belongings: Belongings) -> str:
+    return f"{clone} {_has((belongings,))} of its own"
+
+
+def membership(seen: Seen, base: str, clone: str) -> Composed:
+    options = SQL(" WITH INHERIT TRUE, SET TRUE" if seen.version >= OPTIONS_OF_MEMBERSHIP else "")
+    return SQL("GRANT {} TO {}{}").format(Identifier(base), Identifier(clone), options)
+
+
+def _inherit(seen: Seen, base: Role, clone: Clone) -> Composed:
+    grant = membership(seen, base.name, clone.role.name)
+    if clone.role.inherits:
+        return grant
+    return SQL("; ").join([SQL("ALTER ROLE {} INHERIT").format(Identifier(clone.role.name)), grant])
+
+
+def _settings(
+    base: str, clone: str, expected: Mapping[SettingKey, str], found: Mapping[SettingKey, str]
+) -> Iterator[Difference]:
+    for key in sorted(expected.keys() | found.keys(), key=lambda key: (key[0] or "", key[1])):
+        if expected.get(key) == found.get(key):
+            continue
+        database, setting = key
+        where: Composable = SQL(" IN DATABASE {}").format(Identifier(database)) if database is not None else SQL("")
+        # Values are not shown: people keep keys in settings.
+        told = f"{clone} has another {setting} than {base}" + (
+            f" in database {database}" if database is not None else ""
+        )
+        name, target = Identifier(clone), Identifier(*setting.split("."))
+        if key in expected:
+            value = _value(setting, expected[key])
+            yield Difference(told, SQL("ALTER ROLE {}{} SET {} TO {}").format(name, where, target, value))
+        else:
+            yield Difference(told, SQL("ALTER ROLE {}{} RESET {}").format(name, where, target))
+
+
+def _value(setting: str, value: str) -> Composable:
+    if setting not in _LISTS:
+        return Literal(value)
+    items = [found[1].replace('""', '"') if found[1] is not None else found[2] for found in _LIST_ITEM.finditer(value)]
+    return SQL(", ").join([Literal(item) for item in items or [""]])
+
+
+def _has(belongings: tuple[Belongings, ...]) -> str:
+    parts = [
+        f"{'owns' if one.owned else 'is named in the privileges of'} {one.count} "
+        f"object{'' if one.count == 1 else 's'} "
+        + (f"in database {one.database}" if one.database is not None else "that all databases share")
+        for one in belongings
+    ]
+    return " and ".join(parts)
+
+
+def quoted(name: str) -> str:
+    """A name as a person has to write it in a statement."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
