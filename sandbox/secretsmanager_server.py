@@ -8,6 +8,7 @@ Runs in a process of its own: importing moto takes two seconds and patches what 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import socket
@@ -17,7 +18,6 @@ from typing import Any
 from aiohttp import web
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.utils import camelcase_to_underscores
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.secretsmanager.exceptions import SecretsManagerClientError
 from moto.secretsmanager.responses import SecretsManagerResponse
 from werkzeug.test import Client
@@ -74,10 +74,17 @@ def call(account: str, region: str, operation: str, body: bytes) -> tuple[int, s
         return 400, str(error.description)
 
 
+@functools.cache
+def rest_of_aws() -> Client:
+    """moto's own application, which few need and which takes a third of the start."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+
+    return Client(DomainDispatcherApplication(create_backend_app))
+
+
 def application() -> web.Application:
     """Answers every request that an AWS client sends to this endpoint."""
     install()
-    rest_of_aws = Client(DomainDispatcherApplication(create_backend_app))
 
     async def answer(request: web.Request) -> web.Response:
         scope = SCOPE.search(request.headers.get("Authorization", ""))
@@ -89,7 +96,7 @@ def application() -> web.Application:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
         if scope:
             headers.append(("x-moto-account-id", account_of(scope["key"])))
-        answered = rest_of_aws.open(request.path_qs, method=request.method, headers=headers, data=body)
+        answered = rest_of_aws().open(request.path_qs, method=request.method, headers=headers, data=body)
         return web.Response(status=answered.status_code, body=answered.data, content_type=answered.mimetype)
 
     app = web.Application(client_max_size=MAX_BODY)

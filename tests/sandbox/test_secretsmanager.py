@@ -5,15 +5,19 @@ Pages are those of the AWS Secrets Manager API Reference, https://docs.aws.amazo
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.secretsmanager import SecretsManager, secrets_manager
+from sandbox.secretsmanager import ROOT, SecretsManager
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -328,8 +332,22 @@ class TestServer:
         assert f":{store.region}:{store.access_key_id}:secret:mine-" in arn
         assert store.empty_account().client().list_secrets()["SecretList"] == []
 
-    def test_is_gone_after_the_with(self) -> None:
-        with secrets_manager() as store:
-            store.client().list_secrets()
-        with pytest.raises(Exception, match="Could not connect"):
-            store.client().list_secrets()
+    def test_is_gone_even_when_its_starter_is_killed(self) -> None:
+        program = (
+            "from sandbox.secretsmanager import secrets_manager\n"
+            "with secrets_manager() as store: print(store.endpoint_url, flush=True); input()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as starter:
+            assert starter.stdout
+            address = urlsplit(starter.stdout.readline().strip())
+            starter.kill()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((address.hostname or "", address.port or 0), 5).close()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.02)
+        pytest.fail(f"{address.geturl()} still answers")
