@@ -38,6 +38,11 @@ class TlsMode(StrEnum):
     VERIFY_CA = "VerifyCA"
     VERIFY_FULL = "VerifyFull"
 
+    @property
+    def strength(self) -> int:
+        """Compares modes: the higher one asks for more."""
+        return list(TlsMode).index(self)
+
 
 class SecretType(StrEnum):
     """What kind of Secret is delivered. A ServiceAccount token is none of them, on purpose."""

@@ -25,6 +25,10 @@ class SecretConflict(DeliveryError):
         self.reason = reason
 
 
+class Refused(DeliveryError):
+    """The API server doesn't take what we write, or lacks what we read; whoever wrote the resource can mend it."""
+
+
 class Denied(DeliveryError):
     """The operator's ServiceAccount may not do this; its administrator can mend it."""
 

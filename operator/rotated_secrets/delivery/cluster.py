@@ -1,0 +1,153 @@
+"""Reads and writes target Secrets at the API server, and never one that is not ours.
+
+Every write carries what it was decided on (uid and resourceVersion, or that there was none), so a Secret that someone
+else makes or changes in between makes the write fail and is looked at afresh. What the API server says in errors may
+repeat what was sent, so only its status, reason and field names are passed on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from rotated_secrets.api.names import MANAGED_BY
+from rotated_secrets.api.status import Reason
+from rotated_secrets.delivery.errors import DeliveryError, Denied, Refused, SecretConflict, Unavailable
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare, wanted
+
+CA_KEY: Final = "ca.crt"
+
+# The client logs the bodies of answers at DEBUG, and these answers are Secrets.
+logging.getLogger("kubernetes.client.rest").setLevel(logging.INFO)
+
+
+class TargetSecrets:
+    """The Secrets of the cluster that one client sees. Safe to use from several threads."""
+
+    def __init__(self, api_client: client.ApiClient, timeout: float) -> None:
+        """``timeout`` is in seconds, for connecting and for each read."""
+        self._client = api_client
+        self._core = client.CoreV1Api(api_client)
+        self._timeout = timeout
+
+    def read(self, namespace: str, name: str) -> LiveSecret | None:
+        """The Secret as it is now; None where there is none.
+
+        Raises:
+            Denied: the operator may not read it.
+            Unavailable: nobody knows.
+        """
+        try:
+            return self._called("get", namespace, name, self._core.read_namespaced_secret, name, namespace)
+        except _Gone:
+            return None
+
+    def write(self, desired: DesiredSecret, live: LiveSecret | None) -> LiveSecret:
+        """Make the Secret what it should be, provided that it still is as ``live`` says.
+
+        Raises:
+            SecretConflict: it is in the way; nothing was written.
+            Refused: the API server does not take it.
+            Denied: the operator may not write it.
+            Unavailable: it changed, appeared or went in between, or the API server did not answer; look again.
+        """
+        state = compare(live, desired)
+        if state.kind is TargetKind.CONFLICT:
+            raise SecretConflict(state.reason or Reason.SECRET_CONFLICT, state.message)
+        namespace, name, body = desired.namespace, desired.name, wanted(live, desired).manifest()
+        try:
+            if live is None:
+                create = self._core.create_namespaced_secret
+                return self._called("create", namespace, name, create, namespace, body, field_manager=MANAGED_BY)
+            update = self._core.replace_namespaced_secret
+            return self._called("update", namespace, name, update, name, namespace, body, field_manager=MANAGED_BY)
+        except _Gone:
+            raise Unavailable(
+                f"Secret {namespace}/{name}, or its namespace, went while it was written; looking again"
+            ) from None
+
+    def certificate_authorities(self, namespace: str, name: str) -> str:
+        """The PEM text under ``ca.crt`` of a Secret that holds CA certificates.
+
+        Raises:
+            Refused: there is no such Secret, or no such certificates in it.
+            Denied, Unavailable: as for :meth:`read`.
+        """
+        live = self.read(namespace, name)
+        if live is None:
+            raise Refused(f"Secret {namespace}/{name}, named by database.tls.caSecretName, does not exist; create it")
+        try:
+            text = base64.b64decode(live.data[CA_KEY].reveal()).decode("ascii")
+        except (KeyError, ValueError):
+            text = ""
+        if "-----BEGIN CERTIFICATE-----" not in text:
+            raise Refused(f"Secret {namespace}/{name} holds no PEM certificates under the key {CA_KEY}; put them there")
+        return text
+
+    def _called(
+        self, verb: str, namespace: str, name: str, call: Callable[..., Any], *arguments: object, **options: object
+    ) -> LiveSecret:
+        timeout = (self._timeout, self._timeout)
+        try:
+            answer = call(*arguments, _request_timeout=timeout, **options)
+            return LiveSecret.parse(self._client.sanitize_for_serialization(answer))  # type: ignore[no-untyped-call]
+        except ApiException as error:
+            raise _told(verb, namespace, name, error) from None
+        except (HTTPError, OSError) as error:
+            what = f"{verb} Secret {namespace}/{name}"
+            raise Unavailable(f"{what}: the API server did not answer ({type(error).__name__}); trying again") from None
+
+
+class _Gone(DeliveryError):
+    """There is no such Secret, or no such namespace."""
+
+
+def _told(verb: str, namespace: str, name: str, error: ApiException) -> DeliveryError:
+    who = f"{verb} Secret {namespace}/{name}"
+    match error.status:
+        case 404:
+            return _Gone(who)
+        case 409:
+            return Unavailable(f"{who}: it changed in between; looking again")
+        case 401:
+            return Denied(f"{who}: the API server does not know the operator's token; check its ServiceAccount")
+        case 403:
+            return Denied(f"{who}: {_prohibition(verb, namespace, error)}")
+        case 400 | 413 | 422:
+            fields = ", ".join(_fields(error)) or "the whole"
+            return Refused(f"{who}: the API server refuses it because of: {fields}; mend target of the RotatedSecret")
+        case status:
+            return Unavailable(f"{who}: the API server answered {status}; trying again")
+
+
+def _prohibition(verb: str, namespace: str, error: ApiException) -> str:
+    """Why it is forbidden, in our words: the API server's own, an admission webhook's for instance, may repeat data."""
+    said = str(_status(error).get("message", ""))
+    if "exceeded quota" in said:
+        return f"a ResourceQuota of namespace {namespace} is used up; raise it"
+    if "being terminated" in said:
+        return f"namespace {namespace} is being deleted"
+    return (
+        f"the operator's ServiceAccount may not {verb} Secrets in namespace {namespace}, or an admission policy "
+        "forbids this one; check its role and the policies"
+    )
+
+
+def _fields(error: ApiException) -> list[str]:
+    causes = _status(error).get("details", {}).get("causes") or ()
+    return sorted({str(cause.get("field")) for cause in causes if cause.get("field")})
+
+
+def _status(error: ApiException) -> dict[str, Any]:
+    try:
+        parsed = json.loads(error.body or "{}")
+    except (ValueError, TypeError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

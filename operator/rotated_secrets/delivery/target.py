@@ -1,0 +1,314 @@
+"""The target Secret as it is and as it should be, and what lies between the two. Pure.
+
+A Secret is ours by the annotation that names its owner; any other is touched only where it consents by the annotation
+that asks for adoption. What we put on it is remembered on it, so that it can be taken off again without touching what
+others put there.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from rotated_secrets.api import names
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.spec import CreationPolicy, DeletionPolicy
+from rotated_secrets.api.status import Reason
+from rotated_secrets.delivery.render import KUBERNETES_TYPES
+from rotated_secrets.values import Arn, SecretText, VersionId
+
+_V = TypeVar("_V")
+
+_TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
+
+
+@dataclass(frozen=True)
+class LiveSecret:
+    """A Secret as the API server has it. Its data stay base64, since someone else's may be no text."""
+
+    namespace: str
+    name: str
+    type: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner_references: tuple[Mapping[str, Any], ...]
+    data: Mapping[str, SecretText]
+    uid: str = ""
+    resource_version: str = ""
+    finalizers: tuple[str, ...] = ()
+    immutable: bool = False
+    deleting: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @classmethod
+    def parse(cls, obj: Mapping[str, Any]) -> LiveSecret:
+        """Read what the API server returned, by a request or a watch."""
+        metadata = obj["metadata"]
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            type=obj.get("type") or "Opaque",
+            labels=MappingProxyType(dict(metadata.get("labels") or {})),
+            annotations=MappingProxyType(dict(metadata.get("annotations") or {})),
+            owner_references=tuple(metadata.get("ownerReferences") or ()),
+            data=MappingProxyType({key: SecretText(text) for key, text in (obj.get("data") or {}).items()}),
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            finalizers=tuple(metadata.get("finalizers") or ()),
+            immutable=bool(obj.get("immutable")),
+            deleting="deletionTimestamp" in metadata,
+        )
+
+    @property
+    def owner(self) -> str | None:
+        """``namespace/name`` of the RotatedSecret whose Secret this is, if it is one's."""
+        return self.annotations.get(names.OWNER_ANNOTATION)
+
+    def manifest(self) -> dict[str, Any]:
+        """The body of a request that writes it: uid and resourceVersion, where it has them, are preconditions."""
+        identity = {"uid": self.uid, "resourceVersion": self.resource_version} if self.uid else {}
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "namespace": self.namespace,
+                "name": self.name,
+                **identity,
+                "labels": dict(self.labels),
+                "annotations": dict(self.annotations),
+                "ownerReferences": [dict(reference) for reference in self.owner_references],
+                "finalizers": list(self.finalizers),
+            },
+            "type": self.type,
+            "data": {key: text.reveal() for key, text in self.data.items()},
+        }
+
+
+@dataclass(frozen=True)
+class DesiredSecret:
+    """What a RotatedSecret wants of its target Secret for one version of its value."""
+
+    namespace: str
+    name: str
+    owner_name: str
+    owner_uid: str
+    type: str
+    data: Mapping[str, SecretText]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    version_id: VersionId
+    secret_arn: Arn
+    rotated_at: datetime
+    creation_policy: CreationPolicy = CreationPolicy.OWNER
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+
+    @classmethod
+    def of(
+        cls,
+        resource: RotatedSecret,
+        data: Mapping[str, SecretText],
+        *,
+        version_id: VersionId,
+        secret_arn: Arn,
+        rotated_at: datetime,
+    ) -> DesiredSecret:
+        """What ``resource`` wants, its rendered ``data`` given. Not for creationPolicy None, which wants nothing."""
+        target = resource.spec.target
+        return cls(
+            namespace=resource.namespace,
+            name=resource.target_name,
+            owner_name=resource.name,
+            owner_uid=resource.uid,
+            type=KUBERNETES_TYPES[target.type],
+            data=data,
+            labels=target.labels,
+            annotations=target.annotations,
+            version_id=version_id,
+            secret_arn=secret_arn,
+            rotated_at=rotated_at,
+            creation_policy=target.creation_policy,
+            deletion_policy=target.deletion_policy,
+        )
+
+    @property
+    def owner(self) -> str:
+        return f"{self.namespace}/{self.owner_name}"
+
+    @property
+    def is_merged(self) -> bool:
+        return self.creation_policy is CreationPolicy.MERGE
+
+
+class TargetKind(Enum):
+    """How the target Secret stands to what it should be."""
+
+    ABSENT = auto()
+    EQUAL = auto()
+    DIFFERS = auto()
+    CONFLICT = auto()
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """What a look at the target Secret told."""
+
+    kind: TargetKind
+    version_id: VersionId | None = None
+    """The version that the Secret says it holds, where the Secret is ours."""
+    reason: Reason | None = None
+    """For a conflict, that of the condition Synced."""
+    message: str = ""
+    """For a conflict what is in the way and how to clear it, for a difference what differs; never a value."""
+
+
+def compare(live: LiveSecret | None, desired: DesiredSecret) -> TargetState:
+    """How ``live`` stands to ``desired``. What was written by :func:`wanted` compares as EQUAL."""
+    who = f"Secret {desired.namespace}/{desired.name}"
+    if live is None:
+        if not desired.is_merged:
+            return TargetState(TargetKind.ABSENT)
+        return TargetState(
+            TargetKind.CONFLICT,
+            reason=Reason.SECRET_CONFLICT,
+            message=f"{who} does not exist, and creationPolicy: Merge makes none; create it, or write Owner",
+        )
+    names_version = _is_ours(live, desired) and names.VERSION_ID_ANNOTATION in live.annotations
+    version_id = VersionId(live.annotations[names.VERSION_ID_ANNOTATION]) if names_version else None
+    obstacle = _obstacle(live, desired, who)
+    if obstacle is not None:
+        reason, message = obstacle
+        return TargetState(TargetKind.CONFLICT, version_id, reason, message)
+    differences = list(_differences(live, wanted(live, desired)))
+    if not differences:
+        return TargetState(TargetKind.EQUAL, version_id)
+    return TargetState(TargetKind.DIFFERS, version_id, message=f"{who}: {', '.join(differences)}")
+
+
+def _is_ours(live: LiveSecret, desired: DesiredSecret) -> bool:
+    """By the annotation or, where someone took that off, by the reference to this very RotatedSecret."""
+    if live.owner is None:
+        return any(reference.get("uid") == desired.owner_uid for reference in live.owner_references)
+    return live.owner == desired.owner
+
+
+def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reason, str] | None:
+    """Why we must not, or cannot, write it, in the order in which a person would clear the way."""
+    if not _is_ours(live, desired) and live.annotations.get(names.ADOPT_ANNOTATION) != desired.owner_name:
+        belongs = f"belongs to {names.KIND} {live.owner}" if live.owner else "exists and is not ours"
+        return Reason.NOT_OURS, (
+            f"{who} {belongs}; it is left as it is. To hand it over: kubectl annotate secret -n {desired.namespace} "
+            f"{desired.name} {names.ADOPT_ANNOTATION}={desired.owner_name}; or write another target.secretName"
+        )
+    if live.deleting:
+        waits = f", which waits for {', '.join(live.finalizers)}" if live.finalizers else ""
+        return Reason.SECRET_CONFLICT, f"{who} is being deleted{waits}; it is written anew when it is gone"
+    if live.immutable:
+        return Reason.SECRET_CONFLICT, f"{who} is immutable; delete it, and it is written anew"
+    if desired.is_merged:
+        if live.type in _TOKEN_TYPES:
+            return Reason.SECRET_CONFLICT, f"{who} has type {live.type}, a token for the cluster itself; name another"
+        return None
+    if live.type != desired.type:
+        return Reason.SECRET_TYPE_IMMUTABLE, (
+            f"{who} has type {live.type}, and Kubernetes lets no one change it to {desired.type}; delete the Secret, "
+            "and it is written anew, or write its type in target.type"
+        )
+    controller = next((found for found in live.owner_references if found.get("controller")), None)
+    if controller is not None and not _is_to_our_kind(controller):
+        return Reason.SECRET_CONFLICT, (
+            f"{who} is controlled by {controller.get('kind')} {controller.get('name')}; take its ownerReference off, "
+            "or write creationPolicy: Merge"
+        )
+    return None
+
+
+def wanted(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
+    """The Secret as it is to be written, with everything in ``live`` that others put there."""
+    data = {key: SecretText(base64.b64encode(text.reveal().encode()).decode()) for key, text in desired.data.items()}
+    if live is None:
+        live = LiveSecret(desired.namespace, desired.name, desired.type, {}, {}, (), {})
+    before = _remembered(live)
+    managed_by = {names.MANAGED_BY_LABEL: names.MANAGED_BY}
+    labels = {**_kept(live.labels, before["labels"]), **desired.labels}
+    return replace(
+        live,
+        # Someone else's Secret keeps the manager it has: Helm for one tells its own by this label.
+        labels={**managed_by, **labels} if desired.is_merged else {**labels, **managed_by},
+        annotations={
+            **_kept(live.annotations, before["annotations"]),
+            **desired.annotations,
+            names.OWNER_ANNOTATION: desired.owner,
+            names.VERSION_ID_ANNOTATION: desired.version_id,
+            names.SECRET_ARN_ANNOTATION: desired.secret_arn,
+            names.ROTATED_AT_ANNOTATION: desired.rotated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            names.WRITTEN_ANNOTATION: _memory(desired),
+        },
+        owner_references=_owner_references(live.owner_references, desired),
+        data={**_kept(live.data, before["data"]), **data} if desired.is_merged else data,
+    )
+
+
+def _kept(entries: Mapping[str, _V], ours: Collection[str]) -> dict[str, _V]:
+    return {key: value for key, value in entries.items() if key not in ours}
+
+
+def _memory(desired: DesiredSecret) -> str:
+    """What we are about to write, for the day when it is no longer wanted."""
+    written = {"labels": desired.labels, "annotations": desired.annotations, "data": desired.data}
+    return json.dumps({part: sorted(keys) for part, keys in written.items()}, separators=(",", ":"))
+
+
+def _remembered(live: LiveSecret) -> Mapping[str, Collection[str]]:
+    """What was written last; nothing, where the annotation is gone or was edited beyond reading."""
+    nothing: dict[str, Collection[str]] = {"labels": (), "annotations": (), "data": ()}
+    try:
+        written = json.loads(live.annotations.get(names.WRITTEN_ANNOTATION, "{}"))
+        return {part: frozenset(written.get(part, ())) for part in nothing}
+    except (ValueError, TypeError, AttributeError):
+        return nothing
+
+
+def _owner_references(found: Collection[Mapping[str, Any]], desired: DesiredSecret) -> tuple[Mapping[str, Any], ...]:
+    """Others' references as they are; ours where the Secret is to go with its RotatedSecret."""
+    others = tuple(reference for reference in found if not _is_to_our_kind(reference))
+    if desired.is_merged or desired.deletion_policy is DeletionPolicy.RETAIN:
+        return others
+    ours = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": desired.owner_name,
+        "uid": desired.owner_uid,
+        "controller": True,
+    }
+    return (*others, ours)
+
+
+def _is_to_our_kind(reference: Mapping[str, Any]) -> bool:
+    group = str(reference.get("apiVersion", "")).partition("/")[0]
+    return group == names.GROUP and reference.get("kind") == names.KIND
+
+
+def _differences(live: LiveSecret, right: LiveSecret) -> Iterator[str]:
+    yield from _changes("key", live.data, right.data)
+    yield from _changes("label", live.labels, right.labels)
+    yield from _changes("annotation", live.annotations, right.annotations)
+    if live.owner_references != right.owner_references:
+        yield "the ownerReference is not as it should be"
+
+
+def _changes(what: str, found: Mapping[str, object], right: Mapping[str, object]) -> Iterator[str]:
+    for key in sorted(found.keys() | right.keys()):
+        if key not in found:
+            yield f"{what} {key} is missing"
+        elif key not in right:
+            yield f"{what} {key} does not belong there"
+        elif found[key] != right[key]:
+            yield f"{what} {key} differs"
