@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
+from rotated_secrets.api.spec import Rights, TlsMode
 from rotated_secrets.values import Credential
 
 
@@ -28,19 +28,6 @@ class Unavailable(DatabaseError):
 
 class Refused(DatabaseError):
     """Trying again will not help: a privilege is missing, a name is too long, a user is not what it should be."""
-
-
-class TlsMode(StrEnum):
-    """How a connection is protected, weakest first; the names follow libpq's ``sslmode``."""
-
-    DISABLE = "Disable"
-    REQUIRE = "Require"
-    VERIFY_CA = "VerifyCA"
-    VERIFY_FULL = "VerifyFull"
-
-    @property
-    def strength(self) -> int:
-        return list(TlsMode).index(self)
 
 
 @dataclass(frozen=True)
@@ -75,14 +62,6 @@ class Users:
     def alternate(self, user: str) -> str:
         """The user that is not ``user``."""
         return self.base if user == self.clone or self.clone is None else self.clone
-
-
-class RightsMode(StrEnum):
-    """What to do where base and clone user cannot do exactly the same things."""
-
-    ENFORCE = "Enforce"
-    REPORT = "Report"
-    IGNORE = "Ignore"
 
 
 @dataclass(frozen=True)
@@ -120,7 +99,7 @@ class AdminSession(AbstractContextManager["AdminSession"], Protocol):
                 without provably being the clone.
         """
 
-    def set_password(self, users: Users, credential: Credential, rights: RightsMode) -> RightsReport:
+    def set_password(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
         """Make ``credential`` log in: the user exists, may log in, has this password and its base user's rights.
 
         Idempotent, and a transaction where the engine has them. ``rights`` says what happens to differences between

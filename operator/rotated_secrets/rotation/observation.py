@@ -104,7 +104,7 @@ class Observation:
     @property
     def proven(self) -> bool:
         """AWSCURRENT was seen to log in, now or when the status said so."""
-        if self.login is not Login.UNTRIED:
+        if self.login in (Login.WORKS, Login.REJECTED):
             return self.login is Login.WORKS
         ready = self.status.condition(ConditionType.READY)
         return ready is not None and ready.status == "True" and self.status.current_version_id == self.current_id

@@ -86,7 +86,8 @@ def retry_at(seen: Observation, terms: Terms) -> datetime | None:
     if claim is None or claim.attempt == 1 or not history:
         return None
     spread = random.Random(f"{terms.arn}|{claim.attempt}").uniform(1, 1.5)  # noqa: S311 - spreads load, protects nothing
-    return history[0].finished_at + BACKOFF * 4 ** (claim.attempt - 2) * spread
+    wait: timedelta = BACKOFF * 4.0 ** (claim.attempt - 2) * spread
+    return history[0].finished_at + wait
 
 
 # ---- why hold: before anything is claimed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from functools import lru_cache
 
 from rotated_secrets.api.spec import Rotation, Strategy
 from rotated_secrets.databases.base import Users
@@ -29,14 +30,18 @@ def successor(arn: Arn, version: VersionId, n: int) -> VersionId:
 
 def descends_from(arn: Arn, versions: Iterable[VersionId], candidate: VersionId) -> bool:
     """Whether ``candidate`` is a successor of one of ``versions``."""
-    return any(successor(arn, version, n) == candidate for version in versions for n in range(_SUCCESSORS))
+    return any(candidate in _successors(arn, version) for version in versions)
 
 
 def next_successor(arn: Arn, version: VersionId, used: Iterable[VersionId]) -> VersionId:
     """The first successor of ``version`` after all that are known to have been used."""
-    taken = set(used)
-    last = max((n for n in range(_SUCCESSORS) if successor(arn, version, n) in taken), default=-1)
-    return successor(arn, version, last + 1)
+    numbers = _successors(arn, version)
+    return successor(arn, version, max((numbers.get(each, -1) for each in used), default=-1) + 1)
+
+
+@lru_cache(maxsize=64)
+def _successors(arn: Arn, version: VersionId) -> dict[VersionId, int]:
+    return {successor(arn, version, n): n for n in range(_SUCCESSORS)}
 
 
 def users_of(rotation: Rotation, username: str) -> Users:

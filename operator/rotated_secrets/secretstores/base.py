@@ -71,6 +71,8 @@ class StoredVersion:
     version_id: VersionId
     value: SecretValue
     created_at: datetime
+    arn: Arn
+    """Whose version it is, by the store's word: what was asked for may have been a name."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ class SecretStore(Protocol):
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         """Raises: SecretNotFound."""
 
-    def get(self, arn: Arn, *, stage: Stage | None = None, version_id: VersionId | None = None) -> StoredVersion:
+    def get(
+        self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
+    ) -> StoredVersion:
         """The version that carries ``stage``, or the one named, or both at once; AWSCURRENT where neither is given.
 
         Raises:
-            SecretNotFound: no version carries that stage.
+            SecretNotFound: no such secret, or no version carries that stage.
             InvalidSecretValue: the value is binary.
             StoreRefused: the secret is scheduled for deletion.
         """

@@ -1,0 +1,127 @@
+"""The database of one RotatedSecret, as its rotation reaches it: where, how protected, and by which admin.
+
+Here stand the guards between what a tenant writes and where the operator connects. Knows no engine's statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rotated_secrets.api.spec import Tls as TlsSpec
+from rotated_secrets.api.spec import TlsMode
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    DatabaseError,
+    Engine,
+    Refused,
+    Server,
+    Tls,
+    Users,
+)
+from rotated_secrets.databases.hosts import HostRules, resolve
+from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.values import Credential
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How connections are protected, by the words of the operator and of the resource."""
+
+    spec: TlsSpec
+    tenant_ca: str | None
+    """PEM text that the resource brings. It is trusted for the resource's own users, never for the admin."""
+    operator_ca: str | None
+    """PEM text that the operator's settings bring; None is what the system trusts."""
+
+    def for_application(self, credential: Credential) -> Tls:
+        """What the resource says, else what the value says, else everything verified."""
+        return Tls(self.spec.mode or _said_by(credential), self.tenant_ca or self.operator_ca)
+
+    def for_admin(self, admin: Credential) -> Tls:
+        """What the admin secret says. The resource may ask for more, never for less."""
+        wanted = self.spec.mode or TlsMode.DISABLE
+        return Tls(max(_said_by(admin), wanted, key=lambda mode: mode.strength), self.operator_ca)
+
+
+class Connections:
+    """Logins of one run. Each host is resolved once, so that no name can change its address in the middle."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        application: Credential,
+        trust: Trust,
+        rules: HostRules,
+        read_admin: Callable[[], Credential] | None,
+        metrics: Metrics,
+    ) -> None:
+        """``read_admin`` reads the admin secret, each time anew; None where the user changes its own password."""
+        self._engine = engine
+        self._application = application
+        self._trust = trust
+        self._rules = rules
+        self._read_admin = read_admin
+        self._metrics = metrics
+        self._addresses: dict[str, tuple[str, ...]] = {}
+
+    def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
+        server = self._server(credential, self._trust.for_application(credential))
+        return self._counted("verify", lambda: self._engine.verify(server, credential, users, queries))
+
+    def open_admin(self, own: Credential) -> AdminSession:
+        if self._read_admin is None:
+            return self._open(own, self._trust.for_application(own))
+        admin = self._admin(self._read_admin)
+        try:
+            return self._open(admin, self._trust.for_admin(admin))
+        except AuthenticationFailed:
+            # The admin secret may be rotated itself, and have been so between our reading and our login.
+            again = self._admin(self._read_admin)
+            if again.password == admin.password:
+                raise
+            return self._open(again, self._trust.for_admin(again))
+
+    def _admin(self, read: Callable[[], Credential]) -> Credential:
+        """The admin's credential, which must be for the database that the application's is for.
+
+        As AWS's templates have it, so that no tenant can turn somebody else's admin on a database of its choice.
+        """
+        admin = read()
+        application = self._application
+        if admin.engine != application.engine or admin.host.lower() != application.host.lower():
+            raise Refused(
+                f"the admin secret is for {admin.engine} at {admin.host}, and the secret value for "
+                f"{application.engine} at {application.host}; engine and host of both must be the same"
+            )
+        return admin
+
+    def _open(self, credential: Credential, tls: Tls) -> AdminSession:
+        server = self._server(credential, tls)
+        return self._counted("admin", lambda: self._engine.open_admin(server, credential))
+
+    def _server(self, credential: Credential, tls: Tls) -> Server:
+        host = credential.host
+        if host not in self._addresses:
+            self._addresses[host] = resolve(host, self._rules)
+        return Server(host, self._addresses[host], credential.port or self._engine.default_port, tls)
+
+    def _counted(self, purpose: str, login: Callable[[], T]) -> T:
+        outcome = "ok"
+        try:
+            return login()
+        except DatabaseError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self._metrics.database_connection(engine=self._application.engine, purpose=purpose, outcome=outcome)
+
+
+def _said_by(credential: Credential) -> TlsMode:
+    """AWS's templates read ``ssl`` so, but fall back to plaintext where it is missing; we do not."""
+    return TlsMode.DISABLE if credential.ssl is False else TlsMode.VERIFY_FULL

@@ -1,0 +1,177 @@
+"""What people are told: the status at the end of a run, and the events between two statuses. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from rotated_secrets.api.status import ConditionType, HistoryEntry, Outcome, Reason, RotatedSecretStatus, Step
+from rotated_secrets.delivery.target import TargetKind, TargetState
+from rotated_secrets.observability.events import EventReason
+from rotated_secrets.rotation.actions import Hold, Waiting
+from rotated_secrets.rotation.observation import Login, Observation, Terms
+from rotated_secrets.rotation.policies import next_due
+from rotated_secrets.values import Credential
+
+STEP_FAILED = {
+    Step.CREATE: Reason.CREATE_FAILED,
+    Step.SET: Reason.SET_FAILED,
+    Step.TEST: Reason.TEST_FAILED,
+    Step.FINISH: Reason.FINISH_FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One condition: whether it is true (None: unknown), why, and what to do."""
+
+    status: bool | None
+    reason: Reason
+    message: str
+
+
+def reported(
+    seen: Observation, terms: Terms, waiting: Waiting, *, generation: int, now: datetime
+) -> RotatedSecretStatus:
+    """The status after a run that came to ``waiting``."""
+    credential = Credential.of(seen.current.value) if terms.has_database else None
+    synced = _synced(seen)
+    status = seen.status.model_copy(
+        update={
+            "observed_generation": generation,
+            "engine": credential.engine if credential else None,
+            "active_user": credential.username if credential else None,
+            "current_version_id": seen.current_id,
+            "synced_version_id": seen.target.version_id if seen.target else None,
+            "next_rotation_time": next_due(seen, terms),
+        }
+    )
+    findings = {
+        ConditionType.READY: _ready(seen, terms, synced),
+        ConditionType.SYNCED: synced,
+        ConditionType.ROTATED: _rotated(seen.status),
+        ConditionType.HELD: (
+            Finding(True, waiting.reason, waiting.message)
+            if isinstance(waiting, Hold)
+            else Finding(False, Reason.NOT_HELD, "no due rotation waits")
+        ),
+    }
+    return with_findings(status, findings, generation=generation, now=now)
+
+
+def with_findings(
+    status: RotatedSecretStatus, findings: dict[ConditionType, Finding], *, generation: int, now: datetime
+) -> RotatedSecretStatus:
+    """The status with these conditions, the others as they were."""
+    for kind, finding in findings.items():
+        status = status.with_condition(
+            kind, finding.status, finding.reason, finding.message, now=now, generation=generation
+        )
+    return status
+
+
+def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
+    if terms.has_database and seen.login is Login.REJECTED:
+        return Finding(
+            False,
+            Reason.LOGIN_FAILED,
+            f"{seen.login_message}; the target Secret is kept as it was: put the user's real password into the secret",
+        )
+    if not synced.status:
+        return Finding(False, Reason.SYNC_FAILED, synced.message)
+    if terms.has_database and not seen.proven:
+        return Finding(False, Reason.LOGIN_FAILED, f"AWSCURRENT was not seen to log in yet: {seen.login_message}")
+    return Finding(True, Reason.CREDENTIAL_WORKS, "AWSCURRENT works, and is where it is to be delivered")
+
+
+def _synced(seen: Observation) -> Finding:
+    target = seen.target
+    if target is None:
+        return Finding(True, Reason.NOTHING_TO_DELIVER, "target.creationPolicy is None: no Secret is written")
+    if target.kind is TargetKind.EQUAL:
+        return Finding(True, Reason.UP_TO_DATE, f"the target Secret holds version {seen.current_id}")
+    if target.kind is TargetKind.CONFLICT:
+        return Finding(False, target.reason or Reason.SECRET_CONFLICT, target.message)
+    return Finding(False, Reason.LOGIN_FAILED, "AWSCURRENT does not log in, so it was not delivered")
+
+
+def _rotated(status: RotatedSecretStatus) -> Finding:
+    claim, last = status.rotation, next(iter(status.history), None)
+    if claim is not None and claim.failure is not None:
+        return Finding(False, STEP_FAILED[claim.step], claim.failure)
+    if claim is not None and claim.attempt == 1:
+        return Finding(None, Reason.ROTATING, f"attempt {claim.attempt} is at {claim.step}")
+    if last is None:
+        return Finding(None, Reason.NEVER_ROTATED, "no rotation was due since this resource was created")
+    return _ended(last)
+
+
+def _ended(entry: HistoryEntry) -> Finding:
+    match entry.outcome:
+        case Outcome.SUCCEEDED:
+            return Finding(True, Reason.ROTATION_SUCCEEDED, entry.message)
+        case Outcome.ROLLED_BACK:
+            return Finding(False, Reason.ROLLED_BACK, f"attempt {entry.attempt} at {entry.step}: {entry.message}")
+        case Outcome.ABANDONED:
+            return Finding(False, Reason.ABANDONED, entry.message)
+        case Outcome.FAILED:
+            return Finding(False, STEP_FAILED[entry.step], f"attempt {entry.attempt}: {entry.message}")
+
+
+@dataclass(frozen=True)
+class Telling:
+    """An event to record."""
+
+    reason: EventReason
+    message: str
+
+
+def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus) -> Iterator[Telling]:
+    """What happened to the rotation between two statuses."""
+    was, claim = before.rotation, after.rotation
+    if claim is not None and (was is None or was.started_at != claim.started_at):
+        yield Telling(
+            EventReason.ROTATION_STARTED,
+            f"{claim.trigger}: attempt {claim.attempt} makes version {claim.version_id} from {claim.from_version_id}",
+        )
+    if len(after.history) > 0 and (not before.history or after.history[0] != before.history[0]):
+        yield from _told_by_history(after.history[0], over=claim is None)
+    yield from _told_by_hold(before, after)
+
+
+def _told_by_history(entry: HistoryEntry, *, over: bool) -> Iterator[Telling]:
+    whose = f"of user {entry.user} " if entry.user else ""
+    took = (entry.finished_at - entry.started_at).total_seconds()
+    match entry.outcome:
+        case Outcome.SUCCEEDED:
+            yield Telling(EventReason.ROTATION_SUCCEEDED, f"rotation {whose}took {took:.1f} s; {entry.message}")
+            return
+        case Outcome.ROLLED_BACK:
+            yield Telling(EventReason.ROLLED_BACK, f"rotation {whose}was rolled back at {entry.step}: {entry.message}")
+        case Outcome.ABANDONED:
+            yield Telling(EventReason.ROTATION_ABANDONED, f"rotation {whose}was abandoned: {entry.message}")
+        case Outcome.FAILED if not over:
+            yield Telling(EventReason.ROTATION_FAILED, f"attempt {entry.attempt} failed: {entry.message}")
+    if over and entry.outcome is not Outcome.ABANDONED:
+        yield Telling(EventReason.ROTATION_FAILED, f"rotation {whose}failed at {entry.step}: {entry.message}")
+
+
+def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> Iterator[Telling]:
+    was, held = before.condition(ConditionType.HELD), after.condition(ConditionType.HELD)
+    was_held, is_held = (found is not None and found.status == "True" for found in (was, held))
+    if held is not None and is_held and (not was_held or (was is not None and was.reason != held.reason)):
+        yield Telling(EventReason.ROTATION_HELD, held.message)
+    if was is not None and was_held and not is_held:
+        yield Telling(EventReason.ROTATION_RESUMED, f"no longer held ({was.reason})")
+
+
+def told_by_sync(before: TargetState, after: TargetState, current: str) -> Telling | None:
+    """What the target Secret's change means to people; None where it didn't change."""
+    if after.kind is not TargetKind.EQUAL:
+        return None
+    if before.kind is TargetKind.DIFFERS and before.version_id == current:
+        return Telling(
+            EventReason.SECRET_DRIFT_REPAIRED, f"{before.message or 'the target Secret was changed'}; put back"
+        )
+    return Telling(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")

@@ -1,0 +1,332 @@
+"""Doing what the plan asks: one look or one side effect at the store, the database, the resource or the target Secret.
+
+Knows the protocols of its neighbours alone. Decides nothing: what a call answered goes into the next observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from rotated_secrets.api.status import RotatedSecretStatus
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    DatabaseError,
+    Refused,
+    RightsReport,
+    Unavailable,
+    Users,
+)
+from rotated_secrets.delivery.target import TargetState
+from rotated_secrets.rotation import actions
+from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.password import make_password
+from rotated_secrets.rotation.strategies import pending_value, users_of
+from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoredVersion, StoreRefused, VersionExists
+from rotated_secrets.values import Credential, Stage, VersionId
+
+
+class LookAgain(Exception):
+    """What was seen is no longer so, or someone else is at it: observe afresh before anything else is done."""
+
+
+class Database(Protocol):
+    """The database that one secret's credential logs in to."""
+
+    def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
+        """See :meth:`rotated_secrets.databases.base.Engine.verify`."""
+
+    def open_admin(self, own: Credential) -> AdminSession:
+        """Log in by the admin secret or, where there is none, as ``own``.
+
+        See :meth:`rotated_secrets.databases.base.Engine.open_admin`.
+        """
+
+
+class Ledger(Protocol):
+    """Where the resource's status is kept."""
+
+    def write(self, status: RotatedSecretStatus) -> None:
+        """Make a status durable, unless someone else has written one since it was read: then raise LookAgain."""
+
+
+class TargetSecret(Protocol):
+    """The Secret that pods mount."""
+
+    def look(self, current: StoredVersion) -> TargetState:
+        """How it compares with this version rendered, now."""
+
+    def write(self, current: StoredVersion) -> TargetState:
+        """Make it hold this version; returns what came of it."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What setSecret did beside setting a password, for events and people."""
+
+    user: str
+    rights: RightsReport
+    sessions: int | None
+    """How many sessions the user had when its password was set; None where that can't be seen."""
+
+
+class Steps:
+    """One run over one secret. A context manager: leaving it closes the admin session, and frees its lock."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        *,
+        store: SecretStore,
+        database: Database | None,
+        ledger: Ledger,
+        target: TargetSecret | None,
+        guard: Callable[[], None],
+        report: Callable[[Report], None],
+    ) -> None:
+        """``guard`` raises when this operator may act no longer; it is asked before every action."""
+        self._terms = terms
+        self._store = store
+        self._database = database
+        self._ledger = ledger
+        self._target = target
+        self._guard = guard
+        self._report = report
+        self._session: AdminSession | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_session()
+
+    def act(self, action: actions.Doing, seen: Observation) -> Observation:
+        """Do it, once, and return what is known then.
+
+        Raises:
+            LookAgain: see there.
+            StoreError, DatabaseError: it could not be done, and nobody knows whether it was.
+        """
+        self._guard()
+        match action:
+            case actions.WriteStatus(status):
+                self._ledger.write(status)
+                return replace(seen, status=status)
+            case actions.ReadPending():
+                return self._read_pending(seen)
+            case actions.ProbeCurrent():
+                return self._probe_current(seen)
+            case actions.ProbePending():
+                return self._probe_pending(seen)
+            case actions.Lock():
+                return self._lock(seen)
+            case actions.Refresh():
+                return self._refresh(seen)
+            case actions.CreatePending(version_id):
+                return self._create(seen, version_id)
+            case actions.SetPending():
+                return self._set(seen)
+            case actions.TestPending():
+                return self._test(seen)
+            case actions.FinishPending(version_id):
+                return self._finish(seen, version_id)
+            case actions.ClearPending():
+                return self._drop_pending(seen, seen.current_id)
+            case actions.SyncTarget():
+                return replace(seen, target=self._target.write(seen.current) if self._target else None)
+            case actions.Restore():
+                return self._restore(seen)
+            case actions.Abandon(version_id):
+                return replace(self._drop_pending(seen, version_id), used_ids=seen.used_ids | {version_id})
+
+    # ---- looks
+
+    def _read_pending(self, seen: Observation) -> Observation:
+        try:
+            pending = self._store.get(self._terms.arn, stage=Stage.PENDING, version_id=seen.pending_id)
+        except (SecretNotFound, StoreRefused) as error:
+            raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
+        return replace(seen, pending=pending)
+
+    def _probe_current(self, seen: Observation) -> Observation:
+        current = Credential.of(seen.current.value)
+        alone = Users(
+            current.username
+        )  # a clone whose rights went astray is what a rotation mends, not what holds it up
+        try:
+            failed = self._reached.verify(current, alone, self._terms.rotation.verify_queries)
+        except AuthenticationFailed as error:
+            return replace(seen, login=Login.REJECTED, login_message=str(error))
+        except Unavailable as error:
+            return replace(seen, login=Login.UNREACHABLE, login_message=str(error))
+        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed))
+
+    def _probe_pending(self, seen: Observation) -> Observation:
+        pending = self._pending_credential(seen)
+        try:
+            self._reached.verify(pending, self._users(pending), ())
+        except AuthenticationFailed:
+            return replace(seen, pending_login=Login.REJECTED)
+        return replace(seen, pending_login=Login.WORKS)
+
+    def _lock(self, seen: Observation) -> Observation:
+        current = Credential.of(seen.current.value)
+        users = self._users(current)
+        own = current if seen.login is Login.WORKS or seen.pending is None else self._pending_credential(seen)
+        try:
+            self._session = self._reached.open_admin(own)
+            if not self._session.try_lock(users.base):
+                raise LookAgain(f"another operator holds the lock of user {users.base}; tries again shortly")
+            self._session.check_users(users)
+        except (AuthenticationFailed, Refused) as error:
+            self._close_session()
+            return replace(seen, refusal=str(error))
+        return replace(seen, locked=True)
+
+    def _refresh(self, seen: Observation) -> Observation:
+        stages = self._store.describe(self._terms.arn).stages
+        if stages != seen.stages:
+            raise LookAgain("the secret's stages were moved while the lock was waited for")
+        return replace(seen, fresh=True)
+
+    # ---- the four steps
+
+    def _create(self, seen: Observation, version_id: VersionId) -> Observation:
+        rotation = self._terms.rotation
+        value = pending_value(rotation, seen.current.value, make_password(rotation.password))
+        try:
+            self._store.put_pending(self._terms.arn, version_id, value)
+        except VersionExists:
+            return self._version_exists(seen, version_id)
+        stages = with_stage_moved(seen.stages, Stage.PENDING, to=version_id)
+        pending = StoredVersion(version_id, value, datetime.now(UTC), self._terms.arn)
+        # The version could not have been made from a value that had been replaced: its id would exist.
+        return replace(seen, stages=stages, pending=pending, fresh=True)
+
+    def _version_exists(self, seen: Observation, version_id: VersionId) -> Observation:
+        """Another operator, or an earlier attempt, made it: go on with it if it is pending, else with the next id."""
+        stages = self._store.describe(self._terms.arn).stages
+        if Stage.CURRENT not in stages.get(seen.current_id, frozenset()):
+            raise LookAgain("AWSCURRENT was moved meanwhile")
+        if Stage.PENDING in stages.get(version_id, frozenset()):
+            return replace(seen, stages=stages, fresh=seen.locked)
+        return replace(seen, stages=stages, used_ids=seen.used_ids | {version_id})
+
+    def _set(self, seen: Observation) -> Observation:
+        pending = self._pending_credential(seen)
+        try:
+            rights = self._admin.set_password(self._users(pending), pending, self._terms.rotation.rights)
+            sessions = self._admin.sessions_of(pending.username)
+        except Refused as error:
+            return replace(seen, failure=str(error))
+        count = None if sessions is None else sum(connections.count for connections in sessions)
+        self._report(Report(pending.username, rights, count))
+        return replace(seen, password_set=True)
+
+    def _test(self, seen: Observation) -> Observation:
+        pending = self._pending_credential(seen)
+        try:
+            failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
+        except AuthenticationFailed as error:
+            return replace(seen, failure=str(error))
+        if failed:
+            return replace(seen, failure=f"user {pending.username}: {'; '.join(failed)}")
+        return replace(seen, tested=True)
+
+    def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
+        try:
+            self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
+        except StoreRefused as error:
+            raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
+        self._close_session()
+        current = seen.pending or seen.current
+        return replace(
+            seen,
+            stages=with_stage_moved(seen.stages, Stage.CURRENT, to=version_id, remove_from=seen.current_id),
+            current=current,
+            pending=None,
+            target=self._target.look(current) if self._target else None,
+            login=Login.WORKS if seen.tested else Login.UNTRIED,
+            locked=False,
+            fresh=False,
+            password_set=False,
+            tested=False,
+        )
+
+    # ---- the way back
+
+    def _drop_pending(self, seen: Observation, version_id: VersionId) -> Observation:
+        try:
+            self._store.move_stage(self._terms.arn, Stage.PENDING, remove_from=version_id)
+        except StoreRefused as error:
+            raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
+        return replace(seen, stages=with_stage_moved(seen.stages, Stage.PENDING, remove_from=version_id), pending=None)
+
+    def _restore(self, seen: Observation) -> Observation:
+        """Put back the password that the pending user had before; a clone that had none is locked out.
+
+        A user that neither AWSCURRENT nor AWSPREVIOUS knows is left as it is: nobody holds its old password.
+        """
+        pending = self._pending_credential(seen)
+        users = self._users(pending)
+        earlier = self._earlier_credential(seen, pending.username)
+        refused = None
+        try:
+            if earlier is not None:
+                self._admin.set_password(users, earlier, self._terms.rotation.rights)
+            elif pending.username == users.clone:
+                self._admin.disable_login(pending.username)
+        except Refused as error:
+            refused = str(error)  # most likely as in setSecret, which then changed nothing
+        if earlier is not None and not self._terms.alternates:
+            # Nobody else's password is at stake with two users; with one, AWSPENDING may be the only one that works.
+            try:
+                self._reached.verify(earlier, users, ())
+            except AuthenticationFailed as error:
+                return replace(seen, refusal=refused or str(error))
+        return replace(seen, restored=True, password_set=False, login=Login.UNTRIED)
+
+    def _earlier_credential(self, seen: Observation, username: str) -> Credential | None:
+        """The last credential of this user before AWSPENDING."""
+        current = Credential.of(seen.current.value)
+        if current.username == username:
+            return current
+        try:
+            previous = Credential.of(self._store.get(self._terms.arn, stage=Stage.PREVIOUS).value)
+        except SecretNotFound:
+            return None
+        return previous if previous.username == username else None
+
+    # ---- who and where
+
+    def _users(self, credential: Credential) -> Users:
+        return users_of(self._terms.rotation, credential.username)
+
+    @property
+    def _reached(self) -> Database:
+        if self._database is None:
+            raise DatabaseError("this strategy reaches no database")
+        return self._database
+
+    @property
+    def _admin(self) -> AdminSession:
+        if self._session is None:
+            raise LookAgain("the admin session is gone")
+        return self._session
+
+    @staticmethod
+    def _pending_credential(seen: Observation) -> Credential:
+        if seen.pending is None:
+            raise LookAgain("AWSPENDING was not read")
+        return Credential.of(seen.pending.value)
+
+    def _close_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.__exit__(None, None, None)

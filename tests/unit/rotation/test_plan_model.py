@@ -1,0 +1,134 @@
+"""The plan and its steps against a model of the world: crashes between any two side effects, and two operators at once.
+
+The world asserts the invariants of single calls; the machine those that hold between calls and at rest.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from world import CLONE_SUFFIX, ModelOperator, World
+
+from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.api.status import Outcome
+from rotated_secrets.delivery.target import TargetKind
+from rotated_secrets.rotation.actions import Sleep
+from rotated_secrets.values import Credential, Stage
+
+OPERATORS = st.integers(0, 1)
+
+
+class RotatingWorld(RuleBasedStateMachine):
+    """Two operators, neither of which knows that there is another."""
+
+    @initialize(
+        strategy=st.sampled_from(Strategy),
+        schedule=st.sampled_from([None, "rate(1 day)"]),
+        immediately=st.booleans(),
+    )
+    def begin(self, strategy: Strategy, schedule: str | None, immediately: bool) -> None:
+        queries = () if strategy is Strategy.RANDOM_VALUE else ("SELECT 1",)
+        rotation = Rotation(
+            strategy=strategy, schedule=schedule, rotate_immediately=immediately, verify_queries=queries
+        )
+        self.world = World(rotation)
+        self.operators = [ModelOperator(self.world), ModelOperator(self.world)]
+        self.days = self.asked = 0
+        self.failures = False
+
+    @rule(which=OPERATORS, steps=st.integers(1, 12))
+    def work(self, which: int, steps: int) -> None:
+        for _ in range(steps):
+            self.operators[which].step()
+            self.world.check()
+
+    @rule(which=OPERATORS)
+    def crash(self, which: int) -> None:
+        self.operators[which].end()
+
+    @rule(which=OPERATORS)
+    def freeze_until_the_server_ends_the_session(self, which: int) -> None:
+        holder = self.world.database.lock_holder
+        run = self.operators[which].run
+        if holder is not None and run is not None and run.steps._session is holder:
+            holder.end()
+
+    @rule()
+    def ask(self) -> None:
+        self.asked += 1
+        self.world.request = f"request {self.asked}"
+
+    @rule()
+    def a_day_goes_by(self) -> None:
+        self.days += 1
+        self.world.now += timedelta(days=1)
+
+    @rule(seconds=st.integers(1, 300))
+    def time_goes_by(self, seconds: int) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
+    @rule(down=st.booleans())
+    def the_database_stops_or_starts(self, down: bool) -> None:
+        self.world.database.down = down
+
+    @rule(user=st.sampled_from(["app", "app" + CLONE_SUFFIX]))
+    def a_check_fails(self, user: str) -> None:
+        self.failures = True
+        self.world.database.checks_fail_for ^= {user}
+
+    @rule(refuses=st.booleans())
+    def the_admin_loses_or_regains_a_privilege(self, refuses: bool) -> None:
+        self.failures |= refuses
+        self.world.database.refuses_to_set = refuses
+
+    @rule()
+    def someone_edits_the_target_secret(self) -> None:
+        self.world.target_spoiled = True
+
+    @rule()
+    def someone_deletes_the_target_secret(self) -> None:
+        self.world.target = None
+
+    @invariant()
+    def holds(self) -> None:
+        self.world.check()
+
+    @invariant()
+    def no_more_rotations_than_were_due(self) -> None:
+        assert self.world.current_moves <= 1 + self.asked + self.days
+
+    def teardown(self) -> None:
+        """Whatever happened: once nothing is in the way any more, one operator alone brings everything to rest."""
+        if not hasattr(self, "world"):
+            return
+        world, operator = self.world, self.operators[0]
+        for each in self.operators:
+            each.end()
+        world.database.down = world.database.refuses_to_set = False
+        world.database.checks_fail_for.clear()
+        for _ in range(20):
+            waiting = operator.run_until_it_waits()
+            world.check()
+            if isinstance(waiting, Sleep) and world.status.rotation is None:
+                break
+            world.now += timedelta(minutes=10)
+        assert world.status.rotation is None, f"{world.status.rotation} is never served: {waiting}"
+        assert not any(Stage.PENDING in labels for labels in world.store.stages.values())
+        assert world.target is not None
+        assert world.look_at_target(world.target).kind is TargetKind.EQUAL
+        assert Stage.CURRENT in world.store.stages[world.target.version_id]
+        assert world.status.handled_requests.rotate == world.request
+        if world.terms.has_database:
+            assert world.database.logs_in(Credential.of(world.target.value))
+        if not self.failures:
+            served = sum(entry.outcome is Outcome.SUCCEEDED for entry in world.status.history)
+            assert served == min(10, world.current_moves)
+
+
+TestRotatingWorld = RotatingWorld.TestCase
+TestRotatingWorld.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

@@ -1,0 +1,340 @@
+"""A model of everything that a rotation touches: a store, a database, a resource's status, a target Secret.
+
+Small enough to be obviously right, and strict: what AWS or a database would refuse is refused here, and each invariant
+that one call alone can break is asserted in that call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from rotated_secrets.api.spec import Rights, Rotation
+from rotated_secrets.api.status import RotatedSecretStatus
+from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, RightsReport, Unavailable, Users
+from rotated_secrets.delivery.target import TargetKind, TargetState
+from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
+from rotated_secrets.rotation.observation import Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.plan import plan, remembered
+from rotated_secrets.rotation.schedule import parse_schedule
+from rotated_secrets.rotation.steps import LookAgain, Report, Steps
+from rotated_secrets.secretstores.base import (
+    SecretDescription,
+    SecretNotFound,
+    SecretSummary,
+    Stages,
+    StoredVersion,
+    StoreRefused,
+    VersionExists,
+)
+from rotated_secrets.values import Arn, Credential, SecretId, SecretText, SecretValue, Stage, VersionId
+
+ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
+FIRST = VersionId("00000000-0000-0000-0000-000000000001")
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+CLONE_SUFFIX = "_clone"
+
+
+def value(username: str, password: str) -> SecretValue:
+    return SecretValue.parse(
+        json.dumps({"engine": "model", "host": "db", "username": username, "password": password, "team": "orders"})
+    )
+
+
+@dataclass
+class ModelStore:
+    """Secrets Manager as its API Reference describes it, with one secret."""
+
+    world: World
+    versions: dict[VersionId, StoredVersion] = field(default_factory=dict)
+    stages: Stages = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def describe(self, secret: SecretId | Arn) -> SecretDescription:
+        self.calls.append("DescribeSecret")
+        return SecretDescription(ARN, "shop/orders", self.stages)
+
+    def get(
+        self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
+    ) -> StoredVersion:
+        self.calls.append("GetSecretValue")
+        for candidate, labels in self.stages.items():
+            if (stage is None or stage in labels) and version_id in (None, candidate):
+                return self.versions[candidate]
+        raise SecretNotFound(f"no version at {stage}")
+
+    def put_pending(self, arn: Arn, version_id: VersionId, value: SecretValue) -> None:
+        self.calls.append("PutSecretValue")
+        if version_id in self.versions:
+            raise VersionExists(version_id)
+        self.versions[version_id] = StoredVersion(version_id, value, self.world.now, ARN)
+        without = {v: labels - {Stage.PENDING} for v, labels in self.stages.items()}
+        self.stages = {v: labels for v, labels in without.items() if labels} | {version_id: frozenset({Stage.PENDING})}
+
+    def move_stage(
+        self, arn: Arn, stage: Stage, *, to: VersionId | None = None, remove_from: VersionId | None = None
+    ) -> None:
+        self.calls.append("UpdateSecretVersionStage")
+        holder = next((v for v, labels in self.stages.items() if stage in labels), None)
+        if holder != remove_from and holder is not None:
+            raise StoreRefused(f"{stage} is on {holder}")
+        if remove_from is not None and stage not in self.stages.get(remove_from, ()):
+            raise StoreRefused(f"{stage} is not on {remove_from}")
+        if stage is Stage.CURRENT and to is not None:
+            self.world.current_moves_to(self.versions[to])
+        self.stages = with_stage_moved(self.stages, stage, to=to, remove_from=remove_from)
+
+    def list_summaries(self) -> Iterator[SecretSummary]:
+        yield SecretSummary(ARN, "shop/orders", self.stages)
+
+
+@dataclass
+class ModelDatabase:
+    """Users with passwords, a lock for each base user, and checks that can be made to fail."""
+
+    world: World
+    passwords: dict[str, SecretText] = field(default_factory=dict)
+    locked_out: set[str] = field(default_factory=set)
+    lock_holder: ModelSession | None = None
+    down: bool = False
+    checks_fail_for: set[str] = field(default_factory=set)
+    refuses_to_set: bool = False
+    logins: list[str] = field(default_factory=list)
+
+    def logs_in(self, credential: Credential) -> bool:
+        known = self.passwords.get(credential.username)
+        return known == credential.password and credential.username not in self.locked_out
+
+    def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
+        if self.down:
+            raise Unavailable("the database is down")
+        self.logins.append(credential.username)
+        if not self.logs_in(credential):
+            raise AuthenticationFailed(f"user {credential.username} was refused")
+        if queries and credential.username in self.checks_fail_for:
+            return ["query 1 failed"]
+        self.world.proved(credential)
+        return []
+
+    def open_admin(self, own: Credential) -> ModelSession:
+        if self.down:
+            raise Unavailable("the database is down")
+        self.logins.append("admin")
+        return ModelSession(self)
+
+
+@dataclass(eq=False)
+class ModelSession(AbstractContextManager["ModelSession"]):
+    """An admin session. The server ends it when it was idle for too long; then every use of it fails."""
+
+    database: ModelDatabase
+    alive: bool = True
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self.alive = False
+        if self.database.lock_holder is self:
+            self.database.lock_holder = None
+
+    def _use(self) -> None:
+        if not self.alive or self.database.down:
+            self.end()
+            raise Unavailable("the session was ended by the server")
+
+    def try_lock(self, base_user: str) -> bool:
+        self._use()
+        if self.database.lock_holder not in (None, self):
+            return False
+        self.database.lock_holder = self
+        return True
+
+    def check_users(self, users: Users) -> None:
+        self._use()
+        if users.base not in self.database.passwords:
+            raise Refused(f"no user {users.base}")
+
+    def set_password(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
+        self._use()
+        assert self.database.lock_holder is self, "a password was set without the lock"
+        if self.database.refuses_to_set:
+            raise Refused("the admin lacks a privilege")
+        self.database.passwords[credential.username] = credential.password
+        self.database.locked_out.discard(credential.username)
+        self.database.world.password_was_set(credential)
+        return RightsReport()
+
+    def disable_login(self, user: str) -> None:
+        self._use()
+        self.database.locked_out.add(user)
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        self._use()
+        return None
+
+
+@dataclass
+class World:
+    """One secret, its database, its resource, its target Secret, and what must hold among them."""
+
+    rotation: Rotation
+    now: datetime = CREATED
+    request: str | None = None
+    status: RotatedSecretStatus = field(default_factory=RotatedSecretStatus)
+    target: StoredVersion | None = None
+    target_spoiled: bool = False
+    current_moves: int = 0
+    _proven: set[Credential] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.store = ModelStore(self)
+        self.database = ModelDatabase(self)
+        text = value("app", "first") if self.terms.has_database else SecretValue.parse("first")
+        first = StoredVersion(FIRST, text, CREATED, ARN)
+        self.store.versions[FIRST] = first
+        self.store.stages = {FIRST: frozenset({Stage.CURRENT})}
+        self.database.passwords["app"] = SecretText("first")
+
+    # ---- what single calls must not break
+
+    def current_moves_to(self, version: StoredVersion) -> None:
+        self.current_moves += 1
+        if self.terms.has_database:
+            assert Credential.of(version.value) in self._proven, "AWSCURRENT moved to a version that was not tested"
+
+    def proved(self, credential: Credential) -> None:
+        self._proven.add(credential)
+
+    def password_was_set(self, credential: Credential) -> None:
+        """Only a test after the last set counts."""
+        self._proven = {proven for proven in self._proven if proven.username != credential.username}
+
+    # ---- what must hold between any two calls
+
+    def check(self) -> None:
+        assert set(self.database.passwords) <= {"app", "app" + CLONE_SUFFIX}, "a third user"
+        assert "app" in self.database.passwords, "a user was dropped"
+        assert sum(Stage.PENDING in labels for labels in self.store.stages.values()) <= 1
+        assert sum(Stage.CURRENT in labels for labels in self.store.stages.values()) == 1
+        if self.terms.alternates and self.target is not None:
+            delivered = Credential.of(self.target.value)
+            assert self.database.logs_in(delivered), "pods hold a credential that does not log in"
+
+    # ---- what an operator sees
+
+    @property
+    def terms(self) -> Terms:
+        schedule = self.rotation.schedule
+        return Terms(
+            arn=ARN,
+            rotation=self.rotation,
+            schedule=parse_schedule(schedule, timedelta(0)) if schedule else None,
+            request=self.request,
+            created_at=CREATED,
+        )
+
+    def look_at_target(self, current: StoredVersion) -> TargetState:
+        if self.target is None:
+            return TargetState(TargetKind.ABSENT)
+        same = self.target.version_id == current.version_id and not self.target_spoiled
+        return TargetState(TargetKind.EQUAL if same else TargetKind.DIFFERS, self.target.version_id)
+
+
+@dataclass
+class ModelLedger:
+    """The resource's status, written only if nobody else has written since it was read."""
+
+    world: World
+    read: RotatedSecretStatus
+
+    def write(self, status: RotatedSecretStatus) -> None:
+        if self.world.status is not self.read:
+            raise LookAgain("the resource has changed")
+        self.world.status = self.read = status
+
+
+@dataclass
+class ModelTarget:
+    """The Secret that pods mount."""
+
+    world: World
+
+    def look(self, current: StoredVersion) -> TargetState:
+        return self.world.look_at_target(current)
+
+    def write(self, current: StoredVersion) -> TargetState:
+        self.world.target = current
+        self.world.target_spoiled = False
+        return self.look(current)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an operator has in memory between two actions."""
+
+    terms: Terms
+    seen: Observation
+    steps: Steps
+
+
+class ModelOperator:
+    """One operator process: it looks, and then does one action of the plan a step."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.reports: list[Report] = []
+        self.run: Run | None = None
+
+    def step(self) -> Waiting | None:
+        """The first look or one action. Returns what the run came to when it is over."""
+        try:
+            if self.run is None:
+                self.run = self._look()
+                return None
+            action = plan(self.run.seen, self.run.terms, self.world.now)
+            if isinstance(action, Hold | Retry | Sleep):
+                self.end()
+                return action
+            self.run = replace(self.run, seen=self.run.steps.act(action, self.run.seen))
+        except (LookAgain, Unavailable) as error:
+            self.end()
+            return Retry(str(error))
+        return None
+
+    def run_until_it_waits(self, most: int = 200) -> Waiting:
+        for _ in range(most):
+            if (waiting := self.step()) is not None:
+                return waiting
+        raise AssertionError(f"the plan goes in circles: {self.run}")
+
+    def end(self) -> None:
+        """End the run: done, failed, or because the process died. Either way the server sees the connection go."""
+        if self.run is not None:
+            self.run.steps.__exit__(None, None, None)
+        self.run = None
+
+    def _look(self) -> Run:
+        world, terms = self.world, self.world.terms
+        stages = world.store.describe(ARN).stages
+        current = world.store.get(ARN, stage=Stage.CURRENT)
+        target = ModelTarget(world)
+        seen = Observation(
+            stages=stages,
+            current=current,
+            status=remembered(world.status, terms, world.now),
+            target=target.look(current),
+        )
+        steps = Steps(
+            terms,
+            store=world.store,
+            database=world.database if terms.has_database else None,
+            ledger=ModelLedger(world, world.status),
+            target=target,
+            guard=lambda: None,
+            report=self.reports.append,
+        )
+        return Run(terms, seen, steps)
