@@ -102,7 +102,8 @@ class Informer:
         settings.scanning.disabled = True
         settings.queueing.idle_timeout = 0.1
         settings.watching.label_selectors["", "v1", "secrets"] = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-        settings.watching.server_timeout = self._watch_timeout
+        # A whole number: the API server refuses a fraction.
+        settings.watching.server_timeout = int(self._watch_timeout)
         settings.watching.client_timeout = self._watch_timeout + 30
         settings.watching.connect_timeout = self._request_timeout
         settings.watching.inactivity_timeout = INACTIVITY

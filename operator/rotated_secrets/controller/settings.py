@@ -117,7 +117,7 @@ class Settings(BaseModel):
     kube_context: str | None = _field(None, "Kubernetes", "Context of that file. Default: its current one.")
     namespaces: Names = _field((), "Kubernetes", "Namespaces to serve, comma-separated. Default: all.")
     api_timeout: Seconds = _field(10.0, "Kubernetes", "Longest wait for an answer of the API server, in seconds.")
-    watch_timeout: Seconds = _field(
+    watch_timeout: Annotated[Seconds, Field(ge=1)] = _field(
         300.0, "Kubernetes", "How long one watch lasts before it is opened anew, in seconds."
     )
     startup_timeout: Seconds = _field(
