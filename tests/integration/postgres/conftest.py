@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from rotated_secrets.databases.base import AdminSession, RightsMode, RightsReport, Server, Tls, TlsMode, Users
+from rotated_secrets.api.spec import Rights, TlsMode
+from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.postgres import PostgresEngine
 from rotated_secrets.values import Credential, SecretText
 from sandbox.postgres import Installation, PostgresServer, installations, postgres_server
@@ -81,7 +82,7 @@ class Tenant:
         return ENGINE.open_admin(self.reach, admin or self.admin)
 
     def set_clone(
-        self, password: str = "clone-1", rights: RightsMode = RightsMode.ENFORCE, admin: Credential | None = None
+        self, password: str = "clone-1", rights: Rights = Rights.ENFORCE, admin: Credential | None = None
     ) -> RightsReport:
         with self.open(admin) as session:
             session.check_users(self.users)

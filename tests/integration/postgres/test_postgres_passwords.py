@@ -6,7 +6,8 @@ import psycopg2
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsMode, RightsReport, Users
+from rotated_secrets.api.spec import Rights
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
 from sandbox.postgres import Installation, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant
 
@@ -31,7 +32,7 @@ def test_the_base_users_turn_comes_after_the_clones(tenant: Tenant) -> None:
     tenant.set_clone("first")
     with tenant.open() as session:
         pending = tenant.credential(tenant.base, "second")
-        assert session.set_password(tenant.users, pending, RightsMode.ENFORCE) == RightsReport()
+        assert session.set_password(tenant.users, pending, Rights.ENFORCE) == RightsReport()
     assert tenant.verify(tenant.base, "second") == []
     assert tenant.verify(tenant.clone, "first") == []
 
@@ -40,14 +41,14 @@ def test_a_single_user_changes_its_own_password_without_an_admin(tenant: Tenant)
     alone = Users(tenant.base)
     with tenant.open(tenant.current) as session:
         session.check_users(alone)
-        session.set_password(alone, tenant.credential(tenant.base, "second"), RightsMode.ENFORCE)
+        session.set_password(alone, tenant.credential(tenant.base, "second"), Rights.ENFORCE)
     assert ENGINE.verify(tenant.reach, tenant.credential(tenant.base, "second"), alone) == []
 
 
 def test_no_password_reaches_the_servers_log(tenant: Tenant) -> None:
     tenant.set_clone(CANARY)
     with tenant.open() as session:
-        session.set_password(tenant.users, tenant.credential(tenant.base, CANARY), RightsMode.ENFORCE)
+        session.set_password(tenant.users, tenant.credential(tenant.base, CANARY), Rights.ENFORCE)
     tenant.verify(tenant.clone, CANARY, "SELECT 1")
     log = tenant.server.log()
     assert f"{tenant.clone}" in log
@@ -159,7 +160,7 @@ def test_a_user_with_the_clones_name_is_refused_before_anything_changes(
         with pytest.raises(Refused, match=why):
             session.check_users(tenant.users)
         with pytest.raises(Refused, match=why):
-            session.set_password(tenant.users, pending, RightsMode.IGNORE)
+            session.set_password(tenant.users, pending, Rights.IGNORE)
     assert tenant.server.sql("SELECT rolpassword FROM pg_authid WHERE rolname = %s", params=(tenant.clone,)) == before
     assert f'ALTER ROLE "{tenant.clone}"' not in tenant.server.log()
 
@@ -178,7 +179,7 @@ def test_a_clone_made_by_another_rotator_is_adopted_and_completed(tenant: Tenant
 def test_a_credential_of_a_third_user_is_refused(tenant: Tenant) -> None:
     third = tenant.credential("sandbox_admin", "stolen")
     with tenant.open(tenant.superuser) as session, pytest.raises(Refused, match="neither"):
-        session.set_password(tenant.users, third, RightsMode.ENFORCE)
+        session.set_password(tenant.users, third, Rights.ENFORCE)
     assert tenant.server.sql("SELECT 1") == [(1,)]
 
 
@@ -186,7 +187,7 @@ def test_users_are_two_however_often_passwords_are_set(tenant: Tenant) -> None:
     for turn in range(3):
         tenant.set_clone(f"clone-{turn}")
         with tenant.open() as session:
-            session.set_password(tenant.users, tenant.credential(tenant.base, f"base-{turn}"), RightsMode.ENFORCE)
+            session.set_password(tenant.users, tenant.credential(tenant.base, f"base-{turn}"), Rights.ENFORCE)
     found = tenant.server.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE %s", params=(tenant.base + "%",))
     assert found == [(2,)]
 

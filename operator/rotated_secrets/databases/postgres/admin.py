@@ -17,11 +17,11 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import encrypt_password
 from psycopg2.sql import SQL, Identifier, Literal
 
+from rotated_secrets.api.spec import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
     Connections,
     Refused,
-    RightsMode,
     RightsReport,
     Server,
     Unavailable,
@@ -88,14 +88,15 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     Where that one is not there or doesn't let the user in, in the database that the credential names: every holder of
     that credential comes to the same choice.
     """
+    settings = {**_PINNED, "idle_session_timeout": str(int(idle_seconds * 1000))}
     try:
-        connection = log_in(server, credential, LOCK_DATABASE, _PINNED)
+        connection = log_in(server, credential, LOCK_DATABASE, settings)
     except DatabaseClosed:
         if credential.dbname in (None, LOCK_DATABASE):
             raise
-        connection = log_in(server, credential, str(credential.dbname), _PINNED)
+        connection = log_in(server, credential, str(credential.dbname), settings)
     try:
-        return PostgresAdminSession(connection, server, credential.username, idle_seconds)
+        return PostgresAdminSession(connection, server, credential.username)
     except BaseException:
         connection.close()
         raise
@@ -104,11 +105,10 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
 class PostgresAdminSession:
     """An open connection of the user who changes others, or itself."""
 
-    def __init__(self, connection: Connection, server: Server, user: str, idle_seconds: float) -> None:
+    def __init__(self, connection: Connection, server: Server, user: str) -> None:
         self._connection = connection
         self._server = server
         with self._transaction("open the session") as cursor:
-            cursor.execute("SET idle_session_timeout = %s", (int(idle_seconds * 1000),))
             if connection.server_version >= OPTIONS_OF_MEMBERSHIP:
                 cursor.execute("SET createrole_self_grant = ''")
             cursor.execute("SELECT SESSION_USER, CURRENT_USER")
@@ -137,7 +137,7 @@ class PostgresAdminSession:
         with self._transaction(f"look at user {users.base}") as cursor:
             self._examined(cursor, users)
 
-    def set_password(self, users: Users, credential: Credential, rights: RightsMode) -> RightsReport:
+    def set_password(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
         user = credential.username
         if user not in (users.base, users.clone):
             raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
@@ -146,11 +146,11 @@ class PostgresAdminSession:
             seen, base = self._examined(cursor, users)
             created = seen.clone is None and user == users.clone
             self._write_password(cursor, seen, base, credential)
-            repairing = created or rights is RightsMode.ENFORCE
+            repairing = created or rights is Rights.ENFORCE
             repaired = self._repair(cursor, users, failures) if repairing else []
-        if rights is RightsMode.IGNORE and not created:
+        if rights is Rights.IGNORE and not created:
             return RightsReport()
-        if rights is RightsMode.ENFORCE and user == users.clone:
+        if rights is Rights.ENFORCE and user == users.clone:
             repaired += self._reassign(users, credential, failures)
         with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
             remaining = [difference.sentence for difference in self._differences(cursor, users)]

@@ -24,6 +24,8 @@ DEFAULT_DATABASE = "postgres"
 NAME_BYTES = 63
 """NAMEDATALEN - 1: a longer name is cut by the server, silently."""
 
+_READ_ONLY = "25006"
+
 # A clone's session is to start as whoever the base user's would: the base user's own setting of `role`, if it has one.
 _WHO = """
 SELECT SESSION_USER, CURRENT_USER,
@@ -111,9 +113,11 @@ def _failing(connection: Connection, server: Server, queries: Sequence[str]) -> 
                 cursor.execute(query)
                 cursor.fetchone()
         except psycopg2.Error as error:
-            if is_temporary(error):
+            if is_temporary(error) and error.pgcode != _READ_ONLY:
                 raise failed_statement(error, server, f"run verify query {number}") from None
-            yield f"verify query {number} failed: {condition(error)}"
+            # What a cursor cannot be opened for is a syntax error.
+            hint = "; it has to be one SELECT" if error.pgcode == "42601" else ""
+            yield f"verify query {number} failed: {condition(error)}{hint}"
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ _KINDS = (
     ),
     ("does not match host name", "its TLS certificate is for another name than the host in the secret value"),
     (
-        "requirement failed",
+        "authentication method requirement",
         "it asks for the password in a way that would show it, or asks for none; have it use scram-sha-256",
     ),
     ("too many connections for", "too many connections; it has to have one to spare"),

@@ -18,7 +18,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from rotated_secrets.databases.base import Server, Tls, TlsMode, Unavailable
+from rotated_secrets.api.spec import TlsMode
+from rotated_secrets.databases.base import Server, Tls, Unavailable
 from rotated_secrets.databases.postgres.errors import failed_login
 from rotated_secrets.values import Credential
 

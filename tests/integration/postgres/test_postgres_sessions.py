@@ -1,0 +1,208 @@
+"""Logins, locks, sessions and outages."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg2
+import pytest
+
+from rotated_secrets.api.spec import Rights
+from rotated_secrets.databases.base import AuthenticationFailed, Connections, Unavailable, Users
+from rotated_secrets.databases.postgres import PostgresEngine
+from rotated_secrets.databases.postgres.login import deadline
+from sandbox.postgres import Installation, PostgresServer, postgres_server
+from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant, reach
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def logins(tenant: Tenant) -> Iterator[Callable[[], int]]:
+    """How many connections the tenant's users and admin began since."""
+    before = len(tenant.server.log())
+    yield lambda: sum("connection received" in line for line in tenant.server.log()[before:].splitlines())
+
+
+def test_each_call_that_logs_in_does_so_once(tenant: Tenant) -> None:
+    with logins(tenant) as count:
+        tenant.verify(tenant.base, tenant.password, "SELECT 1", "SELECT 2")
+        assert count() == 1
+        tenant.set_clone("first")
+        assert count() == 2
+        with pytest.raises(AuthenticationFailed):
+            tenant.verify(tenant.clone, "wrong")
+        assert count() == 3
+
+
+def test_a_wrong_password_is_tried_at_one_address_alone(tenant: Tenant) -> None:
+    twice = dataclasses.replace(tenant.reach, addresses=("127.0.0.1", "127.0.0.1"))
+    with logins(tenant) as count, pytest.raises(AuthenticationFailed):
+        ENGINE.verify(twice, tenant.credential(tenant.base, "wrong"), tenant.users)
+    assert count() == 1
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer(tenant: Tenant) -> None:
+    # Nothing listens on 127.0.0.2.
+    second = dataclasses.replace(tenant.reach, addresses=("127.0.0.2", "127.0.0.1"))
+    assert ENGINE.verify(second, tenant.current, tenant.users) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER ROLE {} NOLOGIN",
+        "ALTER ROLE {} VALID UNTIL '2001-01-01'",
+        "ALTER ROLE {} PASSWORD NULL",
+        "ALTER ROLE {} RENAME TO {}",
+    ],
+)
+def test_a_user_that_the_server_does_not_accept_is_an_authentication_failure(tenant: Tenant, change: str) -> None:
+    names = (tenant.base, tenant.base + "_gone")[: change.count("{}")]
+    tenant.as_admin(change, *names)
+    with pytest.raises(AuthenticationFailed, match=tenant.base):
+        tenant.verify(tenant.base, tenant.password)
+
+
+def test_a_login_that_is_full_is_unavailable(tenant: Tenant) -> None:
+    tenant.as_admin("ALTER ROLE {} CONNECTION LIMIT 0", tenant.base)
+    with pytest.raises(Unavailable, match="too many connections"):
+        tenant.verify(tenant.base, tenant.password)
+
+
+def test_a_database_that_does_not_let_the_user_in_is_a_failed_check(tenant: Tenant) -> None:
+    credential = tenant.credential(tenant.base, tenant.password, dbname="host=127.0.0.9 user=x")
+    (failed,) = ENGINE.verify(tenant.reach, credential, tenant.users)
+    assert "database host=127.0.0.9 user=x" in failed
+
+
+def test_queries_fail_by_number_and_condition_without_values(tenant: Tenant) -> None:
+    tenant.as_base("CREATE TABLE prices (amount int)", "INSERT INTO prices VALUES (1)")
+    failed = tenant.verify(
+        tenant.base,
+        tenant.password,
+        "SELECT amount FROM prices WHERE amount % 2 = 1;",
+        "SELECT 'canary-value'::int",
+        "SELECT amount FROM nowhere",
+        "DELETE FROM prices",
+        "SELECT nextval('no')",
+        "SELECT repeat('x', 1000) FROM generate_series(1, 10000) a, generate_series(1, 10000) b",
+        "SHOW search_path",
+    )
+    assert failed == [
+        "verify query 2 failed: SQLSTATE 22P02 (InvalidTextRepresentation)",
+        "verify query 3 failed: SQLSTATE 42P01 (UndefinedTable)",
+        "verify query 4 failed: SQLSTATE 42601 (SyntaxError); it has to be one SELECT",
+        "verify query 5 failed: SQLSTATE 42P01 (UndefinedTable)",
+        "verify query 7 failed: SQLSTATE 42601 (SyntaxError); it has to be one SELECT",
+    ]
+    assert tenant.as_base("SELECT count(*) FROM prices") == [(1,)]
+
+
+def test_a_query_cannot_write(tenant: Tenant) -> None:
+    tenant.as_base(
+        "CREATE TABLE prices (amount int)",
+        "CREATE FUNCTION spoil() RETURNS int LANGUAGE sql AS 'INSERT INTO prices VALUES (2) RETURNING amount'",
+    )
+    (failed,) = tenant.verify(tenant.base, tenant.password, "SELECT spoil()")
+    assert "25006" in failed
+    assert tenant.as_base("SELECT count(*) FROM prices") == [(0,)]
+
+
+def test_a_lock_is_one_base_users_and_one_sessions(tenant: Tenant) -> None:
+    with tenant.open() as first, tenant.open(tenant.superuser) as second:
+        assert first.try_lock(tenant.base)
+        assert not second.try_lock(tenant.base)
+        assert second.try_lock(tenant.base + "_other")
+    with tenant.open() as third:
+        assert third.try_lock(tenant.base)
+
+
+def test_the_lock_of_a_frozen_holder_is_freed_and_its_late_statement_fails(tenant: Tenant) -> None:
+    impatient = PostgresEngine(idle_seconds=0.3)
+    with impatient.open_admin(tenant.reach, tenant.admin) as frozen, tenant.open() as next_one:
+        assert frozen.try_lock(tenant.base)
+        eventually(lambda: next_one.try_lock(tenant.base))
+        with pytest.raises(Unavailable):
+            frozen.set_password(tenant.users, tenant.credential(tenant.base, "late"), Rights.ENFORCE)
+    assert tenant.verify(tenant.base, tenant.password) == []
+
+
+def test_sessions_are_counted_by_client_and_database(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    with (
+        contextlib.closing(tenant.server.connect(tenant.clone, "first", tenant.database)),
+        contextlib.closing(tenant.server.connect(tenant.clone, "first", tenant.database)),
+        contextlib.closing(tenant.server.connect(tenant.clone, "first", "postgres")),
+    ):
+        for admin, client in ((tenant.superuser, "127.0.0.1"), (tenant.admin, "unknown")):
+            with tenant.open(admin) as session:
+                assert session.sessions_of(tenant.clone) == (
+                    Connections(client, "postgres", 1),
+                    Connections(client, tenant.database, 2),
+                )
+                assert session.sessions_of(tenant.base) == ()
+
+
+def test_a_session_does_not_count_itself(tenant: Tenant) -> None:
+    with tenant.open(tenant.current) as session:
+        assert session.sessions_of(tenant.base) == ()
+
+
+def test_what_takes_too_long_is_cut(tenant: Tenant) -> None:
+    connection = tenant.server.connect(tenant.base, tenant.password, tenant.database)
+    with (
+        contextlib.closing(connection),
+        pytest.raises(psycopg2.OperationalError),
+        deadline(connection, 0.2),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_sleep(60)")
+
+
+@pytest.fixture(scope="module")
+def small(installation: Installation) -> Iterator[PostgresServer]:
+    """A server of this module's own, to break."""
+    settings = {"max_connections": "4", "superuser_reserved_connections": "1"}
+    with postgres_server(installation, settings=settings) as server:
+        yield server
+
+
+def test_a_full_server_is_unavailable(small: PostgresServer) -> None:
+    tenant = make_tenant(small)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(contextlib.closing(small.connect(tenant.base, tenant.password, tenant.database)))
+        with pytest.raises(Unavailable, match="too many connections"):
+            tenant.verify(tenant.base, tenant.password)
+        with pytest.raises(Unavailable, match="too many connections"):
+            tenant.open()
+
+
+def test_an_outage_in_the_middle_is_unavailable_and_over_when_the_server_is_back(small: PostgresServer) -> None:
+    tenant = make_tenant(small)
+    with tenant.open() as session:
+        small.kill()
+        with pytest.raises(Unavailable):
+            session.check_users(tenant.users)
+        with pytest.raises(Unavailable):
+            session.try_lock(tenant.base)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        tenant.verify(tenant.base, tenant.password)
+    small.start()
+    assert tenant.verify(tenant.base, tenant.password) == []
+
+
+def test_a_server_that_asks_no_password_proves_nothing(installation: Installation) -> None:
+    with postgres_server(installation, hba=["host all all 127.0.0.1/32 trust"]) as server:
+        tenant = make_tenant(server)
+        with pytest.raises(Unavailable, match="asks for none"):
+            ENGINE.verify(reach(server), tenant.credential(tenant.base, "anything"), Users(tenant.base))
