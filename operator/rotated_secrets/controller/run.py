@@ -31,6 +31,10 @@ def run(settings: Settings, reconciler: Reconciler) -> int:
     except (NoCluster, NotUsable, ClusterError, OSError) as error:
         log.error("%s", error)
         return CANNOT_GO_ON
+    except Exception:
+        # Told here, not by Python, which would print what the exception quotes.
+        log.exception("the operator has failed")
+        return CANNOT_GO_ON
     if not drained:
         # Calls that nobody waits for any more still hold threads, and Python would wait for those.
         logging.shutdown()

@@ -11,7 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,20 +104,14 @@ class Process:
 Start = Callable[..., Process]
 
 
-@pytest.fixture
-def crd(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "-f", str(ROOT / "crds" / "rotatedsecrets.yaml"))
-
-
-@pytest.fixture
-def start(crd: None, cluster: Cluster, namespace: str) -> Iterator[Start]:
-    """Starts an operator that serves this test's namespace; every one is gone at the end."""
+@contextmanager
+def operators(cluster: Cluster, namespace: str) -> Iterator[Start]:
+    """Starts operators whose Lease is in one namespace; every one is gone at the end."""
     with ExitStack() as running:
 
-        def started(environment: dict[str, str] | None = None, **settings: object) -> Process:
+        def start(environment: dict[str, str] | None = None, **settings: object) -> Process:
             defaults: dict[str, object] = {
                 "kubeconfig": cluster.kubeconfig,
-                "namespaces": namespace,
                 "lease_namespace": namespace,
                 "aws_region": "eu-west-1",
                 "probe_host": "127.0.0.1",
@@ -128,7 +123,19 @@ def start(crd: None, cluster: Cluster, namespace: str) -> Iterator[Start]:
             running.callback(process.close)
             return process
 
-        yield started
+        yield start
+
+
+@pytest.fixture(scope="session")
+def crd(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "-f", str(ROOT / "crds" / "rotatedsecrets.yaml"))
+
+
+@pytest.fixture
+def start(crd: None, cluster: Cluster, namespace: str) -> Iterator[Start]:
+    """Starts operators that serve this test's namespace."""
+    with operators(cluster, namespace) as start:
+        yield partial(start, namespaces=namespace)
 
 
 class Objects:

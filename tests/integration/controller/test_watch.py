@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from rotated_secrets.api.names import MANAGED_BY_LABEL, OWNER_ANNOTATION, ROTATE_ANNOTATION
-from tests.integration.controller.conftest import Objects, Process, Start
+from sandbox.kubernetes.client import Api
+from sandbox.kubernetes.provider import Cluster
+from tests.integration.controller.conftest import Objects, Process, Start, operators
+
+
+@pytest.fixture(scope="module")
+def everywhere(crd: None, cluster: Cluster, api: Api) -> Iterator[Process]:
+    """An operator that serves every namespace."""
+    namespace = api.create("/api/v1/namespaces", {"metadata": {"generateName": "operator-"}})["metadata"]["name"]
+    with operators(cluster, namespace) as start:
+        process = start()
+        process.wait_for(" leads$")
+        yield process
+    api.delete(f"/api/v1/namespaces/{namespace}")
 
 
 @pytest.fixture
-def operator(start: Start, objects: Objects) -> Process:
-    """An operator that leads and knows one RotatedSecret, ``orders``."""
+def operator(everywhere: Process, objects: Objects) -> Process:
+    """An operator that knows one RotatedSecret, ``orders``."""
     objects.make("orders")
-    process = start()
-    process.wait_for(f"looked {objects.namespace}/orders there")
-    return process
+    everywhere.wait_for(f"looked {objects.namespace}/orders there")
+    return everywhere
 
 
-def test_what_was_there_before_the_start_is_looked_at_once(operator: Process, objects: Objects) -> None:
+def test_what_was_there_before_the_start_is_looked_at_once(start: Start, objects: Objects) -> None:
+    objects.make("orders")
+    operator = start()
+    operator.wait_for(f"looked {objects.namespace}/orders there")
     objects.make("later")
     operator.wait_for(f"looked {objects.namespace}/later there")
     assert operator.text.count(f"looked {objects.namespace}/orders") == 1
@@ -88,21 +104,14 @@ def test_the_owner_named_by_the_annotation_hears_of_a_secret_it_no_longer_names(
     operator.wait_for(f"looked {objects.namespace}/orders there", after=before)
 
 
-def test_watching_writes_nothing(operator: Process, objects: Objects) -> None:
+def test_watching_writes_nothing(start: Start, objects: Objects) -> None:
     made = objects.make("untouched")
+    operator = start()
     operator.wait_for(f"looked {objects.namespace}/untouched there")
     operator.signal(15)
     assert operator.wait() == 0
     assert objects.read("untouched") == made
     assert not objects.events()
-
-
-def test_every_namespace_is_served_where_none_is_named(start: Start, objects: Objects) -> None:
-    objects.make("orders")
-    operator = start(namespaces="")
-    operator.wait_for(f"looked {objects.namespace}/orders there")
-    objects.make("later")
-    operator.wait_for(f"looked {objects.namespace}/later there")
 
 
 def test_probes_and_metrics_tell_of_a_working_leader(operator: Process) -> None:
