@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from kubernetes import client
 
+from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
 
 _choice = pytest.StashKey[Choice]()
@@ -43,15 +43,14 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def api_client(cluster: Cluster) -> Iterator[client.ApiClient]:
-    with cluster.api_client() as connected:
-        yield connected
+def api(cluster: Cluster) -> Api:
+    """The cluster in plain JSON, as its administrator."""
+    return cluster.api()
 
 
 @pytest.fixture
-def namespace(api_client: client.ApiClient) -> Iterator[str]:
+def namespace(api: Api) -> Iterator[str]:
     """The name of a namespace of this test's own; without a controller manager it stays, terminating."""
-    core = client.CoreV1Api(api_client)
-    name: str = core.create_namespace({"metadata": {"generateName": "test-"}}).metadata.name
+    name: str = api.create("/api/v1/namespaces", {"metadata": {"generateName": "test-"}})["metadata"]["name"]
     yield name
-    core.delete_namespace(name)
+    api.delete(f"/api/v1/namespaces/{name}")

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from kubernetes import client, config
 
+from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.controlplane import Binaries, control_plane
 from sandbox.kubernetes.processes import running
 
@@ -81,8 +81,9 @@ class Cluster:
         """For processes that are to use this cluster; kubectl's caches of other clusters on the same port stay out of it."""
         return os.environ | {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.kubeconfig.parent / "cache")}
 
-    def api_client(self) -> client.ApiClient:
-        return config.new_client_from_config(str(self.kubeconfig))
+    def api(self) -> Api:
+        """Plain JSON as the administrator; for the typed clients, give them `kubeconfig`."""
+        return Api(self.kubeconfig)
 
     def operator_kubeconfig(
         self, rules: Sequence[Rule], namespace: str, name: str = "operator", *, cluster_wide: bool = True
@@ -113,11 +114,10 @@ class Cluster:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
         if not self.enforces_rbac:
             return self.kubeconfig
-        with self.api_client() as api_client:
-            wanted = {"spec": {"expirationSeconds": 24 * 3600}}
-            issued = client.CoreV1Api(api_client).create_namespaced_service_account_token(name, namespace, wanted)
+        wanted = {"spec": {"expirationSeconds": 24 * 3600}}
+        issued = self.api().create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", wanted)
         body = yaml.safe_load(self.kubeconfig.read_text())
-        body["users"][0]["user"] = {"token": issued.status.token}
+        body["users"][0]["user"] = {"token": issued["status"]["token"]}
         path = self.kubeconfig.with_name(f"{namespace}-{name}.kubeconfig")
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(body))
@@ -142,7 +142,7 @@ def running_cluster(choice: Choice) -> Iterator[Cluster]:
         case Provider.CONTEXT:
             with TemporaryDirectory(prefix="kubernetes-context-") as directory:
                 kubeconfig = Path(directory, "kubeconfig")
-                view = [_kubectl(), "config", "view", "--minify", "--flatten", "--context", choice.context]
+                view = [_kubectl(), "config", "view", "--minify", "--flatten", "--raw", "--context", choice.context]
                 told = subprocess.run(view, capture_output=True, text=True, check=True)
                 kubeconfig.touch(mode=0o600)
                 kubeconfig.write_text(told.stdout)

@@ -111,7 +111,7 @@ def field_forbidden(field: str, why: str) -> FieldError:
 
 def shown(value: Any) -> str:
     """A value as Kubernetes prints it in a field error: text quoted, whole objects by the name of their type."""
-    names = {dict: '"object"', list: '"array"', type(None): '"null"'}
+    names = {dict: '"object"', list: '"array"'}
     return names.get(type(value)) or json.dumps(value)
 
 

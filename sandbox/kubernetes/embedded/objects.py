@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sandbox.kubernetes.embedded import builtin, errors, ownership
+from sandbox.kubernetes.embedded import builtin, errors, models, ownership
 from sandbox.kubernetes.embedded.errors import FieldError
 from sandbox.kubernetes.embedded.resources import CRDS, EVENTS_V1, Registry, Resource
+from sandbox.kubernetes.embedded.schema import MISSING
 from sandbox.kubernetes.embedded.store import Entry, Obj, Store
 
 Transform = Callable[[Obj], Obj]
@@ -97,8 +98,8 @@ class Objects:
         warnings: list[str],
         subresource: str = "",
     ) -> Entry:
-        before = old.copy()
-        new = change(self.shown(resource, before))
+        before = old.obj
+        new = change(self.shown(resource, old.copy()))
         self._check_kind(resource, new)
         self._check_identity(resource, before["metadata"], new)
         new = self._confine(resource, before, new, subresource)
@@ -139,8 +140,7 @@ class Objects:
         self._check_kind(resource, wanted)
         live = self.store.get(resource.storage, (namespace, name))
         owner = (options.manager, "Apply", resource.api_version, subresource)
-        if resource.schema:
-            self._prune(resource, wanted, options, warnings)
+        self._prune(resource, wanted, options, warnings)
         if resource.has_status and not subresource:
             wanted.pop("status", None)
         wanted = self._to_stored(resource, wanted)
@@ -243,8 +243,8 @@ class Objects:
     ) -> Obj:
         name, problems = new["metadata"]["name"], []
         is_applied = options.operation == "Apply"
+        self._prune(resource, new, options, warnings)
         if resource.schema:
-            self._prune(resource, new, options, warnings)
             resource.schema.default(new)
         if resource.storage == "secrets":
             builtin.prepare_secret(new)
@@ -259,11 +259,13 @@ class Objects:
             new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
         elif resource.storage == "pods" and before is None:
             new["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+        for part in ("labels", "annotations", "finalizers", "ownerReferences"):
+            if not new["metadata"].get(part, True):
+                del new["metadata"][part]
         problems += builtin.metadata_errors(new, resource.storage)
         problems += _finalizer_errors(before, new)
         if resource.schema:
-            old = before if before is not None else {}
-            problems += _schema_problems(resource, new, old, is_create=before is None)
+            problems += resource.schema.problems(new, MISSING if before is None else before)
         if problems:
             raise resource.invalid(name, problems)
         if not is_applied:
@@ -272,8 +274,13 @@ class Objects:
         return new
 
     def _prune(self, resource: Resource, obj: Obj, options: WriteOptions, warnings: list[str]) -> None:
-        assert resource.schema
-        unknown = [f'unknown field "{path}"' for path in resource.schema.prune(obj, is_root=True)]
+        if resource.schema:
+            found = list(resource.schema.prune(obj, is_root=True))
+            found += models.unknown_fields({"metadata": obj["metadata"]}, models.of_kind("Secret"))
+        else:
+            known = models.model("EventsV1Event") if resource.group == EVENTS_V1 else models.of_kind(resource.kind)
+            found = models.unknown_fields(obj, known)
+        unknown = [f'unknown field "{path}"' for path in found]
         if not unknown or options.field_validation == "Ignore":
             return
         if options.field_validation == "Strict":
@@ -301,11 +308,6 @@ class Objects:
         ]
         stored = [each["name"] for each in spec["versions"] if each["storage"]]
         crd["status"] = {"conditions": conditions, "acceptedNames": spec["names"], "storedVersions": stored}
-
-
-def _schema_problems(resource: Resource, new: Obj, before: Obj, *, is_create: bool) -> list[FieldError]:
-    assert resource.schema
-    return list(resource.schema.validate(new)) if is_create else list(resource.schema.validate(new, before))
 
 
 def _finalizer_errors(before: Obj | None, new: Obj) -> list[FieldError]:

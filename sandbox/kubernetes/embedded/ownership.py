@@ -137,7 +137,7 @@ def apply(live: Obj | None, wanted: Obj, schema: Schema | None, owner: Owner, no
         raise errors.apply_conflict([(_who(other), _dotted(path)) for other, path in clashes])
     others: set[Path] = set().union(*(paths for paths, _ in owned.values()))
     result = merge_applied(live, wanted, schema) if live else wanted
-    for path in sorted(before - said.keys() - others, key=len, reverse=True):
+    for path in sorted(before - said.keys() - others, key=lambda path: (len(path), path[-1] == "."), reverse=True):
         _remove(result, path)
     owned = {other: (paths - differing, since) for other, (paths, since) in owned.items()}
     result.setdefault("metadata", {})["managedFields"] = write(owned | {owner: (set(said), now)})
@@ -145,8 +145,9 @@ def apply(live: Obj | None, wanted: Obj, schema: Schema | None, owner: Owner, no
 
 
 def _who(owner: Owner) -> str:
-    manager, _, version, subresource = owner
-    return f'"{manager}"' + (f' with subresource "{subresource}"' if subresource else "") + f" using {version}"
+    manager, operation, version, subresource = owner
+    told = f'"{manager}"' + (f' with subresource "{subresource}"' if subresource else "")
+    return told + (f" using {version}" if operation == "Update" else "")
 
 
 def _dotted(path: Path) -> str:

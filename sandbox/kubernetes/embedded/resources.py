@@ -133,7 +133,8 @@ class Registry:
         found = []
         for index, version in enumerate(spec.get("versions", ())):
             raw = version.get("schema", {}).get("openAPIV3Schema")
-            at = f"spec.versions[{index}].schema.openAPIV3Schema"
+            at = "spec.validation" if len(spec["versions"]) == 1 else f"spec.versions[{index}].schema"
+            at += ".openAPIV3Schema"
             if not raw:
                 problems.append(errors.required(at, "schemas are required"))
                 continue

@@ -19,7 +19,13 @@ from sandbox.kubernetes.embedded import errors
 from sandbox.kubernetes.embedded.cel import Rule, RuleError, compile_rule
 from sandbox.kubernetes.embedded.errors import FieldError
 
-_MISSING = object()
+MISSING = object()
+_BLOCKING = {f"FieldValue{word}" for word in ("Required", "TypeInvalid", "TooLong", "TooMany", "NotSupported", "Duplicate")}
+_UNCHECKED = errors.invalid_value(
+    "<nil>",
+    None,
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+)
 _PYTHON = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
 
 
@@ -34,7 +40,7 @@ class Schema:
             for name, child in raw.get("properties", {}).items()
         }
         extra = raw.get("additionalProperties")
-        self.extra = Schema(extra, f"{at}.additionalProperties", problems) if isinstance(extra, dict) else None
+        self.extra = Schema(extra, f"{at}.additionalProperties", problems, is_structural=is_structural) if isinstance(extra, dict) else None
         items = raw.get("items")
         self.items = Schema(items, f"{at}.items", problems, is_structural=is_structural) if items else None
         self.keeps_unknown = bool(raw.get("x-kubernetes-preserve-unknown-fields")) or extra is True
@@ -50,6 +56,8 @@ class Schema:
         }
         self.negated = Schema(raw["not"], at, [], is_structural=False) if "not" in raw else None
         self.rules = self._compile_rules(at, problems)
+        below = [*self.properties.values(), *filter(None, (self.extra, self.items))]
+        self._has_rules: bool = bool(self.rules) or any(each._has_rules for each in below)
         if is_structural:
             self._check(at, problems)
 
@@ -75,8 +83,7 @@ class Schema:
         if self.type == "array" and not self.items:
             problems.append(errors.required(f"{at}.items", "must be specified"))
         if "default" in self.raw:
-            found = list(self.validate(self.raw["default"], _MISSING, f"{at}.default"))
-            problems.extend(found)
+            problems += self.problems(self.raw["default"], MISSING, f"{at}.default")
 
     # ---- pruning and defaults, in place
 
@@ -104,7 +111,7 @@ class Schema:
         if not isinstance(value, dict):
             return
         for name, child in self.properties.items():
-            if value.get(name, _MISSING) is None and not child.raw.get("nullable"):
+            if value.get(name, MISSING) is None and not child.raw.get("nullable"):
                 del value[name]
             if name not in value and "default" in child.raw:
                 value[name] = copy.deepcopy(child.raw["default"])
@@ -114,18 +121,34 @@ class Schema:
 
     # ---- validation
 
-    def validate(self, value: Any, old: Any = _MISSING, at: str = "") -> Iterator[FieldError]:
+    def problems(self, value: Any, old: Any = MISSING, at: str = "") -> list[FieldError]:
         """`old` is what stood there before, as far as the two can be told to be the same place."""
-        if old is not _MISSING and value == old:
+        found = list(self.validate(value, old, at))
+        if any(each.reason in _BLOCKING for each in found):
+            return [*found, _UNCHECKED] if self._has_rules else found
+        return found + list(self._broken_rules(value, old, at))
+
+    def validate(self, value: Any, old: Any = MISSING, at: str = "") -> Iterator[FieldError]:
+        """All that is wrong but broken rules."""
+        if old is not MISSING and value == old:
             return
-        wrong_type = self._type_error(value, at)
-        if wrong_type:
+        if wrong_type := self._type_error(value, at):
             yield wrong_type
             return
-        found = list(self._own(value, at)) + list(self._nested(value, old, at))
-        yield from found
-        if not found and self.rules:
-            yield from self._cel(value, old, at)
+        yield from self._own(value, at)
+        for child, item, before, path in self._children(value, old, at):
+            yield from child.validate(item, before, path)
+
+    def _broken_rules(self, value: Any, old: Any, at: str) -> Iterator[FieldError]:
+        if value is None or (old is not MISSING and value == old):
+            return
+        for rule in self.rules:
+            if rule.is_transition and old is MISSING:
+                continue
+            if error := rule.check(at or "<nil>", value, old, self.to_cel):
+                yield error
+        for child, item, before, path in self._children(value, old, at):
+            yield from child._broken_rules(item, before, path)
 
     def _type_error(self, value: Any, at: str) -> FieldError | None:
         if value is None and self.raw.get("nullable"):
@@ -175,7 +198,7 @@ class Schema:
         if len(value) > raw.get("maxLength", len(value)):
             yield FieldError(at, "FieldValueTooLong", f"Too long: may not be more than {raw['maxLength']} bytes")
         if raw.get("format") == "date-time" and not _is_time(value):
-            yield errors.invalid_value(at, value, f"{at} in body must be of type date-time: {json.dumps(value)}")
+            yield errors.type_invalid(at, value, f"{at} in body must be of type date-time: {json.dumps(value)}")
 
     def _number(self, value: float, at: str) -> Iterator[FieldError]:
         raw = self.raw
@@ -200,7 +223,7 @@ class Schema:
             for index, item in enumerate(value):
                 name = self.identity(item)
                 if name in seen:
-                    yield FieldError(f"{at}[{index}]", "FieldValueDuplicate", f"Duplicate value: {json.dumps(name)}")
+                    yield FieldError(f"{at}[{index}]", "FieldValueDuplicate", f"Duplicate value: {json.dumps(name, separators=(',', ':'))}")
                 seen.append(name)
 
     def identity(self, item: Any) -> Any:
@@ -209,36 +232,28 @@ class Schema:
 
     def _combined(self, value: Any, at: str) -> Iterator[FieldError]:
         for word, branches in self.branches.items():
-            results = [list(branch.validate(value, _MISSING, at)) for branch in branches]
+            results = [list(branch.validate(value, MISSING, at)) for branch in branches]
             holding = sum(not found for found in results)
             wanted = {"allOf": holding == len(results), "anyOf": holding > 0, "oneOf": holding == 1}[word]
             if not wanted:
                 one = {"allOf": "all the schemas", "anyOf": "at least one schema", "oneOf": "one and only one schema"}
                 yield errors.invalid_value(at, value, f'"{at}" must validate {one[word]} ({word})')
-        if self.negated and not list(self.negated.validate(value, _MISSING, at)):
+        if self.negated and not list(self.negated.validate(value, MISSING, at)):
             yield errors.invalid_value(at, value, f'"{at}" must not validate the schema (not)')
 
-    def _nested(self, value: Any, old: Any, at: str) -> Iterator[FieldError]:
+    def _children(self, value: Any, old: Any, at: str) -> Iterator[tuple[Schema, Any, Any, str]]:
+        """What is below: its schema, its value, what stood there before, its path."""
         if isinstance(value, dict):
             before = old if isinstance(old, dict) else {}
             for name, item in value.items():
                 if child := self.child(name):
-                    yield from child.validate(item, before.get(name, _MISSING), f"{at}.{name}" if at else name)
+                    yield child, item, before.get(name, MISSING), f"{at}.{name}" if at else name
         elif isinstance(value, list) and self.items:
             known = old if isinstance(old, list) and self.list_type == "map" else []
             for index, item in enumerate(value):
                 name = self.identity(item)
-                before = next((each for each in known if self.identity(each) == name), _MISSING)
-                yield from self.items.validate(item, before, f"{at}[{index}]")
-
-    def _cel(self, value: Any, old: Any, at: str) -> Iterator[FieldError]:
-        now = self.to_cel(value)
-        before = None if old is _MISSING else self.to_cel(old)
-        for rule in self.rules:
-            if rule.is_transition and old is _MISSING:
-                continue
-            if error := rule.check(at or "<nil>", now, value, before):
-                yield error
+                found = next((each for each in known if self.identity(each) == name), MISSING)
+                yield self.items, item, found, f"{at}[{index}]"
 
     def to_cel(self, value: Any) -> Any:
         """JSON with the types that the schema gives it: a number without a fraction is still a double."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import yaml
 from aiohttp import web
 
-from sandbox.kubernetes.embedded import discovery, errors, openapi, patch, tables
+from sandbox.kubernetes.embedded import discovery, errors, openapi, patch, tables, wire
 from sandbox.kubernetes.embedded.deletion import Deletion
 from sandbox.kubernetes.embedded.listing import Listing, Query, Render
 from sandbox.kubernetes.embedded.objects import Objects, WriteOptions, token_expiry
@@ -265,6 +265,8 @@ async def _body(request: web.BaseRequest) -> Any:
     if not raw:
         return {}
     kind = request.headers.get("Content-Type", "application/json").partition(";")[0]
+    if kind == wire.CONTENT_TYPE:
+        return wire.decode(raw)
     if not kind.endswith(("json", "yaml")):
         raise errors.ApiError(415, "UnsupportedMediaType", f"the embedded API reads JSON and YAML, not {kind}")
     try:

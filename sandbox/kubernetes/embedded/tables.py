@@ -150,7 +150,7 @@ def _custom_cell(column: dict[str, Any]) -> Cell:
     def cell(obj: Obj) -> Any:
         value = find(obj)
         if value is None:
-            return None if kind != "date" else "<unknown>"
+            return None
         if kind == "date":
             return age(value)
         is_right = isinstance(value, {"integer": int, "number": (int, float), "boolean": bool}.get(kind, str))

@@ -1,0 +1,111 @@
+"""Schemas of built-in kinds, read from the sources of the `kubernetes` client.
+
+Its models are read as text and not imported: importing them takes seconds of CPU, reading a few hundredths.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sandbox.kubernetes.embedded.patch import MAP_LISTS, SET_LISTS
+
+REFERENCE = "#/components/schemas/"
+METADATA = "V1ObjectMeta"
+_SCALARS: dict[str, dict[str, Any]] = {
+    "str": {"type": "string"},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "bytes": {"type": "string", "format": "byte"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "object": {"x-kubernetes-preserve-unknown-fields": True},
+    "IntOrString": {"x-kubernetes-int-or-string": True},
+}
+_CONTAINER = re.compile(r"(List|Dict)\[(?:str, )?(.+)\]")
+_TABLE = r"{}: ClassVar\[Dict\[str, str\]\] = (\{{.*?\n? *\}})\n"
+_TYPES, _NAMES = (re.compile(_TABLE.format(name), re.DOTALL) for name in ("openapi_types", "attribute_map"))
+_DESCRIBED = re.compile(r"^    (\w+): .* = Field\(.*description=(\"(?:[^\"\\]|\\.)*\")", re.MULTILINE)
+_FIRST_PARAGRAPH = re.compile(r'^class \w+\(BaseModel\):\n    """\n    (.*)', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A class of the client: what it is, and per JSON name a type (as the client writes it) and a description."""
+
+    name: str
+    description: str
+    fields: dict[str, tuple[str, str]]
+
+
+@cache
+def _sources() -> dict[str, Path]:
+    found = importlib.util.find_spec("kubernetes")
+    assert found and found.origin
+    return {each.stem.replace("_", ""): each for each in Path(found.origin).parent.glob("client/models/*.py")}
+
+
+@cache
+def model(name: str) -> Model | None:
+    path = _sources().get(name.lower())
+    text = path.read_text() if path else ""
+    types, names = _TYPES.search(text), _NAMES.search(text)
+    if not types or not names:
+        return None
+    described = {field: ast.literal_eval(words) for field, words in _DESCRIBED.findall(text)}
+    json_names, paragraph = ast.literal_eval(names[1]), _FIRST_PARAGRAPH.search(text)
+    fields = {json_names[each]: (kind, described.get(each, "")) for each, kind in ast.literal_eval(types[1]).items()}
+    return Model(name, paragraph[1] if paragraph else "", fields)
+
+
+def of_kind(kind: str) -> Model | None:
+    return model("CoreV1Event" if kind == "Event" else f"V1{kind}")
+
+
+def add_schema(found: Model, schemas: dict[str, Any]) -> str:
+    """Adds the schema of a model, and of all that it names; gives its name among `schemas`."""
+    if found.name not in schemas:
+        schema = schemas[found.name] = {"type": "object", "description": found.description, "properties": {}}
+        for field, (written, description) in found.fields.items():
+            schema["properties"][field] = _typed(written, field, schemas) | {"description": description}
+    return found.name
+
+
+def _typed(written: str, field: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    if nested := _CONTAINER.fullmatch(written):
+        inner = _typed(nested[2], "", schemas)
+        if nested[1] == "Dict":
+            return {"type": "object", "additionalProperties": inner}
+        listed: dict[str, Any] = {"type": "array", "items": inner}
+        if field in MAP_LISTS:
+            listed |= {"x-kubernetes-patch-strategy": "merge", "x-kubernetes-patch-merge-key": MAP_LISTS[field][0]}
+        return listed | ({"x-kubernetes-patch-strategy": "merge"} if field in SET_LISTS else {})
+    if written in _SCALARS:
+        return dict(_SCALARS[written])
+    named = model(written)
+    return {"allOf": [{"$ref": REFERENCE + add_schema(named, schemas)}]} if named else {"type": "object"}
+
+
+def unknown_fields(value: Any, kind: Model | None, at: str = "") -> list[str]:
+    """Drops what the kind does not have, in place, and gives the path of each."""
+    dropped = []
+    for name in list(value) if kind and isinstance(value, dict) else ():
+        path = f"{at}.{name}" if at else name
+        if name not in kind.fields:
+            del value[name]
+            dropped.append(path)
+            continue
+        written, _ = kind.fields[name]
+        nested = _CONTAINER.fullmatch(written)
+        below = model(nested[2] if nested else written)
+        if below and not nested:
+            dropped += unknown_fields(value[name], below, path)
+        elif below and isinstance(value[name], list):
+            for index, item in enumerate(value[name]):
+                dropped += unknown_fields(item, below, f"{path}[{index}]")
+    return dropped
