@@ -148,39 +148,44 @@ def test_look_alikes_that_come_first_for_every_user_are_not_called(trapped: Tena
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"),
+    "settings",
     [
-        ("role", None),
-        ("default_transaction_read_only", "on"),
-        ("default_transaction_isolation", "serializable"),
-        ("default_transaction_deferrable", "on"),
-        ("statement_timeout", "1"),
-        ("lock_timeout", "1"),
-        ("idle_session_timeout", "1"),
-        ("idle_in_transaction_session_timeout", "1"),
-        ("exit_on_error", "on"),
-        ("quote_all_identifiers", "on"),
-        ("standard_conforming_strings", "off"),
-        ("transform_null_equals", "on"),
-        ("client_encoding", "LATIN1"),
-        ("DateStyle", "German"),
-        ("TimeZone", "Pacific/Apia"),
-        ("local_preload_libraries", "not_there"),
-        ("row_security", "off"),
-        ("default_tablespace", "not_there"),
+        {"role": "{tenant}"},
+        # Nobody else can log in at all any more.
+        {"local_preload_libraries": "not_there"},
+        {
+            "default_transaction_read_only": "on",
+            "default_transaction_isolation": "serializable",
+            "default_transaction_deferrable": "on",
+            "statement_timeout": "1",
+            "lock_timeout": "1",
+            "idle_session_timeout": "1",
+            "idle_in_transaction_session_timeout": "1",
+            "exit_on_error": "on",
+            "quote_all_identifiers": "on",
+            "standard_conforming_strings": "off",
+            "transform_null_equals": "on",
+            "client_encoding": "LATIN1",
+            "DateStyle": "German",
+            "TimeZone": "Pacific/Apia",
+            "row_security": "off",
+            "default_tablespace": "not_there",
+            "debug_print_parse": "on",
+        },
     ],
+    ids=lambda settings: next(iter(settings)),
 )
-def test_settings_of_the_database_do_not_hold_for_the_session(tenant: Tenant, setting: str, value: str | None) -> None:
-    change = SQL("ALTER DATABASE {} SET {} TO {}").format(
-        Identifier(tenant.database), Identifier(setting), Identifier(value or tenant.base)
-    )
-    # What only the server's superuser may set is set by it: a setting that stops its owner's own login counts as well.
-    tenant.server.sql(change)
+def test_settings_of_the_database_do_not_hold_for_the_session(tenant: Tenant, settings: dict[str, str]) -> None:
+    database = Identifier(tenant.database)
+    for setting, value in settings.items():
+        named = Identifier(setting), Identifier(value.format(tenant=tenant.base))
+        tenant.server.sql(SQL("ALTER DATABASE {} SET {} TO {}").format(database, *named))
     with tenant.open() as session:
         assert session.try_lock(tenant.base)
         session.check_users(tenant.users)
         report = session.set_password(tenant.users, tenant.credential(tenant.clone, "first"), Rights.ENFORCE)
     assert report == RightsReport()
+    assert "parse tree" not in tenant.server.log()
 
 
 def test_a_database_cannot_weaken_what_is_stored(tenant: Tenant) -> None:
