@@ -29,18 +29,19 @@ LONGEST_LAG = 30.0
 class Heartbeat:
     """Shows from outside whether the event loop turns."""
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
 
     async def run(self) -> None:
         while True:
-            self._last = time.monotonic()
+            self._last = self._clock()
             await asyncio.sleep(BEAT)
 
     @property
     def lag(self) -> float:
         """Seconds by which the next beat is late."""
-        return max(0.0, time.monotonic() - self._last - BEAT)
+        return max(0.0, self._clock() - self._last - BEAT)
 
     def check(self) -> str | None:
         return f"the event loop has not turned for {self.lag:.0f} s" if self.lag > LONGEST_LAG else None

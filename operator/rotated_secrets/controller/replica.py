@@ -36,7 +36,7 @@ WORKERS = 2000
 """RotatedSecrets looked at at a time. Each is a task, which costs little; what bounds the work is the threads."""
 LONGEST_BLINDNESS = 120.0
 """Seconds without the watch showing a status that was written after which the watch counts as dead."""
-STOP_INFORMER, FLUSH_EVENTS = 5.0, 5.0
+STOP_INFORMER, FLUSH_EVENTS = 2.0, 5.0
 """Seconds."""
 
 

@@ -1,0 +1,330 @@
+"""Looking at one RotatedSecret: observe, plan, act, report, until the plan has nothing more to do now.
+
+The one place that knows all rooms. What is so is found out by :mod:`subject`, what to do is decided by the plan, and how
+it is done is known by the steps; here is the loop between them, and what people are told of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
+from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.ledger import StatusLedger
+from rotated_secrets.controller.queue import Reconcile, Retry
+from rotated_secrets.controller.scheduler import utc_now
+from rotated_secrets.controller.services import Services
+from rotated_secrets.controller.slots import HostUnavailable
+from rotated_secrets.controller.subject import Looker, Subject, Unusable
+from rotated_secrets.databases.base import DatabaseError, Unavailable
+from rotated_secrets.delivery.errors import DeliveryError
+from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.observability import logs
+from rotated_secrets.observability.events import EventReason
+from rotated_secrets.rotation import actions
+from rotated_secrets.rotation.observation import Login
+from rotated_secrets.rotation.plan import plan
+from rotated_secrets.rotation.report import (
+    STEP_FAILED,
+    Finding,
+    Telling,
+    reported,
+    told_by_rights,
+    told_by_status,
+    told_by_sync,
+    with_findings,
+)
+from rotated_secrets.rotation.steps import LookAgain, Report, Steps
+from rotated_secrets.secretstores.base import StoredVersion, StoreError
+from rotated_secrets.values import InvalidSecretValue
+
+log = logging.getLogger(__name__)
+
+LOOK_AT_OBSTACLES = timedelta(minutes=1)
+"""How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
+STALE_AFTER = 0.5
+"""Seconds after which the target Secret is read again before a rotation goes on from an old look at it."""
+
+_STEPS = {
+    actions.CreatePending: "createSecret",
+    actions.SetPending: "setSecret",
+    actions.TestPending: "testSecret",
+    actions.FinishPending: "finishSecret",
+}
+_WITHOUT_DATABASE = (actions.WriteStatus, actions.SyncTarget, actions.ClearPending, actions.ReadPending)
+
+
+def reconciler(services: Services) -> Reconcile:
+    """The reconcile of one operator. Raises InvalidSettings."""
+    return _Reconciler(services).reconcile
+
+
+class _Reconciler:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._looker = Looker(services)
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """Look at one RotatedSecret and do what is to do; returns when to look again."""
+        slots = self._services.slots
+        found = await slots.run(self._look, key)
+        if not isinstance(found, Subject):
+            return found
+        run = _Run(self._services, found)
+        try:
+            if not await slots.run(run.advance, database=False):
+                await self._advance_at_database(run)
+            return await slots.run(run.conclude)
+        finally:
+            await slots.run(run.close)
+
+    async def _advance_at_database(self, run: _Run) -> None:
+        slots = self._services.slots
+        try:
+            async with slots.host(run.subject.host):
+                await slots.run(run.advance, database=True)
+                run.raise_if_unreachable()
+        except HostUnavailable as error:
+            run.database_is_unreachable(str(error))
+            await slots.run(run.advance, database=True)
+        except Unavailable as error:
+            log.info("%s", error)
+
+    def _look(self, key: Key) -> Subject | datetime | None:
+        """What is there to work on; or when to look again, where there is nothing."""
+        try:
+            resource = self._services.resources.read(key)
+        except InvalidSpec as error:
+            self._report_invalid(key, str(error))
+            return None
+        if resource is None or resource.deleting:
+            self._looker.forget(key)
+            return None
+        try:
+            return self._looker.look(resource)
+        except Unusable as error:
+            self._report_unusable(resource, error)
+            if error.mended_in_cluster:
+                return utc_now() + LOOK_AT_OBSTACLES
+            raise Retry(str(error)) from None
+        except LookAgain as error:
+            raise Retry(str(error)) from None
+        except (StoreError, DeliveryError, Unavailable) as error:
+            _Reporter(self._services, resource).failed(str(error))
+            raise Retry(str(error)) from error
+
+    def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
+        self._services.guard()
+        reporter = _Reporter(self._services, resource)
+        if error.reason is Reason.ACCESS_DENIED:
+            reporter.tell(Telling(EventReason.ACCESS_DENIED, str(error)))
+        reporter.conditions({ConditionType.READY: Finding(False, error.reason, str(error))})
+
+    def _report_invalid(self, key: Key, message: str) -> None:
+        """A spec that does not parse gets its condition all the same, by what can be read of the object."""
+        self._services.guard()
+        obj = self._services.resources.read_object(key)
+        if obj is None:
+            return
+        metadata = obj["metadata"]
+        status = RotatedSecretStatus.model_validate(obj.get("status") or {})
+        finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
+        after = with_findings(status, finding, generation=metadata["generation"], now=utc_now())
+        if after != status:
+            self._services.resources.write_status_of(
+                key, uid=metadata["uid"], resource_version=metadata["resourceVersion"], patch=after.to_patch()
+            )
+
+
+class _Reporter:
+    """Tells people about one RotatedSecret: its status, events, metrics, log lines."""
+
+    def __init__(self, services: Services, resource: RotatedSecret) -> None:
+        self._services = services
+        self.ledger = StatusLedger(services.resources, resource, self._status_changed)
+
+    def conditions(self, findings: dict[ConditionType, Finding]) -> None:
+        resource = self.ledger.resource
+        with contextlib.suppress(LookAgain):
+            self.ledger.write(with_findings(resource.status, findings, generation=resource.generation, now=utc_now()))
+
+    def failed(self, message: str) -> None:
+        """Something did not work now and is tried again: told where a person waits for it."""
+        status = self.ledger.resource.status
+        findings = {}
+        if status.rotation is not None:
+            reason = STEP_FAILED[status.rotation.step]
+            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
+        if status.condition(ConditionType.READY) is None:
+            findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
+        if findings:
+            self.conditions(findings)
+
+    def tell(self, telling: Telling) -> None:
+        resource = self.ledger.resource
+        log.info("%s: %s", telling.reason, telling.message)
+        self._services.events.record(
+            namespace=resource.namespace,
+            name=resource.name,
+            uid=resource.uid,
+            resource_version=resource.resource_version,
+            reason=telling.reason,
+            message=telling.message,
+        )
+
+    def rotated(self, report: Report) -> None:
+        """setSecret did more than set a password."""
+        for telling in told_by_rights(report):
+            self.tell(telling)
+
+    def written(self, live: LiveSecret, before: TargetState, after: TargetState, current: StoredVersion) -> None:
+        """The target Secret was written."""
+        resource = self.ledger.resource
+        self._services.registry.wrote_target(Key(resource.namespace, resource.name), live.resource_version)
+        telling = told_by_sync(before, after, current.version_id)
+        drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
+        lag = None if drift else (utc_now() - current.created_at).total_seconds()
+        self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
+        self.tell(telling)
+
+    def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
+        metrics, strategy = self._services.metrics, before.spec.rotation.strategy
+        for telling in told_by_status(before.status, after):
+            self.tell(telling)
+        if after.history and after.history[:1] != before.status.history[:1]:
+            ended = after.history[0]
+            metrics.rotation_finished(
+                engine=after.engine or before.status.engine or "none",
+                strategy=strategy,
+                trigger=ended.trigger,
+                outcome=ended.outcome,
+            )
+        held = after.condition(ConditionType.HELD)
+        metrics.held(before.namespace, before.name, held.reason if held and held.status == "True" else None)
+        self.gauge(after)
+
+    def gauge(self, status: RotatedSecretStatus) -> None:
+        """What the metrics say of the resource as it is."""
+        resource, ready = self.ledger.resource, status.condition(ConditionType.READY)
+        succeeded = [entry.finished_at for entry in status.history if entry.outcome is Outcome.SUCCEEDED]
+        self._services.metrics.resource(
+            resource.namespace,
+            resource.name,
+            ready=ready is not None and ready.status == "True",
+            last_success=next(iter(succeeded), status.last_rotation_time),
+            next_rotation=status.next_rotation_time,
+        )
+
+
+class _Run:
+    """One run of the loop over one RotatedSecret. Every method may block."""
+
+    def __init__(self, services: Services, subject: Subject) -> None:
+        self._services = services
+        self.subject = subject
+        self._looked_at = time.monotonic()
+        self._reporter = _Reporter(services, subject.resource)
+        self._target = subject.target(self._reporter.written)
+        self._seen = (
+            subject.seen
+            if self._target is None
+            else replace(subject.seen, target=self._target.look(subject.seen.current))
+        )
+        self._waiting: actions.Waiting | None = None
+        self._steps = Steps(
+            subject.terms,
+            store=subject.store,
+            database=subject.connections,
+            ledger=self._reporter.ledger,
+            target=self._target,
+            guard=services.guard,
+            report=self._reporter.rotated,
+        )
+
+    def advance(self, *, database: bool) -> bool:
+        """Act until the plan waits or, without ``database``, until it needs one. Returns whether it waits."""
+        if database and self._target is not None and time.monotonic() - self._looked_at > STALE_AFTER:
+            with self._told():
+                self._seen = replace(self._seen, target=self._target.look_again(self._seen.current))
+        while self._waiting is None:
+            action = plan(self._seen, self.subject.terms, utc_now())
+            if isinstance(action, actions.Waiting):
+                self._waiting = action
+            elif not database and not isinstance(action, _WITHOUT_DATABASE) and self.subject.terms.has_database:
+                return False
+            else:
+                with self._told(), self._timed(action):
+                    self._seen = self._steps.act(action, self._seen)
+        return True
+
+    def conclude(self) -> datetime | None:
+        """Report, and say when to look again.
+
+        Raises:
+            Retry: something that will pass is in the way.
+        """
+        waiting, seen, terms = self._waiting, self._seen, self.subject.terms
+        if waiting is None:
+            raise Retry("the database could not be reached")
+        self._services.guard()
+        with self._told():
+            now = utc_now()
+            status = reported(seen, terms, waiting, generation=self.subject.resource.generation, now=now)
+            if isinstance(waiting, actions.Retry):
+                self._reporter.failed(waiting.message)
+                status = with_findings(
+                    status,
+                    {},
+                    generation=self.subject.resource.generation,
+                    now=now,
+                )
+            self._reporter.ledger.write(status)
+            self._reporter.gauge(status)
+        self.subject.note(seen.stages)
+        if isinstance(waiting, actions.Retry):
+            raise Retry(waiting.message)
+        return self.subject.settle(seen, waiting, self._target.live if self._target else None)
+
+    def raise_if_unreachable(self) -> None:
+        """Let the host's circuit breaker know."""
+        if self._seen.login is Login.UNREACHABLE:
+            raise Unavailable(self._seen.login_message)
+
+    def database_is_unreachable(self, message: str) -> None:
+        """Go on with what can be done without it."""
+        self._seen = replace(self._seen, login=Login.UNREACHABLE, login_message=message)
+
+    def close(self) -> None:
+        self._steps.__exit__(None, None, None)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What stops a run is told on the resource, and the run tried again."""
+        try:
+            yield
+        except LookAgain as error:
+            raise Retry(str(error)) from None
+        except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
+            self._reporter.failed(str(error))
+            if isinstance(error, Unavailable):
+                raise
+            raise Retry(str(error)) from error
+
+    @contextlib.contextmanager
+    def _timed(self, action: actions.Doing) -> Iterator[None]:
+        step = _STEPS.get(type(action))
+        if step is None:
+            yield
+            return
+        began = time.monotonic()
+        with logs.about(step=step):
+            yield
+            took = time.monotonic() - began
+            log.info("%s done in %.2f s", step, took)
+        self._services.metrics.step_took(engine=self.subject.engine, step=step, seconds=took)

@@ -1,0 +1,204 @@
+"""One look at a RotatedSecret: what it asks for, whether it may, and what is so now.
+
+Reads the store and the target Secret, and changes nothing. What a person must mend is told by Unusable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.spec import Strategy, Tls
+from rotated_secrets.api.status import Reason
+from rotated_secrets.controller.access import AccessPolicyFile, PolicyDenied
+from rotated_secrets.controller.connections import Connections, Trust
+from rotated_secrets.controller.delivered import DeliveredSecret, Written
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.scheduler import utc_now
+from rotated_secrets.controller.services import Services
+from rotated_secrets.controller.settings import InvalidSettings
+from rotated_secrets.controller.settled import Looks
+from rotated_secrets.databases.base import Engine, Refused
+from rotated_secrets.databases.hosts import HostRules
+from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.delivery.cluster import TargetSecrets
+from rotated_secrets.delivery.errors import Refused as DeliveryRefused
+from rotated_secrets.delivery.errors import TemplateFailed
+from rotated_secrets.delivery.render import check_template
+from rotated_secrets.delivery.target import LiveSecret, TargetKind
+from rotated_secrets.rotation.actions import Hold, Sleep, Waiting
+from rotated_secrets.rotation.observation import Login, Observation, Terms
+from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy
+from rotated_secrets.rotation.plan import remembered
+from rotated_secrets.rotation.schedule import InvalidSchedule, parse_schedule
+from rotated_secrets.rotation.steps import LookAgain
+from rotated_secrets.rotation.strategies import check_value, users_of
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    SecretDescription,
+    SecretNotFound,
+    SecretStore,
+    Stages,
+    StoredVersion,
+    StoreRefused,
+)
+from rotated_secrets.values import Credential, InvalidSecretValue, SecretId, SecretValue, Stage
+
+LOOK_AT_OBSTACLES = timedelta(minutes=1)
+"""How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
+TRY_REJECTED_LOGIN = timedelta(minutes=5)
+"""How often a login that was rejected is tried again: many databases lock a user out after a few."""
+
+
+class Unusable(Exception):
+    """Something that a person must mend stands in the way; ``reason`` is that of the condition Ready."""
+
+    def __init__(self, reason: Reason, message: str, *, asked_the_store: bool = True) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.asked_the_store = asked_the_store
+        """Whether finding that out took a call to the store."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that a run over one RotatedSecret needs."""
+
+    services: Services
+    resource: RotatedSecret
+    terms: Terms
+    region: str
+    store: SecretStore
+    connections: Connections | None
+    engine: str
+    host: str
+    """Where the credential logs in; empty where the strategy reaches no database."""
+    secrets: TargetSecrets
+    live: LiveSecret | None
+    seen: Observation
+    """Without the target Secret's state, which the run adds."""
+
+    @property
+    def key(self) -> Key:
+        return Key(self.resource.namespace, self.resource.name)
+
+    def target(self, on_written: Written) -> DeliveredSecret | None:
+        """The target Secret, where one is delivered."""
+        if not self.resource.spec.target.is_delivered:
+            return None
+        return DeliveredSecret(self.secrets, self.resource, self.live, on_written)
+
+    def settle(self, seen: Observation, waiting: Hold | Sleep, live: LiveSecret | None) -> datetime | None:
+        """Remember that nothing is to be done for a while; returns when to look again."""
+        self.services.feeds.at(self.region).noted(self.terms.arn, seen.stages)
+        now = utc_now()
+        until = waiting.until if isinstance(waiting, Sleep) else now + LOOK_AT_OBSTACLES
+        if seen.login is Login.REJECTED:
+            until = min(until or now + TRY_REJECTED_LOGIN, now + TRY_REJECTED_LOGIN)
+        self.services.settled.settle(self.key, looks(self.resource, live), until)
+        if seen.target is not None and seen.target.kind is TargetKind.CONFLICT:
+            # What is in the way does not carry our label, so no watch tells when it goes.
+            return min(until or now + LOOK_AT_OBSTACLES, now + LOOK_AT_OBSTACLES)
+        return until
+
+
+def looks(resource: RotatedSecret, live: LiveSecret | None) -> Looks:
+    return Looks(
+        resource.uid, resource.generation, resource.rotate_request, live.resource_version if live is not None else None
+    )
+
+
+class Looker:
+    """Makes subjects. One for an operator; safe from several threads."""
+
+    def __init__(self, services: Services) -> None:
+        """Raises: InvalidSettings, where a file that the settings name cannot be used."""
+        settings = services.settings
+        self._services = services
+        self._policy = AccessPolicyFile(settings.access_policy_file)
+        self._rules = HostRules(settings.allowed_networks, settings.denied_networks)
+        self._secrets = TargetSecrets(services.cluster.client, settings.api_timeout)
+        try:
+            ca_file = settings.database_ca_file
+            self._operator_ca = ca_file.read_text() if ca_file else None
+        except (OSError, ValueError) as error:
+            raise InvalidSettings(f"--database-ca-file cannot be read: {error}") from error
+
+    def look(self, resource: RotatedSecret) -> Subject | datetime | None:
+        """What there is to work on; or when to look again, where nothing has changed since the last look.
+
+        Raises:
+            Unusable: see there.
+            LookAgain: the secret moved while it was looked at.
+            StoreError, DeliveryError: nobody knows.
+        """
+        services, key = self._services, Key(resource.namespace, resource.name)
+        live = self._secrets.read(resource.namespace, resource.target_name) if _is_delivered(resource) else None
+        if services.settled.is_settled(key, looks(resource, live), utc_now()):
+            return services.settled.until(key)
+        services.settled.unsettle(key)
+        _check_spec(resource, services)
+        secret_id = SecretId(resource.spec.source.secret_id)
+        self._allow(lambda: self._policy.current().check_name(resource, secret_id))
+        region = services.stores.region_of(secret_id, resource.spec.source.region)
+        store = services.stores.at(region)
+        description = _found(lambda: store.describe(secret_id))
+        self._allow(lambda: self._policy.current().check_arn(resource, description.arn))
+        current = _current(store, description)
+        terms = _terms(resource, description, services)
+        try:
+            check_value(terms.rotation, current.value)
+            credential = Credential.of(current.value) if terms.has_database else None
+            engine = _engine(credential, terms) if credential else None
+        except (InvalidSecretValue, Refused) as error:
+            raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
+        connections = self._connections(resource, store, engine, credential) if credential and engine else None
+        return Subject(
+            services=services,
+            resource=resource,
+            terms=terms,
+            region=region,
+            store=store,
+            connections=connections,
+            engine=credential.engine if credential else "none",
+            host=credential.host if credential else "",
+            secrets=self._secrets,
+            live=live,
+            seen=Observation(
+                stages=description.stages,
+                current=current,
+                status=remembered(resource.status, terms, utc_now()),
+                target=None,
+                elsewhere=_elsewhere(resource, description, services),
+            ),
+        )
+
+    def _allow(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except PolicyDenied as error:
+            raise Unusable(Reason.ACCESS_DENIED, str(error), asked_the_store=False) from None
+
+    def _connections(
+        self, resource: RotatedSecret, store: SecretStore, engine: Engine, credential: Credential
+    ) -> Connections:
+        spec = resource.spec
+        admin_id = spec.rotation.admin_secret_id or credential.masterarn
+        if admin_id is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
+            raise Unusable(
+                Reason.INVALID_SPEC,
+                "AlternatingUsers needs an admin secret to create the clone user: write its name into "
+                "rotation.adminSecretId, or its ARN into masterarn of the secret value",
+            )
+        if admin_id is not None:
+            self._allow(lambda: self._policy.current().check_admin_name(resource, SecretId(admin_id)))
+        return Connections(
+            engine,
+            application=credential,
+            trust=self._trust(resource),
+            rules=self._rules,
+            read_admin=(lambda: self._admin(resource, SecretId(admin_id))) if admin_id is not None else None,
+            metrics=self._services.metrics,
+        )

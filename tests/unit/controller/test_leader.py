@@ -1,0 +1,179 @@
+"""The election where faults must be timed: a Lease in memory that can fail, and clocks that cannot be trusted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from rotated_secrets.controller.cluster import Conflict, NotFound, Unreachable
+from rotated_secrets.controller.leader import Leader, LeadershipLost
+
+
+class Lease:
+    """One Lease behind the requests that the election makes, with resourceVersions, and faults on demand."""
+
+    def __init__(self) -> None:
+        self.spec: dict[str, Any] | None = None
+        self.version = 0
+        self.fault: Callable[[], None] = lambda: None
+        self.lock = threading.Lock()
+
+    def request(self, method: str, path: str, *, body: Any = None) -> dict[str, Any]:
+        self.fault()
+        with self.lock:
+            match method:
+                case "GET" if self.spec is None:
+                    raise NotFound("no such Lease")
+                case "POST" if self.spec is not None:
+                    raise Conflict("exists already")
+                case "PUT" if body["metadata"]["resourceVersion"] != str(self.version):
+                    raise Conflict("has changed")
+                case "PUT" | "POST":
+                    self.spec, self.version = dict(body["spec"]), self.version + 1
+            return {"metadata": {"name": "lease", "resourceVersion": str(self.version)}, "spec": dict(self.spec or {})}
+
+
+class Replica:
+    def __init__(self, lease: Lease, identity: str, **times: float) -> None:
+        self.acquired, self.lost = threading.Event(), threading.Event()
+        settings = {"lease_duration": 0.6, "renew_deadline": 0.4, "retry_period": 0.02} | times
+        self.leader = Leader(
+            lease,  # type: ignore[arg-type]
+            namespace="operators",
+            name="lease",
+            identity=identity,
+            on_acquired=self.acquired.set,
+            on_lost=self.lost.set,
+            **settings,
+        )
+
+
+Join = Callable[..., Replica]
+
+
+@pytest.fixture
+def lease() -> Lease:
+    return Lease()
+
+
+@pytest.fixture
+def join(lease: Lease) -> Iterator[Join]:
+    with ExitStack() as running:
+
+        def joined(identity: str, **times: float) -> Replica:
+            replica = Replica(lease, identity, **times)
+            replica.leader.start()
+            running.callback(replica.leader.release)
+            return replica
+
+        yield joined
+
+
+def test_who_creates_the_lease_leads_and_may_act(lease: Lease, join: Join) -> None:
+    replica = join("first")
+    assert replica.acquired.wait(5)
+    replica.leader.guard()
+    assert lease.spec is not None
+    assert lease.spec["holderIdentity"] == "first"
+
+
+def test_who_does_not_hold_the_lease_may_not_act(join: Join) -> None:
+    assert join("first").acquired.wait(5)
+    second = join("second")
+    with pytest.raises(LeadershipLost, match="second"):
+        second.leader.guard()
+
+
+def test_a_leader_cut_off_stops_acting_before_another_may_begin(lease: Lease, join: Join) -> None:
+    first = join("first")
+    assert first.acquired.wait(5)
+    second = join("second")
+
+    def cut_off() -> None:
+        if threading.current_thread() is first.leader._thread:
+            raise Unreachable("cut off")
+
+    lease.fault = cut_off
+    overlapped = False
+    while not second.leader.holds():
+        time.sleep(0.001)
+        overlapped |= first.leader.holds() and second.leader.holds()
+    assert not overlapped
+    assert first.lost.wait(5)
+    assert not first.leader.holds()
+
+
+def test_requests_that_hang_do_not_prolong_the_lead(lease: Lease, join: Join) -> None:
+    replica = join("first")
+    assert replica.acquired.wait(5)
+    go_on = threading.Event()
+    lease.fault = lambda: (go_on.wait(10), None)[1]
+    deadline = time.monotonic() + 5
+    while replica.leader.holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    with pytest.raises(LeadershipLost):
+        replica.leader.guard()
+    # Nor does an answer that comes after all, when the request it answers was made too long ago.
+    time.sleep(0.1)
+    go_on.set()
+    assert replica.lost.wait(5)
+
+
+@pytest.mark.parametrize("error", [Unreachable("away"), ConnectionResetError("reset"), ValueError("odd answer")])
+def test_one_failed_renewal_of_any_kind_is_survived(lease: Lease, join: Join, error: Exception) -> None:
+    replica = join("first")
+    assert replica.acquired.wait(5)
+    failed, renewed = threading.Event(), threading.Event()
+
+    def once() -> None:
+        if failed.is_set():
+            renewed.set()
+        else:
+            failed.set()
+            raise error
+
+    lease.fault = once
+    assert renewed.wait(5)
+    assert replica.leader.holds()
+    assert not replica.lost.is_set()
+
+
+def test_expiry_is_measured_by_our_own_clock_not_by_the_times_in_the_lease(lease: Lease, join: Join) -> None:
+    lease.spec = {
+        "holderIdentity": "gone",
+        "leaseDurationSeconds": 1,
+        "renewTime": "1999-01-01T00:00:00.000000Z",
+        "leaseTransitions": 3,
+    }
+    before = time.monotonic()
+    replica = join("second")
+    assert replica.acquired.wait(5)
+    assert time.monotonic() - before >= 1
+    assert lease.spec["leaseTransitions"] == 4
+
+
+def test_a_lease_given_back_is_taken_at_once(lease: Lease, join: Join) -> None:
+    times = {"lease_duration": 60.0, "renew_deadline": 40.0}
+    first = join("first", **times)
+    assert first.acquired.wait(5)
+    second = join("second", **times)
+    first.leader.release()
+    assert second.acquired.wait(5)
+    assert not first.lost.is_set()
+    with pytest.raises(LeadershipLost):
+        first.leader.guard()
+
+
+def test_of_many_that_start_at_once_one_leads(join: Join) -> None:
+    replicas = [join(f"replica-{n}", lease_duration=60, renew_deadline=40) for n in range(8)]
+    deadline = time.monotonic() + 5
+    while not any(replica.leader.holds() for replica in replicas):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert sum(replica.leader.holds() for replica in replicas) == 1

@@ -1,0 +1,62 @@
+"""Probes over real HTTP: an answer even when the event loop gives none."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from rotated_secrets.controller.probes import LONGEST_LAG, Heartbeat, Probes
+
+
+@pytest.fixture
+def wrong() -> dict[str, str | None]:
+    return {"loop": None, "watch": None, "ready": "not listed yet"}
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def served(request: pytest.FixtureRequest, wrong: dict[str, str | None]) -> Iterator[str]:
+    server = Probes(
+        request.param,
+        0,
+        health={"event loop": lambda: wrong["loop"], "watch": lambda: wrong["watch"]},
+        readiness={"start": lambda: wrong["ready"]},
+        facts={"leads": lambda: "yes"},
+        metrics=CollectorRegistry(),
+    )
+    server.start()
+    host = f"[{request.param}]" if ":" in request.param else request.param
+    yield f"http://{host}:{server.port}"
+    server.stop()
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_health_says_what_is_wrong(served: str, wrong: dict[str, str | None]) -> None:
+    assert get(f"{served}/healthz") == (200, "event loop: ok\nwatch: ok\n(leads: yes)\n")
+    wrong["watch"] = "has ended"
+    assert get(f"{served}/healthz") == (503, "event loop: ok\nwatch: has ended\n(leads: yes)\n")
+
+
+def test_ready_and_healthy_are_two_things(served: str, wrong: dict[str, str | None]) -> None:
+    assert get(f"{served}/readyz")[0] == 503
+    wrong["ready"] = None
+    assert get(f"{served}/readyz")[0] == 200
+
+
+def test_a_loop_that_does_not_turn_is_told() -> None:
+    now = 100.0
+    heartbeat = Heartbeat(lambda: now)
+    now += LONGEST_LAG
+    assert heartbeat.check() is None
+    now += 2
+    assert heartbeat.check() == "the event loop has not turned for 31 s"

@@ -1,0 +1,297 @@
+"""The work queue's promises, checked against random histories, and its waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.queue import Reconcile, Retry, WorkQueue
+
+KEYS = [Key("shop", name) for name in "abc"]
+A, B, C = KEYS
+
+
+def run(test: Coroutine[None, None, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await test
+
+    asyncio.run(bounded())
+
+
+def make(workers: int = 100, base: float = 0.001, cap: float = 0.002) -> WorkQueue:
+    return WorkQueue(workers=workers, backoff_base=base, backoff_cap=cap)
+
+
+@asynccontextmanager
+async def working(queue: WorkQueue, reconcile: Reconcile) -> AsyncIterator[None]:
+    task = asyncio.create_task(queue.run(reconcile))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def until_idle(queue: WorkQueue) -> None:
+    # An add from elsewhere reaches the queue with the loop's next turn.
+    await asyncio.sleep(0)
+    while queue.depth or queue.busy or len(queue.scheduler):
+        await asyncio.sleep(0.001)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    adds=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3)), max_size=30),
+    fails=st.sets(st.integers(0, 40)),
+    turns=st.integers(0, 3),
+    workers=st.integers(1, 4),
+)
+def test_no_key_is_worked_twice_at_once_and_none_is_lost(
+    adds: list[tuple[Key, int]], fails: set[int], turns: int, workers: int
+) -> None:
+    """Every add is followed by a look that begins after it and succeeds."""
+
+    async def history() -> None:
+        queue = make(workers)
+        now: set[Key] = set()
+        looks = 0
+        succeeded_after: dict[Key, int] = {}
+        clock = 0
+
+        async def reconcile(key: Key) -> None:
+            nonlocal looks, clock
+            assert key not in now
+            assert len(now) < workers
+            now.add(key)
+            looks, begun = looks + 1, clock
+            which = looks
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            now.remove(key)
+            if which in fails:
+                raise Retry("not now")
+            succeeded_after[key] = begun
+
+        async with working(queue, reconcile):
+            added: dict[Key, int] = {}
+            for key, pause in adds:
+                clock += 1
+                added[key] = clock
+                queue.add(key)
+                for _ in range(pause):
+                    await asyncio.sleep(0)
+            await until_idle(queue)
+        for key, at in added.items():
+            assert succeeded_after[key] >= at
+
+    run(history())
+
+
+def test_adds_while_a_key_waits_make_one_look() -> None:
+    async def test() -> None:
+        looks: Counter[Key] = Counter()
+
+        async def reconcile(key: Key) -> None:
+            looks[key] += 1
+
+        queue = make()
+        for _ in range(5):
+            queue.add(A)
+        await asyncio.sleep(0)
+        assert queue.depth == 1
+        async with working(queue, reconcile):
+            await until_idle(queue)
+        assert looks == {A: 1}
+
+    run(test())
+
+
+def test_a_key_added_while_it_is_worked_is_worked_once_more() -> None:
+    async def test() -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        looks = 0
+
+        async def reconcile(key: Key) -> None:
+            nonlocal looks
+            looks += 1
+            begun.set()
+            await go_on.wait()
+
+        queue = make()
+        async with working(queue, reconcile):
+            queue.add(A)
+            await begun.wait()
+            queue.add(A)
+            queue.add(A)
+            await asyncio.sleep(0)
+            assert (looks, queue.depth) == (1, 1)
+            go_on.set()
+            await until_idle(queue)
+        assert looks == 2
+
+    run(test())
+
+
+def test_keys_can_be_added_from_other_threads() -> None:
+    async def test() -> None:
+        looked: set[Key] = set()
+
+        async def reconcile(key: Key) -> None:
+            looked.add(key)
+
+        queue = make()
+        keys = [Key("shop", str(n)) for n in range(200)]
+        async with working(queue, reconcile):
+            threads = [threading.Thread(target=lambda: list(map(queue.add, keys))) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            while len(looked) < len(keys):
+                await asyncio.sleep(0.001)
+            for thread in threads:
+                thread.join()
+        assert looked == set(keys)
+
+    run(test())
+
+
+def test_a_reconcile_says_when_it_wants_to_look_again() -> None:
+    async def test() -> None:
+        looks = asyncio.Queue[Key]()
+
+        async def reconcile(key: Key) -> datetime | None:
+            looks.put_nowait(key)
+            return datetime.now(UTC) + timedelta(milliseconds=5) if looks.qsize() < 3 else None
+
+        queue = make()
+        async with working(queue, reconcile):
+            queue.add(A)
+            await until_idle(queue)
+        assert looks.qsize() == 3
+
+    run(test())
+
+
+def test_a_look_replaces_the_due_time_set_before_it() -> None:
+    async def test() -> None:
+        async def reconcile(key: Key) -> None:
+            return None
+
+        queue = make()
+        queue.add_after(A, timedelta(hours=1))
+        async with working(queue, reconcile):
+            queue.add(A)
+            await asyncio.sleep(0)
+            while queue.busy or queue.depth:
+                await asyncio.sleep(0)
+        assert queue.scheduler.when(A) is None
+
+    run(test())
+
+
+def test_waits_after_failures_double_up_to_the_cap_and_start_over_after_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ceilings: list[float] = []
+
+    def no_wait(low: float, high: float) -> float:
+        assert low == 0
+        ceilings.append(high)
+        return 0.0
+
+    monkeypatch.setattr("random.uniform", no_wait)
+
+    async def test() -> None:
+        outcomes = iter([False, False, False, False, True, False, True])
+
+        async def reconcile(key: Key) -> datetime | None:
+            if not next(outcomes):
+                raise Retry("not now")
+            return datetime.now(UTC) if len(ceilings) == 4 else None
+
+        queue = make(base=1, cap=6)
+        async with working(queue, reconcile):
+            queue.add(A)
+            await until_idle(queue)
+
+    run(test())
+    assert ceilings == [1, 2, 4, 6, 1]
+
+
+def test_a_known_reason_is_told_without_a_stack_trace_and_an_unknown_error_with_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        errors = iter([Retry("the store is away"), ValueError("hunter2")])
+
+        async def reconcile(key: Key) -> None:
+            if (error := next(errors, None)) is not None:
+                raise error
+
+        queue = make()
+        async with working(queue, reconcile):
+            queue.add(A)
+            await until_idle(queue)
+
+    run(test())
+    told, untold = caplog.records
+    assert (told.levelno, told.exc_info) == (logging.WARNING, None)
+    assert "the store is away" in told.getMessage()
+    assert untold.levelno == logging.ERROR
+    assert untold.exc_info
+    assert "hunter2" not in untold.getMessage()
+
+
+def test_draining_waits_for_what_is_under_way_and_begins_nothing() -> None:
+    async def test() -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        finished: list[Key] = []
+
+        async def reconcile(key: Key) -> None:
+            begun.set()
+            await go_on.wait()
+            finished.append(key)
+
+        queue = make(workers=1)
+        async with working(queue, reconcile):
+            queue.add(A)
+            queue.add(B)
+            await begun.wait()
+            draining = asyncio.create_task(queue.drain(10))
+            await asyncio.sleep(0)
+            queue.add(A)
+            queue.add(C)
+            go_on.set()
+            assert await draining
+        assert finished == [A]
+        assert (queue.depth, queue.busy) == (0, 0)
+
+    run(test())
+
+
+def test_draining_gives_up_at_its_timeout() -> None:
+    async def test() -> None:
+        begun = asyncio.Event()
+
+        async def reconcile(key: Key) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        queue = make()
+        async with working(queue, reconcile):
+            queue.add(A)
+            await begun.wait()
+            assert not await queue.drain(0.01)
+        assert queue.busy == 0
+
+    run(test())

@@ -1,0 +1,109 @@
+"""What can be asked about RotatedSecrets without asking the API server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.registry import Registry
+from rotated_secrets.values import Arn
+
+ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
+
+
+def rotated_secret(name: str, secret_id: str = "shop/orders", *, second: int = 0, **changes: Any) -> dict[str, Any]:
+    source = {"secretId": secret_id} | ({"region": changes["region"]} if "region" in changes else {})
+    target = {"secretName": changes["target"]} if "target" in changes else {}
+    return {
+        "metadata": {
+            "namespace": changes.get("namespace", "shop"),
+            "name": name,
+            "uid": changes.get("uid", f"uid-{name}"),
+            "creationTimestamp": f"2026-11-22T00:00:{second:02}Z",
+            "generation": changes.get("generation", 1),
+            "annotations": changes.get("annotations", {}),
+        },
+        "spec": {"source": source, "target": target},
+        "status": changes.get("status", {}),
+    }
+
+
+def known(*objects: dict[str, Any]) -> Registry:
+    registry = Registry("eu-west-1")
+    for each in objects:
+        registry.observe(each)
+    return registry
+
+
+def test_only_what_a_person_changes_is_news() -> None:
+    registry = known(rotated_secret("a"))
+    assert not registry.observe(rotated_secret("a"))
+    assert not registry.observe(rotated_secret("a", status={"engine": "postgres"}))
+    assert registry.observe(rotated_secret("a", generation=2))
+    assert registry.observe(rotated_secret("a", generation=2, annotations={"rotatedsecrets.io/rotate": "1"}))
+    assert registry.observe(rotated_secret("a", generation=2, uid="recreated"))
+
+
+def test_a_secret_is_the_same_by_name_by_region_and_by_arn() -> None:
+    registry = known(
+        rotated_secret("by-name"),
+        rotated_secret("by-region", region="eu-west-1"),
+        rotated_secret("by-arn", ARN),
+        rotated_secret("elsewhere", region="us-east-1"),
+        rotated_secret("another", "shop/orders-AbCdEf"),
+        rotated_secret("other-account", ARN.replace("123456789012", "210987654321")),
+    )
+    assert registry.naming(ARN) == {Key("shop", name) for name in ("by-name", "by-region", "by-arn")}
+    assert registry.regions() == {"eu-west-1", "us-east-1"}
+
+
+def test_the_older_of_two_on_one_secret_wins_whatever_namespace_it_is_in() -> None:
+    old, young = Key("other", "old"), Key("shop", "young")
+    registry = known(rotated_secret("young", second=2), rotated_secret("old", ARN, second=1, namespace="other"))
+    assert registry.older(young, ARN) == old
+    assert registry.older(old, ARN) is None
+
+
+def test_two_of_one_second_are_told_apart_by_their_uid() -> None:
+    registry = known(rotated_secret("a", uid="2"), rotated_secret("b", uid="1"))
+    assert registry.older(Key("shop", "a"), ARN) == Key("shop", "b")
+    assert registry.older(Key("shop", "b"), ARN) is None
+
+
+def test_when_the_older_goes_the_younger_is_named() -> None:
+    registry = known(rotated_secret("old"), rotated_secret("young", second=1))
+    assert registry.forget(Key("shop", "old")) == {Key("shop", "young")}
+    assert registry.older(Key("shop", "young"), ARN) is None
+
+
+def test_a_late_word_of_a_deletion_does_not_forget_what_was_made_since() -> None:
+    registry = known(rotated_secret("a", uid="new"))
+    assert registry.forget(Key("shop", "a"), "old") == set()
+    assert registry.uid(Key("shop", "a")) == "new"
+
+
+def test_owners_of_a_target_secret_follow_the_spec() -> None:
+    registry = known(rotated_secret("a"), rotated_secret("b", target="a"), rotated_secret("a", namespace="other"))
+    assert registry.owners_of(Key("shop", "a")) == {Key("shop", "a"), Key("shop", "b")}
+    registry.observe(rotated_secret("b", target="moved", generation=2))
+    assert registry.owners_of(Key("shop", "a")) == {Key("shop", "a")}
+    assert registry.owners_of(Key("shop", "moved")) == {Key("shop", "b")}
+
+
+def test_our_own_write_of_a_target_secret_is_known_until_its_owner_goes() -> None:
+    key = Key("shop", "a")
+    registry = known(rotated_secret("a"))
+    registry.wrote_target(key, "17")
+    assert registry.is_own_write(key, "17")
+    assert not registry.is_own_write(key, "18")
+    registry.forget(key)
+    assert not registry.is_own_write(key, "17")
+
+
+def test_nothing_is_left_of_what_was_forgotten() -> None:
+    registry = known(rotated_secret("a"), rotated_secret("b", ARN, target="x"))
+    for name in "ab":
+        registry.forget(Key("shop", name))
+    assert not registry._known
+    assert not registry._by_secret
+    assert not registry._by_target

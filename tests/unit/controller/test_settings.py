@@ -1,0 +1,66 @@
+"""Settings from flags and variables, and what is said of those that make no sense."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+
+import pytest
+
+from rotated_secrets.controller.settings import InvalidSettings, Settings, flag, variable
+
+
+def test_every_setting_has_a_default_and_says_what_it_is_and_in_which_unit() -> None:
+    assert Settings.parse({}).minimum_interval == 4 * 3600
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        if field.annotation is float:
+            assert "seconds" in field.description, name
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("0.5", 0.5), ("90s", 90), ("1m30s", 90), ("10m", 600), ("4h", 14400), ("1d", 86400), ("250ms", 0.25)],
+)
+def test_lengths_of_time_are_written_as_people_write_them(text: str, seconds: float) -> None:
+    assert Settings.parse({"resync_interval": text}).resync_interval == seconds
+
+
+def test_lists_are_separated_by_commas() -> None:
+    settings = Settings.parse({"namespaces": "shop, billing,", "allowed_networks": "127.0.0.0/8,::1/128"})
+    assert settings.namespaces == ("shop", "billing")
+    assert settings.allowed_networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"resync_interval": "soon"}, "--resync-interval: 'soon' is not a length of time; write for example 90s"),
+        ({"resync_interval": "0"}, "--resync-interval: input should be greater than 0"),
+        ({"threads": "many"}, "--threads: input should be a valid integer"),
+        ({"threads": "0"}, "--threads: input should be greater than or equal to 1"),
+        ({"probe_port": "70000"}, "--probe-port: input should be less than or equal to 65535"),
+        ({"log_format": "xml"}, "--log-format: input should be 'json' or 'text'"),
+        ({"allowed_networks": "127.0.0.1/8"}, "--allowed-networks: 127.0.0.1/8 has host bits set; write networks as"),
+        ({"renew_deadline": "20s"}, "--lease-duration must be longer than --renew-deadline"),
+        ({"backoff_base": "10m"}, "--backoff-cap must not be less than --backoff-base"),
+        ({"access_policy_file": "/nowhere"}, "--access-policy-file: there is no file /nowhere that can be read"),
+    ],
+)
+def test_what_makes_no_sense_is_told_by_its_flag(given: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"^{re.escape(sentence)}"):
+        Settings.parse(given)
+
+
+def test_all_that_makes_no_sense_is_told_at_once() -> None:
+    with pytest.raises(InvalidSettings, match=r"--threads: .*; --log-level: "):
+        Settings.parse({"threads": "x", "log_level": "LOUD"})
+
+
+def test_each_replica_has_an_identity_of_its_own() -> None:
+    assert Settings.parse({}).identity != Settings.parse({}).identity
+    assert Settings.parse({"identity": "me"}).identity == "me"
+
+
+def test_names_of_flags_and_variables() -> None:
+    assert (flag("aws_region"), variable("aws_region")) == ("--aws-region", "ROTATED_SECRETS_AWS_REGION")

@@ -1,0 +1,158 @@
+"""Bounds on blocking work, counted while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+
+import pytest
+
+from rotated_secrets.controller.slots import HostUnavailable, Slots
+from rotated_secrets.databases.base import Unavailable
+from rotated_secrets.observability import logs
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run(test: Callable[[Slots, Clock], Coroutine[None, None, None]], threads: int = 8, per_host: int = 4) -> None:
+    async def bounded() -> None:
+        clock = Clock()
+        slots = Slots(threads=threads, per_host=per_host, breaker_failures=2, breaker_seconds=30, clock=clock)
+        async with asyncio.timeout(20):
+            await test(slots, clock)
+        slots.close()
+
+    asyncio.run(bounded())
+
+
+async def fail(slots: Slots, host: str) -> None:
+    with pytest.raises(Unavailable):
+        async with slots.host(host):
+            raise Unavailable("no answer")
+
+
+def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_others() -> None:
+    async def test(slots: Slots, _: Clock) -> None:
+        lock, go_on = threading.Lock(), threading.Event()
+        now = most = 0
+
+        def slow() -> None:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            go_on.wait(10)
+            with lock:
+                now -= 1
+
+        async def use() -> None:
+            async with slots.host("slow"):
+                await slots.run(slow)
+
+        users = [asyncio.create_task(use()) for _ in range(20)]
+        await asyncio.sleep(0)
+        async with slots.host("fast"):
+            assert await slots.run(lambda: "done") == "done"
+        go_on.set()
+        await asyncio.gather(*users)
+        assert most == 4
+
+    run(test, threads=5)
+
+
+def test_a_host_that_does_not_answer_is_left_alone_for_a_while_then_tried_by_one() -> None:
+    async def test(slots: Slots, clock: Clock) -> None:
+        await fail(slots, "down")
+        await fail(slots, "down")
+        with pytest.raises(HostUnavailable, match="down"):
+            async with slots.host("down"):
+                raise AssertionError("must not get here")
+        async with slots.host("up"):
+            pass
+
+        clock.now += 31
+        async with slots.host("down"):
+            with pytest.raises(HostUnavailable):
+                async with slots.host("down"):
+                    raise AssertionError("only one tries")
+        async with slots.host("down"), slots.host("down"):
+            pass
+
+    run(test)
+
+
+def test_a_failed_try_leaves_the_host_alone_again() -> None:
+    async def test(slots: Slots, clock: Clock) -> None:
+        await fail(slots, "down")
+        await fail(slots, "down")
+        clock.now += 31
+        await fail(slots, "down")
+        clock.now += 29
+        with pytest.raises(HostUnavailable) as refused:
+            async with slots.host("down"):
+                raise AssertionError("must not get here")
+        assert refused.value.retry_in == 1
+        clock.now += 2
+        async with slots.host("down"):
+            pass
+
+    run(test)
+
+
+def test_an_answer_between_failures_starts_the_count_anew_and_other_errors_do_not_count() -> None:
+    async def test(slots: Slots, clock: Clock) -> None:
+        await fail(slots, "flaky")
+        async with slots.host("flaky"):
+            pass
+        await fail(slots, "flaky")
+        for _ in range(3):
+            with pytest.raises(ValueError, match="ours"):
+                async with slots.host("flaky"):
+                    raise ValueError("ours")
+        async with slots.host("flaky"):
+            pass
+
+    run(test)
+
+
+def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -> None:
+    async def test(slots: Slots, _: Clock) -> None:
+        go_on = asyncio.Event()
+
+        async def use() -> None:
+            async with slots.host("down"):
+                await go_on.wait()
+                raise Unavailable("no answer")
+
+        users = [asyncio.create_task(use()) for _ in range(6)]
+        await asyncio.sleep(0)
+        go_on.set()
+        kinds = [type(error) for error in await asyncio.gather(*users, return_exceptions=True)]
+        assert (kinds.count(Unavailable), kinds.count(HostUnavailable)) == (2, 4)
+
+    run(test, per_host=2)
+
+
+def test_hosts_that_are_well_are_not_remembered() -> None:
+    async def test(slots: Slots, _: Clock) -> None:
+        for n in range(10):
+            async with slots.host(f"host-{n}"):
+                pass
+        assert not slots._hosts
+
+    run(test)
+
+
+def test_a_call_logs_with_its_callers_fields() -> None:
+    async def test(slots: Slots, _: Clock) -> None:
+        with logs.about(namespace="shop", name="orders"):
+            assert await slots.run(lambda: dict(logs._fields.get())) == {"namespace": "shop", "name": "orders"}
+
+    run(test)

@@ -1,0 +1,104 @@
+"""Events in the background: a reporter that is slow or broken costs nobody anything."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from rotated_secrets.observability.events import MESSAGE_LENGTH, EventReason, Events
+
+
+class Recorder:
+    """Stands for an API server that must stall or refuse at a certain moment."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, Any]] = []
+        self.errors: list[Exception] = []
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def request(self, method: str, path: str, *, body: Any = None, content_type: str = "application/json") -> Any:
+        assert self.go_on.wait(10)
+        if self.errors:
+            raise self.errors.pop(0)
+        self.requests.append((method, path, body))
+
+
+def make(recorder: Recorder, backlog: int = 100) -> Events:
+    return Events(
+        recorder, api_version="rotatedsecrets.io/v1alpha1", kind="RotatedSecret", instance="me", backlog=backlog
+    )
+
+
+def record(events: Events, message: str = "it began", reason: EventReason = EventReason.ROTATION_STARTED) -> None:
+    events.record(namespace="shop", name="orders", uid="1", resource_version="5", reason=reason, message=message)
+
+
+def test_an_event_is_about_the_resource_and_of_the_type_its_reason_has() -> None:
+    events = make(recorder := Recorder())
+    record(events)
+    record(events, "it failed", EventReason.ROTATION_FAILED)
+    events.flush(10)
+    (method, path, first), (_, _, second) = recorder.requests
+    assert (method, path) == ("POST", "/api/v1/namespaces/shop/events")
+    assert (first["type"], first["reason"], first["message"]) == ("Normal", "RotationStarted", "it began")
+    assert first["involvedObject"]["uid"] == "1"
+    assert (second["type"], second["reason"]) == ("Warning", "RotationFailed")
+
+
+def test_repeats_count_on_one_event_and_an_expired_one_is_written_anew() -> None:
+    events = make(recorder := Recorder())
+    for _ in range(3):
+        record(events)
+    events_so_far = wait_for(recorder, 3)
+    recorder.errors = [LookupError("404")]
+    record(events)
+    record(events)
+    events.flush(10)
+    assert [(method, body["count"]) for method, _, body in events_so_far] == [("POST", 1), ("PATCH", 2), ("PATCH", 3)]
+    assert [(method, body["count"]) for method, _, body in recorder.requests[3:]] == [("POST", 1), ("PATCH", 2)]
+
+
+def wait_for(recorder: Recorder, count: int) -> list[tuple[str, str, Any]]:
+    deadline = time.monotonic() + 10
+    while len(recorder.requests) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return list(recorder.requests)
+
+
+def test_a_long_message_is_cut_and_a_credential_in_it_hidden() -> None:
+    events = make(recorder := Recorder())
+    record(events, "x" * 5000)
+    record(events, "ALTER ROLE o PASSWORD 'hunter2'")
+    events.flush(10)
+    assert len(recorder.requests[0][2]["message"]) == MESSAGE_LENGTH
+    assert "hunter2" not in recorder.requests[1][2]["message"]
+
+
+def test_a_stalled_api_server_blocks_nobody_and_what_fits_is_posted_later(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    recorder.go_on.clear()
+    events = make(recorder, backlog=5)
+    before = time.monotonic()
+    for n in range(50):
+        record(events, f"number {n}")
+    assert time.monotonic() - before < 1
+    recorder.go_on.set()
+    events.flush(10)
+    assert 5 <= len(recorder.requests) <= 6
+    assert caplog.text.count("dropped") == 1
+
+
+def test_a_refused_event_is_logged_and_the_next_one_posted(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    recorder.errors = [PermissionError("forbidden")]
+    events = make(recorder)
+    record(events, "one")
+    record(events, "two")
+    events.flush(10)
+    assert [body["message"] for _, _, body in recorder.requests] == ["two"]
+    assert "could not be posted" in caplog.text

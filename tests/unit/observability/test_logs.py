@@ -1,0 +1,151 @@
+"""Log lines: their fields, and what must never be in them. The canary stands for a password."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+from pydantic import BaseModel, ValidationError
+
+from rotated_secrets.databases.base import Unavailable
+from rotated_secrets.observability import logs
+from rotated_secrets.values import SecretText
+
+CANARY = "c4n4ry-P4ssw0rd"
+log = logging.getLogger("rotated_secrets.test")
+
+Written = Callable[[], str]
+
+
+@pytest.fixture(params=["json", "text"])
+def written(request: pytest.FixtureRequest) -> Iterator[Written]:
+    """What was logged since, in each format."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = list(root.handlers), root.level
+    levels = {name: logging.getLogger(name).level for name in logs.CHATTY}
+    logs.configure(request.param, "DEBUG", stream)
+    yield stream.getvalue
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+    logging.captureWarnings(False)
+
+
+def test_a_json_line_has_the_fields_of_what_it_is_about() -> None:
+    formatter = logs.JsonFormatter()
+    record = logging.LogRecord("a.logger", logging.WARNING, "f.py", 1, "%s of %d", ("one", 2), None)
+    with logs.about(namespace="shop", name="orders"), logs.about(step="SetSecret"):
+        line = json.loads(formatter.format(record))
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "WARNING",
+        "logger": "a.logger",
+        "message": "one of 2",
+        "namespace": "shop",
+        "name": "orders",
+        "step": "SetSecret",
+    }
+    assert "namespace" not in json.loads(formatter.format(record))
+
+
+def test_a_text_line_cannot_be_split_by_what_it_quotes() -> None:
+    record = logging.LogRecord("a", logging.INFO, "f.py", 1, "%s", ("x\n2026-01-01 INFO forged",), None)
+    assert logs.TextFormatter().format(record).splitlines()[1].startswith("    ")
+
+
+def test_an_object_that_kopf_logs_about_is_a_field() -> None:
+    record = logging.LogRecord("kopf.objects", logging.WARNING, "f.py", 1, "told", (), None)
+    record.k8s_ref = {"namespace": "shop", "name": "orders", "kind": "RotatedSecret"}
+    assert json.loads(logs.JsonFormatter().format(record))["name"] == "orders"
+
+
+class Model(BaseModel):
+    number: int
+
+
+def validation_error() -> ValidationError:
+    with pytest.raises(ValidationError) as raised:
+        Model.model_validate({"number": CANARY})
+    return raised.value
+
+
+FOREIGN = [
+    pytest.param(ValueError(f"invalid literal: {CANARY!r}"), id="builtin"),
+    pytest.param(KeyError(CANARY), id="key"),
+    pytest.param(validation_error(), id="pydantic"),
+    pytest.param(ApiException(status=422, reason="Unprocessable", http_resp=None), id="kubernetes"),
+    pytest.param(UnicodeDecodeError("utf-8", CANARY.encode(), 0, 1, "bad"), id="codec"),
+]
+
+
+@pytest.mark.parametrize("error", FOREIGN)
+def test_what_other_libraries_exceptions_quote_is_not_logged(error: Exception, written: Written) -> None:
+    if isinstance(error, ApiException):
+        error.body = f'{{"data": "{CANARY}"}}'
+    password = CANARY
+    try:
+        try:
+            raise error
+        except Exception as cause:
+            raise Unavailable("the database did not answer") from cause
+    except Unavailable as raised:
+        log.exception("it failed: %s", error, exc_info=raised)
+        log.error(error)
+    assert password not in written()
+    assert "the database did not answer" in written()
+    assert type(error).__qualname__ in written()
+    assert "test_what_other_libraries_exceptions_quote_is_not_logged" in written()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"ALTER ROLE orders PASSWORD '{CANARY}'",
+        f"alter user orders identified by '{CANARY}'",
+        f'{{"username": "orders", "password": "{CANARY}"}}',
+        f'{{\\"password\\": \\"{CANARY}\\"}}',
+        f"{{'password': '{CANARY}', 'host': 'db'}}",
+        f"host=db user=orders password={CANARY} dbname=shop",
+        f"postgresql://orders:{CANARY}@db:5432/shop",
+        f"Authorization: Bearer {CANARY}",
+        f"'SecretString': '{CANARY}'",
+        f"'SCRAM-SHA-256$4096:{CANARY}$x:y'",
+        f"PASSWORD 'it''s {CANARY}'",
+        f"PASSWORD '{CANARY}",
+    ],
+)
+def test_what_looks_like_a_credential_is_not_logged(text: str, written: Written) -> None:
+    logging.getLogger("some.library").warning(text)
+    logging.getLogger("some.library").warning("it said: %s", text)
+    assert CANARY not in written()
+    assert "***" in written()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["the password of user orders was set", "password: unchanged", "see https://docs.example/a:b", "step=SetSecret"],
+)
+def test_ordinary_sentences_stay_as_they_are(text: str) -> None:
+    assert logs.redact(text) == text
+
+
+def test_secret_texts_print_as_stars(written: Written) -> None:
+    log.info("%s %r %s", SecretText(CANARY), SecretText(CANARY), {"password": SecretText(CANARY)})
+    assert CANARY not in written()
+
+
+@pytest.mark.parametrize("name", ["botocore.endpoint", "urllib3.connectionpool", "kubernetes.client.rest", "aiohttp"])
+def test_libraries_that_print_bodies_at_debug_are_kept_from_it(name: str, written: Written) -> None:
+    logging.getLogger(name).debug("response body: %s", CANARY)
+    assert written() == ""
+
+
+def test_warnings_are_logged(written: Written) -> None:
+    warnings.warn("something is old", stacklevel=1)
+    assert "something is old" in written()
