@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client
-from kubernetes.client.rest import ApiException
 
 from rotated_secrets.api import names
 from rotated_secrets.api.crd import custom_resource_definition
 from rotated_secrets.api.resource import RotatedSecret
+from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
 
 CRD = Path(__file__).parents[3] / "crds" / "rotatedsecrets.yaml"
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf"
-FULL: dict[str, Any] = {
+FULL: Json = {
     "source": {"secretId": ARN, "region": "eu-west-1"},
     "database": {"tls": {"mode": "VerifyFull", "caSecretName": "rds-ca"}},
     "rotation": {
@@ -54,28 +53,29 @@ FULL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def rotated_secrets(cluster: Cluster, api_client: client.ApiClient) -> Iterator[client.CustomObjectsApi]:
+def installed(cluster: Cluster, api: Api) -> Api:
     cluster.kubectl("apply", "-f", str(CRD))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
-    yield client.CustomObjectsApi(api_client)
+    return api
 
 
-def _object(spec: dict[str, Any], name: str = "orders") -> dict[str, Any]:
-    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": spec}
+def _object(spec: Json) -> Json:
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": "orders"}, "spec": spec}
 
 
-def _create(api: client.CustomObjectsApi, namespace: str, spec: dict[str, Any], **options: Any) -> dict[str, Any]:
-    made: dict[str, Any] = api.create_namespaced_custom_object(
-        names.GROUP, names.VERSION, namespace, names.PLURAL, _object(spec), **options
-    )
-    return made
+def _path(namespace: str, *more: str) -> str:
+    return "/".join([f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}", *more])
 
 
-def _minimal(**parts: Any) -> dict[str, Any]:
+def _create(api: Api, namespace: str, spec: Json, **query: Any) -> Json:
+    return api.create(_path(namespace), _object(spec), **query)
+
+
+def _minimal(**parts: Any) -> Json:
     return {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "AlternatingUsers"}, **parts}
 
 
-def _rotation(strategy: str = "AlternatingUsers", **fields: Any) -> dict[str, Any]:
+def _rotation(strategy: str = "AlternatingUsers", **fields: Any) -> Json:
     return _minimal(rotation={"strategy": strategy, **fields})
 
 
@@ -152,12 +152,12 @@ def test_each_rule_has_a_resource_below_that_breaks_it() -> None:
 
 @pytest.mark.parametrize(("spec", "field", "said"), REFUSED)
 def test_a_bad_resource_is_refused_with_a_sentence(
-    rotated_secrets: client.CustomObjectsApi, namespace: str, spec: dict[str, Any], field: str, said: str
+    installed: Api, namespace: str, spec: Json, field: str, said: str
 ) -> None:
-    with pytest.raises(ApiException) as caught:
-        _create(rotated_secrets, namespace, spec, dry_run="All")
-    assert caught.value.status == 422
-    causes = json.loads(caught.value.body)["details"]["causes"]
+    with pytest.raises(StatusError) as caught:
+        _create(installed, namespace, spec, dryRun="All")
+    assert caught.value.code == 422
+    causes = caught.value.causes
     assert any(cause["field"].startswith(field) and said in cause["message"] for cause in causes), causes
 
 
@@ -176,10 +176,8 @@ def test_a_bad_resource_is_refused_with_a_sentence(
         _rotation(schedule="rate(10 days)"),
     ],
 )
-def test_a_good_resource_is_taken_and_read_back_as_it_was_meant(
-    rotated_secrets: client.CustomObjectsApi, namespace: str, spec: dict[str, Any]
-) -> None:
-    made = RotatedSecret.parse(_create(rotated_secrets, namespace, spec, field_validation="Strict"))
+def test_a_good_resource_is_taken_and_read_back_as_it_was_meant(installed: Api, namespace: str, spec: Json) -> None:
+    made = RotatedSecret.parse(_create(installed, namespace, spec, fieldValidation="Strict"))
     assert made.spec == type(made.spec).model_validate(spec)
 
 
@@ -190,49 +188,39 @@ def test_a_good_resource_is_taken_and_read_back_as_it_was_meant(
         ({"rotation": {"cloneSuffix": "_c"}}, "the clone user with the present suffix exists already"),
     ],
 )
-def test_what_a_rotation_depends_on_cannot_be_changed(
-    rotated_secrets: client.CustomObjectsApi, namespace: str, change: dict[str, Any], said: str
-) -> None:
-    _create(rotated_secrets, namespace, _minimal())
-    place = (names.GROUP, names.VERSION, namespace, names.PLURAL, "orders")
-    with pytest.raises(ApiException) as caught:
-        rotated_secrets.patch_namespaced_custom_object(*place, {"spec": change})
-    assert caught.value.status == 422
-    assert said in caught.value.body
-    rotated_secrets.patch_namespaced_custom_object(*place, {"spec": {"rotation": {"strategy": "SingleUser"}}})
+def test_what_a_rotation_depends_on_cannot_be_changed(installed: Api, namespace: str, change: Json, said: str) -> None:
+    _create(installed, namespace, _minimal())
+    with pytest.raises(StatusError) as caught:
+        installed.patch(_path(namespace, "orders"), {"spec": change})
+    assert caught.value.code == 422
+    assert said in caught.value.message
+    installed.patch(_path(namespace, "orders"), {"spec": {"rotation": {"strategy": "SingleUser"}}})
 
 
-def test_an_unknown_field_is_pointed_out(
-    cluster: Cluster, rotated_secrets: client.CustomObjectsApi, namespace: str
-) -> None:
+def test_an_unknown_field_is_pointed_out(cluster: Cluster, installed: Api, namespace: str) -> None:
     written = json.dumps(_object(_minimal(source={"secretId": "a", "endpoint": "http://169.254.169.254"})))
     applied = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=written, check=False)
     assert applied.returncode != 0
     assert 'unknown field "spec.source.endpoint"' in applied.stderr
 
 
-def test_status_is_written_apart_and_a_patch_removes_what_is_gone(
-    rotated_secrets: client.CustomObjectsApi, namespace: str
-) -> None:
-    made = _create(rotated_secrets, namespace, _minimal())
+def test_status_is_written_apart_and_a_patch_removes_what_is_gone(installed: Api, namespace: str) -> None:
+    made = _create(installed, namespace, _minimal())
     claim = {"trigger": "Creation", "fromVersionId": "v1", "startedAt": "2026-11-22T02:00:00.123456Z"}
-    place = (names.GROUP, names.VERSION, namespace, names.PLURAL, "orders")
     before = RotatedSecret.parse({**made, "status": {"rotation": claim, "engine": "postgres"}}).status
-    claimed = rotated_secrets.patch_namespaced_custom_object_status(*place, {"status": before.to_patch()})
+    claimed = installed.patch(_path(namespace, "orders", "status"), {"status": before.to_patch()})
     assert RotatedSecret.parse(claimed).status == before
     after = before.model_copy(update={"rotation": None})
     patch = {"metadata": {"resourceVersion": claimed["metadata"]["resourceVersion"]}, "status": after.to_patch()}
-    served = rotated_secrets.patch_namespaced_custom_object_status(*place, patch)
+    served = installed.patch(_path(namespace, "orders", "status"), patch)
     assert RotatedSecret.parse(served).status == after
-    with pytest.raises(ApiException) as caught:
-        rotated_secrets.patch_namespaced_custom_object_status(*place, patch)
-    assert caught.value.status == 409
+    with pytest.raises(StatusError) as caught:
+        installed.patch(_path(namespace, "orders", "status"), patch)
+    assert caught.value.code == 409
 
 
-def test_kubectl_get_answers_what_a_person_asks(
-    cluster: Cluster, rotated_secrets: client.CustomObjectsApi, namespace: str
-) -> None:
-    _create(rotated_secrets, namespace, _minimal())
+def test_kubectl_get_answers_what_a_person_asks(cluster: Cluster, installed: Api, namespace: str) -> None:
+    _create(installed, namespace, _minimal())
     condition = {
         "type": "Ready",
         "status": "True",
@@ -247,9 +235,7 @@ def test_kubectl_get_answers_what_a_person_asks(
         "lastRotationTime": "2026-11-22T02:00:00Z",
         "nextRotationTime": "2099-11-29T02:00:00Z",
     }
-    rotated_secrets.patch_namespaced_custom_object_status(
-        names.GROUP, names.VERSION, namespace, names.PLURAL, "orders", {"status": seen}
-    )
+    installed.patch(_path(namespace, "orders", "status"), {"status": seen})
     head, row = cluster.kubectl("get", "rsec", "-n", namespace).stdout.splitlines()
     assert head.split("  ")[0] == "NAME"
     for cell in ("True", "AlternatingUsers", "postgres", "orders_clone", "2099-11-29T02:00:00Z"):
@@ -258,6 +244,6 @@ def test_kubectl_get_answers_what_a_person_asks(
     assert "CredentialWorks" in cluster.kubectl("get", "rotation", "-n", namespace, "-o", "wide").stdout
 
 
-def test_kubectl_explain_teaches(cluster: Cluster, rotated_secrets: client.CustomObjectsApi) -> None:
+def test_kubectl_explain_teaches(cluster: Cluster, installed: Api) -> None:
     told = cluster.kubectl("explain", "rotatedsecret.spec.rotation.schedule").stdout
     assert "AWS's grammar" in told
