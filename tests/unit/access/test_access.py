@@ -1,0 +1,235 @@
+"""Who may ask for what, and each way around it that was thought of."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.controller.access import AccessPolicy, Home, PolicyDenied, Request, Rule, Use
+from rotated_secrets.controller.access_file import parse_policy
+from rotated_secrets.values import Arn, SecretId
+
+HOME = Home("123456789012", "eu-west-1")
+DEFAULT = AccessPolicy.default()
+
+
+def _arn(name: str, *, account: str = HOME.account, region: str = HOME.region, suffix: str = "-AbCdEf") -> Arn:
+    return Arn(f"arn:aws:secretsmanager:{region}:{account}:secret:{name}{suffix}")
+
+
+def _request(
+    asked: str, *, namespace: str = "shop", use: Use = Use.SOURCE, region: str = HOME.region, to_itself: bool = False
+) -> Request:
+    return Request(namespace, use, SecretId(asked), region, keeps_to_itself=to_itself)
+
+
+def _allows(policy: AccessPolicy, request: Request, arn: Arn | None = None) -> bool:
+    """Whether a request is allowed from the first look to the last; ``arn`` is what AWS finds for it."""
+    try:
+        policy.check_asked(request, HOME)
+        policy.check_returned(request, arn or _arn(request.asked), HOME)
+    except PolicyDenied:
+        return False
+    return True
+
+
+def _message(policy: AccessPolicy, request: Request) -> str:
+    with pytest.raises(PolicyDenied) as caught:
+        policy.check_asked(request, HOME)
+    return str(caught.value)
+
+
+def test_a_namespace_has_what_begins_with_its_name() -> None:
+    assert _allows(DEFAULT, _request("shop/orders"))
+    assert _allows(DEFAULT, _request("shop/a/b/orders"))
+    assert _allows(DEFAULT, _request(_arn("shop/orders")), _arn("shop/orders"))
+    assert _allows(DEFAULT, _request("shop/admin/orders", use=Use.ADMIN))
+
+
+@pytest.mark.parametrize(
+    "name", ["orders", "shop", "shop-admin/orders", "shopping/orders", "other/orders", "a/shop/orders", "Shop/orders"]
+)
+def test_a_namespace_has_nothing_else(name: str) -> None:
+    assert not _allows(DEFAULT, _request(name))
+    assert not _allows(DEFAULT, _request(_arn(name)), _arn(name))
+
+
+def test_a_denied_name_is_denied_before_aws_is_asked() -> None:
+    for asked in ("other/orders", _arn("other/orders"), _arn("other/orders", suffix="")):
+        with pytest.raises(PolicyDenied):
+            DEFAULT.check_asked(_request(asked), HOME)
+
+
+def test_an_arn_for_a_name_gains_nothing() -> None:
+    for place in ({"account": "210987654321"}, {"region": "us-east-1"}):
+        arn = _arn("shop/orders", **place)
+        assert not _allows(DEFAULT, _request(arn), arn)
+
+
+def test_another_region_of_the_resource_gains_nothing() -> None:
+    request = _request("shop/orders", region="us-east-1")
+    assert not _allows(DEFAULT, request, _arn("shop/orders", region="us-east-1"))
+
+
+@pytest.mark.parametrize("returned", ["other/orders", "shop/admin/orders"])
+def test_what_aws_returns_counts_and_not_what_was_asked(returned: str) -> None:
+    with pytest.raises(PolicyDenied):
+        DEFAULT.check_returned(_request("shop/orders"), _arn(returned), HOME)
+
+
+def test_a_partial_arn_is_judged_by_the_secret_that_aws_finds() -> None:
+    """AWS may take the end of a name for the six characters, or the other way round."""
+    policy = parse_policy('rules: [{namespaces: [shop], secrets: ["shared/db-master"]}]')
+    partial = _request(_arn("shared/db-master", suffix=""))
+    assert _allows(policy, partial, _arn("shared/db-master"))
+    assert not _allows(policy, partial, _arn("shared/db"))
+    assert not _allows(policy, _request(_arn("shared/db-master-AbCdEf")), _arn("shared/db-master-AbCdEf"))
+
+
+@pytest.mark.parametrize("arn", ["", "shop/orders", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders"])
+def test_what_is_no_full_arn_is_not_guessed_at(arn: str) -> None:
+    with pytest.raises(PolicyDenied):
+        DEFAULT.check_returned(_request("shop/orders"), Arn(arn), HOME)
+
+
+def test_an_admin_secret_is_not_delivered_to_pods() -> None:
+    assert not _allows(DEFAULT, _request("shop/admin/orders"))
+    assert "target.creationPolicy: None" in _message(DEFAULT, _request("shop/admin/orders"))
+    assert _allows(DEFAULT, _request("shop/admin/orders", to_itself=True))
+    assert not _allows(DEFAULT, _request("other/admin/orders", to_itself=True))
+
+
+def test_an_admin_secret_of_one_namespace_is_not_delivered_in_another_that_may_use_its_names() -> None:
+    policy = parse_policy(
+        'rules: [{namespaces: ["*"], secrets: ["{namespace}/*"], adminSecrets: ["{namespace}/admin/*"]},'
+        ' {namespaces: [shop], secrets: ["platform/*"]}]'
+    )
+    assert _allows(policy, _request("platform/orders"))
+    assert not _allows(policy, _request("platform/admin/orders"))
+    assert not _allows(policy, _request("platform/admin/orders", use=Use.ADMIN))
+
+
+def test_a_secret_that_is_no_admin_secret_cannot_administer() -> None:
+    assert not _allows(DEFAULT, _request("shop/orders", use=Use.ADMIN))
+
+
+def test_masterarn_inside_a_value_is_a_request_like_any_other() -> None:
+    resource = _resource()
+    request = Request.admin(resource, SecretId(_arn("other/admin/orders")), HOME)
+    assert not _allows(DEFAULT, request, _arn("other/admin/orders"))
+    assert _allows(DEFAULT, Request.admin(resource, SecretId("shop/admin/a"), HOME))
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "a b", "shop/admin/a\n", "pässword", "arn:aws:iam::123456789012:role/x", "x" * 513]
+)
+def test_a_masterarn_that_names_no_secret_is_denied_without_being_repeated(asked: str) -> None:
+    told = _message(DEFAULT, _request(asked, use=Use.ADMIN))
+    assert not asked or asked not in told
+
+
+def test_secrets_that_other_services_own_need_a_rule_of_their_own() -> None:
+    everything = parse_policy('rules: [{namespaces: ["*"], secrets: ["*"], adminSecrets: ["*"]}]')
+    assert not _allows(everything, _request("rds!db-1", use=Use.ADMIN))
+    assert not _allows(everything, _request("rds!db-1", to_itself=True))
+    explicit = parse_policy('rules: [{namespaces: [shop], adminSecrets: ["rds!cluster-*"]}]')
+    assert _allows(explicit, _request("rds!cluster-1", use=Use.ADMIN))
+    assert not _allows(explicit, _request("rds!db-1", use=Use.ADMIN))
+    assert not _allows(explicit, _request("rds!cluster-1", use=Use.ADMIN, namespace="other"))
+
+
+def test_rules_can_open_accounts_and_regions() -> None:
+    policy = parse_policy(
+        'rules: [{namespaces: ["team-*"], secrets: ["{namespace}/*"],'
+        ' accounts: ["210987654321"], regions: [us-east-1]}]'
+    )
+    there = _arn("team-a/x", account="210987654321", region="us-east-1")
+    assert _allows(policy, _request(there, namespace="team-a"), there)
+    assert not _allows(policy, _request(there, namespace="team-b"), there)
+    assert not _allows(policy, _request("team-a/x", namespace="team-a")), "its own account is no longer meant"
+
+
+@pytest.mark.parametrize(
+    ("request_", "arn"),
+    [
+        (_request("other/orders"), _arn("other/orders")),
+        (_request("rds!db-1", use=Use.ADMIN), _arn("rds!db-1")),
+        (_request(_arn("x/y", account="210987654321")), _arn("x/y", account="210987654321")),
+        (_request("shop/orders", region="us-east-1"), _arn("shop/orders", region="us-east-1")),
+        (_request("shop/orders", use=Use.ADMIN), _arn("shop/orders")),
+    ],
+)
+def test_a_denial_holds_the_rule_that_would_allow_it(request_: Request, arn: Arn) -> None:
+    told = _message(DEFAULT, request_)
+    written = yaml.safe_load(told[told.index("- {") :])
+    opened = AccessPolicy((*DEFAULT.rules, *parse_policy(yaml.safe_dump({"rules": written})).rules))
+    assert _allows(opened, request_, arn)
+    assert not _allows(
+        opened, _request(request_.asked, namespace="third", use=request_.use, region=request_.region), arn
+    )
+
+
+def _resource(**spec: Any) -> RotatedSecret:
+    metadata = {
+        "namespace": "shop",
+        "name": "x",
+        "uid": "u",
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    whole = {"source": {"secretId": "shop/admin/a"}, "rotation": {"strategy": "SingleUser"}, **spec}
+    return RotatedSecret.parse({"metadata": metadata, "spec": whole})
+
+
+@pytest.mark.parametrize(
+    ("spec", "allowed"),
+    [
+        ({"target": {"creationPolicy": "None"}}, True),
+        ({}, False),
+        ({"target": {"creationPolicy": "Merge", "deletionPolicy": "Retain"}}, False),
+        ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "AlternatingUsers"}}, False),
+        ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "RandomValue"}}, False),
+    ],
+)
+def test_only_single_user_without_delivery_may_rotate_an_admin_secret(spec: dict[str, Any], allowed: bool) -> None:
+    assert _allows(DEFAULT, Request.source(_resource(**spec), HOME)) is allowed
+
+
+def test_a_request_is_for_the_region_that_the_resource_names() -> None:
+    spec = {"source": {"secretId": "shop/a", "region": "us-east-1"}}
+    assert Request.source(_resource(**spec), HOME).region == "us-east-1"
+    assert Request.admin(_resource(**spec), SecretId("a"), HOME).region == "us-east-1"
+    assert Request.source(_resource(), HOME).region == "eu-west-1"
+
+
+_LABELS = st.from_regex(re.compile("[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?"), fullmatch=True)
+_NAMES = st.from_regex(re.compile("[a-z0-9/_+=.@!-]{1,20}"), fullmatch=True)
+
+
+@given(_LABELS, _LABELS, _NAMES)
+def test_by_default_no_namespace_reaches_anothers(mine: str, theirs: str, rest: str) -> None:
+    assume(mine != theirs)
+    name = f"{theirs}/{rest}"
+    for use in Use:
+        for to_itself in (True, False):
+            request = _request(name, namespace=mine, use=use, to_itself=to_itself)
+            assert not _allows(DEFAULT, request)
+            assert not _allows(DEFAULT, _request(_arn(name), namespace=mine, use=use, to_itself=to_itself), _arn(name))
+
+
+@given(_NAMES, st.sampled_from(["shop/*", "*", "{namespace}/*", "a*b", "rds!*", "shop/a.b"]))
+def test_the_first_look_never_denies_what_the_second_would_allow(name: str, pattern: str) -> None:
+    policy = AccessPolicy((Rule(("*",), (pattern,)),))
+    arn = _arn(name)
+    try:
+        policy.check_returned(_request(name), arn, HOME)
+    except PolicyDenied:
+        return
+    for asked in (name, arn, _arn(name, suffix="")):
+        policy.check_asked(_request(asked), HOME)
