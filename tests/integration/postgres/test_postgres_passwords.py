@@ -101,6 +101,16 @@ def test_a_name_the_server_would_cut_is_refused_by_its_bytes() -> None:
         ENGINE.check_username("ü" * 32)
 
 
+def test_a_name_the_server_would_cut_reaches_no_statement(tenant: Tenant) -> None:
+    long = Users(tenant.base, tenant.base + "x" * 60)
+    with tenant.open() as session:
+        with pytest.raises(Refused, match="63"):
+            session.check_users(long)
+        with pytest.raises(Refused, match="63"):
+            session.set_password(long, tenant.credential(str(long.clone), "first"), Rights.ENFORCE)
+    assert "x" * 40 not in tenant.server.log()
+
+
 def test_a_missing_base_user_is_refused(tenant: Tenant) -> None:
     with tenant.open() as session, pytest.raises(Refused, match="does not exist"):
         session.check_users(Users("nobody_here", "nobody_here_clone"))

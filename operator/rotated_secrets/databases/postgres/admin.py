@@ -38,6 +38,7 @@ from rotated_secrets.databases.postgres.rights import (
     missing_privilege,
     not_the_clone,
     quoted,
+    unusable_name,
 )
 from rotated_secrets.values import Credential
 
@@ -173,6 +174,10 @@ class PostgresAdminSession:
 
     def _examined(self, cursor: Cursor, users: Users) -> tuple[Seen, Role]:
         """Both users as they are, once it is certain that they may be changed."""
+        for name in (users.base, users.clone):
+            unusable = unusable_name(name) if name is not None else None
+            if unusable:
+                raise Refused(unusable)
         seen = look(cursor, users)
         base = seen.base
         if base is None:

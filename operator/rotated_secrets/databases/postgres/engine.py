@@ -17,12 +17,11 @@ from rotated_secrets.databases.postgres.admin import open_session
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
 from rotated_secrets.databases.postgres.errors import DatabaseClosed, condition, failed_statement, is_temporary
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
+from rotated_secrets.databases.postgres.rights import unusable_name
 from rotated_secrets.values import Credential
 
 IDLE_SECONDS = 10.0
 DEFAULT_DATABASE = "postgres"
-NAME_BYTES = 63
-"""NAMEDATALEN - 1: a longer name is cut by the server, silently."""
 
 _READ_ONLY = "25006"
 
@@ -58,14 +57,9 @@ class PostgresEngine:
         self._idle_seconds = idle_seconds
 
     def check_username(self, username: str) -> None:
-        size = len(username.encode())
-        if size > NAME_BYTES:
-            raise Refused(
-                f"user {username} has {size} bytes, and PostgreSQL cuts names after {NAME_BYTES}; "
-                f"choose a shorter user name or clone suffix"
-            )
-        if not username or username.startswith("pg_") or username in ("public", "none"):
-            raise Refused(f"user name {username!r} is one that PostgreSQL keeps for itself; choose another")
+        why = unusable_name(username)
+        if why:
+            raise Refused(why)
 
     def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
         database = credential.dbname or DEFAULT_DATABASE

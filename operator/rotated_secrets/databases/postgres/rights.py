@@ -21,6 +21,9 @@ from rotated_secrets.databases.postgres.catalog import (
     SettingKey,
 )
 
+NAME_BYTES = 63
+"""NAMEDATALEN - 1."""
+
 # Settings whose value is a list of names (pg_dump's variable_is_guc_list_quote): each name is quoted by itself.
 _LISTS = frozenset(
     {
@@ -41,6 +44,19 @@ class Difference:
 
     sentence: str
     repair: Composed | None = None
+
+
+def unusable_name(name: str) -> str | None:
+    """Why the server has no user of this name, or would silently take it for another."""
+    size = len(name.encode())
+    if size > NAME_BYTES:
+        return (
+            f"user {name} has {size} bytes, and PostgreSQL cuts names after {NAME_BYTES}; "
+            f"choose a shorter user name or clone suffix"
+        )
+    if not name or name.startswith("pg_") or name in ("public", "none"):
+        return f"user name {name!r} is one that PostgreSQL keeps for itself; choose another"
+    return None
 
 
 def missing_privilege(seen: Seen, base: Role) -> str | None:

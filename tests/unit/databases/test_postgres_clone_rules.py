@@ -1,0 +1,92 @@
+"""What is decided about two users from what the catalog said."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from psycopg2.sql import SQL, Identifier, Literal
+
+from rotated_secrets.databases.postgres.catalog import Admin, Belongings, Clone, Membership, Role, Seen
+from rotated_secrets.databases.postgres.rights import differences, expected_settings, missing_privilege, not_the_clone
+
+BASE = Role(1, "app", frozenset(), True, True, -1, None, False)
+CLONE = Clone(
+    role=dataclasses.replace(BASE, oid=2, name="app_clone"),
+    memberships=(Membership("app", admin=False, base_has_it=True),),
+    settings={(None, "role"): "app"},
+    belongings=(),
+    uses_base=True,
+    becomes_base=True,
+)
+ADMIN = Admin("admin", superuser=False, creates_roles=True, administers_base=True, administers_clone=True)
+SEEN = Seen(170000, ADMIN, BASE, {}, CLONE)
+
+
+def test_a_good_clone_is_the_clone_and_has_no_differences() -> None:
+    assert not_the_clone(BASE, CLONE) is None
+    assert list(differences(SEEN, BASE, CLONE)) == []
+    assert missing_privilege(SEEN, BASE) is None
+
+
+def test_a_membership_through_another_role_does_not_make_a_clone() -> None:
+    """A superuser is taken for a member of every role."""
+    assert "not a member of app" in str(not_the_clone(BASE, dataclasses.replace(CLONE, memberships=())))
+
+
+def test_what_is_owned_is_a_difference_only_where_sessions_start_as_the_base_user() -> None:
+    owner = dataclasses.replace(CLONE, belongings=(Belongings("shop", owned=True, count=2),))
+    assert not_the_clone(BASE, owner) is None
+    assert [found.sentence for found in differences(SEEN, BASE, owner)] == [
+        "app_clone owns 2 objects in database shop of its own"
+    ]
+    undeclared = dataclasses.replace(owner, settings={(None, "role"): "somebody"})
+    assert "ALTER ROLE app_clone SET role TO app" in str(not_the_clone(BASE, undeclared))
+
+
+@pytest.mark.parametrize(("version", "lacks"), [(150000, False), (160000, True)])
+def test_admin_option_is_needed_from_16_on(version: int, lacks: bool) -> None:
+    seen = dataclasses.replace(SEEN, version=version, admin=dataclasses.replace(ADMIN, administers_clone=False))
+    told = missing_privilege(seen, BASE)
+    assert (told is not None) is lacks
+    assert not lacks or "GRANT app_clone TO admin WITH ADMIN OPTION" in str(told)
+
+
+def test_names_are_told_as_a_person_has_to_write_them() -> None:
+    odd = dataclasses.replace(BASE, name='App "1"')
+    told = missing_privilege(dataclasses.replace(SEEN, admin=dataclasses.replace(ADMIN, administers_base=False)), odd)
+    assert 'GRANT "App ""1""" TO admin' in str(told)
+
+
+@pytest.mark.parametrize(
+    ("stored", "written"),
+    [
+        ('"$user", public', ["$user", "public"]),
+        ('"a, b", "c""d"', ["a, b", 'c"d']),
+        ('""', [""]),
+        ("", [""]),
+        ("one", ["one"]),
+    ],
+)
+def test_lists_of_names_are_written_name_by_name(stored: str, written: list[str]) -> None:
+    seen = dataclasses.replace(SEEN, base_settings={("shop", "search_path"): stored})
+    (found,) = differences(seen, BASE, CLONE)
+    assert found.repair == SQL("ALTER ROLE {}{} SET {} TO {}").format(
+        Identifier("app_clone"),
+        SQL(" IN DATABASE {}").format(Identifier("shop")),
+        Identifier("search_path"),
+        SQL(", ").join([Literal(name) for name in written]),
+    )
+
+
+def test_settings_values_are_not_told() -> None:
+    seen = dataclasses.replace(SEEN, base_settings={(None, "app.key"): "canary"})
+    (found,) = differences(seen, BASE, CLONE)
+    assert "canary" not in found.sentence
+    assert "canary" not in repr(seen)
+
+
+def test_the_clones_sessions_start_as_whoever_the_base_users_start_as() -> None:
+    assert expected_settings({}, "app") == {(None, "role"): "app"}
+    assert expected_settings({(None, "role"): "owners"}, "app") == {(None, "role"): "owners"}
+    assert expected_settings({("shop", "role"): "none"}, "app") == {(None, "role"): "app", ("shop", "role"): "app"}

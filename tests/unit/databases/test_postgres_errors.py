@@ -1,0 +1,76 @@
+"""Only what certainly means a wrong password does; the rest is tried again."""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable
+from rotated_secrets.databases.postgres.errors import DatabaseClosed, failed_login
+
+SERVER = Server("db.example", ("10.0.0.1", "10.0.0.2"), 5432, Tls())
+HEAD = 'connection to server at "db.example" (10.0.0.1), port 5432 failed: '
+
+
+def meaning(text: str) -> Exception:
+    return failed_login(psycopg2.OperationalError(text), SERVER, "app", "shop")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'FATAL:  password authentication failed for user "app"\n',
+        'FATAL:  role "app" is not permitted to log in\n',
+        'FATAL:  role "a\nb" does not exist\n',
+        "fe_sendauth: no password supplied\n",
+    ],
+)
+def test_the_texts_that_are_certain(said: str) -> None:
+    assert type(meaning(HEAD + said)) is AuthenticationFailed
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "FATAL:  Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen\n",
+        "FATAL:  la autentificación password falló para el usuario «app»\n",
+        "ERREUR:  authentification par mot de passe échouée pour l'utilisateur « app »\n",
+        "FATAL:  sorry, too many clients already\n",
+        "FATAL:  the database system is starting up\n",
+        'FATAL:  LDAP authentication failed for user "app"\n',
+        'FATAL:  PAM authentication failed for user "app"\n',
+        'FATAL:  something says: password authentication failed for user "app"\n',
+        "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?\n",
+        "timeout expired\n",
+        "",
+    ],
+)
+def test_the_doubtful_is_unavailable(said: str) -> None:
+    assert type(meaning(HEAD + said)) is Unavailable
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'FATAL:  database "password authentication failed for user "app"" does not exist\n',
+        'FATAL:  permission denied for database "shop"\nDETAIL:  User does not have CONNECT privilege.\n',
+        'FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "app", database "shop", no encryption\n',
+        'FATAL:  database "shop" is not currently accepting connections\n',
+    ],
+)
+def test_a_closed_database_is_no_wrong_password(said: str) -> None:
+    assert type(meaning(HEAD + said)) is DatabaseClosed
+
+
+def test_the_last_address_tried_decides() -> None:
+    second = HEAD.replace("10.0.0.1", "10.0.0.2")
+    wrong = 'FATAL:  password authentication failed for user "app"\n'
+    assert type(meaning(HEAD + "Connection refused\n" + second + wrong)) is AuthenticationFailed
+    assert type(meaning(HEAD + "Connection refused\n" + second + "timeout expired\n")) is Unavailable
+
+
+def test_what_a_port_answered_is_not_repeated() -> None:
+    told = str(meaning(HEAD + "received invalid response to SSL negotiation: canary\n"))
+    assert "canary" not in told
+    assert "db.example:5432" in told
+    assert not isinstance(meaning(HEAD + "FATAL:  canary\n"), Refused)
