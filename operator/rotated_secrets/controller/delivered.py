@@ -11,6 +11,9 @@ from rotated_secrets.delivery.render import render
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, TargetState, compare
 from rotated_secrets.secretstores.base import StoredVersion
 
+Written = Callable[[LiveSecret, TargetState, StoredVersion], None]
+"""Told of the Secret that was written, how it was before, and for which version."""
+
 
 class DeliveredSecret:
     """See :class:`rotated_secrets.rotation.steps.TargetSecret`."""
@@ -20,9 +23,9 @@ class DeliveredSecret:
         secrets: TargetSecrets,
         resource: RotatedSecret,
         live: LiveSecret | None,
-        on_written: Callable[[LiveSecret, TargetState, TargetState, StoredVersion], None],
+        on_written: Written,
     ) -> None:
-        """``live`` is the Secret as it was just read; ``on_written`` is told of it, before and after, and why."""
+        """``live`` is the Secret as it was just read."""
         self._secrets = secrets
         self._resource = resource
         self._on_written = on_written
@@ -36,6 +39,11 @@ class DeliveredSecret:
         except TemplateFailed as error:
             return _in_the_way(error)
 
+    def look_again(self, current: StoredVersion) -> TargetState:
+        """Read it now, and compare. Raises: Denied, Unavailable of :mod:`rotated_secrets.delivery.errors`."""
+        self.live = self._secrets.read(self._resource.namespace, self._resource.target_name)
+        return self.look(current)
+
     def write(self, current: StoredVersion) -> TargetState:
         """Raises: Denied, Unavailable of :mod:`rotated_secrets.delivery.errors`."""
         before = self.look(current)
@@ -44,9 +52,8 @@ class DeliveredSecret:
         except (SecretConflict, Refused) as error:
             return _in_the_way(error)
         # As written, whatever a webhook made of it: comparing again would have the two of them fight.
-        after = TargetState(TargetKind.EQUAL, current.version_id)
-        self._on_written(self.live, before, after, current)
-        return after
+        self._on_written(self.live, before, current)
+        return TargetState(TargetKind.EQUAL, current.version_id)
 
     def _desired(self, current: StoredVersion) -> DesiredSecret:
         return DesiredSecret.of(

@@ -1,7 +1,7 @@
 """Looking at one RotatedSecret: observe, plan, act, report, until the plan has nothing more to do now.
 
-The one place that knows all rooms. What is so is found out by :mod:`subject`, what to do is decided by the plan, and how
-it is done is known by the steps; here is the loop between them, and what people are told of it.
+The one place that knows all rooms. What is so is found out by :mod:`subject`, what to do is decided by the plan, and
+how it is done is known by the steps; here is the loop between them, and what people are told of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
@@ -21,8 +21,8 @@ from rotated_secrets.controller.queue import Reconcile, Retry
 from rotated_secrets.controller.scheduler import utc_now
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.slots import HostUnavailable
-from rotated_secrets.controller.subject import Looker, Subject, Unusable
-from rotated_secrets.databases.base import DatabaseError, Unavailable
+from rotated_secrets.controller.subject import LOOK_AT_OBSTACLES, Looker, Subject, Unusable
+from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.target import LiveSecret, TargetState
 from rotated_secrets.observability import logs
@@ -46,8 +46,6 @@ from rotated_secrets.values import InvalidSecretValue
 
 log = logging.getLogger(__name__)
 
-LOOK_AT_OBSTACLES = timedelta(minutes=1)
-"""How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
 STALE_AFTER = 0.5
 """Seconds after which the target Secret is read again before a rotation goes on from an old look at it."""
 
@@ -104,15 +102,15 @@ class _Reconciler:
             self._report_invalid(key, str(error))
             return None
         if resource is None or resource.deleting:
-            self._looker.forget(key)
+            self._services.settled.unsettle(key)
             return None
         try:
             return self._looker.look(resource)
         except Unusable as error:
             self._report_unusable(resource, error)
-            if error.mended_in_cluster:
-                return utc_now() + LOOK_AT_OBSTACLES
-            raise Retry(str(error)) from None
+            if error.asked_the_store:
+                raise Retry(str(error)) from None
+            return utc_now() + LOOK_AT_OBSTACLES
         except LookAgain as error:
             raise Retry(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
@@ -183,11 +181,11 @@ class _Reporter:
         for telling in told_by_rights(report):
             self.tell(telling)
 
-    def written(self, live: LiveSecret, before: TargetState, after: TargetState, current: StoredVersion) -> None:
+    def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
         """The target Secret was written."""
         resource = self.ledger.resource
         self._services.registry.wrote_target(Key(resource.namespace, resource.name), live.resource_version)
-        telling = told_by_sync(before, after, current.version_id)
+        telling = told_by_sync(before, current.version_id)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
         lag = None if drift else (utc_now() - current.created_at).total_seconds()
         self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
@@ -276,17 +274,8 @@ class _Run:
         with self._told():
             now = utc_now()
             status = reported(seen, terms, waiting, generation=self.subject.resource.generation, now=now)
-            if isinstance(waiting, actions.Retry):
-                self._reporter.failed(waiting.message)
-                status = with_findings(
-                    status,
-                    {},
-                    generation=self.subject.resource.generation,
-                    now=now,
-                )
             self._reporter.ledger.write(status)
             self._reporter.gauge(status)
-        self.subject.note(seen.stages)
         if isinstance(waiting, actions.Retry):
             raise Retry(waiting.message)
         return self.subject.settle(seen, waiting, self._target.live if self._target else None)
@@ -310,6 +299,10 @@ class _Run:
             yield
         except LookAgain as error:
             raise Retry(str(error)) from None
+        except Refused as error:
+            # Nothing that waiting would mend: the host is one that is not connected to, for instance.
+            self._reporter.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
+            raise Retry(str(error)) from error
         except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
             self._reporter.failed(str(error))
             if isinstance(error, Unavailable):

@@ -23,6 +23,7 @@ from rotated_secrets.controller.resources import Resources
 from rotated_secrets.controller.resync import resync
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
+from rotated_secrets.controller.settled import Settled
 from rotated_secrets.controller.slots import Slots
 from rotated_secrets.controller.startup import fill, wait_until_usable
 from rotated_secrets.observability import logs
@@ -111,7 +112,8 @@ class Replica:
             ),
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
         )
-        self._feeds = Feeds(stores, self._registry, self._queue.add)
+        self._settled = Settled()
+        self._feeds = Feeds(stores, self._registry, self._moved)
         services = Services(
             settings=settings,
             cluster=self._cluster,
@@ -120,6 +122,7 @@ class Replica:
             stores=stores,
             feeds=self._feeds,
             slots=self._slots,
+            settled=self._settled,
             events=self._events,
             metrics=self._metrics,
             guard=self._leader.guard,
@@ -222,6 +225,11 @@ class Replica:
 
     def _tasks_run(self) -> bool:
         return not any(task.done() for task in self._tasks)
+
+    def _moved(self, key: Key) -> None:
+        """A RotatedSecret's secret has moved in the store. From any thread."""
+        self._settled.unsettle(key)
+        self._queue.add(key)
 
     def _forget(self, key: Key) -> None:
         """A RotatedSecret is gone. From any thread."""

@@ -12,6 +12,7 @@ from rotated_secrets.controller.queue import Reconcile
 from rotated_secrets.controller.registry import Registry
 from rotated_secrets.controller.resources import Resources
 from rotated_secrets.controller.settings import Settings
+from rotated_secrets.controller.settled import Settled
 from rotated_secrets.controller.slots import Slots
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
@@ -29,6 +30,7 @@ class Services:
     stores: AwsStores
     feeds: Feeds
     slots: Slots
+    settled: Settled
     events: Events
     metrics: Metrics
     guard: Callable[[], None]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.spec import Strategy, Tls
 from rotated_secrets.api.status import Reason
-from rotated_secrets.controller.access import AccessPolicyFile, PolicyDenied
+from rotated_secrets.controller.access import AccessPolicyFile, Home, InvalidPolicy, PolicyDenied, Request
 from rotated_secrets.controller.connections import Connections, Trust
 from rotated_secrets.controller.delivered import DeliveredSecret, Written
 from rotated_secrets.controller.key import Key
@@ -28,7 +28,7 @@ from rotated_secrets.delivery.errors import Refused as DeliveryRefused
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.delivery.render import check_template
 from rotated_secrets.delivery.target import LiveSecret, TargetKind
-from rotated_secrets.rotation.actions import Hold, Sleep, Waiting
+from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy
 from rotated_secrets.rotation.plan import remembered
@@ -40,11 +40,10 @@ from rotated_secrets.secretstores.base import (
     SecretDescription,
     SecretNotFound,
     SecretStore,
-    Stages,
     StoredVersion,
     StoreRefused,
 )
-from rotated_secrets.values import Credential, InvalidSecretValue, SecretId, SecretValue, Stage
+from rotated_secrets.values import Credential, InvalidSecretValue, SecretId, Stage
 
 LOOK_AT_OBSTACLES = timedelta(minutes=1)
 """How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
@@ -117,9 +116,12 @@ class Looker:
         """Raises: InvalidSettings, where a file that the settings name cannot be used."""
         settings = services.settings
         self._services = services
-        self._policy = AccessPolicyFile(settings.access_policy_file)
         self._rules = HostRules(settings.allowed_networks, settings.denied_networks)
         self._secrets = TargetSecrets(services.cluster.client, settings.api_timeout)
+        try:
+            self._policy = AccessPolicyFile(settings.access_policy_file)
+        except InvalidPolicy as error:
+            raise InvalidSettings(f"--access-policy-file: {error}") from error
         try:
             ca_file = settings.database_ca_file
             self._operator_ca = ca_file.read_text() if ca_file else None
@@ -140,12 +142,14 @@ class Looker:
             return services.settled.until(key)
         services.settled.unsettle(key)
         _check_spec(resource, services)
-        secret_id = SecretId(resource.spec.source.secret_id)
-        self._allow(lambda: self._policy.current().check_name(resource, secret_id))
-        region = services.stores.region_of(secret_id, resource.spec.source.region)
+        home = self._home()
+        request = Request.source(resource, home)
+        self._allow(lambda: self._policy.current().check_asked(request, home))
+        region = _region_of(request)
         store = services.stores.at(region)
-        description = _found(lambda: store.describe(secret_id))
-        self._allow(lambda: self._policy.current().check_arn(resource, description.arn))
+        description = _describe(store, request.asked)
+        self._allow(lambda: self._policy.current().check_returned(request, description.arn, home))
+        services.feeds.at(region).noted(description.arn, description.stages)
         current = _current(store, description)
         terms = _terms(resource, description, services)
         try:
@@ -154,7 +158,7 @@ class Looker:
             engine = _engine(credential, terms) if credential else None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
-        connections = self._connections(resource, store, engine, credential) if credential and engine else None
+        connections = self._connections(resource, engine, credential) if credential and engine else None
         return Subject(
             services=services,
             resource=resource,
@@ -175,16 +179,18 @@ class Looker:
             ),
         )
 
+    def _home(self) -> Home:
+        stores = self._services.stores
+        return Home(stores.account(), stores.region)
+
     def _allow(self, check: Callable[[], None]) -> None:
         try:
             check()
         except PolicyDenied as error:
             raise Unusable(Reason.ACCESS_DENIED, str(error), asked_the_store=False) from None
 
-    def _connections(
-        self, resource: RotatedSecret, store: SecretStore, engine: Engine, credential: Credential
-    ) -> Connections:
-        spec = resource.spec
+    def _connections(self, resource: RotatedSecret, engine: Engine, credential: Credential) -> Connections:
+        spec, home = resource.spec, self._home()
         admin_id = spec.rotation.admin_secret_id or credential.masterarn
         if admin_id is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
             raise Unusable(
@@ -192,13 +198,135 @@ class Looker:
                 "AlternatingUsers needs an admin secret to create the clone user: write its name into "
                 "rotation.adminSecretId, or its ARN into masterarn of the secret value",
             )
-        if admin_id is not None:
-            self._allow(lambda: self._policy.current().check_admin_name(resource, SecretId(admin_id)))
+        admin = Request.admin(resource, SecretId(admin_id), home) if admin_id is not None else None
+        if admin is not None:
+            self._allow(lambda: self._policy.current().check_asked(admin, home))
         return Connections(
             engine,
             application=credential,
             trust=self._trust(resource),
             rules=self._rules,
-            read_admin=(lambda: self._admin(resource, SecretId(admin_id))) if admin_id is not None else None,
+            read_admin=(lambda: self._admin(admin, home)) if admin is not None else None,
             metrics=self._services.metrics,
         )
+
+    def _admin(self, request: Request, home: Home) -> Credential:
+        """Read the admin secret, and look once more whether it may be: now its ARN is known."""
+        try:
+            version = self._services.stores.at(_region_of(request)).get(request.asked, stage=Stage.CURRENT)
+            self._policy.current().check_returned(request, version.arn, home)
+            return Credential.of(version.value)
+        except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused) as error:
+            raise Refused(f"admin secret {request.asked}: {error}") from None
+
+    def _trust(self, resource: RotatedSecret) -> Trust:
+        spec = resource.spec.database.tls if resource.spec.database else Tls()
+        tenant_ca = None
+        if spec.ca_secret_name is not None:
+            try:
+                tenant_ca = self._secrets.certificate_authorities(resource.namespace, spec.ca_secret_name)
+            except DeliveryRefused as error:
+                raise Unusable(Reason.INVALID_SPEC, str(error)) from None
+        return Trust(spec, tenant_ca, self._operator_ca)
+
+
+def _is_delivered(resource: RotatedSecret) -> bool:
+    return resource.spec.target.is_delivered
+
+
+def _region_of(request: Request) -> str:
+    """Where the secret is: an ARN says so itself (``arn:partition:service:region:…``)."""
+    return request.asked.split(":")[3] if request.asked.startswith("arn:") else request.region
+
+
+def _check_spec(resource: RotatedSecret, services: Services) -> None:
+    """What the CRD's schema cannot say, or an API server without it let through."""
+    rotation, settings = resource.spec.rotation, services.settings
+    try:
+        check_policy(rotation.password)
+        check_template(resource.spec.target)
+        if rotation.schedule:
+            parse_schedule(rotation.schedule, timedelta(seconds=settings.minimum_interval))
+    except (InvalidPasswordPolicy, InvalidSchedule, TemplateFailed) as error:
+        raise Unusable(Reason.INVALID_SPEC, str(error), asked_the_store=False) from None
+    if rotation.strategy is Strategy.ALTERNATING_USERS and rotation.clone_suffix not in settings.clone_suffixes:
+        raise Unusable(
+            Reason.INVALID_SPEC,
+            f"rotation.cloneSuffix {rotation.clone_suffix} is not one that the operator allows; "
+            f"write one of {', '.join(settings.clone_suffixes)}, or have it added to --clone-suffixes",
+            asked_the_store=False,
+        )
+
+
+def _terms(resource: RotatedSecret, description: SecretDescription, services: Services) -> Terms:
+    rotation = resource.spec.rotation
+    minimum = timedelta(seconds=services.settings.minimum_interval)
+    return Terms(
+        arn=description.arn,
+        rotation=rotation,
+        schedule=parse_schedule(rotation.schedule, minimum) if rotation.schedule else None,
+        request=resource.rotate_request,
+        created_at=resource.created_at,
+    )
+
+
+def _describe(store: SecretStore, secret_id: SecretId) -> SecretDescription:
+    try:
+        return store.describe(secret_id)
+    except AccessDenied as error:
+        raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
+    except SecretNotFound as error:
+        raise Unusable(Reason.SECRET_NOT_FOUND, str(error)) from None
+    except StoreRefused as error:
+        raise Unusable(Reason.INVALID_SPEC, str(error)) from None
+
+
+def _current(store: SecretStore, description: SecretDescription) -> StoredVersion:
+    if description.deleted_at is not None:
+        raise Unusable(
+            Reason.SECRET_NOT_FOUND,
+            f"secret {description.arn} is scheduled for deletion; restore it, or delete this RotatedSecret",
+        )
+    try:
+        current = store.get(description.arn, stage=Stage.CURRENT)
+    except AccessDenied as error:
+        raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
+    except SecretNotFound:
+        raise Unusable(
+            Reason.SECRET_NOT_FOUND, f"secret {description.arn} has no version staged AWSCURRENT; put a value into it"
+        ) from None
+    except InvalidSecretValue as error:
+        raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from None
+    if Stage.CURRENT not in description.stages.get(current.version_id, frozenset()):
+        raise LookAgain("AWSCURRENT was moved between two looks")
+    return current
+
+
+def _engine(credential: Credential, terms: Terms) -> Engine:
+    """Raises: Refused, where there is none or a user's name doesn't fit it."""
+    engine = engine_named(credential.engine)
+    users = users_of(terms.rotation, credential.username)
+    for user in (users.base, users.clone):
+        if user is not None:
+            engine.check_username(user)
+    return engine
+
+
+def _elsewhere(resource: RotatedSecret, description: SecretDescription, services: Services) -> str | None:
+    """Who else rotates this secret, so that we must not."""
+    older = services.registry.older(Key(resource.namespace, resource.name), description.arn)
+    if older is not None:
+        return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
+    if description.owning_service:
+        return f"this secret is managed and rotated by the AWS service {description.owning_service}"
+    if description.rotation_enabled:
+        return (
+            "AWS rotates this secret itself (RotationEnabled); "
+            f"run aws secretsmanager cancel-rotate-secret --secret-id {description.arn} to have it rotated here"
+        )
+    if description.primary_region:
+        return (
+            f"this secret is a replica of the one in {description.primary_region}; "
+            "name that one: its replicas follow by themselves"
+        )
+    return None

@@ -45,6 +45,7 @@ class EventReason(StrEnum):
     SECRET_SYNCED = "SecretSynced"  # noqa: S105 - a reason, not a password
     SECRET_DRIFT_REPAIRED = "SecretDriftRepaired"  # noqa: S105
     RIGHTS_REPAIRED = "RightsRepaired"
+    RIGHTS_DIFFER = "RightsDiffer"
     ACCESS_DENIED = "AccessDenied"
 
 
@@ -55,6 +56,7 @@ WARNINGS: Final = frozenset(
         EventReason.ROTATION_HELD,
         EventReason.ROLLED_BACK,
         EventReason.SECRET_DRIFT_REPAIRED,
+        EventReason.RIGHTS_DIFFER,
         EventReason.ACCESS_DENIED,
     }
 )

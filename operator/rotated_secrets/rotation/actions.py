@@ -88,6 +88,13 @@ class Abandon:
 
 
 @dataclass(frozen=True)
+class TakeBack:
+    """AWSCURRENT moves back to the version before: an operator that woke up late finished what was rolled back."""
+
+    version_id: VersionId
+
+
+@dataclass(frozen=True)
 class Hold:
     """Wait on purpose, with a named reason."""
 
@@ -127,6 +134,7 @@ Doing = (
     | SyncTarget
     | Restore
     | Abandon
+    | TakeBack
 )
 
 Action = Doing | Waiting

@@ -39,10 +39,11 @@ from rotated_secrets.rotation.actions import (
     SetPending,
     Sleep,
     SyncTarget,
+    TakeBack,
     TestPending,
     WriteStatus,
 )
-from rotated_secrets.rotation.observation import Login, Observation, Terms, known_ids
+from rotated_secrets.rotation.observation import Login, Observation, Terms, known_ids, version_at
 from rotated_secrets.rotation.policies import (
     ATTEMPTS,
     BEFORE_CLAIM,
@@ -58,15 +59,27 @@ from rotated_secrets.rotation.policies import (
     retry_at,
     set_began,
     unsynced,
+    was_rolled_back,
     why_rotate,
 )
 from rotated_secrets.rotation.strategies import next_successor, next_user, pending_mismatch
-from rotated_secrets.values import Credential, VersionId
+from rotated_secrets.values import Credential, Stage, VersionId
 
 
 def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
     """The next action. Doing what it says, again and again, brings every rotation to its end, whoever began it."""
-    for decide in (_deliver, _tidy_up, _conclude, _vouch, _give_way, _note_failure, _roll_back, _proceed, _begin):
+    for decide in (
+        _deliver,
+        _take_back,
+        _tidy_up,
+        _conclude,
+        _vouch,
+        _give_way,
+        _note_failure,
+        _roll_back,
+        _proceed,
+        _begin,
+    ):
         action = decide(seen, terms, now)
         if action is not None:
             return action
@@ -103,6 +116,19 @@ def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     return SyncTarget()
 
 
+def _take_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """AWSCURRENT is a version that was rolled back, and does not log in.
+
+    Another operator was frozen just before finishSecret, lost its lock, and woke up when we had rolled back.
+    """
+    previous = version_at(seen.stages, Stage.PREVIOUS)
+    if previous is None or not was_rolled_back(seen):
+        return None
+    if seen.login is Login.UNTRIED and terms.has_database:
+        return ProbeCurrent()
+    return TakeBack(previous) if seen.login is Login.REJECTED else None
+
+
 def _tidy_up(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """AWSPENDING on AWSCURRENT's version is a finished rotation's last trace: a crash before, or a Lambda's habit."""
     return ClearPending() if seen.pending_id == seen.current_id else None
@@ -113,7 +139,7 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     claim = seen.claim
     if claim is None:
         return None
-    if claim.version_id == seen.current_id:
+    if claim.version_id == seen.current_id and (claim.failure is None or seen.proven):
         return WriteStatus(_served(seen, terms, claim, now))
     if seen.pending_id is not None:
         return None

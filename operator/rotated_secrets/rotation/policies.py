@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotated_secrets.api.status import Reason, Step, Trigger
+from rotated_secrets.api.status import Outcome, Reason, Step, Trigger
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.strategies import descends_from
 
@@ -159,6 +159,13 @@ def one_user_between(seen: Observation, terms: Terms) -> bool:
 def set_began(seen: Observation) -> bool:
     """The claim says that setSecret may have begun, so that the database may know the pending password."""
     return seen.claim is not None and seen.claim.step is not Step.CREATE
+
+
+def was_rolled_back(seen: Observation) -> bool:
+    """AWSCURRENT's version is one whose attempt failed, or is being undone."""
+    claim, current = seen.claim, seen.current_id
+    undone = [entry.version_id for entry in seen.status.history if entry.outcome is not Outcome.SUCCEEDED]
+    return current in undone or (claim is not None and claim.failure is not None and claim.version_id == current)
 
 
 # ---- whose AWSPENDING

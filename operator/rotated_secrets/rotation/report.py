@@ -9,10 +9,11 @@ from datetime import datetime
 from rotated_secrets.api.status import ConditionType, HistoryEntry, Outcome, Reason, RotatedSecretStatus, Step
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
-from rotated_secrets.rotation.actions import Hold, Waiting
+from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import next_due
-from rotated_secrets.values import Credential
+from rotated_secrets.rotation.steps import Report
+from rotated_secrets.values import Credential, VersionId
 
 STEP_FAILED = {
     Step.CREATE: Reason.CREATE_FAILED,
@@ -50,7 +51,7 @@ def reported(
     findings = {
         ConditionType.READY: _ready(seen, terms, synced),
         ConditionType.SYNCED: synced,
-        ConditionType.ROTATED: _rotated(seen.status),
+        ConditionType.ROTATED: _rotated(seen.status, waiting),
         ConditionType.HELD: (
             Finding(True, waiting.reason, waiting.message)
             if isinstance(waiting, Hold)
@@ -96,8 +97,10 @@ def _synced(seen: Observation) -> Finding:
     return Finding(False, Reason.LOGIN_FAILED, "AWSCURRENT does not log in, so it was not delivered")
 
 
-def _rotated(status: RotatedSecretStatus) -> Finding:
+def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
     claim, last = status.rotation, next(iter(status.history), None)
+    if claim is not None and isinstance(waiting, Retry):
+        return Finding(False, STEP_FAILED[claim.step], f"{waiting.message}; it is tried again")
     if claim is not None and claim.failure is not None:
         return Finding(False, STEP_FAILED[claim.step], claim.failure)
     if claim is not None and claim.attempt == 1:
@@ -166,12 +169,16 @@ def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> It
         yield Telling(EventReason.ROTATION_RESUMED, f"no longer held ({was.reason})")
 
 
-def told_by_sync(before: TargetState, after: TargetState, current: str) -> Telling | None:
-    """What the target Secret's change means to people; None where it didn't change."""
-    if after.kind is not TargetKind.EQUAL:
-        return None
+def told_by_sync(before: TargetState, current: VersionId) -> Telling:
+    """What writing the target Secret means to people."""
     if before.kind is TargetKind.DIFFERS and before.version_id == current:
-        return Telling(
-            EventReason.SECRET_DRIFT_REPAIRED, f"{before.message or 'the target Secret was changed'}; put back"
-        )
+        return Telling(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; put back")
     return Telling(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")
+
+
+def told_by_rights(report: Report) -> Iterator[Telling]:
+    """What setSecret found and did beside setting a password."""
+    if report.rights.repaired:
+        yield Telling(EventReason.RIGHTS_REPAIRED, "; ".join(report.rights.repaired))
+    if report.rights.remaining:
+        yield Telling(EventReason.RIGHTS_DIFFER, "; ".join(report.rights.remaining))

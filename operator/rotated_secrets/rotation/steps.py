@@ -142,6 +142,8 @@ class Steps:
                 return replace(seen, target=self._target.write(seen.current) if self._target else None)
             case actions.Restore():
                 return self._restore(seen)
+            case actions.TakeBack(version_id):
+                return self._take_back(seen, version_id)
             case actions.Abandon(version_id):
                 return replace(self._drop_pending(seen, version_id), used_ids=seen.used_ids | {version_id})
 
@@ -240,6 +242,10 @@ class Steps:
         return replace(seen, tested=True)
 
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
+        if self._session is not None and not self._session.try_lock(
+            self._users(Credential.of(seen.current.value)).base
+        ):
+            raise LookAgain("the lock was lost")  # asked on the session that has it: only its loss can be the reason
         try:
             self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
         except StoreRefused as error:
@@ -260,6 +266,13 @@ class Steps:
         )
 
     # ---- the way back
+
+    def _take_back(self, seen: Observation, version_id: VersionId) -> Observation:
+        try:
+            self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
+        except StoreRefused as error:
+            raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
+        raise LookAgain(f"AWSCURRENT was version {seen.current_id}, which had been rolled back; it is put back")
 
     def _drop_pending(self, seen: Observation, version_id: VersionId) -> Observation:
         try:

@@ -79,6 +79,11 @@ class AwsStores:
         self._lock = threading.Lock()  # sessions are not safe to use from several threads, clients are
         self._account_lock = threading.Lock()
 
+    @property
+    def region(self) -> str:
+        """The operator's own region; empty where none is set."""
+        return self._region or ""
+
     def at(self, region: str | None = None) -> AwsStore:
         """The store in this region, or in the operator's own.
 

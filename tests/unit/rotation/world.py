@@ -7,7 +7,7 @@ that one call alone can break is asserted in that call.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,11 +16,21 @@ from rotated_secrets.api.spec import Rights, Rotation
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, RightsReport, Unavailable, Users
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
+from rotated_secrets.rotation.actions import (
+    Abandon,
+    ClearPending,
+    CreatePending,
+    FinishPending,
+    Hold,
+    Retry,
+    Sleep,
+    Waiting,
+)
 from rotated_secrets.rotation.observation import Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.plan import plan, remembered
 from rotated_secrets.rotation.schedule import parse_schedule
 from rotated_secrets.rotation.steps import LookAgain, Report, Steps
+from rotated_secrets.rotation.strategies import pending_value
 from rotated_secrets.secretstores.base import (
     SecretDescription,
     SecretNotFound,
@@ -36,6 +46,7 @@ ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCd
 FIRST = VersionId("00000000-0000-0000-0000-000000000001")
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 CLONE_SUFFIX = "_clone"
+Call = Callable[[], None]
 
 
 def value(username: str, password: str) -> SecretValue:
@@ -187,7 +198,9 @@ class World:
     status: RotatedSecretStatus = field(default_factory=RotatedSecretStatus)
     target: StoredVersion | None = None
     target_spoiled: bool = False
-    current_moves: int = 0
+    late_call: bool = False
+    """The call is one that a frozen operator had begun: nobody can check anything before it."""
+    was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
     _proven: set[Credential] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -201,9 +214,15 @@ class World:
 
     # ---- what single calls must not break
 
+    @property
+    def rotations(self) -> int:
+        return len(self.was_current) - 1
+
     def current_moves_to(self, version: StoredVersion) -> None:
-        self.current_moves += 1
-        if self.terms.has_database:
+        if version.version_id in self.was_current:
+            return  # taken back
+        self.was_current.append(version.version_id)
+        if self.terms.has_database and not self.late_call:
             assert Credential.of(version.value) in self._proven, "AWSCURRENT moved to a version that was not tested"
 
     def proved(self, credential: Credential) -> None:
@@ -310,6 +329,29 @@ class ModelOperator:
             if (waiting := self.step()) is not None:
                 return waiting
         raise AssertionError(f"the plan goes in circles: {self.run}")
+
+    def freeze(self) -> Call | None:
+        """The process is stopped for longer than its session and its Lease last.
+
+        Returns:
+            The call that it was about to make, past its last check: nothing else of it is to be feared.
+        """
+        run, store = self.run, self.world.store
+        self.end()
+        if run is None:
+            return None
+        match plan(run.seen, run.terms, self.world.now):
+            case FinishPending(version_id):
+                return lambda: store.move_stage(ARN, Stage.CURRENT, to=version_id, remove_from=run.seen.current_id)
+            case Abandon(version_id):
+                return lambda: store.move_stage(ARN, Stage.PENDING, remove_from=version_id)
+            case ClearPending():
+                return lambda: store.move_stage(ARN, Stage.PENDING, remove_from=run.seen.current_id)
+            case CreatePending(version_id):
+                late = pending_value(run.terms.rotation, run.seen.current.value, SecretText("late"))
+                return lambda: store.put_pending(ARN, version_id, late)
+            case _:
+                return None
 
     def end(self) -> None:
         """End the run: done, failed, or because the process died. Either way the server sees the connection go."""
