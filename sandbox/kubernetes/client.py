@@ -47,13 +47,14 @@ class Answer:
 
 
 class Api:
-    """Speaks as the current user of a kubeconfig that holds a token or a client certificate."""
+    """Speaks as the current user of a kubeconfig that holds a token or a client certificate, or as the owner of `token`."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, token: str | None = None) -> None:
         body = yaml.safe_load(kubeconfig.read_text())
         context = next(each["context"] for each in body["contexts"] if each["name"] == body["current-context"])
         cluster = next(each["cluster"] for each in body["clusters"] if each["name"] == context["cluster"])
         user = next(each["user"] for each in body["users"] if each["name"] == context["user"])
+        user = {"token": token} if token else user
         if "token" not in user and "client-certificate-data" not in user:
             raise ValueError(f"{kubeconfig}: user {context['user']} has neither a token nor a client certificate in the file")
         self._address: str = cluster["server"].rstrip("/")

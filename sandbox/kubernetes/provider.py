@@ -81,9 +81,9 @@ class Cluster:
         """For processes that are to use this cluster; kubectl's caches of other clusters on the same port stay out of it."""
         return os.environ | {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.kubeconfig.parent / "cache")}
 
-    def api(self) -> Api:
-        """Plain JSON as the administrator; for the typed clients, give them `kubeconfig`."""
-        return Api(self.kubeconfig)
+    def api(self, token: str | None = None) -> Api:
+        """Plain JSON as the administrator, or as the owner of `token`; to the typed clients, give `kubeconfig`."""
+        return Api(self.kubeconfig, token)
 
     def operator_kubeconfig(
         self, rules: Sequence[Rule], namespace: str, name: str = "operator", *, cluster_wide: bool = True

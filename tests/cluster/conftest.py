@@ -165,6 +165,17 @@ def gone(api: Api, path: str) -> bool:
     return False
 
 
+def published(api: Api, widgets: Widgets) -> Json:
+    """The paths of the OpenAPI documents, once the one of the widgets, made in the background, is among them."""
+
+    def paths() -> Json | None:
+        found: Json = api.get("/openapi/v3")["paths"]
+        return found if f"apis/{widgets.group}/v1" in found else None
+
+    found: Json = eventually(paths)
+    return found
+
+
 @pytest.fixture
 def collected(cluster: Cluster) -> None:
     """For tests of what the controller manager does."""

@@ -67,15 +67,6 @@ def test_watch_ends_after_its_time(api: Api, namespace: str, widgets: Widgets) -
     assert list(api.watch(widgets.path(namespace), seconds=1)) == []
 
 
-def test_bookmark_comes_before_the_end(api: Api, namespace: str, widgets: Widgets) -> None:
-    path = widgets.path(namespace)
-    start = version(api.get(path))
-    events = list(api.watch(path, seconds=4, resourceVersion=start, allowWatchBookmarks="true"))
-    assert {each["type"] for each in events} == {"BOOKMARK"}
-    assert events[-1]["object"]["kind"] == "Widget"
-    assert int(version(events[-1]["object"])) >= int(start)
-
-
 def test_streamed_list_ends_with_a_marked_bookmark(api: Api, namespace: str, widgets: Widgets) -> None:
     path = widgets.path(namespace)
     api.create(path, widgets.make("a"))

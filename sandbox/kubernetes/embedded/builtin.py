@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterator
@@ -95,12 +94,7 @@ def prepare_secret(obj: Obj) -> None:
     """Fold `stringData` into `data` and set the type that an empty one means."""
     obj["type"] = obj.get("type") or "Opaque"
     plain = obj.pop("stringData", None)
-    data = {key: "" if value is None else value for key, value in (obj.get("data") or {}).items()}
-    for key, value in data.items():
-        try:
-            base64.b64decode(value, validate=True)
-        except (binascii.Error, TypeError, ValueError) as error:
-            raise errors.bad_request(f"illegal base64 data in secret value of key {key!r}") from error
+    data = obj.get("data") or {}
     data |= {key: base64.b64encode(value.encode()).decode() for key, value in (plain or {}).items()}
     if data:
         obj["data"] = data
@@ -182,14 +176,25 @@ def event_errors(obj: Obj, *, is_new_kind: bool) -> Iterator[FieldError]:
         yield errors.invalid_value(
             "involvedObject.namespace", about.get("namespace", ""), "does not match event.namespace"
         )
-    if is_new_kind:
-        for name, shown in (("eventTime", "eventTime"), ("reportingComponent", "reportingController")):
-            if not obj.get(name):
-                yield errors.required(shown)
+    if not is_new_kind:
+        return
+    if not obj.get("eventTime"):
+        yield errors.required("eventTime")
+    else:
+        if not obj.get("reportingComponent"):
+            yield errors.required("reportingController")
         for name in ("reportingInstance", "action", "reason"):
             if not obj.get(name):
                 yield errors.required(name)
-        if obj.get("type") not in ("Normal", "Warning"):
-            yield errors.invalid_value("type", obj.get("type", ""), "has invalid value")
-        if len(obj.get("message", "")) > 1024:
-            yield errors.invalid_value("message", "", "can have at most 1024 characters")
+    if obj.get("type") not in ("Normal", "Warning"):
+        yield errors.invalid_value("type", obj.get("type", ""), "has invalid value: ")
+    if len(obj.get("message", "")) > 1024:
+        yield errors.invalid_value("message", "", "can have at most 1024 characters")
+
+
+def lease_errors(obj: Obj) -> Iterator[FieldError]:
+    spec = obj.get("spec", {})
+    if spec.get("leaseDurationSeconds", 1) <= 0:
+        yield errors.invalid_value("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], "must be greater than 0")
+    if spec.get("leaseTransitions", 0) < 0:
+        yield errors.invalid_value("spec.leaseTransitions", spec["leaseTransitions"], "must be greater than or equal to 0")

@@ -27,6 +27,12 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "object": {"x-kubernetes-preserve-unknown-fields": True},
     "IntOrString": {"x-kubernetes-int-or-string": True},
 }
+_PYTHON: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "bytes": str, "datetime": str}
+_MICRO = {"acquireTime", "renewTime", "eventTime", "lastObservedTime"}  # six digits after the second, neither more nor fewer
+_MICRO_TIME, _TIME = (
+    re.compile(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d{fraction}(Z|[+-]\d\d:\d\d)") for fraction in (r"\.\d{6}", r"(\.\d+)?")
+)
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _CONTAINER = re.compile(r"(List|Dict)\[(?:str, )?(.+)\]")
 _TABLE = r"{}: ClassVar\[Dict\[str, str\]\] = (\{{.*?\n? *\}})\n"
 _TYPES, _NAMES = (re.compile(_TABLE.format(name), re.DOTALL) for name in ("openapi_types", "attribute_map"))
@@ -91,21 +97,42 @@ def _typed(written: str, field: str, schemas: dict[str, Any]) -> dict[str, Any]:
     return {"allOf": [{"$ref": REFERENCE + add_schema(named, schemas)}]} if named else {"type": "object"}
 
 
-def unknown_fields(value: Any, kind: Model | None, at: str = "") -> list[str]:
-    """Drops what the kind does not have, in place, and gives the path of each."""
+class DecodeError(ValueError):
+    """A value is not of the type that its field has."""
+
+
+def decode(value: Any, kind: Model | None, at: str = "") -> list[str]:
+    """Drops nulls and what the kind does not have, in place; gives the paths of the latter, raises DecodeError."""
     dropped = []
-    for name in list(value) if kind and isinstance(value, dict) else ():
+    for name in list(value) if kind else ():
         path = f"{at}.{name}" if at else name
-        if name not in kind.fields:
+        if kind and name in kind.fields and value[name] is not None:
+            dropped += _decode_field(value, name, kind.fields[name][0], path)
+        else:
+            dropped += [path] if kind and name not in kind.fields else []
             del value[name]
-            dropped.append(path)
-            continue
-        written, _ = kind.fields[name]
-        nested = _CONTAINER.fullmatch(written)
-        below = model(nested[2] if nested else written)
-        if below and not nested:
-            dropped += unknown_fields(value[name], below, path)
-        elif below and isinstance(value[name], list):
-            for index, item in enumerate(value[name]):
-                dropped += unknown_fields(item, below, f"{path}[{index}]")
     return dropped
+
+
+def _decode_field(parent: Any, name: str | int, written: str, path: str) -> list[str]:
+    value, nested = parent[name], _CONTAINER.fullmatch(written)
+    wanted = {"List": list, "Dict": dict}[nested[1]] if nested else _PYTHON.get(written, dict if model(written) else object)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted in (int, float)):
+        told = {dict: "object", list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+        raise DecodeError(f"json: cannot unmarshal {told} into field {path} of type {written}")
+    if nested and nested[1] == "Dict":
+        value |= {key: "" for key, item in value.items() if item is None and nested[2] in ("str", "bytes")}
+        return [each for key in value for each in _decode_field(value, key, nested[2], f"{path}.{key}")]
+    if nested:
+        return [each for index in range(len(value)) for each in _decode_field(value, index, nested[2], f"{path}[{index}]")]
+    if written == "bytes" and not _BASE64.fullmatch(value):
+        raise DecodeError("illegal base64 data")
+    if written == "datetime":
+        _check_time(value, str(name))
+    return decode(value, model(written), path) if isinstance(value, dict) else []
+
+
+def _check_time(value: str, field: str) -> None:
+    form, layout = (_MICRO_TIME, "2006-01-02T15:04:05.000000Z07:00") if field in _MICRO else (_TIME, "2006-01-02T15:04:05Z07:00")
+    if not form.fullmatch(value):
+        raise DecodeError(f'parsing time "{value}" as "{layout}": cannot parse')

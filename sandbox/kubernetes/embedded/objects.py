@@ -254,6 +254,8 @@ class Objects:
         elif resource.storage == "events" and not is_applied:
             new = self._to_stored(resource, new)
             problems += builtin.event_errors(new, is_new_kind=resource.group == EVENTS_V1 and before is None)
+        elif resource.storage == "leases.coordination.k8s.io":
+            problems += builtin.lease_errors(new)
         elif resource.storage == "namespaces" and before is None:
             new |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
             new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
@@ -274,17 +276,20 @@ class Objects:
         return new
 
     def _prune(self, resource: Resource, obj: Obj, options: WriteOptions, warnings: list[str]) -> None:
-        if resource.schema:
-            found = list(resource.schema.prune(obj, is_root=True))
-            found += models.unknown_fields({"metadata": obj["metadata"]}, models.of_kind("Secret"))
-        else:
-            known = models.model("EventsV1Event") if resource.group == EVENTS_V1 else models.of_kind(resource.kind)
-            found = models.unknown_fields(obj, known)
+        what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+        try:
+            if resource.schema:
+                found = list(resource.schema.prune(obj, is_root=True))
+                found += models.decode(obj["metadata"], models.model(models.METADATA), "metadata")
+            else:
+                known = models.model("EventsV1Event") if resource.group == EVENTS_V1 else models.of_kind(resource.kind)
+                found = models.decode(obj, known)
+        except models.DecodeError as error:
+            raise errors.bad_request(f"{what}: {error}") from error
         unknown = [f'unknown field "{path}"' for path in found]
         if not unknown or options.field_validation == "Ignore":
             return
         if options.field_validation == "Strict":
-            what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
             raise errors.bad_request(f"{what}: strict decoding error: {', '.join(unknown)}")
         warnings += unknown
 

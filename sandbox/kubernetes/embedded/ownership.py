@@ -22,7 +22,7 @@ Owner = tuple[str, str, str, str]  # manager, operation, apiVersion, subresource
 
 _NOBODYS = frozenset(
     "name namespace uid resourceVersion generation creationTimestamp deletionTimestamp deletionGracePeriodSeconds "
-    "managedFields generateName selfLink".split()
+    "managedFields selfLink".split()
 )
 _WHOLE = object()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import jsonpatch
@@ -52,14 +51,8 @@ def json_patch(target: Obj, operations: Any) -> Obj:
     return patched
 
 
-def strategic(target: Any, patch: Any, field: str = "") -> Any:
+def strategic(target: Any, patch: Any) -> Any:
     """As kubectl sends it for built-in kinds: lists with a merge key are merged, others replaced."""
-    if isinstance(patch, list):
-        if field in SET_LISTS:
-            return [*(target or []), *(item for item in patch if item not in (target or []))]
-        if field in MAP_LISTS and isinstance(target, list):
-            return _merge_list(target, patch, field)
-        return [item for item in patch if not (isinstance(item, dict) and "$patch" in item)]
     if not isinstance(patch, dict):
         return patch
     directive = patch.get("$patch")
@@ -76,16 +69,22 @@ def strategic(target: Any, patch: Any, field: str = "") -> Any:
             continue
         elif value is None:
             result.pop(name, None)
+        elif isinstance(value, list):
+            result[name] = _strategic_list(result.get(name) or [], value, name, patch.get(f"$setElementOrder/{name}"))
         else:
-            result[name] = strategic(result.get(name), value, name)
+            result[name] = strategic(result.get(name), value)
     return result
 
 
-def _merge_list(target: list[Any], patch: list[Any], field: str) -> list[Any]:
-    key = MAP_LISTS[field][0]
-    if any(item.get("$patch") == "replace" for item in patch):
-        return [item for item in patch if "$patch" not in item]
-    result = copy.copy(target)
+def _strategic_list(target: list[Any], patch: list[Any], field: str, order: list[Any] | None) -> list[Any]:
+    """`order`, where kubectl gives one, names the merge key that it knows from the kind's own type."""
+    told = next(iter(order[0]), None) if order and isinstance(order[0], dict) else None
+    key = told or next(iter(MAP_LISTS.get(field, ())), None)
+    if field in SET_LISTS:
+        return [*target, *(item for item in patch if item not in target)]
+    if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch) or not key:
+        return [item for item in patch if not (isinstance(item, dict) and "$patch" in item)]
+    result = list(target)
     for item in patch:
         place = next((index for index, each in enumerate(result) if each.get(key) == item.get(key)), None)
         if item.get("$patch") == "delete":

@@ -52,7 +52,7 @@ class Resource:
         return errors.not_found(self.plural, self.group, name)
 
     def invalid(self, name: str, found: list[FieldError]) -> errors.ApiError:
-        return errors.invalid(self.kind, self.group, name, found)
+        return errors.invalid(self.kind, "" if self.group == EVENTS_V1 else self.group, name, found)
 
 
 def _workload(plural: str, kind: str, short: str) -> Resource:

@@ -97,9 +97,8 @@ class Server:
             case "POST":
                 body, warnings = await _body(request), list[str]()
                 if resource.kind == "SelfSubjectAccessReview":
-                    return _json(
-                        body | {"status": {"allowed": True, "reason": "the embedded API enforces no RBAC"}}, 201
-                    )
+                    about = {"kind": resource.kind, "apiVersion": resource.api_version}
+                    return _json(about | body | {"status": {"allowed": True, "reason": "the embedded API enforces no RBAC"}}, 201)
                 if resource.namespaced and not namespace:
                     raise errors.ApiError(
                         405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
@@ -254,9 +253,8 @@ def _options(request: web.BaseRequest, operation: str = "Update") -> WriteOption
     agent = request.headers.get("User-Agent", "unknown").partition("/")[0][:128]
     manager = query.get("fieldManager") or agent
     if operation == "Apply" and "fieldManager" not in query:
-        raise errors.bad_request(
-            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
-        )
+        problem = errors.required("fieldManager", "is required for apply patch")
+        raise errors.invalid("PatchOptions", "meta.k8s.io", "", [problem])
     return WriteOptions(manager, operation, query.get("fieldValidation") or "Warn", query.get("dryRun") == "All")
 
 

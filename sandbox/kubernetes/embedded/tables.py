@@ -72,7 +72,7 @@ def _age(obj: Obj) -> str:
 
 def _event_age(obj: Obj) -> str:
     series = obj.get("series") or {}
-    return age(series.get("lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime") or _created(obj))
+    return age(series.get("lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime"))
 
 
 def _about(obj: Obj) -> str:
@@ -90,43 +90,47 @@ def _path(path: str, default: Any = "") -> Cell:
     return lambda obj: default if (found := find(obj)) is None else found
 
 
-_BUILT_IN: dict[str, list[tuple[str, str, Cell]]] = {
-    "namespaces": [("Status", "string", _path(".status.phase")), ("Age", "string", _age)],
-    "secrets": [
-        ("Type", "string", _path(".type")),
-        ("Data", "integer", lambda obj: len(obj.get("data") or ())),
-        ("Age", "string", _age),
-    ],
-    "configmaps": [("Data", "integer", lambda obj: len(obj.get("data") or ())), ("Age", "string", _age)],
-    "pods": [
-        ("Ready", "string", _ready),
-        ("Status", "string", _path(".status.phase")),
-        (
-            "Restarts",
-            "string",
-            lambda obj: sum(each.get("restartCount", 0) for each in obj["status"].get("containerStatuses", ())),
-        ),
-        ("Age", "string", _age),
-    ],
+def _restarts(obj: Obj) -> int:
+    return sum(each.get("restartCount", 0) for each in obj.get("status", {}).get("containerStatuses", ()))
+
+
+def _replicas(obj: Obj) -> str:
+    return f"{obj.get('status', {}).get('readyReplicas', 0)}/{obj['spec'].get('replicas', 1)}"
+
+
+def _keys(obj: Obj) -> int:
+    return len(obj.get("data") or ())
+
+
+def _role(obj: Obj) -> str:
+    return f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"
+
+
+_READY, _AGE, _BOUND = ("Ready", _replicas), ("Age", _age), ("Role", _role)
+_BUILT_IN: dict[str, list[tuple[str, Cell]]] = {
+    "namespaces": [("Status", _path(".status.phase")), _AGE],
+    "secrets": [("Type", _path(".type")), ("Data", _keys), _AGE],
+    "configmaps": [("Data", _keys), _AGE],
+    "serviceaccounts": [_AGE],
+    "services": [("Type", _path(".spec.type", "ClusterIP")), ("Cluster-IP", _path(".spec.clusterIP", "<none>")), _AGE],
+    "pods": [("Ready", _ready), ("Status", _path(".status.phase")), ("Restarts", _restarts), _AGE],
     "events": [
-        ("Last Seen", "string", _event_age),
-        ("Type", "string", _path(".type")),
-        ("Reason", "string", _path(".reason")),
-        ("Object", "string", _about),
-        ("Message", "string", lambda obj: obj.get("message", "").strip()),
+        ("Last Seen", _event_age),
+        ("Type", _path(".type")),
+        ("Reason", _path(".reason")),
+        ("Object", _about),
+        ("Message", lambda obj: obj.get("message", "").strip()),
     ],
     "deployments.apps": [
-        (
-            "Ready",
-            "string",
-            lambda obj: f"{obj.get('status', {}).get('readyReplicas', 0)}/{obj['spec'].get('replicas', 1)}",
-        ),
-        ("Up-to-date", "integer", _path(".status.updatedReplicas", 0)),
-        ("Available", "integer", _path(".status.availableReplicas", 0)),
-        ("Age", "string", _age),
+        _READY,
+        ("Up-to-date", _path(".status.updatedReplicas", 0)),
+        ("Available", _path(".status.availableReplicas", 0)),
+        _AGE,
     ],
-    "leases.coordination.k8s.io": [("Holder", "string", _path(".spec.holderIdentity")), ("Age", "string", _age)],
-    "serviceaccounts": [("Age", "string", _age)],
+    "statefulsets.apps": [_READY, _AGE],
+    "leases.coordination.k8s.io": [("Holder", _path(".spec.holderIdentity")), _AGE],
+    "rolebindings.rbac.authorization.k8s.io": [_BOUND, _AGE],
+    "clusterrolebindings.rbac.authorization.k8s.io": [_BOUND, _AGE],
 }
 
 
@@ -137,8 +141,8 @@ def _columns(resource: Resource) -> list[tuple[dict[str, Any], Cell]]:
 
     name = (definition("Name", "string", {"format": "name"}), json_path(".metadata.name"))
     if not resource.is_custom:
-        listed = _BUILT_IN.get(resource.storage, [("Created At", "date", _created)])
-        found = [(definition(each, kind), cell) for each, kind, cell in listed]
+        listed = _BUILT_IN.get(resource.storage, [("Created At", _created)])
+        found = [(definition(each, "string"), cell) for each, cell in listed]
         return found if resource.storage == "events" else [name, *found]
     written = resource.columns or ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},)
     return [name, *((definition(each["name"], each["type"], each), _custom_cell(each)) for each in written)]
