@@ -154,6 +154,8 @@ def _cause(error: Exception) -> str:
     reason = getattr(error, "reason", None)
     if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(reason, Exception):
         return _cause(reason)
+    if isinstance(error, urllib3.exceptions.NewConnectionError) and isinstance(error.__cause__, OSError):
+        return _cause(error.__cause__)
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:

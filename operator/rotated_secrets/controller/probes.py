@@ -26,6 +26,10 @@ LONGEST_LAG = 30.0
 """Seconds without a beat after which the event loop counts as stuck."""
 
 
+class CannotServe(Exception):
+    """The address for probes cannot be listened on; the message says why."""
+
+
 class Heartbeat:
     """Shows from outside whether the event loop turns."""
 
@@ -63,13 +67,17 @@ class Probes:
         """``facts`` are told below the checks and change nothing.
 
         Raises:
-            OSError: the address is taken, or not ours.
+            CannotServe: the address is taken, or not ours.
         """
         self._checks = {"/healthz": health, "/readyz": readiness}
         self._facts = facts
         self._metrics = make_wsgi_app(metrics)
         server = _Server6 if ":" in host else _Server
-        self._server = server((host, port), _Silent)
+        try:
+            self._server = server((host, port), _Silent)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise CannotServe(f"probes cannot be served on {host} port {port}: {why}; set --probe-port") from error
         self._server.set_app(self._answer)
         self._thread = Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="probes", daemon=True

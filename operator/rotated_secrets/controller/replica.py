@@ -49,7 +49,7 @@ class Replica:
         Raises:
             NoCluster: nothing says where the API server is.
             InvalidSettings: the reconcile cannot be made of these settings.
-            OSError: the address of the probes is taken.
+            CannotServe: the address of the probes is taken.
         """
         self.settings = settings
         self._end = Ending()

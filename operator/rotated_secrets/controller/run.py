@@ -8,6 +8,7 @@ import os
 
 from rotated_secrets.controller.cluster import ClusterError, NoCluster
 from rotated_secrets.controller.ending import Ended
+from rotated_secrets.controller.probes import CannotServe
 from rotated_secrets.controller.replica import Replica
 from rotated_secrets.controller.services import Reconciler
 from rotated_secrets.controller.settings import InvalidSettings, Settings
@@ -28,7 +29,7 @@ def run(settings: Settings, reconciler: Reconciler) -> int:
     except InvalidSettings as error:
         log.error("%s", error)
         return BAD_SETTINGS
-    except (NoCluster, NotUsable, ClusterError, OSError) as error:
+    except (NoCluster, NotUsable, ClusterError, CannotServe) as error:
         log.error("%s", error)
         return CANNOT_GO_ON
     except Exception:

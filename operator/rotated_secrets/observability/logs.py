@@ -23,7 +23,9 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 CHATTY = {
     # These print requests and responses, secret values included, at DEBUG.
-    **dict.fromkeys(("boto3", "botocore", "s3transfer", "urllib3", "kubernetes", "client", "aiohttp"), logging.INFO),
+    **dict.fromkeys(("boto3", "botocore", "s3transfer", "kubernetes", "client", "aiohttp"), logging.INFO),
+    # Retries are its warnings; what they come to is told by whoever asked.
+    "urllib3": logging.ERROR,
     # It tells of each event and each login, and warns that it leaves signals to us.
     "kopf": logging.WARNING,
     "kopf._core.reactor.running": logging.ERROR,
@@ -63,7 +65,7 @@ def describe(error: BaseException) -> str:
     """
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    if kind.__module__.partition(".")[0] == "rotated_secrets":
+    if _is_ours(error):
         return f"{name}: {redact(str(error))}"
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
@@ -71,6 +73,10 @@ def describe(error: BaseException) -> str:
     if isinstance(status, int) and isinstance(reason, str):
         return f"{name}: {status} {redact(reason)}"
     return name
+
+
+def _is_ours(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == "rotated_secrets"
 
 
 def describe_with_trace(error: BaseException) -> str:
@@ -121,8 +127,8 @@ class _Formatter(logging.Formatter):
     def message(self, record: logging.LogRecord) -> str:
         args: Any = record.args
         if isinstance(args, tuple):
-            args = tuple(describe(each) if isinstance(each, BaseException) else each for each in args)
-        text = str(describe(record.msg) if isinstance(record.msg, BaseException) else record.msg)
+            args = tuple(_quoted(each) for each in args)
+        text = str(_quoted(record.msg))
         return redact(text % args if args else text)
 
     def trace(self, record: logging.LogRecord) -> str:
@@ -131,6 +137,13 @@ class _Formatter(logging.Formatter):
 
     def time(self, record: logging.LogRecord) -> str:
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _quoted(each: object) -> object:
+    """What an argument of a message may say: our own errors are sentences, others' are kept to what is harmless."""
+    if not isinstance(each, BaseException):
+        return each
+    return str(each) if _is_ours(each) else describe(each)
 
 
 class JsonFormatter(_Formatter):

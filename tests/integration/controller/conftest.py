@@ -178,6 +178,9 @@ class Objects:
         }
         self.api.create(self._secrets, {"metadata": metadata, "stringData": {"password": "as delivered"}})
 
+    def make_secret(self, name: str, texts: dict[str, str]) -> None:
+        self.api.create(self._secrets, {"metadata": {"name": name}, "stringData": texts})
+
     def patch_target(self, name: str, body: Json) -> None:
         self.api.patch(f"{self._secrets}/{name}", body)
 
