@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.spec import Strategy, Tls
 from rotated_secrets.api.status import Reason
-from rotated_secrets.controller.access import AccessPolicyFile, Home, InvalidPolicy, PolicyDenied, Request
+from rotated_secrets.controller.access import Home, PolicyDenied, Request
+from rotated_secrets.controller.access_file import AccessPolicyFile, InvalidPolicy
 from rotated_secrets.controller.connections import Connections, Trust
 from rotated_secrets.controller.delivered import DeliveredSecret, Written
 from rotated_secrets.controller.key import Key

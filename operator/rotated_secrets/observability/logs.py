@@ -29,6 +29,7 @@ CHATTY = {
     # It tells of each event and each login, and warns that it leaves signals to us.
     "kopf": logging.WARNING,
     "kopf._core.reactor.running": logging.ERROR,
+    "botocore.credentials": logging.WARNING,
     "asyncio": logging.INFO,
 }
 
