@@ -7,6 +7,7 @@ import inspect
 from typing import Annotated, Any
 
 import typer
+from pydantic.fields import FieldInfo
 
 from rotated_secrets.controller.reconcile import reconciler
 from rotated_secrets.controller.run import run
@@ -39,8 +40,13 @@ def main(
 def run_operator(**given: str | None) -> None:
     """Run the operator, until it is told to stop.
 
-    Exit codes: 0 after SIGTERM or SIGINT, 1 when it cannot go on (another replica took the lead, the cluster or its
-    CRD cannot be reached), 2 for settings that make no sense.
+    Lengths of time may be written as 90s, 10m or 4h.
+
+    Exit code 0: it was told to stop, by SIGTERM or SIGINT.
+
+    Exit code 1: it cannot go on, because another replica took the lead or the cluster cannot be worked with.
+
+    Exit code 2: a setting makes no sense.
     """
     try:
         settings = Settings.parse(dict(given))
@@ -57,9 +63,9 @@ def _as_option(name: str) -> inspect.Parameter:
     option = typer.Option(
         flag(name),
         envvar=variable(name),
-        help=field.description,
+        help=f"{field.description}{_default(field)}",
         rich_help_panel=extra["panel"],
-        show_default=_shown(field.default),
+        show_default=False,
         metavar="TEXT",
     )
     return inspect.Parameter(
@@ -67,17 +73,15 @@ def _as_option(name: str) -> inspect.Parameter:
     )
 
 
-def _shown(default: Any) -> str | bool:
-    """A default as a person would write it; nothing where the help text says what it is."""
-    if default is None or default in ("", ()):
-        return False
-    return (
-        ",".join(map(str, default))
-        if isinstance(default, tuple)
-        else f"{default:g}"
-        if isinstance(default, float)
-        else str(default)
-    )
+def _default(field: FieldInfo) -> str:
+    """A default as a person would write it; nothing where the description says what happens without."""
+    value = field.default
+    if value in (None, "", ()):
+        return ""
+    if isinstance(value, float):
+        unit, size = next(each for each in (("h", 3600), ("m", 60), ("s", 1)) if value % each[1] == 0)
+        return f" Default: {value // size:g}{unit}."
+    return f" Default: {','.join(value) if isinstance(value, tuple) else value}."
 
 
 _parameters = [_as_option(name) for name in Settings.model_fields]

@@ -1,0 +1,69 @@
+"""What a person types, and what comes of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rotated_secrets.cli import main
+from rotated_secrets.controller.services import Reconciler
+from rotated_secrets.controller.settings import Settings, flag, variable
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that operators would have been started with."""
+    found: list[Settings] = []
+
+    def run(settings: Settings, _: Reconciler) -> int:
+        found.append(settings)
+        return 7
+
+    monkeypatch.setattr(main, "run", run)
+    return found
+
+
+def test_flags_win_over_variables_and_these_over_defaults(started: list[Settings]) -> None:
+    result = runner.invoke(
+        main.app,
+        ["run", "--threads", "3", "--namespaces", "shop,billing"],
+        env={variable("threads"): "5", variable("log_format"): "text"},
+    )
+    assert result.exit_code == 7
+    (settings,) = started
+    assert (settings.threads, settings.log_format) == (3, "text")
+    assert settings.namespaces == ("shop", "billing")
+    assert settings.retry_period == Settings.model_fields["retry_period"].default
+
+
+def test_a_setting_that_makes_no_sense_starts_nothing(started: list[Settings]) -> None:
+    result = runner.invoke(main.app, ["run", "--threads", "many"])
+    assert result.exit_code == 2
+    assert result.output.startswith("rotated-secrets: --threads: input should be a valid integer")
+    assert len(result.output.splitlines()) == 1
+    assert not started
+
+
+def test_help_names_every_setting_with_its_variable() -> None:
+    told = runner.invoke(main.app, ["run", "--help"], env={"COLUMNS": "200"}, terminal_width=200).output
+    for name in Settings.model_fields:
+        assert flag(name) in told
+        assert variable(name) in told
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    version = importlib.metadata.version("rotated-secrets")
+    assert runner.invoke(main.app, ["--version"]).output == f"rotated-secrets {version}\n"
+
+
+def test_a_file_that_is_named_must_be_there(started: list[Settings], tmp_path: Path) -> None:
+    missing, there = tmp_path / "missing", tmp_path / "policy.yaml"
+    there.touch()
+    assert runner.invoke(main.app, ["run", "--access-policy-file", str(missing)]).exit_code == 2
+    assert runner.invoke(main.app, ["run", "--access-policy-file", str(there)]).exit_code == 7
+    assert [each.access_policy_file for each in started] == [there]
