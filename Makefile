@@ -1,0 +1,47 @@
+# `make` alone says what there is. Everything is installed into .venv; nothing else needs to be there but Python.
+SHELL := /bin/bash
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$each" && break; done)
+BIN := .venv/bin
+STAMP := .venv/installed
+export KUBERNETES
+
+.PHONY: help setup demo test lint format crds requirements clean
+.DEFAULT_GOAL := help
+
+help: ## what there is to make
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: $(STAMP) ## install everything into .venv, and PostgreSQL where that is possible
+
+$(STAMP): requirements/dev.txt pyproject.toml sandbox/install.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) sandbox/install.py
+
+demo: $(STAMP) ## rotate a real PostgreSQL user four times while a client logs in; KEEP=1 leaves it all running
+	@$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
+
+test: $(STAMP) ## all tests; KUBERNETES=embedded or KUBERNETES=controlplane says on what
+	$(BIN)/pytest -n 2 --dist loadscope --ignore tests/bench $(ARGS)
+	$(BIN)/pytest tests/bench $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy and the floors of the architecture
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+crds: $(STAMP) ## generate crds/ from the models
+	$(BIN)/python -m rotated_secrets.api.crd > crds/.generated && mv crds/.generated crds/rotatedsecrets.yaml
+
+requirements: ## pin the newest versions that pyproject.toml allows; needs uv
+	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header -o requirements/runtime.txt
+	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header \
+		--extra dev -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## remove what was installed and cached
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist operator/*.egg-info

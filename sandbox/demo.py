@@ -1,0 +1,253 @@
+"""`make demo`: the main job, shown. A PostgreSQL user is rotated four times while a client logs in ten times a second.
+
+The last line it prints says how that went, and its exit code says the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from sandbox.application import RESOURCES, Application, create_application
+from sandbox.demo_checks import what_is_wrong
+from sandbox.demo_screen import Screen
+from sandbox.demo_steps import StepWatch
+from sandbox.kubernetes.client import Json
+from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+from sandbox.operatorprocess import OperatorDied, OperatorProcess
+from sandbox.pod import LOGINS_A_SECOND, Pod
+from sandbox.stack import OPERATOR_RULES, ROOT, Stack, running_stack
+from sandbox.waiting import eventually
+
+NAMESPACE, NAME, USER, DATABASE = "shop", "orders-db", "orders", "shop"
+OPERATOR_NAMESPACE = "rotated-secrets"
+ON_DEMAND, SCHEDULED = 3, 1
+SCHEDULE = "rate(1 minute)"
+DATABASE_URL = "postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}"
+FOLDER = ROOT / ".cache" / "demo"
+LOG, ENVIRONMENT = FOLDER / "operator.log", FOLDER / "environment"
+LOGINS_SHOWN = 15
+"""How often the client logs in as the new user before the next rotation."""
+PATIENCE = 30.0
+"""Seconds until a rotation that was asked for has ended, or a resource is Ready."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What is up, once everything is."""
+
+    stack: Stack
+    application: Application
+    pod: Pod
+    screen: Screen
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.stack.cluster
+
+    def resource(self) -> Json:
+        return self.stack.api.get(f"{RESOURCES}/namespaces/{NAMESPACE}/rotatedsecrets/{NAME}")
+
+    def rotations(self) -> int:
+        history = self.resource().get("status", {}).get("history", [])
+        return sum(1 for entry in history if entry["outcome"] == "Succeeded")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    parser.add_argument("--kube-context", help="run on the cluster of this context of the kubeconfig")
+    arguments = parser.parse_args()
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
+    screen = Screen()
+    try:
+        choice = Choice.make(context=arguments.kube_context)
+    except ValueError as error:
+        parser.error(str(error))
+    with ExitStack() as everything:
+        try:
+            demo = everything.enter_context(_everything_up(choice, screen))
+        except KeyboardInterrupt:
+            return 130
+        wrong = _run(demo)
+        if arguments.keep:
+            _leave_running(demo)
+        rotations, pod = demo.rotations(), demo.pod
+    for sentence in wrong:
+        screen.bad(sentence)
+    for failure in dict.fromkeys(pod.failures):
+        screen.bad(f"a login failed: {failure}")
+    screen.last_line(f"demo: {rotations} rotations, {pod.logins} logins, {len(pod.failures)} failed")
+    return 1 if wrong or pod.failures or not pod.logins else 0
+
+
+def _run(demo: Demo) -> list[str]:
+    """Show it all; returns what went wrong, as sentences."""
+    try:
+        for number in range(1, ON_DEMAND + 1):
+            _rotate_on_demand(demo, number)
+        _rotate_by_schedule(demo)
+        demo.screen.title("What is left")
+        demo.screen.command(f"kubectl -n {NAMESPACE} describe rsec {NAME}")
+        demo.screen.output(demo.cluster.kubectl("-n", NAMESPACE, "describe", "rsec", NAME).stdout)
+        demo.screen.stages(demo.application)
+        wrong = what_is_wrong(demo.application, demo.rotations(), ON_DEMAND + SCHEDULED)
+        if not wrong:
+            demo.screen.good("two users and no third, every version staged as AWS would have it, no AWSPENDING left")
+    except KeyboardInterrupt:
+        return ["interrupted"]
+    except (TimeoutError, OperatorDied) as error:
+        return [str(error), f"the operator's log is {LOG}"]
+    return wrong
+
+
+@contextmanager
+def _everything_up(choice: Choice, screen: Screen) -> Iterator[Demo]:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    LOG.write_text("")
+    screen.title("A database user that nobody has to know the password of")
+    with ExitStack() as parts:
+        with screen.waiting(f"starting Kubernetes: {choice.description}"):
+            cluster = parts.enter_context(running_cluster(choice))
+        screen.good(f"Kubernetes: {cluster.description}")
+        with screen.waiting("starting Secrets Manager and PostgreSQL"):
+            stack = parts.enter_context(running_stack(cluster))
+        screen.good(f"Secrets Manager: moto at {stack.store.endpoint_url}")
+        tls = "SCRAM and TLS" if stack.database.tls else "SCRAM, no TLS in this build"
+        screen.good(f"PostgreSQL {stack.database.major}: {tls}, at {stack.database.host}:{stack.database.port}")
+        with screen.waiting("starting the operator"):
+            for namespace in (OPERATOR_NAMESPACE, NAMESPACE):
+                manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+                cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+            operator = parts.enter_context(_operator(stack))
+            operator.wait_until_it_leads()
+        screen.good(f"operator: process {operator.pid}, its log is {_short(LOG)}")
+        application = create_application(stack, NAMESPACE, NAME, user=USER, database=DATABASE)
+        screen.good(
+            f"user {USER}, admin {application.admin}, and their secrets in the store: "
+            f"{application.secret_id}, {application.admin_secret_id}"
+        )
+        demo = Demo(stack, application, Pod(stack.api, stack.database, NAMESPACE, NAME), screen)
+        with demo.pod:
+            screen.good(f"a client logs in {LOGINS_A_SECOND} times a second with what Secret {NAMESPACE}/{NAME} says")
+            _apply(demo)
+            yield demo
+
+
+def _operator(stack: Stack) -> OperatorProcess:
+    kubeconfig = stack.cluster.operator_kubeconfig(OPERATOR_RULES, OPERATOR_NAMESPACE)
+    flags = ["--lease-namespace", OPERATOR_NAMESPACE, "--minimum-interval", "1m", "--poll-interval", "10s"]
+    return OperatorProcess(stack, kubeconfig, LOG, *flags)
+
+
+def _apply(demo: Demo) -> None:
+    manifest = demo.application.manifest({"target": {"template": {"DATABASE_URL": DATABASE_URL}}}, schedule=SCHEDULE)
+    text = yaml.safe_dump(manifest, sort_keys=False, width=200)
+    demo.screen.title("A RotatedSecret")
+    demo.screen.yaml(text)
+    demo.screen.command("kubectl apply -f orders-db.yaml")
+    demo.screen.output(demo.cluster.kubectl("apply", "-f", "-", stdin=text).stdout)
+    with demo.screen.waiting("waiting for it to be Ready"):
+        eventually(lambda: _is_ready(demo.resource()), f"RotatedSecret {NAMESPACE}/{NAME} is Ready", seconds=PATIENCE)
+    _show(demo)
+
+
+def _is_ready(resource: Json) -> bool:
+    conditions = resource.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _rotate_on_demand(demo: Demo, number: int) -> None:
+    demo.screen.title(f"Rotation {number} of {ON_DEMAND + SCHEDULED}, on demand")
+    request = ["annotate", "rsec", NAME, f"rotatedsecrets.io/rotate=demo-{number}", "--overwrite"]
+    demo.screen.command(f"kubectl -n {NAMESPACE} {' '.join(request)}")
+    with StepWatch(demo.stack.api, NAMESPACE, NAME) as steps:
+        demo.cluster.kubectl("-n", NAMESPACE, *request)
+        demo.screen.steps(steps.until_rotated(PATIENCE))
+    _show(demo)
+
+
+def _rotate_by_schedule(demo: Demo) -> None:
+    demo.screen.title(f"Rotation {ON_DEMAND + SCHEDULED} of {ON_DEMAND + SCHEDULED}, by schedule: {SCHEDULE}")
+    due = datetime.fromisoformat(demo.resource()["status"]["nextRotationTime"])
+    with StepWatch(demo.stack.api, NAMESPACE, NAME) as steps:
+        seconds = (due - datetime.now(UTC)).total_seconds()
+        with demo.screen.countdown(f"due at {due:%H:%M:%S} UTC", seconds) as advance:
+            while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
+                advance(left, f"{demo.pod.logins} logins, {len(demo.pod.failures)} failed")
+                time.sleep(min(0.2, left))
+        demo.screen.steps(steps.until_rotated(PATIENCE))
+    _show(demo)
+
+
+def _show(demo: Demo) -> None:
+    """The state after a rotation, once the client has moved to the new user."""
+    active = demo.resource()["status"]["activeUser"]
+    enough = demo.pod.logins_by_user[active] + LOGINS_SHOWN
+    with demo.screen.waiting(f"the client logs in as {active}"):
+        eventually(lambda: demo.pod.logins_by_user[active] >= enough, f"the client logs in as {active}")
+    demo.screen.command(f"kubectl -n {NAMESPACE} get rsec")
+    demo.screen.output(demo.cluster.kubectl("-n", NAMESPACE, "get", "rsec").stdout)
+    demo.screen.users(demo.application, active, demo.pod.logins_by_user)
+
+
+def _leave_running(demo: Demo) -> None:
+    _write_environment(demo.stack)
+    demo.screen.look_around(
+        {
+            f"source {_short(ENVIRONMENT)}": "first: KUBECONFIG, and how to reach AWS and PostgreSQL",
+            f"kubectl -n {NAMESPACE} get rsec -w": "the schedule goes on, a rotation a minute",
+            f"kubectl -n {NAMESPACE} annotate rsec {NAME} --overwrite rotatedsecrets.io/rotate=$RANDOM": "rotate now",
+            f"kubectl -n {NAMESPACE} delete secret {NAME}": "it is back within a second",
+            f"aws secretsmanager describe-secret --secret-id {NAMESPACE}/{NAME}": "the store's own view",
+            "psql -c '\\du'": "the users",
+            f"tail -f {_short(LOG)}": "the operator's log",
+        }
+    )
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        demo.screen.good("stopping everything")
+    finally:
+        ENVIRONMENT.unlink(missing_ok=True)
+
+
+def _write_environment(stack: Stack) -> None:
+    database = stack.database
+    variables = {
+        "PATH": f"{Path(sys.executable).parent}:$PATH",
+        "KUBECONFIG": str(stack.cluster.kubeconfig),
+        **stack.store.environment(),
+        "PGHOST": database.host,
+        "PGPORT": str(database.port),
+        "PGUSER": database.admin_user,
+        "PGPASSWORD": database.admin_password,
+        "PGDATABASE": DATABASE,
+        **({"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(database.ca_file)} if database.tls else {}),
+    }
+    ENVIRONMENT.touch(mode=0o600)
+    ENVIRONMENT.write_text("".join(f'export {name}="{value}"\n' for name, value in variables.items()))
+
+
+def _short(path: Path) -> Path:
+    """As a person in the project's folder would name it."""
+    return path.relative_to(ROOT)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
