@@ -102,7 +102,7 @@ class _Reconciler:
             self._report_invalid(key, str(error))
             return None
         if resource is None or resource.deleting:
-            self._services.settled.unsettle(key)
+            self._looker.forget(key)
             return None
         try:
             return self._looker.look(resource)
@@ -119,8 +119,8 @@ class _Reconciler:
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
         self._services.guard()
-        reporter = _Reporter(self._services, resource)
-        if error.reason is Reason.ACCESS_DENIED:
+        reporter, before = _Reporter(self._services, resource), resource.status.condition(ConditionType.READY)
+        if error.reason is Reason.ACCESS_DENIED and (before is None or before.message != str(error)):
             reporter.tell(Telling(EventReason.ACCESS_DENIED, str(error)))
         reporter.conditions({ConditionType.READY: Finding(False, error.reason, str(error))})
 
@@ -177,7 +177,9 @@ class _Reporter:
         )
 
     def rotated(self, report: Report) -> None:
-        """setSecret did more than set a password."""
+        """What setSecret did beside setting a password."""
+        if report.sessions:
+            log.info("user %s had %d sessions when its password was set; they stay open", report.user, report.sessions)
         for telling in told_by_rights(report):
             self.tell(telling)
 
@@ -185,7 +187,8 @@ class _Reporter:
         """The target Secret was written."""
         resource = self.ledger.resource
         self._services.registry.wrote_target(Key(resource.namespace, resource.name), live.resource_version)
-        telling = told_by_sync(before, current.version_id)
+        asked_anew = resource.generation != resource.status.observed_generation
+        telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
         lag = None if drift else (utc_now() - current.created_at).total_seconds()
         self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)

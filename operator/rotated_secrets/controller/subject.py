@@ -44,7 +44,7 @@ from rotated_secrets.secretstores.base import (
     StoredVersion,
     StoreRefused,
 )
-from rotated_secrets.values import Credential, InvalidSecretValue, SecretId, Stage
+from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretId, Stage
 
 LOOK_AT_OBSTACLES = timedelta(minutes=1)
 """How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
@@ -119,6 +119,7 @@ class Looker:
         self._services = services
         self._rules = HostRules(settings.allowed_networks, settings.denied_networks)
         self._secrets = TargetSecrets(services.cluster.client, settings.api_timeout)
+        self._noted: dict[Key, tuple[str, Arn]] = {}
         try:
             self._policy = AccessPolicyFile(settings.access_policy_file)
         except InvalidPolicy as error:
@@ -151,6 +152,7 @@ class Looker:
         description = _describe(store, request.asked)
         self._allow(lambda: self._policy.current().check_returned(request, description.arn, home))
         services.feeds.at(region).noted(description.arn, description.stages)
+        self._noted[key] = (region, description.arn)
         current = _current(store, description)
         terms = _terms(resource, description, services)
         try:
@@ -179,6 +181,13 @@ class Looker:
                 elsewhere=_elsewhere(resource, description, services),
             ),
         )
+
+    def forget(self, key: Key) -> None:
+        """The RotatedSecret is gone, and with it the interest in its secret."""
+        self._services.settled.unsettle(key)
+        region, arn = self._noted.pop(key, (None, None))
+        if region is not None and arn is not None and not self._services.registry.naming(arn):
+            self._services.feeds.at(region).forget(arn)
 
     def _home(self) -> Home:
         stores = self._services.stores

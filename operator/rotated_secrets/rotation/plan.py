@@ -122,7 +122,7 @@ def _take_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     Another operator was frozen just before finishSecret, lost its lock, and woke up when we had rolled back.
     """
     previous = version_at(seen.stages, Stage.PREVIOUS)
-    if previous is None or not was_rolled_back(seen):
+    if previous is None or seen.elsewhere is not None or not was_rolled_back(seen):
         return None
     if seen.login is Login.UNTRIED and terms.has_database:
         return ProbeCurrent()
@@ -131,7 +131,7 @@ def _take_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 
 def _tidy_up(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """AWSPENDING on AWSCURRENT's version is a finished rotation's last trace: a crash before, or a Lambda's habit."""
-    return ClearPending() if seen.pending_id == seen.current_id else None
+    return ClearPending() if seen.pending_id == seen.current_id and seen.elsewhere is None else None
 
 
 def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -155,10 +155,10 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 
 def _give_way(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """Leave alone what someone else rotates; take AWSPENDING off what we began from a version that is gone."""
-    if is_stale(seen, terms) and seen.pending_id is not None:
-        return Abandon(seen.pending_id)  # the database is left as it is: its users belong to the newer version now
     if is_ours(seen, terms) and set_began(seen):
         return None  # in the middle of setting a password there is no way back but through
+    if seen.pending_id is not None and seen.elsewhere is None and is_stale(seen, terms):
+        return Abandon(seen.pending_id)  # the database is left as it is: its users belong to the newer version now
     verdict = managed_elsewhere(seen, terms)
     return Hold(verdict.reason, verdict.message) if verdict else None
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from rotated_secrets.api.status import ConditionType, HistoryEntry, Outcome, Reason, RotatedSecretStatus, Step
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
-from rotated_secrets.rotation.actions import Hold, Retry, Waiting
+from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import next_due
 from rotated_secrets.rotation.steps import Report
@@ -38,14 +38,14 @@ def reported(
     """The status after a run that came to ``waiting``."""
     credential = Credential.of(seen.current.value) if terms.has_database else None
     synced = _synced(seen)
+    due = waiting.until if isinstance(waiting, Sleep) else next_due(seen, terms)
     status = seen.status.model_copy(
         update={
-            "observed_generation": generation,
             "engine": credential.engine if credential else None,
             "active_user": credential.username if credential else None,
             "current_version_id": seen.current_id,
             "synced_version_id": seen.target.version_id if seen.target else None,
-            "next_rotation_time": next_due(seen, terms),
+            "next_rotation_time": due.replace(microsecond=0) if due else None,
         }
     )
     findings = {
@@ -65,6 +65,7 @@ def with_findings(
     status: RotatedSecretStatus, findings: dict[ConditionType, Finding], *, generation: int, now: datetime
 ) -> RotatedSecretStatus:
     """The status with these conditions, the others as they were."""
+    status = status.model_copy(update={"observed_generation": generation})
     for kind, finding in findings.items():
         status = status.with_condition(
             kind, finding.status, finding.reason, finding.message, now=now, generation=generation
@@ -169,9 +170,9 @@ def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> It
         yield Telling(EventReason.ROTATION_RESUMED, f"no longer held ({was.reason})")
 
 
-def told_by_sync(before: TargetState, current: VersionId) -> Telling:
-    """What writing the target Secret means to people."""
-    if before.kind is TargetKind.DIFFERS and before.version_id == current:
+def told_by_sync(before: TargetState, current: VersionId, *, asked_anew: bool) -> Telling:
+    """What writing the target Secret means to people; ``asked_anew`` says that the resource itself was edited."""
+    if not asked_anew and before.kind is TargetKind.DIFFERS and before.version_id == current:
         return Telling(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; put back")
     return Telling(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")
 

@@ -235,7 +235,7 @@ class Steps:
         pending = self._pending_credential(seen)
         try:
             failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
-        except AuthenticationFailed as error:
+        except (AuthenticationFailed, Refused) as error:
             return replace(seen, failure=str(error))
         if failed:
             return replace(seen, failure=f"user {pending.username}: {'; '.join(failed)}")

@@ -1,0 +1,71 @@
+"""Passwords meet their policy, and policies that allow no good password are refused."""
+
+from __future__ import annotations
+
+import string
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from rotated_secrets.api.spec import PasswordPolicy
+from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy, make_password
+
+
+def test_default_password_needs_no_quoting_anywhere() -> None:
+    drawn = [make_password(PasswordPolicy()).reveal() for _ in range(200)]
+    assert {len(password) for password in drawn} == {32}
+    assert set("".join(drawn)) <= set(string.ascii_letters + string.digits + "_-")
+    assert all(password[0] in string.ascii_letters for password in drawn)
+    assert len(set(drawn)) == len(drawn)
+
+
+@given(
+    length=st.integers(16, 64),
+    excluded=st.text(string.ascii_letters + string.digits + string.punctuation, max_size=20),
+    punctuation=st.booleans(),
+    numbers=st.booleans(),
+    each=st.booleans(),
+)
+def test_password_meets_any_policy_that_can_be_met(
+    length: int, excluded: str, punctuation: bool, numbers: bool, each: bool
+) -> None:
+    policy = PasswordPolicy(
+        length=length,
+        exclude_characters=excluded,
+        exclude_punctuation=punctuation,
+        exclude_numbers=numbers,
+        require_each_included_type=each,
+    )
+    try:
+        check_policy(policy)
+    except InvalidPasswordPolicy:
+        return
+    password = make_password(policy).reveal()
+    assert len(password) == length
+    assert not set(password) & set(excluded)
+    assert not (numbers and set(password) & set(string.digits))
+    assert not (punctuation and set(password) & set(string.punctuation) - set("_-"))
+    if each:
+        assert set(password) & set(string.ascii_lowercase)
+        assert set(password) & set(string.ascii_uppercase)
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (PasswordPolicy(exclude_characters=string.digits), "set excludeNumbers to true"),
+        (PasswordPolicy(length=8), "48 bits of entropy"),
+        (
+            PasswordPolicy(
+                exclude_characters=string.ascii_letters + "_-",
+                exclude_numbers=True,
+                require_each_included_type=False,
+            ),
+            "no character to choose from",
+        ),
+    ],
+)
+def test_impossible_policy_is_refused_with_the_field_to_change(policy: PasswordPolicy, told: str) -> None:
+    with pytest.raises(InvalidPasswordPolicy, match=told):
+        make_password(policy)

@@ -1,0 +1,64 @@
+"""Schedule expressions: AWS's grammar in UTC, with a floor under how often."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from rotated_secrets.rotation.schedule import AWS_MINIMUM, InvalidSchedule, parse_schedule
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)  # a Sunday
+
+
+@pytest.mark.parametrize(
+    ("expression", "due"),
+    [
+        ("rate(4 hours)", NOON + timedelta(hours=4)),
+        ("rate(1 day)", NOON + timedelta(days=1)),
+        ("rate(10 days)", NOON + timedelta(days=10)),
+        ("cron(0 2 ? * SUN *)", datetime(2026, 11, 29, 2, tzinfo=UTC)),
+        ("cron(0 8 1 * ? *)", datetime(2026, 12, 1, 8, tzinfo=UTC)),
+        ("cron(0  0/8  * * ?  *)", datetime(2026, 11, 22, 16, tzinfo=UTC)),
+    ],
+)
+def test_next_due_time_follows_awss_grammar(expression: str, due: datetime) -> None:
+    assert parse_schedule(expression).next_after(NOON) == due
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("rate(3 hours)", "more often than the operator's minimum of 4:00:00"),
+        ("cron(0 * * * ? *)", "more often than the operator's minimum"),
+        ("cron(0 0,1 * * ? *)", "rotates every 1:00:00"),
+        ("rate(0 days)", "write rate"),
+        ("rate(ten days)", "write rate"),
+        ("rate(5 weeks)", "write rate"),
+        ("cron(0 2 * * * *)", "question mark"),
+        ("cron(0 2 * * ?)", "6 required"),
+        ("cron(0 2 31 2 ? *)", "never comes true"),
+        ("cron(0 2 1 1 ? 2020)", "never comes true"),
+        ("0 2 * * *", "write rate"),
+        ("", "write rate"),
+    ],
+)
+def test_expression_that_cannot_be_kept_is_refused_with_what_to_write(expression: str, told: str) -> None:
+    with pytest.raises(InvalidSchedule, match=told):
+        parse_schedule(expression)
+
+
+def test_operator_may_allow_more_than_aws_does() -> None:
+    assert parse_schedule("rate(1 minute)", timedelta(seconds=1)).next_after(NOON) == NOON + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("expression", ["rate(6 hours)", "cron(0 2 ? * SUN *)", "cron(0 0/8 * * ? *)"])
+@given(missed=st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=40)))
+def test_of_several_missed_due_times_the_last_one_counts(expression: str, missed: timedelta) -> None:
+    schedule, now = parse_schedule(expression, AWS_MINIMUM), NOON + missed
+    due, last = schedule.next_after(NOON), None
+    while due is not None and due <= now:
+        last, due = due, schedule.next_after(due)
+    assert schedule.last_due(NOON, now) == last

@@ -1,0 +1,101 @@
+"""Which users there are, which version follows which, and what is in it."""
+
+from __future__ import annotations
+
+import json
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.databases.base import Users
+from rotated_secrets.rotation.strategies import (
+    descends_from,
+    next_successor,
+    pending_mismatch,
+    pending_value,
+    successor,
+    users_of,
+)
+from rotated_secrets.values import Arn, InvalidSecretValue, SecretText, SecretValue, VersionId
+
+ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
+ALTERNATING = Rotation(strategy=Strategy.ALTERNATING_USERS)
+SINGLE = Rotation(strategy=Strategy.SINGLE_USER)
+RANDOM = Rotation(strategy=Strategy.RANDOM_VALUE)
+NEW = SecretText("new")
+
+
+def value(**fields: object) -> SecretValue:
+    given = {"engine": "postgres", "host": "db", "username": "app", "password": "old"}
+    return SecretValue.parse(json.dumps(given | fields))
+
+
+def test_users_alternate_and_never_become_three() -> None:
+    current, users = value(), set()
+    for number in range(6):
+        current = pending_value(ALTERNATING, current, SecretText(str(number)))
+        assert current.fields is not None
+        users.add(current.fields["username"])
+    assert users == {"app", "app_clone"}
+
+
+@pytest.mark.parametrize("name", ["app", "app_clone"])
+def test_both_names_lead_to_the_same_users(name: str) -> None:
+    assert users_of(ALTERNATING, name) == Users("app", "app_clone")
+
+
+def test_single_user_with_the_clones_name_is_just_a_user() -> None:
+    assert users_of(SINGLE, "app_clone") == Users("app_clone")
+
+
+@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()))
+def test_every_other_key_of_the_value_is_kept(unknown: dict[str, object]) -> None:
+    known = {"port": 5432, "dbname": "x", "ssl": True, "masterarn": "m"}
+    texts = {"engine": "postgres", "host": "db", "username": "app", "password": "old"}
+    before = value(**{**unknown, **known, **texts})
+    after = pending_value(ALTERNATING, before, NEW)
+    assert before.fields is not None and after.fields is not None
+    assert list(after.fields) == list(before.fields)
+    assert {**after.fields, "username": "app", "password": "old"} == dict(before.fields)
+    assert after.fields["password"] == "new"
+
+
+def test_plain_text_is_replaced_whole_and_a_json_objects_password_alone() -> None:
+    assert pending_value(RANDOM, SecretValue.parse("token"), NEW).text.reveal() == "new"
+    after = pending_value(RANDOM, SecretValue.parse('{"id": 1, "password": "old"}'), NEW)
+    assert dict(after.fields or {}) == {"id": 1, "password": "new"}
+
+
+@pytest.mark.parametrize("text", ['{"engine": "postgres", "password": "old"}', '{"key": "old"}', '{"password": 1}'])
+def test_random_value_never_replaces_what_it_does_not_know(text: str) -> None:
+    with pytest.raises(InvalidSecretValue):
+        pending_value(RANDOM, SecretValue.parse(text), NEW)
+
+
+@given(st.uuids(), st.sets(st.integers(0, 200), max_size=20))
+def test_successors_are_found_again_by_anyone_and_never_used_twice(version: object, used: set[int]) -> None:
+    current = VersionId(str(version))
+    known = {successor(ARN, current, n) for n in used}
+    following = next_successor(ARN, current, known)
+    assert following not in known
+    assert descends_from(ARN, [current], following)
+    assert not descends_from(ARN, [following], current)
+    assert following == next_successor(ARN, current, known)
+
+
+@pytest.mark.parametrize(
+    ("pending", "told"),
+    [
+        (value(username="app_clone"), None),
+        (value(username="app"), "app_clone was expected"),
+        (value(username="postgres"), "app_clone was expected"),
+        (value(username="app_clone", host="elsewhere"), "another host"),
+        (value(username="app_clone", masterarn="another"), "another masterarn"),
+        (SecretValue.parse("no json"), "not a JSON object"),
+    ],
+)
+def test_pending_that_we_would_not_have_made_is_recognised(pending: SecretValue, told: str | None) -> None:
+    mismatch = pending_mismatch(ALTERNATING, value(), pending)
+    assert mismatch is None if told is None else told in (mismatch or "")
