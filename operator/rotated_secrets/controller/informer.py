@@ -64,19 +64,24 @@ class Informer:
     def _run(self) -> None:
         error: BaseException | None = None
         try:
-            asyncio.run(
-                kopf.operator(
-                    registry=self._registry(),
-                    settings=self._settings(),
-                    stop_flag=self._stop,
-                    standalone=True,
-                    clusterwide=not self._namespaces,
-                    namespaces=self._namespaces,
-                )
-            )
+            asyncio.run(self._watch())
         except BaseException as ended:  # noqa: BLE001 - whatever ends the watch ends the operator, and is told there
             error = ended
         self._on_end(error)
+
+    async def _watch(self) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=self._settings(),
+                stop_flag=self._stop,
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+            )
+        finally:
+            # kopf waits for the flag in a thread, which would keep a loop whose watch has failed from ending.
+            self._stop.set()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -26,9 +26,10 @@ CHATTY = {
     **dict.fromkeys(("boto3", "botocore", "s3transfer", "kubernetes", "client", "aiohttp"), logging.INFO),
     # Retries are its warnings; what they come to is told by whoever asked.
     "urllib3": logging.ERROR,
-    # It tells of each event and each login, and warns that it leaves signals to us.
+    # It tells of each event and login, warns that it leaves signals to us, and tells twice of errors that it raises.
     "kopf": logging.WARNING,
-    "kopf._core.reactor.running": logging.ERROR,
+    "kopf._core.reactor.running": logging.CRITICAL,
+    "kopf._core.reactor.orchestration": logging.CRITICAL,
     "botocore.credentials": logging.WARNING,
     "asyncio": logging.INFO,
 }
@@ -71,8 +72,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
     status, reason = getattr(error, "status", None), getattr(error, "reason", None)
-    if isinstance(status, int) and isinstance(reason, str):
-        return f"{name}: {status} {redact(reason)}"
+    if isinstance(status, int):
+        return f"{name}: {status} {redact(reason)}" if isinstance(reason, str) else f"{name}: {status}"
     return name
 
 
