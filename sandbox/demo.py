@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import yaml
 
@@ -79,6 +80,9 @@ def main() -> int:
             demo = everything.enter_context(_everything_up(choice, screen))
         except KeyboardInterrupt:
             return 130
+        except (OSError, RuntimeError, CalledProcessError) as error:
+            screen.bad(f"the sandbox did not start: {error}")
+            return 1
         wrong = _run(demo)
         if arguments.keep:
             _leave_running(demo)
@@ -94,6 +98,7 @@ def main() -> int:
 def _run(demo: Demo) -> list[str]:
     """Show it all; returns what went wrong, as sentences."""
     try:
+        _apply(demo)
         for number in range(1, ON_DEMAND + 1):
             _rotate_on_demand(demo, number)
         _rotate_by_schedule(demo)
@@ -106,7 +111,7 @@ def _run(demo: Demo) -> list[str]:
             demo.screen.good("two users and no third, every version staged as AWS would have it, no AWSPENDING left")
     except KeyboardInterrupt:
         return ["interrupted"]
-    except (TimeoutError, OperatorDied) as error:
+    except (TimeoutError, OperatorDied, CalledProcessError) as error:
         return [str(error), f"the operator's log is {LOG}"]
     return wrong
 
@@ -140,7 +145,6 @@ def _everything_up(choice: Choice, screen: Screen) -> Iterator[Demo]:
         demo = Demo(stack, application, Pod(stack.api, stack.database, NAMESPACE, NAME), screen)
         with demo.pod:
             screen.good(f"a client logs in {LOGINS_A_SECOND} times a second with what Secret {NAMESPACE}/{NAME} says")
-            _apply(demo)
             yield demo
 
 

@@ -48,6 +48,7 @@ class Screen:
 
     def yaml(self, text: str) -> None:
         highlighted = Syntax("", "yaml", theme="ansi_dark", background_color="default").highlight(text.rstrip())
+        highlighted.rstrip()
         self._console.print(highlighted, soft_wrap=True)
 
     def last_line(self, text: str) -> None:
@@ -99,7 +100,7 @@ class Screen:
         for stage, versions in sorted(application.stages().items()):
             for version in versions:
                 table.add_row(version, stage, application.value(stage)["username"])
-        self.command(f"aws secretsmanager describe-secret --secret-id {application.secret_id}")
+        self._console.print(f"\nsecret {application.secret_id} in the store:")
         self._console.print(table)
 
     def look_around(self, commands: Mapping[str, str]) -> None:

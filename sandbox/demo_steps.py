@@ -67,7 +67,7 @@ class StepWatch:
                 if running is not None:
                     yield StepDone(*STEPS[running], at - since)
                 running, since = step, at
-            if step is None and len(status.get("history", [])) > self._served_before and _is_synced(status):
+            if step is None and len(status.get("history", [])) > self._served_before and _is_delivered(status):
                 yield StepDone("delivered", f"the Secret holds version {status['syncedVersionId']}")
                 return
 
@@ -84,5 +84,7 @@ class StepWatch:
             return
 
 
-def _is_synced(status: Json) -> bool:
-    return bool(status.get("currentVersionId")) and status.get("currentVersionId") == status.get("syncedVersionId")
+def _is_delivered(status: Json) -> bool:
+    """What the last rotation made is current, and in the Secret."""
+    made = status["history"][0].get("versionId")
+    return made == status.get("currentVersionId") == status.get("syncedVersionId")
