@@ -57,7 +57,7 @@ class Authority:
         return cls(root.public_bytes(serialization.Encoding.PEM), root, key)
 
     def issue(self, name: str, addresses: Sequence[str] = (), organizations: Sequence[str] = ()) -> Certificate:
-        """For a server at `addresses` (IP addresses or host names), or a client `name` in the groups `organizations`."""
+        """For a server at `addresses` (IP or host names), or a client `name` in the groups `organizations`."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(name, organizations), self._root.subject, key)
         builder = builder.add_extension(x509.ExtendedKeyUsage(_USAGES), critical=False)

@@ -47,7 +47,7 @@ class Answer:
 
 
 class Api:
-    """Speaks as the current user of a kubeconfig that holds a token or a client certificate, or as the owner of `token`."""
+    """Speaks as the user of a kubeconfig, who has a token or a client certificate in it, or as the owner of `token`."""
 
     def __init__(self, kubeconfig: Path, token: str | None = None) -> None:
         body = yaml.safe_load(kubeconfig.read_text())
@@ -56,7 +56,9 @@ class Api:
         user = next(each["user"] for each in body["users"] if each["name"] == context["user"])
         user = {"token": token} if token else user
         if "token" not in user and "client-certificate-data" not in user:
-            raise ValueError(f"{kubeconfig}: user {context['user']} has neither a token nor a client certificate in the file")
+            raise ValueError(
+                f"{kubeconfig}: user {context['user']} has neither a token nor a client certificate in the file"
+            )
         self._address: str = cluster["server"].rstrip("/")
         self._headers = {"User-Agent": "sandbox"}
         if "token" in user:

@@ -15,7 +15,7 @@ _POLL = 0.05  # seconds
 def running(
     command: Sequence[str], log: Path, is_ready: Callable[[], bool], *, patience: float = 60
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`patience` in seconds; raises RuntimeError with the end of the log when the server dies or is not ready by then."""
+    """`patience` in seconds; raises RuntimeError, with the end of the log, when the server is not ready by then."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:

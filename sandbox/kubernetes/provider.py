@@ -1,4 +1,4 @@
-"""Gives tests and demo a Kubernetes: a named context, else a real control plane where its binaries are, else the embedded API."""
+"""A Kubernetes for tests and demo: any context, else a control plane if its binaries are there, else embedded."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Cluster:
     def kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Runs kubectl as the administrator; raises CalledProcessError, with kubectl's own words noted, unless `check` is False."""
+        """Runs kubectl as the administrator; with `check`, raises CalledProcessError that tells kubectl's own words."""
         command = [_kubectl(), *arguments]
         done = subprocess.run(
             command, input=stdin, env=self.environment(), capture_output=True, text=True, check=False, timeout=timeout
@@ -78,7 +78,7 @@ class Cluster:
         return done
 
     def environment(self) -> dict[str, str]:
-        """For processes that are to use this cluster; kubectl's caches of other clusters on the same port stay out of it."""
+        """For processes that are to use this cluster; caches are its own: ports come back, stale caches must not."""
         return os.environ | {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.kubeconfig.parent / "cache")}
 
     def api(self, token: str | None = None) -> Api:

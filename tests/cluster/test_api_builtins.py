@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 
 import pytest
-from conftest import Widgets, published
 
 from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
+from tests.cluster.widgets import Widgets, published
 
 
 def secrets(namespace: str, name: str = "") -> str:
@@ -51,7 +51,10 @@ def test_immutable_secret_keeps_its_data(api: Api, namespace: str) -> None:
         ({"type": "kubernetes.io/basic-auth"}, "data[username]"),
         ({"type": "kubernetes.io/ssh-auth"}, "data[ssh-privatekey]"),
         ({"type": "kubernetes.io/dockerconfigjson"}, "data[.dockerconfigjson]"),
-        ({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "no json"}}, "data[.dockerconfigjson]"),
+        (
+            {"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "no json"}},
+            "data[.dockerconfigjson]",
+        ),
         ({"type": "kubernetes.io/service-account-token"}, "metadata.annotations[kubernetes.io/service-account.name]"),
         ({"stringData": {"a b": "c"}}, "data[a b]"),
     ],
@@ -92,7 +95,13 @@ def test_immutable_config_map_keeps_its_data(api: Api, namespace: str) -> None:
 
 
 def event(name: str, namespace: str, about: str) -> Json:
-    involved = {"apiVersion": "example.com/v1", "kind": "Widget", "name": about, "namespace": namespace, "uid": f"uid-{about}"}
+    involved = {
+        "apiVersion": "example.com/v1",
+        "kind": "Widget",
+        "name": about,
+        "namespace": namespace,
+        "uid": f"uid-{about}",
+    }
     told = {"reason": "Happened", "message": "it did", "type": "Normal", "count": 1}
     times = {"firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z"}
     return {"metadata": {"name": name}, "involvedObject": involved, "source": {"component": "tests"}, **told, **times}
@@ -102,12 +111,16 @@ def test_events_are_selected_by_what_they_are_about(api: Api, namespace: str) ->
     path = f"/api/v1/namespaces/{namespace}/events"
     for name, about in (("one", "a"), ("two", "b")):
         api.create(path, event(name, namespace, about))
-    for selector in ("involvedObject.name=b", "involvedObject.uid=uid-b,involvedObject.kind=Widget", "metadata.name=two,type=Normal"):
+    for selector in (
+        "involvedObject.name=b",
+        "involvedObject.uid=uid-b,involvedObject.kind=Widget",
+        "metadata.name=two,type=Normal",
+    ):
         assert [each["metadata"]["name"] for each in api.get(path, fieldSelector=selector)["items"]] == ["two"]
 
 
 def test_event_must_lie_where_its_object_is(api: Api, namespace: str) -> None:
-    with pytest.raises(StatusError, match="does not match event.namespace") as refused:
+    with pytest.raises(StatusError, match=r"does not match event\.namespace") as refused:
         api.create(f"/api/v1/namespaces/{namespace}/events", event("one", "elsewhere", "a"))
     assert refused.value.code == 422
 
@@ -116,7 +129,11 @@ def test_both_kinds_of_events_are_the_same_objects(api: Api, namespace: str) -> 
     new = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
     about = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "a", "namespace": namespace}
     told = {"reason": "Happened", "note": "it did", "type": "Warning", "action": "Doing"}
-    who = {"reportingController": "example.com/tests", "reportingInstance": "one", "eventTime": "2026-01-01T00:00:00.000000Z"}
+    who = {
+        "reportingController": "example.com/tests",
+        "reportingInstance": "one",
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+    }
     api.create(new, {"metadata": {"name": "one"}, "regarding": about, **told, **who})
     old = api.get(f"/api/v1/namespaces/{namespace}/events/one")
     assert (old["apiVersion"], old["message"], old["reportingComponent"]) == ("v1", "it did", "example.com/tests")
@@ -129,7 +146,9 @@ def test_both_kinds_of_events_are_the_same_objects(api: Api, namespace: str) -> 
 def test_new_kind_of_event_asks_for_more(api: Api, namespace: str) -> None:
     about = {"kind": "Widget", "name": "a", "namespace": namespace}
     with pytest.raises(StatusError) as refused:
-        api.create(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", {"metadata": {"name": "one"}, "regarding": about})
+        api.create(
+            f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", {"metadata": {"name": "one"}, "regarding": about}
+        )
     assert {each["field"] for each in refused.value.causes} == {"eventTime", "type"}
 
 
@@ -152,7 +171,9 @@ def test_lease_changes_hands_only_with_its_version(api: Api, namespace: str) -> 
 )
 def test_faulty_lease_is_refused(api: Api, namespace: str, spec: Json, code: int) -> None:
     with pytest.raises(StatusError) as refused:
-        api.create(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", {"metadata": {"name": "lead"}, "spec": spec})
+        api.create(
+            f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", {"metadata": {"name": "lead"}, "spec": spec}
+        )
     assert refused.value.code == code
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Widgets
 
 from sandbox.kubernetes.client import APPLY, JSON_PATCH, STRATEGIC, Api, Json, StatusError
+from tests.cluster.widgets import Widgets
 
 
 def apply(api: Api, path: str, body: Json, manager: str, **query: Any) -> Json:
@@ -43,7 +43,11 @@ def test_json_patch_applies_its_operations_in_order(api: Api, namespace: str, wi
 
 @pytest.mark.parametrize(
     "operation",
-    [{"op": "test", "path": "/spec/size", "value": 6}, {"op": "remove", "path": "/spec/none"}, {"op": "replace", "path": "/none/x", "value": 1}],
+    [
+        {"op": "test", "path": "/spec/size", "value": 6},
+        {"op": "remove", "path": "/spec/none"},
+        {"op": "replace", "path": "/none/x", "value": 1},
+    ],
 )
 def test_json_patch_that_does_not_fit_is_refused(api: Api, namespace: str, widgets: Widgets, operation: Json) -> None:
     api.create(widgets.path(namespace), widgets.make("a"))
@@ -70,7 +74,11 @@ def test_strategic_patch_merges_lists_by_key(api: Api, namespace: str) -> None:
     found = api.patch(f"{path}/p", patch, STRATEGIC)
     assert {each["name"]: each["image"] for each in found["spec"]["containers"]} == {"a": "one", "b": "three"}
     assert sorted(found["metadata"]["finalizers"]) == ["example.com/a", "example.com/b"]
-    removed = api.patch(f"{path}/p", {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/a", "example.com/b"]}}, STRATEGIC)
+    removed = api.patch(
+        f"{path}/p",
+        {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/a", "example.com/b"]}},
+        STRATEGIC,
+    )
     assert "finalizers" not in removed["metadata"]
 
 
@@ -121,7 +129,9 @@ def test_apply_conflicts_with_another_owner_unless_forced(api: Api, namespace: s
     with pytest.raises(StatusError, match='conflict with "one"') as refused:
         apply(api, path, widgets.make("a", {"code": "xyz"}), "two")
     assert (refused.value.code, refused.value.reason) == (409, "Conflict")
-    assert refused.value.causes == [{"reason": "FieldManagerConflict", "message": 'conflict with "one"', "field": ".spec.code"}]
+    assert refused.value.causes == [
+        {"reason": "FieldManagerConflict", "message": 'conflict with "one"', "field": ".spec.code"}
+    ]
     forced = apply(api, path, widgets.make("a", {"code": "xyz"}), "two", force="true")
     assert forced["spec"]["code"] == "xyz"
     with pytest.raises(StatusError, match='conflict with "two"'):

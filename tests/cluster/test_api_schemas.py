@@ -6,9 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-from conftest import SCHEMA, Widgets, crd, eventually, gone, is_established, serves
 
 from sandbox.kubernetes.client import Api, Json, StatusError
+from tests.cluster.widgets import SCHEMA, Widgets, crd, eventually, gone, is_established, serves
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -49,7 +49,7 @@ def test_unknown_fields_are_dropped_with_a_warning(api: Api, namespace: str, wid
 
 
 def test_unknown_fields_are_refused_where_asked(api: Api, namespace: str, widgets: Widgets) -> None:
-    with pytest.raises(StatusError, match='strict decoding error: unknown field "spec.colour"') as refused:
+    with pytest.raises(StatusError, match=r'strict decoding error: unknown field "spec\.colour"') as refused:
         api.create(widgets.path(namespace), widgets.make("a", {"colour": "red"}), fieldValidation="Strict")
     assert refused.value.code == 400
     with pytest.raises(StatusError, match='unknown field "dat"'):
@@ -61,16 +61,36 @@ def test_unknown_fields_are_refused_where_asked(api: Api, namespace: str, widget
     ("spec", "field", "reason", "message"),
     [
         ({"size": None}, "spec.size", "FieldValueRequired", "Required value"),
-        ({"size": 0}, "spec.size", "FieldValueInvalid", "Invalid value: 0: spec.size in body should be greater than or equal to 1"),
-        ({"size": 101}, "spec.size", "FieldValueInvalid", "Invalid value: 101: spec.size in body should be less than or equal to 100"),
+        (
+            {"size": 0},
+            "spec.size",
+            "FieldValueInvalid",
+            "Invalid value: 0: spec.size in body should be greater than or equal to 1",
+        ),
+        (
+            {"size": 101},
+            "spec.size",
+            "FieldValueInvalid",
+            "Invalid value: 101: spec.size in body should be less than or equal to 100",
+        ),
         (
             {"size": "big"},
             "spec.size",
             "FieldValueTypeInvalid",
             'Invalid value: "string": spec.size in body must be of type integer: "string"',
         ),
-        ({"mode": "Slow"}, "spec.mode", "FieldValueNotSupported", 'Unsupported value: "Slow": supported values: "Fast", "Safe"'),
-        ({"code": "A1"}, "spec.code", "FieldValueInvalid", "Invalid value: \"A1\": spec.code in body should match '^[a-z]+$'"),
+        (
+            {"mode": "Slow"},
+            "spec.mode",
+            "FieldValueNotSupported",
+            'Unsupported value: "Slow": supported values: "Fast", "Safe"',
+        ),
+        (
+            {"code": "A1"},
+            "spec.code",
+            "FieldValueInvalid",
+            "Invalid value: \"A1\": spec.code in body should match '^[a-z]+$'",
+        ),
         ({"code": "abcdefghi"}, "spec.code", "FieldValueTooLong", "Too long: may not be more than 8 bytes"),
         ({"ports": [{"port": 1}]}, "spec.ports[0].name", "FieldValueRequired", "Required value"),
         (
@@ -91,7 +111,12 @@ def test_unknown_fields_are_refused_where_asked(api: Api, namespace: str, widget
             "FieldValueTypeInvalid",
             'Invalid value: "yesterday": spec.since in body must be of type date-time: "yesterday"',
         ),
-        ({"tags": {str(number): "v" for number in range(6)}}, "spec.tags", "FieldValueTooMany", "Too many: 6: must have at most 5 items"),
+        (
+            {"tags": {str(number): "v" for number in range(6)}},
+            "spec.tags",
+            "FieldValueTooMany",
+            "Too many: 6: must have at most 5 items",
+        ),
         ({"tags": {"x": "y" * 21}}, "spec.tags.x", "FieldValueTooLong", "Too long: may not be more than 20 bytes"),
     ],
 )
@@ -116,7 +141,9 @@ def test_int_or_string_takes_both(api: Api, namespace: str, widgets: Widgets, am
         ({"tags": {"x-a": "b"}}, "spec.tags", "keys that begin with x- are reserved"),
     ],
 )
-def test_rule_refuses_with_its_message(api: Api, namespace: str, widgets: Widgets, spec: Json, field: str, message: str) -> None:
+def test_rule_refuses_with_its_message(
+    api: Api, namespace: str, widgets: Widgets, spec: Json, field: str, message: str
+) -> None:
     causes = refusal(api, namespace, widgets, spec).causes
     assert [(each["field"], each["reason"]) for each in causes] == [(field, "FieldValueInvalid")]
     assert causes[0]["message"].endswith(f": {message}")
@@ -128,7 +155,9 @@ def test_broken_rule_and_wrong_value_are_told_together(api: Api, namespace: str,
 
 
 @pytest.mark.parametrize(("spec", "field"), [({"size": "big"}, "spec.size"), ({"mode": "Slow"}, "spec.mode")])
-def test_rules_wait_for_values_of_the_right_kind(api: Api, namespace: str, widgets: Widgets, spec: Json, field: str) -> None:
+def test_rules_wait_for_values_of_the_right_kind(
+    api: Api, namespace: str, widgets: Widgets, spec: Json, field: str
+) -> None:
     causes = refusal(api, namespace, widgets, {**spec, "tags": {"x-a": "b"}}).causes
     assert [each["field"] for each in causes] == [field, "<nil>"]
     assert "some validation rules were not checked because the object was invalid" in causes[1]["message"]
@@ -193,7 +222,16 @@ def test_crd_is_established_and_discovered(api: Api, widgets: Widgets) -> None:
     assert set(listed) == {"widgets", "widgets/status"}
     assert listed["widgets"]["shortNames"] == ["wdg"]
     assert listed["widgets"]["categories"] == ["contract"]
-    assert set(listed["widgets"]["verbs"]) == {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+    assert set(listed["widgets"]["verbs"]) == {
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    }
 
 
 def test_deleted_crd_takes_its_objects_along(api: Api, namespace: str, widgets: Widgets) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from conftest import Widgets
 from kubernetes import client, config, watch
 
 from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
+from tests.cluster.widgets import Widgets
 
 
 def version(obj: Json) -> str:
@@ -48,7 +48,9 @@ def test_watch_tells_live_changes(api: Api, namespace: str, widgets: Widgets) ->
 
 
 @pytest.mark.parametrize("start", [{}, {"resourceVersion": "0"}])
-def test_watch_without_a_version_begins_with_what_is_there(api: Api, namespace: str, widgets: Widgets, start: Json) -> None:
+def test_watch_without_a_version_begins_with_what_is_there(
+    api: Api, namespace: str, widgets: Widgets, start: Json
+) -> None:
     path = widgets.path(namespace)
     api.create(path, widgets.make("a"))
     api.create(path, widgets.make("b"))
@@ -70,7 +72,7 @@ def test_watch_ends_after_its_time(api: Api, namespace: str, widgets: Widgets) -
 def test_streamed_list_ends_with_a_marked_bookmark(api: Api, namespace: str, widgets: Widgets) -> None:
     path = widgets.path(namespace)
     api.create(path, widgets.make("a"))
-    asked = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}
+    asked: Json = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}
     events = api.watch(path, **asked)
     first, second = islice(events, 2)
     assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "a")
@@ -94,7 +96,11 @@ def test_object_that_stops_matching_is_deleted_for_the_watcher(api: Api, namespa
     api.patch(f"{path}/a", {"metadata": {"labels": {"color": "blue"}}})
     api.patch(f"{path}/b", {"metadata": {"labels": {"color": "red"}}})
     events = list(islice(api.watch(path, resourceVersion=start, labelSelector="color=red"), 3))
-    assert [(each["type"], each["object"]["metadata"]["name"]) for each in events] == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "b")]
+    assert [(each["type"], each["object"]["metadata"]["name"]) for each in events] == [
+        ("ADDED", "a"),
+        ("DELETED", "a"),
+        ("ADDED", "b"),
+    ]
     assert events[1]["object"]["metadata"]["labels"] == {"color": "red"}
 
 
@@ -112,7 +118,12 @@ def test_object_that_stops_matching_is_deleted_for_the_watcher(api: Api, namespa
     ],
 )
 def test_labels_select(api: Api, namespace: str, widgets: Widgets, selector: str, names: str) -> None:
-    labels: dict[str, dict[str, str]] = {"a": {"color": "red"}, "b": {"color": "red", "size": "big"}, "c": {"color": "blue"}, "d": {}}
+    labels: dict[str, dict[str, str]] = {
+        "a": {"color": "red"},
+        "b": {"color": "red", "size": "big"},
+        "c": {"color": "blue"},
+        "d": {},
+    }
     for name, each in labels.items():
         api.create(widgets.path(namespace), widgets.make(name, labels=each))
     found = api.get(widgets.path(namespace), labelSelector=selector)["items"]
@@ -130,7 +141,7 @@ def test_fields_select(api: Api, namespace: str, widgets: Widgets) -> None:
 
 
 def test_unknown_field_cannot_select(api: Api, namespace: str, widgets: Widgets) -> None:
-    with pytest.raises(StatusError, match="field label not supported: spec.size") as refused:
+    with pytest.raises(StatusError, match=r"field label not supported: spec\.size") as refused:
         api.get(widgets.path(namespace), fieldSelector="spec.size=5")
     assert refused.value.code == 400
 
@@ -192,17 +203,18 @@ def test_table_has_the_columns_of_the_crd(api: Api, namespace: str, widgets: Wid
     assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
 
 
-def test_python_client_watches_and_resumes(cluster: Cluster, namespace: str) -> None:
-    with config.new_client_from_config(str(cluster.kubeconfig)) as connected:
-        core = client.CoreV1Api(connected)
-        listed: Any = core.list_namespaced_config_map(namespace, label_selector="mine=yes")
-        core.create_namespaced_config_map(namespace, {"metadata": {"name": "other"}})
-        core.create_namespaced_config_map(namespace, {"metadata": {"name": "a", "labels": {"mine": "yes"}}})
-        core.patch_namespaced_config_map("a", namespace, {"data": {"k": "v"}})
-        core.delete_namespaced_config_map("a", namespace)
-        seen = []
-        stream = watch.Watch()
-        asked = {"label_selector": "mine=yes", "resource_version": listed.metadata.resource_version, "timeout_seconds": 10}
+def test_python_client_watches_and_resumes(cluster: Cluster, api: Api, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    start = version(api.get(path))
+    api.create(path, {"metadata": {"name": "other"}})
+    api.create(path, {"metadata": {"name": "a", "labels": {"mine": "yes"}}})
+    api.patch(f"{path}/a", {"data": {"k": "v"}})
+    api.delete(f"{path}/a")
+    seen = []
+    connect: Any = config.new_client_from_config
+    with connect(str(cluster.kubeconfig)) as connected:
+        core, stream = client.CoreV1Api(connected), cast(Any, watch.Watch)()
+        asked = {"label_selector": "mine=yes", "resource_version": start, "timeout_seconds": 10}
         for event in stream.stream(core.list_namespaced_config_map, namespace, **asked):
             seen.append((event["type"], event["object"].metadata.name))
             if len(seen) == 3:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Widgets, eventually
 
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.processes import stop
 from sandbox.kubernetes.provider import Cluster
+from tests.cluster.widgets import Widgets, eventually
 
-OPERATOR = '''
+OPERATOR = """
 import json, os
 import kopf
 
@@ -28,7 +28,7 @@ def tell(kind, event, name, **_):
 def configure(settings, **_):
     settings.posting.enabled = False
     settings.persistence.finalizer = None
-    settings.watching.label_selectors = {"secrets": "of=widgets"}
+    settings.watching.label_selectors["", "v1", "secrets"] = "of=widgets"
 
 @kopf.on.event(os.environ["GROUP"], "v1", "widgets")
 def widget(event, name, **_):
@@ -37,7 +37,7 @@ def widget(event, name, **_):
 @kopf.on.event("v1", "secrets")
 def secret(event, name, **_):
     tell("secret", event, name)
-'''
+"""
 
 
 class Seen:
@@ -71,7 +71,9 @@ def test_kopf_sees_objects_come_change_and_go(seen: Seen, api: Api, namespace: s
     secrets = f"/api/v1/namespaces/{namespace}/secrets"
     api.create(secrets, {"metadata": {"name": "other"}})
     api.create(secrets, {"metadata": {"name": "ours", "labels": {"of": "widgets"}}})
-    eventually(lambda: {("widget", "early"), ("secret", "ours")} <= {(kind, name) for kind, _, name in seen.lines()}, 30)
+    eventually(
+        lambda: {("widget", "early"), ("secret", "ours")} <= {(kind, name) for kind, _, name in seen.lines()}, 30
+    )
     api.patch(widgets.path(namespace, "early"), {"spec": {"size": 6}})
     seen.has("widget", "MODIFIED", "early")
     api.patch(widgets.path(namespace, "early", "status"), {"status": {"phase": "Done"}})

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Widgets, published
 
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
+from tests.cluster.widgets import Widgets, published
 
 
 class Kubectl:
@@ -75,7 +75,10 @@ def test_apply_merges_a_secret_and_a_deployment(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=secret | {"stringData": {"l": "w"}})
     assert "l" in kubectl.json("get", "secret", "a")["data"]
     labels = {"app": "a"}
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "one", "ports": [{"containerPort": 80}]}]}}
+    pod: Json = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "a", "image": "one", "ports": [{"containerPort": 80}]}]},
+    }
     spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": pod}
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": spec}
     kubectl("apply", "-f", "-", stdin=deployment)
@@ -109,18 +112,39 @@ def test_get_prints_built_in_kinds(kubectl: Kubectl) -> None:
 
 def test_get_across_namespaces_by_label(kubectl: Kubectl, namespace: str, widgets: Widgets) -> None:
     kubectl("apply", "-f", "-", stdin=widgets.make("a", labels={"of": namespace}))
-    assert kubectl("get", widgets.crd, "--all-namespaces", "-l", f"of={namespace}", "-o", "name") == f"widget.{widgets.group}/a\n"
+    assert (
+        kubectl("get", widgets.crd, "--all-namespaces", "-l", f"of={namespace}", "-o", "name")
+        == f"widget.{widgets.group}/a\n"
+    )
 
 
 def test_get_of_nothing_is_an_error(kubectl: Kubectl, widgets: Widgets) -> None:
-    assert kubectl.refused("get", widgets.crd, "none") == f'Error from server (NotFound): {widgets.crd} "none" not found\n'
+    assert (
+        kubectl.refused("get", widgets.crd, "none") == f'Error from server (NotFound): {widgets.crd} "none" not found\n'
+    )
 
 
 def test_describe_tells_spec_status_and_events(kubectl: Kubectl, api: Api, namespace: str, widgets: Widgets) -> None:
     made = api.create(widgets.path(namespace), widgets.make("a"))
-    about = {"apiVersion": made["apiVersion"], "kind": "Widget", "name": "a", "namespace": namespace, "uid": made["metadata"]["uid"]}
-    times = {"firstTimestamp": made["metadata"]["creationTimestamp"], "lastTimestamp": made["metadata"]["creationTimestamp"]}
-    told = {"reason": "Happened", "message": "it did", "type": "Normal", "count": 1, "source": {"component": "tests"}, **times}
+    about = {
+        "apiVersion": made["apiVersion"],
+        "kind": "Widget",
+        "name": "a",
+        "namespace": namespace,
+        "uid": made["metadata"]["uid"],
+    }
+    times = {
+        "firstTimestamp": made["metadata"]["creationTimestamp"],
+        "lastTimestamp": made["metadata"]["creationTimestamp"],
+    }
+    told = {
+        "reason": "Happened",
+        "message": "it did",
+        "type": "Normal",
+        "count": 1,
+        "source": {"component": "tests"},
+        **times,
+    }
     api.create(f"/api/v1/namespaces/{namespace}/events", {"metadata": {"name": "one"}, "involvedObject": about, **told})
     text = kubectl("describe", widgets.crd, "a")
     assert re.search(r"Mode: +Safe", text)
@@ -164,7 +188,10 @@ def test_delete_by_label_and_all(kubectl: Kubectl, widgets: Widgets) -> None:
     for name, color in (("a", "red"), ("b", "blue"), ("c", "blue")):
         kubectl("apply", "-f", "-", stdin=widgets.make(name, labels={"color": color}))
     kubectl("delete", widgets.crd, "-l", "color=red")
-    assert kubectl("get", widgets.crd, "-o", "name").splitlines() == [f"widget.{widgets.group}/b", f"widget.{widgets.group}/c"]
+    assert kubectl("get", widgets.crd, "-o", "name").splitlines() == [
+        f"widget.{widgets.group}/b",
+        f"widget.{widgets.group}/c",
+    ]
     kubectl("delete", widgets.crd, "--all")
     assert kubectl("get", widgets.crd) == ""
 
@@ -172,7 +199,15 @@ def test_delete_by_label_and_all(kubectl: Kubectl, widgets: Widgets) -> None:
 def test_create_needs_no_manifest(kubectl: Kubectl, namespace: str) -> None:
     kubectl("create", "serviceaccount", "one")
     assert kubectl("create", "token", "one").strip()
-    kubectl("create", "secret", "docker-registry", "pull", "--docker-username=u", "--docker-password=p", "--docker-server=example.com")
+    kubectl(
+        "create",
+        "secret",
+        "docker-registry",
+        "pull",
+        "--docker-username=u",
+        "--docker-password=p",
+        "--docker-server=example.com",
+    )
     assert kubectl.json("get", "secret", "pull")["type"] == "kubernetes.io/dockerconfigjson"
     assert kubectl("auth", "can-i", "list", "secrets").strip() == "yes"
 

@@ -56,7 +56,10 @@ def test_embedded_api_stops_when_told(tmp_path: Path) -> None:
 
 def test_server_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sandbox.kubernetes.embedded", "--port", "none"]
-    with pytest.raises(RuntimeError, match="invalid int value: 'none'"), running(command, tmp_path / "log", lambda: False):
+    with (
+        pytest.raises(RuntimeError, match="invalid int value: 'none'"),
+        running(command, tmp_path / "log", lambda: False),
+    ):
         pass
 
 

@@ -17,8 +17,8 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
-    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 _SECRET_KEYS = {
@@ -27,6 +27,7 @@ _SECRET_KEYS = {
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
     "kubernetes.io/dockercfg": (".dockercfg",),
 }
+_ACCOUNT = "kubernetes.io/service-account.name"
 _ONE_MIB = 1024 * 1024
 
 # Event in events.k8s.io/v1 → in v1; the names not listed are the same in both.
@@ -90,7 +91,7 @@ def _is_qualified(key: str) -> bool:
 # ---- Secrets and ConfigMaps
 
 
-def prepare_secret(obj: Obj) -> None:
+def _prepare_secret(obj: Obj) -> None:
     """Fold `stringData` into `data` and set the type that an empty one means."""
     obj["type"] = obj.get("type") or "Opaque"
     plain = obj.pop("stringData", None)
@@ -102,7 +103,7 @@ def prepare_secret(obj: Obj) -> None:
         obj.pop("data", None)
 
 
-def secret_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
+def _secret_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
     data = obj.get("data", {})
     yield from _key_errors(data, "data")
     if sum(len(value) * 3 // 4 for value in data.values()) > _ONE_MIB:
@@ -117,15 +118,15 @@ def secret_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
         key = _SECRET_KEYS[obj["type"]][0]
         if key in data and not _is_json(base64.b64decode(data[key])):
             yield errors.invalid_value(f"data[{key}]", "<secret contents redacted>", "invalid character in JSON")
-    if obj["type"] == "kubernetes.io/service-account-token":
-        if not (obj["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name"):
-            yield errors.required("metadata.annotations[kubernetes.io/service-account.name]")
+    annotations = obj["metadata"].get("annotations") or {}
+    if obj["type"] == "kubernetes.io/service-account-token" and not annotations.get(_ACCOUNT):
+        yield errors.required(f"metadata.annotations[{_ACCOUNT}]")
     if old and obj["type"] != old["type"]:
         yield errors.invalid_value("type", obj["type"], "field is immutable")
     yield from _immutable_errors(obj, old, ("data",))
 
 
-def config_map_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
+def _config_map_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
     for part in ("data", "binaryData"):
         yield from _key_errors(obj.get(part) or {}, part)
     yield from _immutable_errors(obj, old, ("data", "binaryData"))
@@ -169,32 +170,56 @@ def event_from_v1(obj: Obj) -> Obj:
     }
 
 
-def event_errors(obj: Obj, *, is_new_kind: bool) -> Iterator[FieldError]:
-    """`obj` as v1 has it; `is_new_kind` for one that came in as events.k8s.io/v1, which asks for more."""
+def _event_errors(obj: Obj) -> Iterator[FieldError]:
     about, namespace = obj.get("involvedObject", {}), obj["metadata"]["namespace"]
     if about.get("namespace", "") != namespace and (about.get("namespace") or namespace != "default"):
-        yield errors.invalid_value(
-            "involvedObject.namespace", about.get("namespace", ""), "does not match event.namespace"
-        )
-    if not is_new_kind:
-        return
+        given = about.get("namespace", "")
+        yield errors.invalid_value("involvedObject.namespace", given, "does not match event.namespace")
+
+
+def new_event_errors(obj: Obj) -> Iterator[FieldError]:
+    """What events.k8s.io/v1 asks for beside; `obj` as v1 has it."""
     if not obj.get("eventTime"):
         yield errors.required("eventTime")
     else:
-        if not obj.get("reportingComponent"):
-            yield errors.required("reportingController")
-        for name in ("reportingInstance", "action", "reason"):
+        shown = {"reportingComponent": "reportingController"}
+        for name in ("reportingComponent", "reportingInstance", "action", "reason"):
             if not obj.get(name):
-                yield errors.required(name)
+                yield errors.required(shown.get(name, name))
     if obj.get("type") not in ("Normal", "Warning"):
         yield errors.invalid_value("type", obj.get("type", ""), "has invalid value: ")
     if len(obj.get("message", "")) > 1024:
         yield errors.invalid_value("message", "", "can have at most 1024 characters")
 
 
-def lease_errors(obj: Obj) -> Iterator[FieldError]:
+# ---- others
+
+
+def admit(storage: str, new: Obj, old: Obj | None) -> list[FieldError]:
+    """Fills in, in place, what the kind has of itself, and tells what is wrong with it."""
+    match storage:
+        case "secrets":
+            _prepare_secret(new)
+            return list(_secret_errors(new, old))
+        case "configmaps":
+            return list(_config_map_errors(new, old))
+        case "events":
+            return list(_event_errors(new))
+        case "leases.coordination.k8s.io":
+            return list(_lease_errors(new))
+        case "namespaces" if old is None:
+            new |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+            new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = new["metadata"]["name"]
+        case "pods" if old is None:
+            new["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+    return []
+
+
+def _lease_errors(obj: Obj) -> Iterator[FieldError]:
     spec = obj.get("spec", {})
     if spec.get("leaseDurationSeconds", 1) <= 0:
         yield errors.invalid_value("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], "must be greater than 0")
     if spec.get("leaseTransitions", 0) < 0:
-        yield errors.invalid_value("spec.leaseTransitions", spec["leaseTransitions"], "must be greater than or equal to 0")
+        yield errors.invalid_value(
+            "spec.leaseTransitions", spec["leaseTransitions"], "must be greater than or equal to 0"
+        )

@@ -16,7 +16,8 @@ from typing import Any
 import celpy
 import lark
 from celpy import celtypes
-from celpy.evaluation import base_functions
+from celpy.celparser import CELParseError
+from celpy.evaluation import CELEvalError, base_functions
 
 from sandbox.kubernetes.embedded.errors import FieldError, shown
 
@@ -86,7 +87,7 @@ class Rule:
             if self._program.evaluate(seen):
                 return None
             return str(self._message_program.evaluate(seen)) if self._message_program else self._message
-        except celpy.CELEvalError as error:
+        except CELEvalError as error:
             return f"{error.args[0]} evaluating rule: {self._message}"
 
 
@@ -95,7 +96,7 @@ def compile_rule(written: dict[str, Any]) -> Rule:
     if written.get("optionalOldSelf"):
         raise RuleError("optionalOldSelf is not supported by the embedded API")
     tree, program = _compile(text)
-    transition = any(token == "oldSelf" for token in tree.scan_values(lambda token: token.type == "IDENT"))
+    transition = "oldSelf" in set(tree.scan_values(lambda token: getattr(token, "type", "") == "IDENT"))
     message = written.get("message") or f"failed rule: {text}"
     told = written.get("messageExpression")
     reason = written.get("reason") or "FieldValueInvalid"
@@ -110,7 +111,7 @@ def _compile(text: str) -> tuple[lark.Tree[lark.Token], celpy.Runner]:
         for call in tree.find_data("ident_arg"):
             _known(str(call.children[0]))
         return tree, _ENVIRONMENT.program(tree, functions=_KUBERNETES)
-    except celpy.CELParseError as error:
+    except CELParseError as error:
         raise RuleError(f"compilation failed: {error}") from error
 
 

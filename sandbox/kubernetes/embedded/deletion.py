@@ -20,8 +20,9 @@ class Deletion:
         """Gives the object as it was left, and whether it is gone."""
         wanted, meta = options.get("preconditions") or {}, entry.meta
         for part, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-            if wanted.get(part, meta[part]) != meta[part]:
-                why = f"Precondition failed: {label} in precondition: {wanted[part]}, {label} in object meta: {meta[part]}"
+            given, has = wanted.get(part, meta[part]), meta[part]
+            if given != has:
+                why = f"Precondition failed: {label} in precondition: {given}, {label} in object meta: {has}"
                 raise errors.conflict(resource.plural, resource.group, meta["name"], why)
         if "All" in (options.get("dryRun") or ()):
             return entry, True

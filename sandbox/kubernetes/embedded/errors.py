@@ -53,6 +53,10 @@ def no_such_path() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
+def not_allowed() -> ApiError:
+    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
 def already_exists(plural: str, group: str, name: str) -> ApiError:
     details = _details(plural, group, name)
     return ApiError(409, "AlreadyExists", f'{qualified(plural, group)} "{name}" already exists', details)
@@ -111,8 +115,9 @@ def field_forbidden(field: str, why: str) -> FieldError:
 
 def shown(value: Any) -> str:
     """A value as Kubernetes prints it in a field error: text quoted, whole objects by the name of their type."""
-    names = {dict: '"object"', list: '"array"'}
-    return names.get(type(value)) or json.dumps(value)
+    if isinstance(value, dict | list):
+        return '"object"' if isinstance(value, dict) else '"array"'
+    return json.dumps(value)
 
 
 def _details(kind: str, group: str, name: str) -> dict[str, Any]:

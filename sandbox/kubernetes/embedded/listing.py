@@ -101,7 +101,7 @@ class Listing:
             entry for entry in self._store.collection(resource.storage).under(query.namespace) if query.wants(entry)
         ]
 
-    def list(self, resource: Resource, query: Query, render: Render) -> bytes:
+    def page(self, resource: Resource, query: Query, render: Render) -> bytes:
         if query.token:
             if query.token not in self._rests:
                 raise errors.expired("The provided continue parameter is too old to display a consistent list result.")

@@ -28,10 +28,15 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "IntOrString": {"x-kubernetes-int-or-string": True},
 }
 _PYTHON: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "bytes": str, "datetime": str}
-_MICRO = {"acquireTime", "renewTime", "eventTime", "lastObservedTime"}  # six digits after the second, neither more nor fewer
-_MICRO_TIME, _TIME = (
-    re.compile(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d{fraction}(Z|[+-]\d\d:\d\d)") for fraction in (r"\.\d{6}", r"(\.\d+)?")
-)
+_MICRO = {
+    "acquireTime",
+    "renewTime",
+    "eventTime",
+    "lastObservedTime",
+}  # six digits after the second, neither more nor fewer
+_SECOND = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
+_ZONE = r"(Z|[+-]\d\d:\d\d)"
+_TIME, _MICRO_TIME = re.compile(rf"{_SECOND}(\.\d+)?{_ZONE}"), re.compile(rf"{_SECOND}\.\d{{6}}{_ZONE}")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _CONTAINER = re.compile(r"(List|Dict)\[(?:str, )?(.+)\]")
 _TABLE = r"{}: ClassVar\[Dict\[str, str\]\] = (\{{.*?\n? *\}})\n"
@@ -115,24 +120,26 @@ def decode(value: Any, kind: Model | None, at: str = "") -> list[str]:
 
 
 def _decode_field(parent: Any, name: str | int, written: str, path: str) -> list[str]:
-    value, nested = parent[name], _CONTAINER.fullmatch(written)
-    wanted = {"List": list, "Dict": dict}[nested[1]] if nested else _PYTHON.get(written, dict if model(written) else object)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted in (int, float)):
+    value, nested, below = parent[name], _CONTAINER.fullmatch(written), model(written)
+    wanted = {"List": list, "Dict": dict}[nested[1]] if nested else _PYTHON.get(written, dict if below else object)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and written in ("int", "float")):
         told = {dict: "object", list: "array", str: "string", bool: "bool"}.get(type(value), "number")
         raise DecodeError(f"json: cannot unmarshal {told} into field {path} of type {written}")
     if nested and nested[1] == "Dict":
         value |= {key: "" for key, item in value.items() if item is None and nested[2] in ("str", "bytes")}
         return [each for key in value for each in _decode_field(value, key, nested[2], f"{path}.{key}")]
     if nested:
-        return [each for index in range(len(value)) for each in _decode_field(value, index, nested[2], f"{path}[{index}]")]
+        places = range(len(value))
+        return [each for place in places for each in _decode_field(value, place, nested[2], f"{path}[{place}]")]
     if written == "bytes" and not _BASE64.fullmatch(value):
         raise DecodeError("illegal base64 data")
     if written == "datetime":
         _check_time(value, str(name))
-    return decode(value, model(written), path) if isinstance(value, dict) else []
+    return decode(value, below, path) if isinstance(value, dict) else []
 
 
 def _check_time(value: str, field: str) -> None:
-    form, layout = (_MICRO_TIME, "2006-01-02T15:04:05.000000Z07:00") if field in _MICRO else (_TIME, "2006-01-02T15:04:05Z07:00")
-    if not form.fullmatch(value):
+    is_micro = field in _MICRO
+    if not (_MICRO_TIME if is_micro else _TIME).fullmatch(value):
+        layout = f"2006-01-02T15:04:05{'.000000' if is_micro else ''}Z07:00"
         raise DecodeError(f'parsing time "{value}" as "{layout}": cannot parse')

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sandbox.kubernetes.embedded import builtin, errors, models, ownership
+from sandbox.kubernetes.embedded import builtin, crds, errors, models, ownership
 from sandbox.kubernetes.embedded.errors import FieldError
 from sandbox.kubernetes.embedded.resources import CRDS, EVENTS_V1, Registry, Resource
 from sandbox.kubernetes.embedded.schema import MISSING
@@ -46,7 +46,7 @@ class Objects:
     """Reads and writes; what follows from a deletion is `deletion.py`'s, told through `on_change`."""
 
     def __init__(self, store: Store, registry: Registry) -> None:
-        self.store, self.registry = store, registry
+        self.store, self.registry, self._definitions = store, registry, crds.Definitions()
         self.on_gone: Callable[[Entry], None] = lambda _: None
         self.on_created: Callable[[str, Entry], None] = lambda *_: None
 
@@ -82,7 +82,7 @@ class Objects:
         if self.store.get(resource.storage, (namespace, meta["name"])):
             raise errors.already_exists(resource.plural, resource.group, meta["name"])
         if resource.storage == CRDS:
-            self._establish(obj, dry_run=options.dry_run)
+            self._serve(obj, dry_run=options.dry_run)
         if options.dry_run:
             return Entry(obj)
         entry = self.store.put(resource.storage, obj)
@@ -109,7 +109,7 @@ class Objects:
         if _without_owners(new) == _without_owners(before) and options.operation == "Update":
             return old
         if resource.storage == CRDS:
-            self._establish(new, dry_run=options.dry_run)
+            self._serve(new, dry_run=options.dry_run)
         if options.dry_run:
             return Entry(new)
         if (
@@ -143,7 +143,6 @@ class Objects:
         self._prune(resource, wanted, options, warnings)
         if resource.has_status and not subresource:
             wanted.pop("status", None)
-        wanted = self._to_stored(resource, wanted)
         if not live:
             if subresource:
                 raise resource.not_found(name)
@@ -168,9 +167,6 @@ class Objects:
         if resource.group == EVENTS_V1:
             return builtin.event_from_v1(obj)
         return obj if obj["apiVersion"] == resource.api_version else obj | {"apiVersion": resource.api_version}
-
-    def _to_stored(self, resource: Resource, obj: Obj) -> Obj:
-        return builtin.event_to_v1(obj) if resource.group == EVENTS_V1 else obj
 
     def _check_kind(self, resource: Resource, obj: Obj) -> None:
         for part, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
@@ -241,26 +237,17 @@ class Objects:
         warnings: list[str],
         subresource: str = "",
     ) -> Obj:
-        name, problems = new["metadata"]["name"], []
+        name = new["metadata"]["name"]
+        problems: list[FieldError] = []
         is_applied = options.operation == "Apply"
         self._prune(resource, new, options, warnings)
         if resource.schema:
             resource.schema.default(new)
-        if resource.storage == "secrets":
-            builtin.prepare_secret(new)
-            problems += builtin.secret_errors(new, before)
-        elif resource.storage == "configmaps":
-            problems += builtin.config_map_errors(new, before)
-        elif resource.storage == "events" and not is_applied:
-            new = self._to_stored(resource, new)
-            problems += builtin.event_errors(new, is_new_kind=resource.group == EVENTS_V1 and before is None)
-        elif resource.storage == "leases.coordination.k8s.io":
-            problems += builtin.lease_errors(new)
-        elif resource.storage == "namespaces" and before is None:
-            new |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
-            new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
-        elif resource.storage == "pods" and before is None:
-            new["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+        if resource.group == EVENTS_V1:
+            new = builtin.event_to_v1(new)
+        problems += builtin.admit(resource.storage, new, before)
+        if resource.group == EVENTS_V1 and before is None:
+            problems += builtin.new_event_errors(new)
         for part in ("labels", "annotations", "finalizers", "ownerReferences"):
             if not new["metadata"].get(part, True):
                 del new["metadata"][part]
@@ -293,26 +280,13 @@ class Objects:
             raise errors.bad_request(f"{what}: strict decoding error: {', '.join(unknown)}")
         warnings += unknown
 
-    def _establish(self, crd: Obj, *, dry_run: bool) -> None:
-        """Serve what a CRD describes, and say so in its status."""
-        resources, spec = self.registry.compile(crd), crd["spec"]
-        spec["names"].setdefault("singular", spec["names"]["kind"].lower())
-        spec["names"].setdefault("listKind", f"{spec['names']['kind']}List")
-        spec.setdefault("conversion", {"strategy": "None"})
-        if dry_run:
-            return
-        self.registry.install(spec["group"], spec["names"]["plural"], resources)
-        self.store.collection(crd["metadata"]["name"])
-        since = crd["metadata"]["creationTimestamp"]
-        conditions = [
-            {"type": kind, "status": "True", "lastTransitionTime": since, "reason": reason, "message": message}
-            for kind, reason, message in (
-                ("NamesAccepted", "NoConflicts", "no conflicts found"),
-                ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-            )
-        ]
-        stored = [each["name"] for each in spec["versions"] if each["storage"]]
-        crd["status"] = {"conditions": conditions, "acceptedNames": spec["names"], "storedVersions": stored}
+    def _serve(self, crd: Obj, *, dry_run: bool) -> None:
+        resources = self._definitions.compile(crd)
+        if not dry_run:
+            names = crd["spec"]["names"]
+            self.registry.install(crd["spec"]["group"], names["plural"], resources)
+            self.store.collection(crd["metadata"]["name"])
+            crds.establish(crd)
 
 
 def _finalizer_errors(before: Obj | None, new: Obj) -> list[FieldError]:

@@ -20,10 +20,8 @@ Path = tuple[str, ...]
 Leaves = dict[Path, Any]
 Owner = tuple[str, str, str, str]  # manager, operation, apiVersion, subresource
 
-_NOBODYS = frozenset(
-    "name namespace uid resourceVersion generation creationTimestamp deletionTimestamp deletionGracePeriodSeconds "
-    "managedFields selfLink".split()
-)
+_NOBODYS = {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"}
+_NOBODYS |= {"deletionGracePeriodSeconds", "managedFields", "selfLink"}
 _WHOLE = object()
 
 
@@ -88,7 +86,7 @@ def write(owned: dict[Owner, tuple[set[Path], str]]) -> list[Obj]:
     entries = []
     for (manager, operation, version, subresource), (paths, since) in owned.items():
         if paths:
-            entry = {"manager": manager, "operation": operation, "apiVersion": version, "time": since}
+            entry: Obj = {"manager": manager, "operation": operation, "apiVersion": version, "time": since}
             entry |= {"fieldsType": "FieldsV1", "fieldsV1": _tree(paths)}
             entries.append(entry | ({"subresource": subresource} if subresource else {}))
     return entries
@@ -116,10 +114,12 @@ def _tree(paths: set[Path]) -> Obj:
 
 def after_update(old: Obj | None, new: Obj, schema: Schema | None, owner: Owner, now: str) -> list[Obj]:
     """What changed belongs to the one who changed it, and to nobody else."""
-    before, after = leaves(old, schema) if old else {}, leaves(new, schema)
+    was: Obj = old or {"metadata": {}}
+    touched = {name for name in was.keys() | new.keys() if name == "metadata" or was.get(name) != new.get(name)}
+    before, after = (leaves({name: obj[name] for name in touched if name in obj}, schema) for obj in (was, new))
     changed = {path for path, value in after.items() if path not in before or before[path] != value}
-    owned = read(old["metadata"]) if old else {}
-    kept = {each: ((paths & after.keys()) - changed, since) for each, (paths, since) in owned.items()}
+    lost = changed | (before.keys() - after.keys())
+    kept = {each: (paths - lost, since) for each, (paths, since) in read(was["metadata"]).items()}
     if changed:
         kept[owner] = (kept.get(owner, (set(), ""))[0] | changed, now)
     return write(kept)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.kubernetes.embedded import errors
 from sandbox.kubernetes.embedded.errors import FieldError
 from sandbox.kubernetes.embedded.schema import Schema
-from sandbox.kubernetes.embedded.store import Obj
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -113,7 +111,6 @@ class Registry:
     _known: dict[tuple[str, str, str], Resource] = field(
         default_factory=lambda: {(each.group, each.version, each.plural): each for each in BUILT_IN}
     )
-    _compiled: dict[str, Schema] = field(default_factory=dict)
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         return self._known.get((group, version, plural))
@@ -124,33 +121,6 @@ class Registry:
     def in_version(self, group: str, version: str) -> list[Resource]:
         return [each for each in self._known.values() if (each.group, each.version) == (group, version)]
 
-    def stored_as(self, storage: str) -> Resource | None:
-        return next((each for each in self._known.values() if each.storage == storage), None)
-
-    def compile(self, crd: Obj) -> list[Resource]:
-        """The resources that a CRD describes; raises ApiError 422 telling what is wrong with it."""
-        spec, problems = crd["spec"], list(_crd_problems(crd))
-        found = []
-        for index, version in enumerate(spec.get("versions", ())):
-            raw = version.get("schema", {}).get("openAPIV3Schema")
-            at = "spec.validation" if len(spec["versions"]) == 1 else f"spec.versions[{index}].schema"
-            at += ".openAPIV3Schema"
-            if not raw:
-                problems.append(errors.required(at, "schemas are required"))
-                continue
-            found.append((version, self._schema(raw, at, problems)))
-        if problems:
-            raise errors.invalid("CustomResourceDefinition", "apiextensions.k8s.io", crd["metadata"]["name"], problems)
-        return [_custom(spec, version, schema) for version, schema in found if version.get("served")]
-
-    def _schema(self, raw: dict[str, Any], at: str, problems: list[FieldError]) -> Schema:
-        """Status writes to a CRD, and the same CRD applied again, must not compile its rules again."""
-        key, before = json.dumps(raw, sort_keys=True), len(problems)
-        schema = self._compiled.get(key) or Schema(raw, at, problems)
-        if len(problems) == before:
-            self._compiled[key] = schema
-        return schema
-
     def install(self, group: str, plural: str, resources: list[Resource]) -> None:
         self.uninstall(group, plural)
         self._known |= {(each.group, each.version, each.plural): each for each in resources}
@@ -158,39 +128,3 @@ class Registry:
     def uninstall(self, group: str, plural: str) -> None:
         for key in [key for key in self._known if (key[0], key[2]) == (group, plural)]:
             del self._known[key]
-
-
-def _crd_problems(crd: Obj) -> list[FieldError]:
-    spec, problems = crd["spec"], []
-    names = spec.get("names", {})
-    expected = f"{names.get('plural')}.{spec.get('group')}"
-    if crd["metadata"]["name"] != expected:
-        problems.append(
-            errors.invalid_value("metadata.name", crd["metadata"]["name"], f'must be spec.names.plural+"."+spec.group')
-        )
-    problems += [errors.required(f"spec.names.{each}") for each in ("plural", "kind") if not names.get(each)]
-    if spec.get("scope") not in ("Namespaced", "Cluster"):
-        problems.append(errors.unsupported("spec.scope", spec.get("scope", ""), ["Cluster", "Namespaced"]))
-    if sum(bool(each.get("storage")) for each in spec.get("versions", ())) != 1:
-        why = "must have exactly one version marked as storage version"
-        problems.append(errors.invalid_value("spec.versions", spec.get("versions"), why))
-    return problems
-
-
-def _custom(spec: dict[str, Any], version: dict[str, Any], schema: Schema) -> Resource:
-    names = spec["names"]
-    return Resource(
-        group=spec["group"],
-        version=version["name"],
-        plural=names["plural"],
-        kind=names["kind"],
-        namespaced=spec["scope"] == "Namespaced",
-        short_names=tuple(names.get("shortNames", ())),
-        categories=tuple(names.get("categories", ())),
-        has_status="status" in version.get("subresources", {}),
-        counts_generations=True,
-        needs_version=True,
-        schema=schema,
-        columns=tuple(version.get("additionalPrinterColumns", ())),
-        singular=names.get("singular") or names["kind"].lower(),
-    )

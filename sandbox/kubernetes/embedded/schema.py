@@ -20,13 +20,21 @@ from sandbox.kubernetes.embedded.cel import Rule, RuleError, compile_rule
 from sandbox.kubernetes.embedded.errors import FieldError
 
 MISSING = object()
-_BLOCKING = {f"FieldValue{word}" for word in ("Required", "TypeInvalid", "TooLong", "TooMany", "NotSupported", "Duplicate")}
+_BLOCKING = {"Required", "TypeInvalid", "TooLong", "TooMany", "NotSupported", "Duplicate"}  # then no rule is asked
 _UNCHECKED = errors.invalid_value(
     "<nil>",
     None,
-    "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+    "some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
 )
-_PYTHON = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+_PYTHON: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
 
 
 class Schema:
@@ -40,7 +48,11 @@ class Schema:
             for name, child in raw.get("properties", {}).items()
         }
         extra = raw.get("additionalProperties")
-        self.extra = Schema(extra, f"{at}.additionalProperties", problems, is_structural=is_structural) if isinstance(extra, dict) else None
+        self.extra = (
+            Schema(extra, f"{at}.additionalProperties", problems, is_structural=is_structural)
+            if isinstance(extra, dict)
+            else None
+        )
         items = raw.get("items")
         self.items = Schema(items, f"{at}.items", problems, is_structural=is_structural) if items else None
         self.keeps_unknown = bool(raw.get("x-kubernetes-preserve-unknown-fields")) or extra is True
@@ -124,7 +136,7 @@ class Schema:
     def problems(self, value: Any, old: Any = MISSING, at: str = "") -> list[FieldError]:
         """`old` is what stood there before, as far as the two can be told to be the same place."""
         found = list(self.validate(value, old, at))
-        if any(each.reason in _BLOCKING for each in found):
+        if any(each.reason.removeprefix("FieldValue") in _BLOCKING for each in found):
             return [*found, _UNCHECKED] if self._has_rules else found
         return found + list(self._broken_rules(value, old, at))
 
@@ -202,13 +214,12 @@ class Schema:
 
     def _number(self, value: float, at: str) -> Iterator[FieldError]:
         raw = self.raw
-        for word, outside, phrase in (
-            ("minimum", lambda bound: value < bound or (raw.get("exclusiveMinimum") and value == bound), "greater"),
-            ("maximum", lambda bound: value > bound or (raw.get("exclusiveMaximum") and value == bound), "less"),
-        ):
-            if word in raw and outside(raw[word]):
-                equal = "" if raw.get(f"exclusive{word.capitalize()}") else " or equal to"
-                yield errors.invalid_value(at, value, f"{at} in body should be {phrase} than{equal} {raw[word]}")
+        for bound, sign, phrase in (("minimum", 1, "greater"), ("maximum", -1, "less")):
+            is_strict = bool(raw.get(f"exclusive{bound.capitalize()}"))
+            distance = sign * (value - raw.get(bound, value - sign))
+            if distance < 0 or (distance == 0 and is_strict):
+                equal = "" if is_strict else " or equal to"
+                yield errors.invalid_value(at, value, f"{at} in body should be {phrase} than{equal} {raw[bound]}")
         if "multipleOf" in raw and value % raw["multipleOf"]:
             yield errors.invalid_value(at, value, f"{at} in body should be a multiple of {raw['multipleOf']}")
 
@@ -223,7 +234,11 @@ class Schema:
             for index, item in enumerate(value):
                 name = self.identity(item)
                 if name in seen:
-                    yield FieldError(f"{at}[{index}]", "FieldValueDuplicate", f"Duplicate value: {json.dumps(name, separators=(',', ':'))}")
+                    yield FieldError(
+                        f"{at}[{index}]",
+                        "FieldValueDuplicate",
+                        f"Duplicate value: {json.dumps(name, separators=(',', ':'))}",
+                    )
                 seen.append(name)
 
     def identity(self, item: Any) -> Any:

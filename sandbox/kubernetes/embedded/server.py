@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
@@ -93,16 +91,16 @@ class Server:
                 query, render = Query.read(request.query, resource, namespace), self._render(request, resource)
                 if query.watch:
                     return await self._watch(request, resource, query, render)
-                return web.Response(body=self._listing.list(resource, query, render), content_type="application/json")
+                return web.Response(body=self._listing.page(resource, query, render), content_type="application/json")
             case "POST":
                 body, warnings = await _body(request), list[str]()
                 if resource.kind == "SelfSubjectAccessReview":
                     about = {"kind": resource.kind, "apiVersion": resource.api_version}
-                    return _json(about | body | {"status": {"allowed": True, "reason": "the embedded API enforces no RBAC"}}, 201)
-                if resource.namespaced and not namespace:
-                    raise errors.ApiError(
-                        405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+                    return _json(
+                        about | body | {"status": {"allowed": True, "reason": "the embedded API enforces no RBAC"}}, 201
                     )
+                if resource.namespaced and not namespace:
+                    raise errors.not_allowed()
                 entry = self._objects.create(resource, namespace, body, _options(request), warnings)
                 return self._answer(request, resource, entry, 201, warnings)
             case "DELETE":
@@ -113,9 +111,7 @@ class Server:
                     self._deletion.delete(resource, entry, options)
                 raws = [self._render(request, resource).entry(entry) for entry in entries]
                 return web.Response(body=self._listing.envelope(resource, raws), content_type="application/json")
-        raise errors.ApiError(
-            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
-        )
+        raise errors.not_allowed()
 
     async def _on_object(
         self, request: web.BaseRequest, resource: Resource, namespace: str, name: str, subresource: str
@@ -146,28 +142,22 @@ class Server:
                     allowed = [
                         each for each in (*_PATCHES, _APPLY[0]) if not (resource.is_custom and "strategic" in each)
                     ]
-                    why = f"the body of the request was in an unknown format - accepted media types include: {', '.join(allowed)}"
+                    why = (
+                        f"the body of the request was in an unknown format - accepted media types: {', '.join(allowed)}"
+                    )
                     raise errors.ApiError(415, "UnsupportedMediaType", why)
                 entry = self._objects.update(
                     resource, old, lambda obj: change(obj, body), _options(request), warnings, subresource
                 )
                 return self._answer(request, resource, entry, 200, warnings)
             case "DELETE":
-                options = body | (
-                    {"propagationPolicy": request.query["propagationPolicy"]}
-                    if "propagationPolicy" in request.query
-                    else {}
-                )
-                left, is_gone = self._deletion.delete(resource, old, options)
+                asked = {name: request.query[name] for name in ("propagationPolicy",) if name in request.query}
+                left, is_gone = self._deletion.delete(resource, old, body | asked)
                 if not is_gone or resource.storage == "pods":
                     return self._answer(request, resource, left)
                 details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": left.meta["uid"]}
-                return _json(
-                    {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-                )
-        raise errors.ApiError(
-            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
-        )
+                return _json({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
+        raise errors.not_allowed()
 
     def _issue_token(self, resource: Resource, namespace: str, name: str, body: Obj) -> web.Response:
         """A token that says for whom it is; the embedded API takes its own fixed token alone."""

@@ -13,8 +13,14 @@ from sandbox.kubernetes.embedded.resources import Resource
 from sandbox.kubernetes.embedded.store import Entry, Obj
 
 Cell = Callable[[Obj], Any]
-_STEP = re.compile(r"""\.?(?P<name>(?:[^.\[\]\\]|\\.)+)|\[\?\(@\.(?P<key>[^=!]+?)\s*==\s*["'](?P<value>[^"']*)["']\)\]"""
-                   r"""|\[(?P<index>-?\d+|\*)\]|\[['"](?P<quoted>[^'"]+)['"]\]""")  # fmt: skip
+_NAME, _INDEX, _QUOTED = (
+    r"\.?(?P<name>(?:[^.\[\]\\]|\\.)+)",
+    r"\[(?P<index>-?\d+|\*)\]",
+    r"\[['\"](?P<quoted>[^'\"]+)['\"]\]",
+)
+_FILTER = r"""\[\?\(@\.(?P<key>[^=!]+?)\s*==\s*["'](?P<value>[^"']*)["']\)\]"""
+_STEP = re.compile("|".join((_NAME, _FILTER, _INDEX, _QUOTED)))
+_PYTHON: dict[str, Any] = {"integer": int, "number": (int, float), "boolean": bool}
 
 
 def age(since: str | None) -> str:
@@ -31,7 +37,7 @@ def age(since: str | None) -> str:
         (8, days, "h", hours % 24),
     ):
         name = {"s": "m", "m": "h", "h": "d"}[small]
-        if small == "s" and minutes >= 180 or small == "m" and hours >= 48:
+        if (small == "s" and minutes >= 180) or (small == "m" and hours >= 48):
             continue
         return f"{unit}{name}{part}{small}" if unit < limit and part else f"{unit}{name}"
     return f"{days}d"
@@ -157,7 +163,7 @@ def _custom_cell(column: dict[str, Any]) -> Cell:
             return None
         if kind == "date":
             return age(value)
-        is_right = isinstance(value, {"integer": int, "number": (int, float), "boolean": bool}.get(kind, str))
+        is_right = isinstance(value, _PYTHON.get(kind, str))
         return value if is_right else (json.dumps(value) if kind == "string" else None)
 
     return cell

@@ -38,7 +38,8 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         7: ("blockOwnerDeletion", "flag"),
     },
     "Namespace": _META,
-    "Secret": _META | {2: ("data", "binary map"), 3: ("type", "text"), 4: ("stringData", "map"), 5: ("immutable", "flag")},
+    "Secret": _META
+    | {2: ("data", "binary map"), 3: ("type", "text"), 4: ("stringData", "map"), 5: ("immutable", "flag")},
     "ConfigMap": _META | {2: ("data", "map"), 3: ("binaryData", "binary map"), 4: ("immutable", "flag")},
     "ServiceAccount": _META | {4: ("automountServiceAccountToken", "flag")},
     "TokenRequest": _META | {2: ("spec", "TokenRequestSpec")},
@@ -120,4 +121,4 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _refused(what: str) -> ApiError:
-    return ApiError(415, "UnsupportedMediaType", f"the embedded API cannot read {what}; send JSON or YAML (kubectl apply -f)")
+    return ApiError(415, "UnsupportedMediaType", f"the embedded API cannot read {what}; send JSON (kubectl apply -f)")
