@@ -41,7 +41,7 @@ class Lease:
 class Replica:
     def __init__(self, lease: Lease, identity: str, **times: float) -> None:
         self.acquired, self.lost = threading.Event(), threading.Event()
-        settings = {"lease_duration": 0.6, "renew_deadline": 0.4, "retry_period": 0.02} | times
+        settings = {"lease_duration": 1.5, "renew_deadline": 1.0, "retry_period": 0.02} | times
         self.leader = Leader(
             lease,  # type: ignore[arg-type]
             namespace="operators",
