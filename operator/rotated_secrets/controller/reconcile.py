@@ -246,6 +246,7 @@ class _Run:
             target=self._target,
             guard=services.guard,
             report=self._reporter.rotated,
+            now=utc_now,
         )
 
     def advance(self, *, database: bool) -> bool:

@@ -248,7 +248,7 @@ def wanted(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
             names.OWNER_ANNOTATION: desired.owner,
             names.VERSION_ID_ANNOTATION: desired.version_id,
             names.SECRET_ARN_ANNOTATION: desired.secret_arn,
-            names.ROTATED_AT_ANNOTATION: desired.rotated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            names.ROTATED_AT_ANNOTATION: _rotated_at(live, desired),
             names.WRITTEN_ANNOTATION: _memory(desired),
         },
         owner_references=_owner_references(live.owner_references, desired),
@@ -258,6 +258,14 @@ def wanted(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
 
 def _kept(entries: Mapping[str, _V], ours: Collection[str]) -> dict[str, _V]:
     return {key: value for key, value in entries.items() if key not in ours}
+
+
+def _rotated_at(live: LiveSecret, desired: DesiredSecret) -> str:
+    """As it stands there for this version: whoever put the version knows the time only by its own clock."""
+    known = live.annotations.get(names.ROTATED_AT_ANNOTATION)
+    if known and live.annotations.get(names.VERSION_ID_ANNOTATION) == desired.version_id:
+        return known
+    return desired.rotated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _memory(desired: DesiredSecret) -> str:

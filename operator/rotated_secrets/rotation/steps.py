@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -87,6 +87,7 @@ class Steps:
         target: TargetSecret | None,
         guard: Callable[[], None],
         report: Callable[[Report], None],
+        now: Callable[[], datetime],
     ) -> None:
         """``guard`` raises when this operator may act no longer; it is asked before every action."""
         self._terms = terms
@@ -96,6 +97,7 @@ class Steps:
         self._target = target
         self._guard = guard
         self._report = report
+        self._now = now
         self._session: AdminSession | None = None
 
     def __enter__(self) -> Self:
@@ -117,7 +119,8 @@ class Steps:
         match action:
             case actions.WriteStatus(status):
                 self._ledger.write(status)
-                return replace(seen, status=status)
+                # What this run found out about the attempt is in the status now, and not about the next attempt.
+                return replace(seen, status=status, failure=None, refusal=None)
             case actions.ReadPending():
                 return self._read_pending(seen)
             case actions.ProbeCurrent():
@@ -207,7 +210,7 @@ class Steps:
         except VersionExists:
             return self._version_exists(seen, version_id)
         stages = with_stage_moved(seen.stages, Stage.PENDING, to=version_id)
-        pending = StoredVersion(version_id, value, datetime.now(UTC), self._terms.arn)
+        pending = StoredVersion(version_id, value, self._now(), self._terms.arn)
         # The version could not have been made from a value that had been replaced: its id would exist.
         return replace(seen, stages=stages, pending=pending, fresh=True)
 

@@ -28,6 +28,7 @@ from rotated_secrets.rotation.actions import (
 )
 from rotated_secrets.rotation.observation import Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.plan import plan, remembered
+from rotated_secrets.rotation.report import reported
 from rotated_secrets.rotation.schedule import parse_schedule
 from rotated_secrets.rotation.steps import LookAgain, Report, Steps
 from rotated_secrets.rotation.strategies import pending_value
@@ -298,6 +299,7 @@ class Run:
     terms: Terms
     seen: Observation
     steps: Steps
+    ledger: ModelLedger
 
 
 class ModelOperator:
@@ -316,6 +318,7 @@ class ModelOperator:
                 return None
             action = plan(self.run.seen, self.run.terms, self.world.now)
             if isinstance(action, Hold | Retry | Sleep):
+                self._report(self.run, action)
                 self.end()
                 return action
             self.run = replace(self.run, seen=self.run.steps.act(action, self.run.seen))
@@ -359,11 +362,16 @@ class ModelOperator:
             self.run.steps.__exit__(None, None, None)
         self.run = None
 
+    def _report(self, run: Run, waiting: Waiting) -> None:
+        status = reported(run.seen, run.terms, waiting, generation=1, now=self.world.now)
+        if status != self.world.status:
+            run.ledger.write(status)
+
     def _look(self) -> Run:
         world, terms = self.world, self.world.terms
         stages = world.store.describe(ARN).stages
         current = world.store.get(ARN, stage=Stage.CURRENT)
-        target = ModelTarget(world)
+        target, ledger = ModelTarget(world), ModelLedger(world, world.status)
         seen = Observation(
             stages=stages,
             current=current,
@@ -374,9 +382,10 @@ class ModelOperator:
             terms,
             store=world.store,
             database=world.database if terms.has_database else None,
-            ledger=ModelLedger(world, world.status),
+            ledger=ledger,
             target=target,
             guard=lambda: None,
             report=self.reports.append,
+            now=lambda: world.now,
         )
-        return Run(terms, seen, steps)
+        return Run(terms, seen, steps, ledger)

@@ -1,0 +1,445 @@
+"""What the plan does, told case by case on the model of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from world import ARN, CREATED, FIRST, ModelOperator, World, value
+
+from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus, Step, Trigger
+from rotated_secrets.rotation.actions import Hold, Retry, Sleep
+from rotated_secrets.rotation.policies import ATTEMPTS
+from rotated_secrets.rotation.strategies import successor
+from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
+
+QUERIES = ("SELECT 1",)
+DATABASE_STRATEGIES = [Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS]
+
+
+def world_of(strategy: Strategy = Strategy.ALTERNATING_USERS, **rotation: object) -> World:
+    queries = () if strategy is Strategy.RANDOM_VALUE else QUERIES
+    return World(Rotation.model_validate({"strategy": strategy, "verify_queries": queries} | rotation))
+
+
+def settled(world: World) -> World:
+    """The world once it was looked at for the first time."""
+    ModelOperator(world).run_until_it_waits()
+    assert world.target is not None
+    return world
+
+
+def rotate(world: World, request: str) -> None:
+    world.request = request
+    ModelOperator(world).run_until_it_waits()
+    world.check()
+
+
+def put_pending(world: World, version_id: VersionId, secret: SecretValue) -> None:
+    world.store.versions[version_id] = StoredVersion(version_id, secret, world.now, ARN)
+    world.store.stages = {**world.store.stages, version_id: frozenset({Stage.PENDING})}
+
+
+def current(world: World) -> StoredVersion:
+    return world.store.get(ARN, stage=Stage.CURRENT)
+
+
+# ---- the common case
+
+
+def test_rotation_costs_five_calls_beside_the_admins_and_three_logins() -> None:
+    world = settled(world_of())
+    rotate(world, "first")
+    world.store.calls.clear()
+    world.database.logins.clear()
+    rotate(world, "second")
+    assert world.store.calls == [
+        "DescribeSecret",
+        "GetSecretValue",
+        "PutSecretValue",
+        "UpdateSecretVersionStage",
+        "UpdateSecretVersionStage",
+    ]
+    assert world.database.logins == ["app_clone", "admin", "app"]
+
+
+def test_ten_rotations_leave_two_users_and_each_version_where_aws_has_it() -> None:
+    world = settled(world_of())
+    for number in range(10):
+        rotate(world, str(number))
+    assert set(world.database.passwords) == {"app", "app_clone"}
+    assert len(world.store.versions) == 11
+    assert sorted(stage for stages in world.store.stages.values() for stage in stages) == [
+        Stage.CURRENT,
+        Stage.PREVIOUS,
+    ]
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED] * 10
+
+
+def test_random_value_is_replaced_without_a_database() -> None:
+    world = settled(world_of(Strategy.RANDOM_VALUE))
+    rotate(world, "first")
+    assert world.database.logins == []
+    assert world.target == current(world)
+    assert current(world).value.text != SecretText("first")
+
+
+# ---- why rotate
+
+
+def test_nothing_rotates_that_was_not_asked_for() -> None:
+    world = settled(world_of())
+    world.now += timedelta(days=1000)
+    assert ModelOperator(world).run_until_it_waits() == Sleep(None)
+    assert world.rotations == 0
+
+
+def test_request_acts_once_also_across_restarts() -> None:
+    world = settled(world_of())
+    for _ in range(3):
+        rotate(world, "the same")
+    assert world.rotations == 1
+    rotate(world, "another")
+    assert world.rotations == 2
+
+
+def test_missed_due_times_and_a_request_make_one_rotation() -> None:
+    world = settled(world_of(schedule="rate(1 day)"))
+    world.now += timedelta(days=7, hours=1)
+    rotate(world, "request")
+    assert world.rotations == 1
+    assert world.status.handled_requests.rotate == "request"
+    assert ModelOperator(world).run_until_it_waits() == Sleep(world.now + timedelta(days=1))
+
+
+def test_schedule_counts_from_what_is_persisted_not_from_the_operators_start() -> None:
+    world = settled(world_of(schedule="rate(1 day)"))
+    for _ in range(24):
+        world.now += timedelta(hours=1)
+        assert world.rotations == 0
+        ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
+def test_new_schedule_never_rotates_by_surprise() -> None:
+    world = settled(world_of(schedule="rate(90 days)"))
+    world.now += timedelta(days=60)
+    world.rotation = world.rotation.model_copy(update={"schedule": "rate(1 day)"})
+    assert ModelOperator(world).run_until_it_waits() == Sleep(world.now + timedelta(days=1))
+    assert world.rotations == 0
+
+
+def test_rotate_immediately_counts_at_creation_and_never_later() -> None:
+    at_creation = world_of(rotate_immediately=True)
+    ModelOperator(at_creation).run_until_it_waits()
+    assert [entry.trigger for entry in at_creation.status.history] == [Trigger.CREATION]
+    later = world_of()
+    ModelOperator(later).run_until_it_waits()
+    rotate(later, "so that the status is written")
+    later.rotation = later.rotation.model_copy(update={"rotate_immediately": True})
+    ModelOperator(later).run_until_it_waits()
+    assert later.rotations == 1
+
+
+def test_suspended_rotation_waits_and_runs_once_when_resumed() -> None:
+    world = settled(world_of(schedule="rate(1 day)", suspend=True))
+    world.now += timedelta(days=5)
+    waiting = ModelOperator(world).run_until_it_waits()
+    assert isinstance(waiting, Hold) and waiting.reason is Reason.SUSPENDED
+    assert world.rotations == 0
+    world.rotation = world.rotation.model_copy(update={"suspend": False})
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
+# ---- a crash at any point
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("actions", range(1, 22))
+def test_rotation_is_finished_wherever_the_operator_died(strategy: Strategy, actions: int) -> None:
+    world = settled(world_of(strategy))
+    world.request = "request"
+    dying = ModelOperator(world)
+    for _ in range(actions):
+        dying.step()
+        world.check()
+    dying.end()
+    operator = ModelOperator(world)
+    operator.run_until_it_waits()
+    world.check()
+    assert world.rotations == 1
+    assert world.status.rotation is None
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED]
+    assert world.target == current(world)
+    assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
+
+
+@pytest.mark.parametrize("strategy", DATABASE_STRATEGIES)
+@pytest.mark.parametrize("actions", range(1, 22))
+def test_rotation_is_finished_even_if_the_claim_was_lost(strategy: Strategy, actions: int) -> None:
+    world = settled(world_of(strategy))
+    world.request = "request"
+    dying = ModelOperator(world)
+    for _ in range(actions):
+        dying.step()
+    dying.end()
+    world.status = RotatedSecretStatus()
+    ModelOperator(world).run_until_it_waits()
+    world.check()
+    assert 1 <= world.rotations <= 2
+    assert world.target == current(world)
+    assert world.database.logs_in(Credential.of(current(world).value))
+    assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
+
+
+def test_login_is_no_proof_that_set_was_finished() -> None:
+    world = settled(world_of())
+    world.request = "request"
+    dying = ModelOperator(world)
+    while not dying.world.database.passwords.get("app_clone"):
+        dying.step()
+    dying.end()
+    operator = ModelOperator(world)
+    operator.run_until_it_waits()
+    assert [report.user for report in operator.reports] == ["app_clone"], "setSecret did not run again"
+
+
+# ---- when it fails
+
+
+def failing(world: World, until: Callable[[], bool], most: int = 60) -> None:
+    operator = ModelOperator(world)
+    for _ in range(most):
+        operator.step()
+        world.check()
+        if until():
+            operator.end()
+            return
+    raise AssertionError("it did not come so far")
+
+
+def test_first_clone_that_fails_its_test_is_locked_out() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    rotate(world, "request")
+    assert world.database.locked_out == {"app_clone"}
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK
+    assert current(world).version_id == FIRST
+
+
+def test_failed_test_gives_the_passive_user_its_previous_password_back() -> None:
+    world = settled(world_of())
+    rotate(world, "first")
+    world.database.checks_fail_for = {"app"}
+    rotate(world, "second")
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK
+    assert world.database.passwords["app"] == SecretText("first")
+    assert world.database.logs_in(Credential.of(current(world).value))
+
+
+def test_failed_test_of_a_single_user_restores_the_password_that_pods_hold() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    world.request = "request"
+    operator = ModelOperator(world)
+    while not operator.reports:
+        operator.step()
+    world.database.checks_fail_for = {"app"}
+    operator.run_until_it_waits()
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK
+    assert world.database.passwords["app"] == SecretText("first")
+    assert world.target is not None and world.database.logs_in(Credential.of(world.target.value))
+
+
+def test_failure_is_tried_again_later_and_given_up_after_three_attempts() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    world.request = "request"
+    for attempt in range(1, ATTEMPTS + 1):
+        waiting = ModelOperator(world).run_until_it_waits()
+        assert len(world.status.history) == attempt
+        if attempt < ATTEMPTS:
+            assert isinstance(waiting, Sleep) and waiting.until is not None and waiting.until > world.now
+            world.now = waiting.until
+    assert world.status.rotation is None
+    assert "given up after 3 attempts" in world.status.history[0].message
+    world.now += timedelta(days=1)
+    assert ModelOperator(world).run_until_it_waits() == Sleep(None)
+    world.database.checks_fail_for = set()
+    rotate(world, "asked again")
+    assert world.rotations == 1
+
+
+def test_new_request_does_not_wait_for_the_next_attempt_of_an_old_one() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    rotate(world, "old")
+    world.database.checks_fail_for = set()
+    rotate(world, "new")
+    assert world.rotations == 1
+    assert world.status.handled_requests.rotate == "new"
+
+
+def test_missing_privilege_found_under_the_lock_leaves_nothing_behind() -> None:
+    world = settled(world_of())
+    del world.database.passwords["app"]
+    world.database.passwords["app"] = SecretText("first")
+    world.database.refuses_to_set = True
+    rotate(world, "request")
+    assert world.status.history[0].step is Step.SET
+    assert "app_clone" not in world.database.passwords
+    assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
+
+
+def test_database_that_is_down_stops_no_sync_and_loses_no_rotation() -> None:
+    world = world_of()
+    world.database.down = True
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Sleep)
+    assert world.target is not None, "the Secret waits for a database"
+    world.request = "request"
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Retry)
+    world.database.down = False
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
+# ---- what is held
+
+
+def test_current_that_does_not_log_in_keeps_the_secret_and_never_reaches_the_admin() -> None:
+    world = settled(world_of())
+    someone = VersionId("11111111-1111-1111-1111-111111111111")
+    world.store.versions[someone] = StoredVersion(someone, value("app", "wrong"), world.now, ARN)
+    world.store.stages = {FIRST: frozenset({Stage.PREVIOUS}), someone: frozenset({Stage.CURRENT})}
+    world.request = "request"
+    waiting = ModelOperator(world).run_until_it_waits()
+    assert isinstance(waiting, Hold)
+    assert world.target is not None and world.target.version_id == FIRST
+    assert "admin" not in world.database.logins
+
+
+@pytest.mark.parametrize("strategy", DATABASE_STRATEGIES)
+@pytest.mark.parametrize("claim_is_forged", [False, True])
+def test_nobody_resets_a_strangers_password_by_writing_its_name(strategy: Strategy, claim_is_forged: bool) -> None:
+    """The tenant owns its secret, knows how ids are made, and may even write the status; it lacks the password."""
+    world = world_of(strategy)
+    world.database.passwords["app"] = SecretText("the victim's")
+    user = "app" if strategy is Strategy.SINGLE_USER else "app_clone"
+    pending = successor(ARN, FIRST, 0)
+    put_pending(world, pending, value(user, "chosen by the attacker"))
+    if claim_is_forged:
+        forger = ModelOperator(settled(world_of(strategy)))
+        forger.world.request = "request"
+        while forger.world.status.rotation is None or forger.world.status.rotation.step is not Step.TEST:
+            forger.step()
+        claim = forger.world.status.rotation
+        world.status = RotatedSecretStatus(rotation=claim.model_copy(update={"failure": "forged"}))
+    before = dict(world.database.passwords)
+    for _ in range(3):
+        ModelOperator(world).run_until_it_waits()
+    assert world.database.passwords == before
+    assert "admin" not in world.database.logins
+
+
+def test_pending_of_a_stranger_is_left_alone() -> None:
+    world = settled(world_of())
+    put_pending(world, VersionId("22222222-2222-2222-2222-222222222222"), value("app_clone", "a Lambda's"))
+    world.request = "request"
+    waiting = ModelOperator(world).run_until_it_waits()
+    assert isinstance(waiting, Hold) and waiting.reason is Reason.MANAGED_ELSEWHERE
+    assert "--remove-from-version-id 22222222" in waiting.message
+    assert world.rotations == 0
+    assert Stage.PENDING in world.store.stages[VersionId("22222222-2222-2222-2222-222222222222")]
+
+
+def test_pending_made_from_a_version_that_is_gone_is_abandoned_and_the_database_left_as_it_is() -> None:
+    world = settled(world_of())
+    rotate(world, "first")
+    put_pending(world, successor(ARN, FIRST, 7), value("app_clone", "stale"))
+    passwords = dict(world.database.passwords)
+    ModelOperator(world).run_until_it_waits()
+    assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
+    assert world.database.passwords == passwords
+
+
+def test_pending_left_on_current_is_cleared() -> None:
+    world = settled(world_of())
+    world.store.stages = {FIRST: frozenset({Stage.CURRENT, Stage.PENDING})}
+    ModelOperator(world).run_until_it_waits()
+    assert world.store.stages == {FIRST: frozenset({Stage.CURRENT})}
+
+
+def test_secret_that_aws_rotates_is_synced_and_otherwise_left_alone() -> None:
+    world = settled(world_of())
+    world.store.stages = {FIRST: frozenset({Stage.CURRENT, Stage.PENDING})}
+    world.target_spoiled = True
+    world.request = "request"
+    operator = ModelOperator(world)
+    operator.step()
+    assert operator.run is not None
+    operator.run = replace(operator.run, seen=replace(operator.run.seen, elsewhere="AWS rotates it"))
+    waiting = operator.run_until_it_waits()
+    assert isinstance(waiting, Hold) and waiting.reason is Reason.MANAGED_ELSEWHERE
+    assert not world.target_spoiled
+    assert world.store.stages == {FIRST: frozenset({Stage.CURRENT, Stage.PENDING})}
+
+
+def test_checks_that_fail_for_the_present_credential_hold_the_rotation() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app"}
+    world.request = "request"
+    waiting = ModelOperator(world).run_until_it_waits()
+    assert isinstance(waiting, Hold) and waiting.reason is Reason.VERIFY_QUERIES_FAILED
+    assert "PutSecretValue" not in world.store.calls
+
+
+def test_lock_of_another_operator_is_waited_for_and_everything_looked_at_again() -> None:
+    world = settled(world_of())
+    holder = world.database.open_admin(Credential.of(current(world).value))
+    assert holder.try_lock("app")
+    world.request = "request"
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Retry)
+    assert "PutSecretValue" not in world.store.calls
+    holder.end()
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
+# ---- two operators
+
+
+def test_version_that_exists_but_is_not_pending_is_passed_over() -> None:
+    world = settled(world_of())
+    used = successor(ARN, FIRST, 0)
+    world.store.versions[used] = StoredVersion(used, value("app_clone", "abandoned"), CREATED, ARN)
+    rotate(world, "request")
+    assert current(world).version_id == successor(ARN, FIRST, 1)
+
+
+def test_late_finish_of_what_was_rolled_back_is_taken_back() -> None:
+    world = settled(world_of())
+    world.request = "request"
+    frozen = ModelOperator(world)
+    late = None
+    while late is None:
+        frozen.step()
+        assert frozen.run is not None
+        if frozen.run.seen.tested and frozen.run.seen.claim is not None and frozen.run.seen.claim.step is Step.FINISH:
+            late = frozen.freeze()
+    world.database.checks_fail_for = {"app_clone"}
+    ModelOperator(world).run_until_it_waits()
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK
+    world.late_call = True
+    late()
+    world.late_call = False
+    assert current(world).version_id != FIRST
+    ModelOperator(world).run_until_it_waits()
+    world.check()
+    assert current(world).version_id == FIRST
+    world.database.checks_fail_for = set()
+    rotate(world, "again")
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED, Outcome.ROLLED_BACK]
