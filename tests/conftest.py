@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("default-without-deadline", deadline=None)
+hypothesis.settings.load_profile("default-without-deadline")
 
 _choice = pytest.StashKey[Choice]()
 

@@ -12,6 +12,15 @@ from datetime import datetime, timedelta
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.spec import Strategy, Tls
 from rotated_secrets.api.status import Reason
+from rotated_secrets.controller.acceptance import (
+    Unusable,
+    check_spec,
+    current_of,
+    description_of,
+    engine_of,
+    rotated_elsewhere,
+    terms_of,
+)
 from rotated_secrets.controller.access import Home, PolicyDenied, Request
 from rotated_secrets.controller.access_file import AccessPolicyFile, InvalidPolicy
 from rotated_secrets.controller.connections import Connections, Trust
@@ -23,25 +32,17 @@ from rotated_secrets.controller.settings import InvalidSettings
 from rotated_secrets.controller.settled import Looks
 from rotated_secrets.databases.base import Engine, Refused
 from rotated_secrets.databases.hosts import HostRules
-from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.delivery.cluster import TargetSecrets
 from rotated_secrets.delivery.errors import Refused as DeliveryRefused
-from rotated_secrets.delivery.errors import TemplateFailed
-from rotated_secrets.delivery.render import check_template
 from rotated_secrets.delivery.target import LiveSecret, TargetKind
 from rotated_secrets.rotation.actions import Hold, Sleep
+from rotated_secrets.rotation.claims import remembered
 from rotated_secrets.rotation.observation import Login, Observation, Terms
-from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy
-from rotated_secrets.rotation.plan import remembered
-from rotated_secrets.rotation.schedule import InvalidSchedule, parse_schedule
-from rotated_secrets.rotation.steps import LookAgain
-from rotated_secrets.rotation.strategies import check_value, users_of
+from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import (
     AccessDenied,
-    SecretDescription,
     SecretNotFound,
     SecretStore,
-    StoredVersion,
     StoreRefused,
 )
 from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretId, Stage
@@ -50,16 +51,6 @@ LOOK_AT_OBSTACLES = timedelta(minutes=1)
 """How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
 TRY_REJECTED_LOGIN = timedelta(minutes=5)
 """How often a login that was rejected is tried again: many databases lock a user out after a few."""
-
-
-class Unusable(Exception):
-    """Something that a person must mend stands in the way; ``reason`` is that of the condition Ready."""
-
-    def __init__(self, reason: Reason, message: str, *, asked_the_store: bool = True) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.asked_the_store = asked_the_store
-        """Whether finding that out took a call to the store."""
 
 
 @dataclass(frozen=True)
@@ -143,22 +134,22 @@ class Looker:
         if services.settled.is_settled(key, looks(resource, live), utc_now()):
             return services.settled.until(key)
         services.settled.unsettle(key)
-        _check_spec(resource, services)
+        check_spec(resource, services)
         home = self._home()
         request = Request.source(resource, home)
         self._allow(lambda: self._policy.current().check_asked(request, home))
         region = _region_of(request)
         store = services.stores.at(region)
-        description = _describe(store, request.asked)
+        description = description_of(store, request.asked)
         self._allow(lambda: self._policy.current().check_returned(request, description.arn, home))
         services.feeds.at(region).noted(description.arn, description.stages)
         self._noted[key] = (region, description.arn)
-        current = _current(store, description)
-        terms = _terms(resource, description, services)
+        current = current_of(store, description)
+        terms = terms_of(resource, description, services)
         try:
             check_value(terms.rotation, current.value)
             credential = Credential.of(current.value) if terms.has_database else None
-            engine = _engine(credential, terms) if credential else None
+            engine = engine_of(credential, terms) if credential else None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
         connections = self._connections(resource, engine, credential) if credential and engine else None
@@ -178,7 +169,7 @@ class Looker:
                 current=current,
                 status=remembered(resource.status, terms, utc_now()),
                 target=None,
-                elsewhere=_elsewhere(resource, description, services),
+                elsewhere=rotated_elsewhere(resource, description, services),
             ),
         )
 
@@ -247,96 +238,3 @@ def _is_delivered(resource: RotatedSecret) -> bool:
 def _region_of(request: Request) -> str:
     """Where the secret is: an ARN says so itself (``arn:partition:service:region:…``)."""
     return request.asked.split(":")[3] if request.asked.startswith("arn:") else request.region
-
-
-def _check_spec(resource: RotatedSecret, services: Services) -> None:
-    """What the CRD's schema cannot say, or an API server without it let through."""
-    rotation, settings = resource.spec.rotation, services.settings
-    try:
-        check_policy(rotation.password)
-        check_template(resource.spec.target)
-        if rotation.schedule:
-            parse_schedule(rotation.schedule, timedelta(seconds=settings.minimum_interval))
-    except (InvalidPasswordPolicy, InvalidSchedule, TemplateFailed) as error:
-        raise Unusable(Reason.INVALID_SPEC, str(error), asked_the_store=False) from None
-    if rotation.strategy is Strategy.ALTERNATING_USERS and rotation.clone_suffix not in settings.clone_suffixes:
-        raise Unusable(
-            Reason.INVALID_SPEC,
-            f"rotation.cloneSuffix {rotation.clone_suffix} is not one that the operator allows; "
-            f"write one of {', '.join(settings.clone_suffixes)}, or have it added to --clone-suffixes",
-            asked_the_store=False,
-        )
-
-
-def _terms(resource: RotatedSecret, description: SecretDescription, services: Services) -> Terms:
-    rotation = resource.spec.rotation
-    minimum = timedelta(seconds=services.settings.minimum_interval)
-    return Terms(
-        arn=description.arn,
-        rotation=rotation,
-        schedule=parse_schedule(rotation.schedule, minimum) if rotation.schedule else None,
-        request=resource.rotate_request,
-        created_at=resource.created_at,
-    )
-
-
-def _describe(store: SecretStore, secret_id: SecretId) -> SecretDescription:
-    try:
-        return store.describe(secret_id)
-    except AccessDenied as error:
-        raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
-    except SecretNotFound as error:
-        raise Unusable(Reason.SECRET_NOT_FOUND, str(error)) from None
-    except StoreRefused as error:
-        raise Unusable(Reason.INVALID_SPEC, str(error)) from None
-
-
-def _current(store: SecretStore, description: SecretDescription) -> StoredVersion:
-    if description.deleted_at is not None:
-        raise Unusable(
-            Reason.SECRET_NOT_FOUND,
-            f"secret {description.arn} is scheduled for deletion; restore it, or delete this RotatedSecret",
-        )
-    try:
-        current = store.get(description.arn, stage=Stage.CURRENT)
-    except AccessDenied as error:
-        raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
-    except SecretNotFound:
-        raise Unusable(
-            Reason.SECRET_NOT_FOUND, f"secret {description.arn} has no version staged AWSCURRENT; put a value into it"
-        ) from None
-    except InvalidSecretValue as error:
-        raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from None
-    if Stage.CURRENT not in description.stages.get(current.version_id, frozenset()):
-        raise LookAgain("AWSCURRENT was moved between two looks")
-    return current
-
-
-def _engine(credential: Credential, terms: Terms) -> Engine:
-    """Raises: Refused, where there is none or a user's name doesn't fit it."""
-    engine = engine_named(credential.engine)
-    users = users_of(terms.rotation, credential.username)
-    for user in (users.base, users.clone):
-        if user is not None:
-            engine.check_username(user)
-    return engine
-
-
-def _elsewhere(resource: RotatedSecret, description: SecretDescription, services: Services) -> str | None:
-    """Who else rotates this secret, so that we must not."""
-    older = services.registry.older(Key(resource.namespace, resource.name), description.arn)
-    if older is not None:
-        return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
-    if description.owning_service:
-        return f"this secret is managed and rotated by the AWS service {description.owning_service}"
-    if description.rotation_enabled:
-        return (
-            "AWS rotates this secret itself (RotationEnabled); "
-            f"run aws secretsmanager cancel-rotate-secret --secret-id {description.arn} to have it rotated here"
-        )
-    if description.primary_region:
-        return (
-            f"this secret is a replica of the one in {description.primary_region}; "
-            "name that one: its replicas follow by themselves"
-        )
-    return None

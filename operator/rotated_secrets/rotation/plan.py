@@ -9,17 +9,10 @@ is brought to its end before anything new begins. So it does not matter where an
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rotated_secrets.api.status import (
-    AppliedSchedule,
-    Claim,
-    HandledRequests,
-    HistoryEntry,
-    Outcome,
-    RotatedSecretStatus,
     Step,
-    Trigger,
 )
 from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import (
@@ -43,12 +36,20 @@ from rotated_secrets.rotation.actions import (
     TestPending,
     WriteStatus,
 )
-from rotated_secrets.rotation.observation import Login, Observation, Terms, known_ids, version_at
+from rotated_secrets.rotation.claims import (
+    claimed,
+    failed,
+    next_id,
+    overtaken,
+    resumed,
+    served,
+    with_claim,
+    with_failure,
+)
+from rotated_secrets.rotation.observation import Login, Observation, Terms, version_at
 from rotated_secrets.rotation.policies import (
-    ATTEMPTS,
     BEFORE_CLAIM,
     BEFORE_SET,
-    Cause,
     first_verdict,
     is_ours,
     is_stale,
@@ -62,8 +63,8 @@ from rotated_secrets.rotation.policies import (
     was_rolled_back,
     why_rotate,
 )
-from rotated_secrets.rotation.strategies import next_successor, next_user, pending_mismatch
-from rotated_secrets.values import Credential, Stage, VersionId
+from rotated_secrets.rotation.strategies import pending_mismatch
+from rotated_secrets.values import Stage, VersionId
 
 
 def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
@@ -84,22 +85,6 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         if action is not None:
             return action
     return Sleep(next_due(seen, terms))
-
-
-def remembered(status: RotatedSecretStatus, terms: Terms, now: datetime) -> RotatedSecretStatus:
-    """The status with what must be known from the first look on, so that a later change of the spec never rotates.
-
-    Since when the schedule applies; and, where no rotation was asked for at creation, that creation has been served.
-    """
-    schedule, handled = status.schedule, status.handled_requests
-    expression = terms.rotation.schedule
-    if (schedule.expression if schedule else None) != expression:
-        schedule = AppliedSchedule(expression=expression, since=now) if expression else None
-    if handled.slot is None and not terms.rotation.rotate_immediately:
-        handled = handled.model_copy(update={"slot": terms.created_at})
-    if (schedule, handled) == (status.schedule, status.handled_requests):
-        return status
-    return status.model_copy(update={"schedule": schedule, "handled_requests": handled})
 
 
 def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -140,16 +125,13 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if claim is None:
         return None
     if claim.version_id == seen.current_id and (claim.failure is None or seen.proven):
-        return WriteStatus(_served(seen, terms, claim, now))
+        return WriteStatus(served(seen, terms, claim, now))
     if seen.pending_id is not None:
         return None
     if claim.from_version_id != seen.current_id:
-        message = f"AWSCURRENT was moved to version {seen.current_id} by someone else"
-        entry = _entry(seen, terms, claim, now, Outcome.ABANDONED, message)
-        # What it was to serve is still to be served, from the version that is current now.
-        return WriteStatus(seen.status.model_copy(update={"rotation": None}).with_history(entry))
+        return WriteStatus(overtaken(seen, terms, claim, now))
     if claim.failure is not None:
-        return WriteStatus(_failed(seen, terms, claim, claim.failure, now))
+        return WriteStatus(failed(seen, terms, claim, claim.failure, now))
     return None
 
 
@@ -201,7 +183,7 @@ def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if pending_mismatch(terms.rotation, seen.current.value, seen.pending.value) is not None:
         return Abandon(pending_id)  # not made by us from this value, so nothing of it was ever set
     if claim is None or claim.version_id != pending_id:
-        return WriteStatus(_resumed(seen, terms, pending_id, now))
+        return WriteStatus(resumed(seen, terms, pending_id, now))
     return (_set_and_test(seen, terms) if terms.has_database else None) or _finish(seen, pending_id)
 
 
@@ -230,11 +212,11 @@ def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if verdict := first_verdict(BEFORE_CLAIM, seen, terms):
         return Hold(verdict.reason, verdict.message)
     if claim is None or asked_again:
-        return WriteStatus(_claimed(seen, terms, cause, now)) if cause is not None else None
+        return WriteStatus(claimed(seen, terms, cause, now)) if cause is not None else None
     if (wait_until := retry_at(seen, terms)) is not None and now < wait_until:
         return Sleep(wait_until)
     if claim.version_id is None or claim.version_id in seen.used_ids or claim.step is not Step.CREATE:
-        return WriteStatus(_with_claim(seen.status, version_id=_next_id(seen, terms), step=Step.CREATE))
+        return WriteStatus(with_claim(seen.status, version_id=next_id(seen, terms), step=Step.CREATE))
     if waiting := _may_set(seen, terms):
         return waiting
     if terms.has_database and not seen.locked:
@@ -274,123 +256,8 @@ def _under_lock(seen: Observation) -> Action | None:
     return None if seen.fresh else Refresh()
 
 
-# ---- statuses to write
-
-
-def _claimed(seen: Observation, terms: Terms, cause: Cause, now: datetime) -> RotatedSecretStatus:
-    claim = Claim(
-        trigger=cause.trigger,
-        slot=cause.slot,
-        request=cause.request,
-        from_version_id=seen.current_id,
-        version_id=_next_id(seen, terms),
-        started_at=now,
-        message="claimed",
-    )
-    return seen.status.model_copy(update={"rotation": claim})
-
-
-def _resumed(seen: Observation, terms: Terms, pending_id: VersionId, now: datetime) -> RotatedSecretStatus:
-    """A claim for a rotation whose own was lost, or that another operator began: it serves what is due, if anything."""
-    if seen.claim is not None:
-        return _with_claim(seen.status, version_id=pending_id)
-    cause = why_rotate(seen, terms, now) or Cause(Trigger.RESUME, None, None)
-    claim = Claim(
-        trigger=cause.trigger,
-        slot=cause.slot,
-        request=cause.request,
-        from_version_id=seen.current_id,
-        version_id=pending_id,
-        # Nobody knows how far it got, so the roll-back must reckon with the worst.
-        step=Step.SET if terms.has_database else Step.CREATE,
-        started_at=now,
-        message="resumed from the store",
-    )
-    return seen.status.model_copy(update={"rotation": claim})
-
-
 def _at_step(seen: Observation, step: Step) -> Action | None:
     """Tell the step before it begins: durable, since the roll-back depends on it."""
     if seen.claim is None or seen.claim.step is step:
         return None
-    return WriteStatus(_with_claim(seen.status, step=step, message=f"{step} begins"))
-
-
-def with_failure(status: RotatedSecretStatus, failure: str) -> RotatedSecretStatus:
-    """The status with the claim's attempt marked as failed: the intent to roll back, durable before it begins."""
-    return _with_claim(status, failure=failure, message=failure)
-
-
-def _with_claim(status: RotatedSecretStatus, **changes: object) -> RotatedSecretStatus:
-    if status.rotation is None:
-        return status
-    claim = Claim.model_validate(status.rotation.model_dump() | changes)
-    return status.model_copy(update={"rotation": claim})
-
-
-def _served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
-    took = now - claim.started_at
-    entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
-    status = _without_claim(seen.status, claim).with_history(entry)
-    changes = {
-        "last_rotation_time": now.replace(microsecond=0),
-        "last_rotation_duration": f"{took / timedelta(seconds=1):.1f}s",
-    }
-    return status.model_copy(update=changes)
-
-
-def _failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
-    outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
-    if claim.attempt >= ATTEMPTS:
-        entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
-        return _without_claim(seen.status, claim).with_history(entry)
-    status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
-    again = claim.model_copy(
-        update={
-            "attempt": claim.attempt + 1,
-            "version_id": next_successor(terms.arn, seen.current_id, [*known_ids(seen), *_id_of(claim)]),
-            "step": Step.CREATE,
-            "started_at": now,
-            "failure": None,
-        }
-    )
-    return status.model_copy(update={"rotation": again})
-
-
-def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretStatus:
-    """The claim is over, and what it was to serve is not tried again."""
-    handled = HandledRequests(
-        rotate=claim.request or status.handled_requests.rotate, slot=claim.slot or status.handled_requests.slot
-    )
-    return status.model_copy(update={"rotation": None, "handled_requests": handled})
-
-
-def _entry(
-    seen: Observation, terms: Terms, claim: Claim, now: datetime, outcome: Outcome, message: str
-) -> HistoryEntry:
-    return HistoryEntry(
-        version_id=claim.version_id,
-        user=_user_of(seen, terms, claim),
-        trigger=claim.trigger,
-        started_at=claim.started_at,
-        finished_at=now,
-        outcome=outcome,
-        step=claim.step,
-        message=message,
-        attempt=claim.attempt,
-    )
-
-
-def _user_of(seen: Observation, terms: Terms, claim: Claim) -> str | None:
-    if not terms.has_database:
-        return None
-    current = Credential.of(seen.current.value)
-    return current.username if claim.version_id == seen.current_id else next_user(terms.rotation, current)
-
-
-def _next_id(seen: Observation, terms: Terms) -> VersionId:
-    return next_successor(terms.arn, seen.current_id, known_ids(seen))
-
-
-def _id_of(claim: Claim) -> tuple[VersionId, ...]:
-    return () if claim.version_id is None else (claim.version_id,)
+    return WriteStatus(with_claim(seen.status, step=step, message=f"{step} begins"))

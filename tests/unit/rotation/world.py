@@ -26,8 +26,9 @@ from rotated_secrets.rotation.actions import (
     Sleep,
     Waiting,
 )
+from rotated_secrets.rotation.claims import remembered
 from rotated_secrets.rotation.observation import Observation, Terms, with_stage_moved
-from rotated_secrets.rotation.plan import plan, remembered
+from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import reported
 from rotated_secrets.rotation.schedule import parse_schedule
 from rotated_secrets.rotation.steps import LookAgain, Report, Steps

@@ -1,0 +1,135 @@
+"""What can be worked on: a spec, a secret and a value that make sense, or a sentence about what a person must mend.
+
+Reads the store; changes nothing. Knows nothing of what is then done.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.spec import Strategy
+from rotated_secrets.api.status import Reason
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.services import Services
+from rotated_secrets.databases.base import Engine
+from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.delivery.errors import TemplateFailed
+from rotated_secrets.delivery.render import check_template
+from rotated_secrets.rotation.observation import Terms
+from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy
+from rotated_secrets.rotation.schedule import InvalidSchedule, parse_schedule
+from rotated_secrets.rotation.steps import LookAgain
+from rotated_secrets.rotation.strategies import users_of
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    SecretDescription,
+    SecretNotFound,
+    SecretStore,
+    StoredVersion,
+    StoreRefused,
+)
+from rotated_secrets.values import Credential, InvalidSecretValue, SecretId, Stage
+
+
+class Unusable(Exception):
+    """Something that a person must mend stands in the way; ``reason`` is that of the condition Ready."""
+
+    def __init__(self, reason: Reason, message: str, *, asked_the_store: bool = True) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.asked_the_store = asked_the_store
+        """Whether finding that out took a call to the store."""
+
+
+def check_spec(resource: RotatedSecret, services: Services) -> None:
+    """What the CRD's schema cannot say, or an API server without it let through."""
+    rotation, settings = resource.spec.rotation, services.settings
+    try:
+        check_policy(rotation.password)
+        check_template(resource.spec.target)
+        if rotation.schedule:
+            parse_schedule(rotation.schedule, timedelta(seconds=settings.minimum_interval))
+    except (InvalidPasswordPolicy, InvalidSchedule, TemplateFailed) as error:
+        raise Unusable(Reason.INVALID_SPEC, str(error), asked_the_store=False) from None
+    if rotation.strategy is Strategy.ALTERNATING_USERS and rotation.clone_suffix not in settings.clone_suffixes:
+        raise Unusable(
+            Reason.INVALID_SPEC,
+            f"rotation.cloneSuffix {rotation.clone_suffix} is not one that the operator allows; "
+            f"write one of {', '.join(settings.clone_suffixes)}, or have it added to --clone-suffixes",
+            asked_the_store=False,
+        )
+
+
+def terms_of(resource: RotatedSecret, description: SecretDescription, services: Services) -> Terms:
+    rotation = resource.spec.rotation
+    minimum = timedelta(seconds=services.settings.minimum_interval)
+    return Terms(
+        arn=description.arn,
+        rotation=rotation,
+        schedule=parse_schedule(rotation.schedule, minimum) if rotation.schedule else None,
+        request=resource.rotate_request,
+        created_at=resource.created_at,
+    )
+
+
+def description_of(store: SecretStore, secret_id: SecretId) -> SecretDescription:
+    try:
+        return store.describe(secret_id)
+    except AccessDenied as error:
+        raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
+    except SecretNotFound as error:
+        raise Unusable(Reason.SECRET_NOT_FOUND, str(error)) from None
+    except StoreRefused as error:
+        raise Unusable(Reason.INVALID_SPEC, str(error)) from None
+
+
+def current_of(store: SecretStore, description: SecretDescription) -> StoredVersion:
+    if description.deleted_at is not None:
+        raise Unusable(
+            Reason.SECRET_NOT_FOUND,
+            f"secret {description.arn} is scheduled for deletion; restore it, or delete this RotatedSecret",
+        )
+    try:
+        current = store.get(description.arn, stage=Stage.CURRENT)
+    except AccessDenied as error:
+        raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
+    except SecretNotFound:
+        raise Unusable(
+            Reason.SECRET_NOT_FOUND, f"secret {description.arn} has no version staged AWSCURRENT; put a value into it"
+        ) from None
+    except InvalidSecretValue as error:
+        raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from None
+    if Stage.CURRENT not in description.stages.get(current.version_id, frozenset()):
+        raise LookAgain("AWSCURRENT was moved between two looks")
+    return current
+
+
+def engine_of(credential: Credential, terms: Terms) -> Engine:
+    """Raises: Refused, where there is none or a user's name doesn't fit it."""
+    engine = engine_named(credential.engine)
+    users = users_of(terms.rotation, credential.username)
+    for user in (users.base, users.clone):
+        if user is not None:
+            engine.check_username(user)
+    return engine
+
+
+def rotated_elsewhere(resource: RotatedSecret, description: SecretDescription, services: Services) -> str | None:
+    """Who else rotates this secret, so that we must not."""
+    older = services.registry.older(Key(resource.namespace, resource.name), description.arn)
+    if older is not None:
+        return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
+    if description.owning_service:
+        return f"this secret is managed and rotated by the AWS service {description.owning_service}"
+    if description.rotation_enabled:
+        return (
+            "AWS rotates this secret itself (RotationEnabled); "
+            f"run aws secretsmanager cancel-rotate-secret --secret-id {description.arn} to have it rotated here"
+        )
+    if description.primary_region:
+        return (
+            f"this secret is a replica of the one in {description.primary_region}; "
+            "name that one: its replicas follow by themselves"
+        )
+    return None

@@ -1,0 +1,114 @@
+"""What people are told of one RotatedSecret: its status, events, metrics and log lines.
+
+The words are chosen by :mod:`rotated_secrets.rotation.report`; here they are delivered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.ledger import StatusLedger
+from rotated_secrets.controller.scheduler import utc_now
+from rotated_secrets.controller.services import Services
+from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.observability.events import EventReason
+from rotated_secrets.rotation.report import (
+    STEP_FAILED,
+    Finding,
+    Telling,
+    told_by_rights,
+    told_by_status,
+    told_by_sync,
+    with_findings,
+)
+from rotated_secrets.rotation.steps import LookAgain, Report
+from rotated_secrets.secretstores.base import StoredVersion
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Tells people about one RotatedSecret: its status, events, metrics, log lines."""
+
+    def __init__(self, services: Services, resource: RotatedSecret) -> None:
+        self._services = services
+        self.ledger = StatusLedger(services.resources, resource, self._status_changed)
+
+    def conditions(self, findings: dict[ConditionType, Finding]) -> None:
+        resource = self.ledger.resource
+        with contextlib.suppress(LookAgain):
+            self.ledger.write(with_findings(resource.status, findings, generation=resource.generation, now=utc_now()))
+
+    def failed(self, message: str) -> None:
+        """Something did not work now and is tried again: told where a person waits for it."""
+        status = self.ledger.resource.status
+        findings = {}
+        if status.rotation is not None:
+            reason = STEP_FAILED[status.rotation.step]
+            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
+        if status.condition(ConditionType.READY) is None:
+            findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
+        if findings:
+            self.conditions(findings)
+
+    def tell(self, telling: Telling) -> None:
+        resource = self.ledger.resource
+        log.info("%s: %s", telling.reason, telling.message)
+        self._services.events.record(
+            namespace=resource.namespace,
+            name=resource.name,
+            uid=resource.uid,
+            resource_version=resource.resource_version,
+            reason=telling.reason,
+            message=telling.message,
+        )
+
+    def rotated(self, report: Report) -> None:
+        """What setSecret did beside setting a password."""
+        if report.sessions:
+            log.info("user %s had %d sessions when its password was set; they stay open", report.user, report.sessions)
+        for telling in told_by_rights(report):
+            self.tell(telling)
+
+    def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+        """The target Secret was written."""
+        resource = self.ledger.resource
+        self._services.registry.wrote_target(Key(resource.namespace, resource.name), live.resource_version)
+        asked_anew = resource.generation != resource.status.observed_generation
+        telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
+        drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
+        lag = None if drift else (utc_now() - current.created_at).total_seconds()
+        self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
+        self.tell(telling)
+
+    def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
+        metrics, strategy = self._services.metrics, before.spec.rotation.strategy
+        for telling in told_by_status(before.status, after):
+            self.tell(telling)
+        if after.history and after.history[:1] != before.status.history[:1]:
+            ended = after.history[0]
+            metrics.rotation_finished(
+                engine=after.engine or before.status.engine or "none",
+                strategy=strategy,
+                trigger=ended.trigger,
+                outcome=ended.outcome,
+            )
+        held = after.condition(ConditionType.HELD)
+        metrics.held(before.namespace, before.name, held.reason if held and held.status == "True" else None)
+        self.gauge(after)
+
+    def gauge(self, status: RotatedSecretStatus) -> None:
+        """What the metrics say of the resource as it is."""
+        resource, ready = self.ledger.resource, status.condition(ConditionType.READY)
+        succeeded = [entry.finished_at for entry in status.history if entry.outcome is Outcome.SUCCEEDED]
+        self._services.metrics.resource(
+            resource.namespace,
+            resource.name,
+            ready=ready is not None and ready.status == "True",
+            last_success=next(iter(succeeded), status.last_rotation_time),
+            next_rotation=status.next_rotation_time,
+        )

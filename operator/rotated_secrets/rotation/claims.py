@@ -1,0 +1,158 @@
+"""What is remembered of rotations in the status: the claim, what was served, the history. Pure.
+
+Each function answers the status to write next; the plan says when.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rotated_secrets.api.status import (
+    AppliedSchedule,
+    Claim,
+    HandledRequests,
+    HistoryEntry,
+    Outcome,
+    RotatedSecretStatus,
+    Step,
+    Trigger,
+)
+from rotated_secrets.rotation.observation import Observation, Terms, known_ids
+from rotated_secrets.rotation.policies import ATTEMPTS, Cause, set_began, why_rotate
+from rotated_secrets.rotation.strategies import next_successor, next_user
+from rotated_secrets.values import Credential, VersionId
+
+
+def remembered(status: RotatedSecretStatus, terms: Terms, now: datetime) -> RotatedSecretStatus:
+    """The status with what must be known from the first look on, so that a later change of the spec never rotates.
+
+    Since when the schedule applies; and, where no rotation was asked for at creation, that creation has been served.
+    """
+    schedule, handled = status.schedule, status.handled_requests
+    expression = terms.rotation.schedule
+    if (schedule.expression if schedule else None) != expression:
+        schedule = AppliedSchedule(expression=expression, since=now) if expression else None
+    if handled.slot is None and not terms.rotation.rotate_immediately:
+        handled = handled.model_copy(update={"slot": terms.created_at})
+    if (schedule, handled) == (status.schedule, status.handled_requests):
+        return status
+    return status.model_copy(update={"schedule": schedule, "handled_requests": handled})
+
+
+def claimed(seen: Observation, terms: Terms, cause: Cause, now: datetime) -> RotatedSecretStatus:
+    claim = Claim(
+        trigger=cause.trigger,
+        slot=cause.slot,
+        request=cause.request,
+        from_version_id=seen.current_id,
+        version_id=next_id(seen, terms),
+        started_at=now,
+        message="claimed",
+    )
+    return seen.status.model_copy(update={"rotation": claim})
+
+
+def resumed(seen: Observation, terms: Terms, pending_id: VersionId, now: datetime) -> RotatedSecretStatus:
+    """A claim for a rotation whose own was lost, or that another operator began: it serves what is due, if anything."""
+    if seen.claim is not None:
+        return with_claim(seen.status, version_id=pending_id)
+    cause = why_rotate(seen, terms, now) or Cause(Trigger.RESUME, None, None)
+    claim = Claim(
+        trigger=cause.trigger,
+        slot=cause.slot,
+        request=cause.request,
+        from_version_id=seen.current_id,
+        version_id=pending_id,
+        # Nobody knows how far it got, so the roll-back must reckon with the worst.
+        step=Step.SET if terms.has_database else Step.CREATE,
+        started_at=now,
+        message="resumed from the store",
+    )
+    return seen.status.model_copy(update={"rotation": claim})
+
+
+def with_failure(status: RotatedSecretStatus, failure: str) -> RotatedSecretStatus:
+    """The status with the claim's attempt marked as failed: the intent to roll back, durable before it begins."""
+    return with_claim(status, failure=failure, message=failure)
+
+
+def with_claim(status: RotatedSecretStatus, **changes: object) -> RotatedSecretStatus:
+    if status.rotation is None:
+        return status
+    claim = Claim.model_validate(status.rotation.model_dump() | changes)
+    return status.model_copy(update={"rotation": claim})
+
+
+def served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
+    took = now - claim.started_at
+    entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
+    status = _without_claim(seen.status, claim).with_history(entry)
+    changes = {
+        "last_rotation_time": now.replace(microsecond=0),
+        "last_rotation_duration": f"{took / timedelta(seconds=1):.1f}s",
+    }
+    return status.model_copy(update=changes)
+
+
+def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
+    """Someone else moved AWSCURRENT. What the claim was to serve is still to be served, from what is current now."""
+    message = f"AWSCURRENT was moved to version {seen.current_id} by someone else"
+    entry = _entry(seen, terms, claim, now, Outcome.ABANDONED, message)
+    return seen.status.model_copy(update={"rotation": None}).with_history(entry)
+
+
+def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
+    outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
+    if claim.attempt >= ATTEMPTS:
+        entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
+        return _without_claim(seen.status, claim).with_history(entry)
+    status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
+    again = claim.model_copy(
+        update={
+            "attempt": claim.attempt + 1,
+            "version_id": next_successor(terms.arn, seen.current_id, [*known_ids(seen), *_id_of(claim)]),
+            "step": Step.CREATE,
+            "started_at": now,
+            "failure": None,
+        }
+    )
+    return status.model_copy(update={"rotation": again})
+
+
+def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretStatus:
+    """The claim is over, and what it was to serve is not tried again."""
+    handled = HandledRequests(
+        rotate=claim.request or status.handled_requests.rotate, slot=claim.slot or status.handled_requests.slot
+    )
+    return status.model_copy(update={"rotation": None, "handled_requests": handled})
+
+
+def _entry(
+    seen: Observation, terms: Terms, claim: Claim, now: datetime, outcome: Outcome, message: str
+) -> HistoryEntry:
+    return HistoryEntry(
+        version_id=claim.version_id,
+        user=_user_of(seen, terms, claim),
+        trigger=claim.trigger,
+        started_at=claim.started_at,
+        finished_at=now,
+        outcome=outcome,
+        step=claim.step,
+        message=message,
+        attempt=claim.attempt,
+    )
+
+
+def _user_of(seen: Observation, terms: Terms, claim: Claim) -> str | None:
+    if not terms.has_database:
+        return None
+    current = Credential.of(seen.current.value)
+    return current.username if claim.version_id == seen.current_id else next_user(terms.rotation, current)
+
+
+def next_id(seen: Observation, terms: Terms) -> VersionId:
+    return next_successor(terms.arn, seen.current_id, known_ids(seen))
+
+
+def _id_of(claim: Claim) -> tuple[VersionId, ...]:
+    return () if claim.version_id is None else (claim.version_id,)
