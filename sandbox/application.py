@@ -105,7 +105,7 @@ def create_application(
         SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(Identifier(made.admin), Literal(admin_password)),
         logged=False,
     )
-    if not server.sql("SELECT FROM pg_database WHERE datname = %s", params=[made.database]):
+    if not server.sql("SELECT 1 FROM pg_database WHERE datname = %s", params=[made.database]):
         server.sql(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(made.database), Identifier(made.user)))
     # From PostgreSQL 16 on, CREATEROLE alone reaches only users that the admin made itself.
     if server.major >= 16:

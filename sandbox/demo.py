@@ -35,7 +35,6 @@ ON_DEMAND, SCHEDULED = 3, 1
 SCHEDULE = "rate(1 minute)"
 DATABASE_URL = "postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}"
 FOLDER = ROOT / ".cache" / "demo"
-LOG, ENVIRONMENT = FOLDER / "operator.log", FOLDER / "environment"
 LOGINS_SHOWN = 15
 """How often the client logs in as the new user before the next rotation."""
 PATIENCE = 30.0
@@ -50,6 +49,7 @@ class Demo:
     application: Application
     pod: Pod
     screen: Screen
+    folder: Path
 
     @property
     def cluster(self) -> Cluster:
@@ -67,6 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     parser.add_argument("--kube-context", help="run on the cluster of this context of the kubeconfig")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the operator's log goes")
     arguments = parser.parse_args()
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
@@ -77,7 +78,7 @@ def main() -> int:
         parser.error(str(error))
     with ExitStack() as everything:
         try:
-            demo = everything.enter_context(_everything_up(choice, screen))
+            demo = everything.enter_context(_everything_up(choice, screen, arguments.folder))
         except KeyboardInterrupt:
             return 130
         except (OSError, RuntimeError, CalledProcessError) as error:
@@ -112,14 +113,15 @@ def _run(demo: Demo) -> list[str]:
     except KeyboardInterrupt:
         return ["interrupted"]
     except (TimeoutError, OperatorDied, CalledProcessError) as error:
-        return [str(error), f"the operator's log is {LOG}"]
+        return [str(error), f"the operator's log is in {demo.folder}"]
     return wrong
 
 
 @contextmanager
-def _everything_up(choice: Choice, screen: Screen) -> Iterator[Demo]:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    LOG.write_text("")
+def _everything_up(choice: Choice, screen: Screen, folder: Path) -> Iterator[Demo]:
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "operator.log"
+    log.write_text("")
     screen.title("A database user that nobody has to know the password of")
     with ExitStack() as parts:
         with screen.waiting(f"starting Kubernetes: {choice.description}"):
@@ -134,24 +136,24 @@ def _everything_up(choice: Choice, screen: Screen) -> Iterator[Demo]:
             for namespace in (OPERATOR_NAMESPACE, NAMESPACE):
                 manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
                 cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
-            operator = parts.enter_context(_operator(stack))
+            operator = parts.enter_context(_operator(stack, log))
             operator.wait_until_it_leads()
-        screen.good(f"operator: process {operator.pid}, its log is {_short(LOG)}")
+        screen.good(f"operator: process {operator.pid}, its log is {_short(log)}")
         application = create_application(stack, NAMESPACE, NAME, user=USER, database=DATABASE)
         screen.good(
             f"user {USER}, admin {application.admin}, and their secrets in the store: "
             f"{application.secret_id}, {application.admin_secret_id}"
         )
-        demo = Demo(stack, application, Pod(stack.api, stack.database, NAMESPACE, NAME), screen)
+        demo = Demo(stack, application, Pod(stack.api, stack.database, NAMESPACE, NAME), screen, folder)
         with demo.pod:
             screen.good(f"a client logs in {LOGINS_A_SECOND} times a second with what Secret {NAMESPACE}/{NAME} says")
             yield demo
 
 
-def _operator(stack: Stack) -> OperatorProcess:
+def _operator(stack: Stack, log: Path) -> OperatorProcess:
     kubeconfig = stack.cluster.operator_kubeconfig(OPERATOR_RULES, OPERATOR_NAMESPACE)
     flags = ["--lease-namespace", OPERATOR_NAMESPACE, "--minimum-interval", "1m", "--poll-interval", "10s"]
-    return OperatorProcess(stack, kubeconfig, LOG, *flags)
+    return OperatorProcess(stack, kubeconfig, log, *flags)
 
 
 def _apply(demo: Demo) -> None:
@@ -206,16 +208,17 @@ def _show(demo: Demo) -> None:
 
 
 def _leave_running(demo: Demo) -> None:
-    _write_environment(demo.stack)
+    environment = demo.folder / "environment"
+    _write_environment(demo.stack, environment)
     demo.screen.look_around(
         {
-            f"source {_short(ENVIRONMENT)}": "first: KUBECONFIG, and how to reach AWS and PostgreSQL",
+            f"source {_short(environment)}": "first: KUBECONFIG, and how to reach AWS and PostgreSQL",
             f"kubectl -n {NAMESPACE} get rsec -w": "the schedule goes on, a rotation a minute",
             f"kubectl -n {NAMESPACE} annotate rsec {NAME} --overwrite rotatedsecrets.io/rotate=$RANDOM": "rotate now",
             f"kubectl -n {NAMESPACE} delete secret {NAME}": "it is back within a second",
             f"aws secretsmanager describe-secret --secret-id {NAMESPACE}/{NAME}": "the store's own view",
             "psql -c '\\du'": "the users",
-            f"tail -f {_short(LOG)}": "the operator's log",
+            f"tail -f {_short(demo.folder / 'operator.log')}": "the operator's log",
         }
     )
     try:
@@ -224,10 +227,10 @@ def _leave_running(demo: Demo) -> None:
     except KeyboardInterrupt:
         demo.screen.good("stopping everything")
     finally:
-        ENVIRONMENT.unlink(missing_ok=True)
+        environment.unlink(missing_ok=True)
 
 
-def _write_environment(stack: Stack) -> None:
+def _write_environment(stack: Stack, file: Path) -> None:
     database = stack.database
     variables = {
         "PATH": f"{Path(sys.executable).parent}:$PATH",
@@ -240,13 +243,13 @@ def _write_environment(stack: Stack) -> None:
         "PGDATABASE": DATABASE,
         **({"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(database.ca_file)} if database.tls else {}),
     }
-    ENVIRONMENT.touch(mode=0o600)
-    ENVIRONMENT.write_text("".join(f'export {name}="{value}"\n' for name, value in variables.items()))
+    file.touch(mode=0o600)
+    file.write_text("".join(f'export {name}="{value}"\n' for name, value in variables.items()))
 
 
 def _short(path: Path) -> Path:
     """As a person in the project's folder would name it."""
-    return path.relative_to(ROOT)
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def _interrupt(*_: object) -> None:

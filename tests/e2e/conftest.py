@@ -1,0 +1,100 @@
+"""One stack and one operator for all end-to-end tests of a worker; each test has an application of its own on it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.application import create_application
+from sandbox.kubernetes.client import StatusError
+from sandbox.kubernetes.provider import Cluster
+from sandbox.operatorprocess import OperatorProcess
+from sandbox.stack import OPERATOR_RULES, Stack, running_stack
+from tests.e2e.applied import Applied
+
+IMPATIENT = ("--backoff-base", "0.2s", "--backoff-cap", "1s", "--retry-period", "0.5s", "--poll-interval", "1s")
+DATABASE = "shop"
+
+
+@pytest.fixture(scope="session")
+def stack(cluster: Cluster) -> Iterator[Stack]:
+    with running_stack(cluster) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def home(stack: Stack) -> str:
+    """The one namespace that these operators serve, and keep their Lease in."""
+    made = stack.api.create("/api/v1/namespaces", {"metadata": {"generateName": "e2e-"}})
+    name: str = made["metadata"]["name"]
+    return name
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(cluster: Cluster, home: str) -> Path:
+    """With the operator's own rights, where the cluster enforces any."""
+    return cluster.operator_kubeconfig(OPERATOR_RULES, home)
+
+
+StartOperator = Callable[..., OperatorProcess]
+
+
+@pytest.fixture(scope="session")
+def make_operator(stack: Stack, home: str, operator_kubeconfig: Path) -> StartOperator:
+    """An operator that is not started yet; flags come after the tests' own."""
+
+    def make(name: str, *flags: str) -> OperatorProcess:
+        where = ("--namespaces", home, "--lease-namespace", home)
+        log = stack.directory / f"{name}.log"
+        return OperatorProcess(stack, operator_kubeconfig, log, *where, *IMPATIENT, "--log-level", "DEBUG", *flags)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_operator(make_operator: StartOperator) -> Iterator[OperatorProcess]:
+    with make_operator("operator", "--minimum-interval", "1m") as process:
+        yield process
+
+
+@pytest.fixture
+def operator(shared_operator: OperatorProcess) -> OperatorProcess:
+    """Running and leading, also after a test that killed it."""
+    if not shared_operator.runs:
+        shared_operator.start()
+    shared_operator.wait_until_it_leads()
+    return shared_operator
+
+
+MakeApplication = Callable[..., Applied]
+
+
+@pytest.fixture
+def make_application(stack: Stack, home: str) -> Iterator[MakeApplication]:
+    """Applications of this test's own; their resources are gone afterwards, so that no operator goes on with them."""
+    made: list[Applied] = []
+
+    def make(**settings: Any) -> Applied:
+        name = f"orders-{secrets.token_hex(4)}"
+        applied = Applied(create_application(stack, home, name, **{"database": DATABASE, **settings}))
+        made.append(applied)
+        return applied
+
+    yield make
+    for applied in made:
+        try:
+            applied.delete()
+        except StatusError as error:
+            assert error.code == 404, error
+    stack.store_proxy.clear()
+    stack.database_proxy.clear()
+
+
+@pytest.fixture
+def orders(make_application: MakeApplication) -> Applied:
+    """An application whose RotatedSecret is still to be applied."""
+    return make_application()

@@ -1,0 +1,152 @@
+"""The release's promise, from kubectl to the database and back, by the real process."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from sandbox.operatorprocess import OperatorProcess
+from sandbox.pod import Pod
+from sandbox.proxy import CONNECT
+from sandbox.stack import Stack
+from sandbox.waiting import eventually
+from tests.e2e.applied import Applied
+from tests.e2e.conftest import MakeApplication, StartOperator
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+def held_by(applied: Applied) -> dict[str, str]:
+    found = applied.secret()
+    assert found is not None
+    return found
+
+
+def as_delivered(value: dict[str, object]) -> dict[str, str]:
+    """A secret value as its keys stand in the Secret: texts as they are, everything else as JSON."""
+    return {key: each if isinstance(each, str) else json.dumps(each) for key, each in value.items()}
+
+
+def test_three_rotations_alternate_two_users_and_the_secret_follows_without_a_failed_login(orders: Applied) -> None:
+    application = orders.application
+    orders.apply().until_ready()
+    assert held_by(orders) == as_delivered(application.value())
+    with Pod(orders.api, orders.stack.database, application.namespace, application.name) as pod:
+        for number, user in enumerate((application.clone, application.user, application.clone)):
+            orders.rotate(f"number {number}")
+            assert application.value()["username"] == user
+            assert held_by(orders) == as_delivered(application.value())
+            seen = pod.logins_by_user[user]
+            eventually(lambda: pod.logins_by_user[user] > seen + 2, f"the client logs in as {user}")  # noqa: B023
+    assert not pod.failures
+    assert application.users() == {application.user, application.clone}
+    stages = application.stages()
+    assert {stage: len(versions) for stage, versions in stages.items()} == {"AWSCURRENT": 1, "AWSPREVIOUS": 1}
+    assert orders.version_count() == 4
+    assert application.value("AWSPREVIOUS")["username"] == application.user
+    assert Counter(entry["outcome"] for entry in orders.status["history"]) == {"Succeeded": 3}
+    assert {"RotationStarted", "RotationSucceeded", "SecretSynced"} <= orders.reasons()
+
+
+def test_an_alternating_rotation_costs_six_calls_and_three_logins(orders: Applied, stack: Stack) -> None:
+    orders.apply().until_ready()
+    orders.rotate("the first, which makes the clone")
+    settled(orders)
+    stack.store_proxy.clear()
+    stack.database_proxy.clear()
+
+    orders.rotate("the one that counts")
+    settled(orders)
+
+    calls = [call.name for call in orders.store_calls()]
+    assert len(calls) <= 6, calls
+    assert stack.database_proxy.count(CONNECT) <= 3
+
+
+def settled(applied: Applied) -> None:
+    """Three polls of the store have passed since: what an operator does afterwards, it has done."""
+    proxy = applied.stack.store_proxy
+    polls = proxy.count("ListSecrets")
+    eventually(lambda: proxy.count("ListSecrets") >= polls + 3, "three polls")
+
+
+def test_single_user_gets_a_new_password_and_keeps_its_name(orders: Applied) -> None:
+    application = orders.application
+    before = application.value()
+    orders.apply(strategy="SingleUser").until_ready()
+    orders.rotate("now")
+    after = application.value()
+    assert after["username"] == before["username"]
+    assert after["password"] != before["password"]
+    assert held_by(orders) == as_delivered(after)
+    orders.stack.database.connect(after["username"], after["password"], after["dbname"]).close()
+    assert application.users() == {application.user}
+
+
+def test_single_user_without_an_admin_secret_changes_its_own_password(orders: Applied) -> None:
+    orders.apply({"rotation": {"strategy": "SingleUser"}}).until_ready()
+    orders.rotate("now")
+    value = orders.application.value()
+    orders.stack.database.connect(value["username"], value["password"], value["dbname"]).close()
+    assert held_by(orders)["password"] == value["password"]
+
+
+def test_random_value_is_replaced_and_no_database_is_asked(orders: Applied, stack: Stack) -> None:
+    client = orders.application.store.client()
+    client.put_secret_value(
+        SecretId=orders.application.secret_id, SecretString=json.dumps({"password": "old", "owner": "billing"})
+    )
+    stack.database_proxy.clear()
+    orders.apply({"rotation": {"strategy": "RandomValue"}}).until_ready()
+    assert held_by(orders) == {"password": "old", "owner": "billing"}
+    orders.rotate("now")
+    after = orders.application.value()
+    assert after["password"] != "old"
+    assert after["owner"] == "billing"
+    assert held_by(orders) == after
+    assert stack.database_proxy.count(CONNECT) == 0
+
+
+def test_a_rotation_at_creation_happens_once(orders: Applied) -> None:
+    orders.apply(rotateImmediately=True)
+    eventually(lambda: len(orders.status.get("history", [])) == 1, "it rotates by itself")
+    orders.until_ready()
+    orders.patch({"spec": {"target": {"labels": {"team": "orders"}}}})
+    eventually(lambda: orders.status["observedGeneration"] == 2, "the change is seen")
+    assert [entry["trigger"] for entry in orders.status["history"]] == ["Creation"]
+
+
+def test_one_request_acts_once_also_across_a_restart(orders: Applied, operator: OperatorProcess) -> None:
+    orders.apply(request="only once").until_served("only once")
+    versions = orders.version_count()
+    assert operator.terminate() == 0
+    orders.stack.store_proxy.clear()
+    operator.start()
+    eventually(orders.store_calls, "the new operator looks at it", seconds=40)
+    settled(orders)
+    assert len(orders.status["history"]) == 1
+    assert orders.version_count() == versions
+
+
+def test_two_operators_that_both_believe_they_lead_do_no_harm(
+    orders: Applied, make_operator: StartOperator, make_application: MakeApplication
+) -> None:
+    """Each has a Lease of its own, so nothing keeps them apart but what a Lease cannot give."""
+    application = orders.application
+    with make_operator("rival", "--lease-name", "rival", "--minimum-interval", "1m") as rival:
+        rival.wait_until_it_leads()
+        orders.apply().until_ready()
+        with Pod(orders.api, orders.stack.database, application.namespace, application.name) as pod:
+            for number in range(4):
+                orders.rotate(f"number {number}", seconds=40)
+                user = application.value()["username"]
+                seen = pod.logins_by_user[user]
+                eventually(lambda: pod.logins_by_user[user] > seen + 2, "the client moves on")  # noqa: B023
+        settled(orders)
+    assert not pod.failures
+    assert application.users() == {application.user, application.clone}
+    assert set(application.stages()) == {"AWSCURRENT", "AWSPREVIOUS"}
+    succeeded = [entry for entry in orders.status["history"] if entry["outcome"] == "Succeeded"]
+    assert len(succeeded) == 4
