@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.delivery.cluster import TargetSecrets
 from rotated_secrets.delivery.errors import Refused, SecretConflict, TemplateFailed
 from rotated_secrets.delivery.render import render
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, TargetState, compare
+from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.secretstores.base import StoredVersion
 
 Written = Callable[[LiveSecret, TargetState, StoredVersion], None]

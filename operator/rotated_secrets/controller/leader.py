@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from rotated_secrets.controller.cluster import Cluster, ClusterError, Json, NotFound
+from rotated_secrets.cluster import Cluster, ClusterError, Json, NotFound
 from rotated_secrets.controller.queue import Retry
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.controller.cluster import Conflict, NotFound
+from rotated_secrets.cluster import Conflict, NotFound
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.resources import Resources
 from rotated_secrets.rotation.steps import LookAgain

@@ -13,6 +13,7 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+from rotated_secrets.cluster import ClusterError
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.scheduler import Scheduler, utc_now
 from rotated_secrets.observability import logs
@@ -142,7 +143,7 @@ class WorkQueue:
         except Exception as error:
             delay = self._backoff(key)
             self.scheduler.set(key, self._now() + timedelta(seconds=delay))
-            told = isinstance(error, Retry)
+            told = isinstance(error, Retry | ClusterError)
             log.log(
                 logging.WARNING if told else logging.ERROR,
                 "%s; tries again in %.1f s",

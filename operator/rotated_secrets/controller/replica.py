@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 from rotated_secrets.api.names import API_VERSION, KIND
-from rotated_secrets.controller.cluster import Cluster, configuration
+from rotated_secrets.cluster import Cluster, configuration
 from rotated_secrets.controller.ending import Ending
 from rotated_secrets.controller.feed import Feeds
 from rotated_secrets.controller.handlers import Handlers

@@ -1,12 +1,10 @@
-"""RotatedSecrets at the API server: read, listed, their status written; and the CA certificates that they name.
+"""RotatedSecrets at the API server: read, listed, their status written.
 
 Knows nothing of what a status means. Safe to use from several threads.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,15 +12,8 @@ from typing import Any
 
 from rotated_secrets.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, PLURAL
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.controller.cluster import MERGE_PATCH, METADATA_LIST, Cluster, Json, NotFound
+from rotated_secrets.cluster import MERGE_PATCH, METADATA_LIST, Cluster, Json, NotFound
 from rotated_secrets.controller.key import Key
-
-CA_KEY = "ca.crt"
-"""The key of a Secret that holds a certificate authority, as cert-manager and others write it."""
-
-
-class CaNotFound(Exception):
-    """The Secret that should hold the database's CA is not there or holds none; the message names it."""
 
 
 class Resources:
@@ -98,28 +89,6 @@ class Resources:
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
         for path in _namespaced("/api/v1", "secrets", self._namespaces):
             self._cluster.request("GET", path, query={"limit": 1, "labelSelector": selector}, accept=METADATA_LIST)
-
-    def read_ca(self, namespace: str, name: str) -> str:
-        """The PEM text under ``ca.crt`` of a Secret, where ``database.tls.caSecretName`` names it.
-
-        Raises:
-            CaNotFound: no such Secret or key, or it holds no certificate.
-            ClusterError: the API server didn't answer, or not so.
-        """
-        where = f"Secret {namespace}/{name}, which database.tls.caSecretName names,"
-        try:
-            data = self._cluster.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}").get("data") or {}
-        except NotFound:
-            raise CaNotFound(f"{where} does not exist; create it with the CA's certificate under {CA_KEY}") from None
-        try:
-            text = base64.b64decode(data[CA_KEY], validate=True).decode("ascii")
-        except KeyError:
-            raise CaNotFound(f"{where} has no key {CA_KEY}; put the CA's certificate there") from None
-        except (binascii.Error, UnicodeDecodeError):
-            text = ""
-        if "-----BEGIN CERTIFICATE-----" not in text:
-            raise CaNotFound(f"{where} holds no certificate in PEM format under {CA_KEY}")
-        return text
 
     def watch_delivered(self) -> None:
         """The watch has delivered something, so it is alive."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from rotated_secrets.controller.cluster import ClusterError
+from rotated_secrets.cluster import ClusterError
 from rotated_secrets.controller.handlers import Handlers
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.registry import Registry

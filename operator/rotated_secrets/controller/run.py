@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 
-from rotated_secrets.controller.cluster import ClusterError, NoCluster
+from rotated_secrets.cluster import ClusterError, NoCluster
 from rotated_secrets.controller.ending import Ended
 from rotated_secrets.controller.probes import CannotServe
 from rotated_secrets.controller.replica import Replica

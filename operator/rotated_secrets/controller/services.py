@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rotated_secrets.controller.cluster import Cluster
+from rotated_secrets.cluster import Cluster
 from rotated_secrets.controller.feed import Feeds
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.queue import Reconcile

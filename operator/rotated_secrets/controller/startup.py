@@ -7,7 +7,7 @@ import logging
 import time
 
 from rotated_secrets.api.names import GROUP, PLURAL
-from rotated_secrets.controller.cluster import ClusterError, Forbidden, NotFound
+from rotated_secrets.cluster import ClusterError, Forbidden, NotFound
 from rotated_secrets.controller.handlers import Handlers
 from rotated_secrets.controller.leader import Leader
 from rotated_secrets.controller.resources import Resources

@@ -32,9 +32,9 @@ from rotated_secrets.controller.settings import InvalidSettings
 from rotated_secrets.controller.settled import Looks
 from rotated_secrets.databases.base import Engine, Refused
 from rotated_secrets.databases.hosts import HostRules
-from rotated_secrets.delivery.cluster import TargetSecrets
 from rotated_secrets.delivery.errors import Refused as DeliveryRefused
 from rotated_secrets.delivery.target import LiveSecret, TargetKind
+from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.claims import remembered
 from rotated_secrets.rotation.observation import Login, Observation, Terms
@@ -109,7 +109,7 @@ class Looker:
         settings = services.settings
         self._services = services
         self._rules = HostRules(settings.allowed_networks, settings.denied_networks)
-        self._secrets = TargetSecrets(services.cluster.client, settings.api_timeout)
+        self._secrets = TargetSecrets(services.cluster)
         self._noted: dict[Key, tuple[str, Arn]] = {}
         try:
             self._policy = AccessPolicyFile(settings.access_policy_file)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 
 import pytest
 
+from rotated_secrets import cluster as connection
 from rotated_secrets.api.names import API_VERSION, KIND
-from rotated_secrets.controller import cluster as connection
-from rotated_secrets.controller.cluster import Conflict, NotFound
+from rotated_secrets.cluster import Conflict, NotFound
 from rotated_secrets.controller.handlers import Handlers
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.registry import Registry
-from rotated_secrets.controller.resources import CaNotFound, Resources
+from rotated_secrets.controller.resources import Resources
 from rotated_secrets.controller.resync import reconcile_registry
 from rotated_secrets.controller.startup import fill
 from rotated_secrets.observability.events import EventReason, Events
@@ -87,29 +86,6 @@ def test_a_write_is_unseen_until_the_watch_delivers_something(resources: Resourc
     assert resources.unseen_write_age() == 0
     resources.write_status(written, {"engine": "postgres"})
     assert resources.unseen_write_age() == 0, "a write that changes nothing is not watched for"
-
-
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [
-        (None, "does not exist; create it with the CA's certificate under ca.crt"),
-        ({"tls.crt": CERTIFICATE}, "has no key ca.crt"),
-        ({"ca.crt": "not a certificate"}, "holds no certificate in PEM format under ca.crt"),
-    ],
-)
-def test_a_ca_that_is_not_there_is_told(
-    data: dict[str, str] | None, says: str, resources: Resources, objects: Objects
-) -> None:
-    if data is not None:
-        objects.make_secret("rds-ca", data)
-    with pytest.raises(CaNotFound, match=says):
-        resources.read_ca(objects.namespace, "rds-ca")
-
-
-def test_a_ca_is_read_from_its_secret(resources: Resources, objects: Objects) -> None:
-    objects.make_secret("rds-ca", {"ca.crt": CERTIFICATE})
-    assert resources.read_ca(objects.namespace, "rds-ca") == CERTIFICATE
-    assert base64.b64encode(CERTIFICATE.encode()).decode() not in repr(resources)
 
 
 def test_the_list_comes_in_chunks_and_is_complete(

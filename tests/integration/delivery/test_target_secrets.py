@@ -6,20 +6,21 @@ import base64
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from kubernetes import client, config
+from kubernetes import client
 
+from rotated_secrets import cluster as connection
 from rotated_secrets.api import names
 from rotated_secrets.api.spec import CreationPolicy, DeletionPolicy
 from rotated_secrets.api.status import Reason
-from rotated_secrets.delivery.cluster import TargetSecrets
 from rotated_secrets.delivery.errors import DeliveryError, Denied, Refused, SecretConflict, Unavailable
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare
+from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.values import Arn, SecretText, VersionId
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
@@ -31,13 +32,14 @@ ADOPT = "rotatedsecrets.io/adopt"
 
 @pytest.fixture(scope="module")
 def secrets(cluster: Cluster) -> Iterator[TargetSecrets]:
-    with _client(cluster.kubeconfig) as connected:
-        yield TargetSecrets(connected, timeout=10)
+    with _connected(connection.configuration(cluster.kubeconfig, None)) as connected:
+        yield TargetSecrets(connected)
 
 
-def _client(kubeconfig: Path) -> client.ApiClient:
-    connected: client.ApiClient = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
-    return connected
+@contextmanager
+def _connected(configuration: client.Configuration, timeout: float = 10) -> Iterator[connection.Cluster]:
+    with closing(connection.Cluster(configuration, timeout=timeout, connections=4, retries=0)) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +231,7 @@ def test_what_the_api_server_refuses_is_told_by_field_without_the_value(
         secrets.write(bad, None)
     assert CANARY not in str(caught.value)
     assert base64.b64encode(CANARY.encode()).decode() not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 def test_what_the_role_forbids_is_told_with_the_verb(cluster: Cluster, desired: DesiredSecret) -> None:
@@ -237,8 +239,8 @@ def test_what_the_role_forbids_is_told_with_the_verb(cluster: Cluster, desired: 
         pytest.skip("the embedded API enforces no RBAC")
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     kubeconfig = cluster.operator_kubeconfig(rules, desired.namespace, cluster_wide=False)
-    with _client(kubeconfig) as connected:
-        secrets = TargetSecrets(connected, timeout=10)
+    with _connected(connection.configuration(kubeconfig, None)) as connected:
+        secrets = TargetSecrets(connected)
         assert secrets.read(desired.namespace, desired.name) is None
         with pytest.raises(Denied, match="may not create Secrets in namespace"):
             secrets.write(desired, None)
@@ -247,9 +249,8 @@ def test_what_the_role_forbids_is_told_with_the_verb(cluster: Cluster, desired: 
 def test_an_api_server_that_does_not_answer_is_unavailable(desired: DesiredSecret) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         configuration = client.Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        configuration.retries = False
-        with client.ApiClient(configuration) as connected, pytest.raises(Unavailable, match="did not answer"):
-            TargetSecrets(connected, timeout=0.2).read(desired.namespace, desired.name)
+        with _connected(configuration, 0.2) as connected, pytest.raises(Unavailable, match="did not answer"):
+            TargetSecrets(connected).read(desired.namespace, desired.name)
 
 
 def test_a_namespace_that_does_not_exist_is_unavailable(secrets: TargetSecrets, desired: DesiredSecret) -> None:

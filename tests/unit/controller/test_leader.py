@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rotated_secrets.controller.cluster import Conflict, NotFound, Unreachable
+from rotated_secrets.cluster import Conflict, NotFound, Unreachable
 from rotated_secrets.controller.leader import Leader, LeadershipLost
 
 

@@ -8,34 +8,26 @@ repeat what was sent, so only its status, reason and field names are passed on.
 from __future__ import annotations
 
 import base64
-import json
-import logging
-from collections.abc import Callable
 from typing import Any, Final
-
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
 
 from rotated_secrets.api.names import MANAGED_BY
 from rotated_secrets.api.status import Reason
+from rotated_secrets.cluster import Cluster, ClusterError
 from rotated_secrets.delivery.errors import DeliveryError, Denied, Refused, SecretConflict, Unavailable
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare, wanted
 
 CA_KEY: Final = "ca.crt"
+"""The key of a Secret that holds a certificate authority, as cert-manager and others write it."""
 
-# The client logs the bodies of answers at DEBUG, and these answers are Secrets.
-logging.getLogger("kubernetes.client.rest").setLevel(logging.INFO)
+
+_METHODS: Final = {"get": "GET", "create": "POST", "update": "PUT"}
 
 
 class TargetSecrets:
     """The Secrets of the cluster that one client sees. Safe to use from several threads."""
 
-    def __init__(self, api_client: client.ApiClient, timeout: float) -> None:
-        """``timeout`` is in seconds, for connecting and for each read."""
-        self._client = api_client
-        self._core = client.CoreV1Api(api_client)
-        self._timeout = timeout
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
 
     def read(self, namespace: str, name: str) -> LiveSecret | None:
         """The Secret as it is now; None where there is none.
@@ -45,7 +37,7 @@ class TargetSecrets:
             Unavailable: nobody knows.
         """
         try:
-            return self._called("get", namespace, name, self._core.read_namespaced_secret, name, namespace)
+            return self._called("get", namespace, name)
         except _Gone:
             return None
 
@@ -63,11 +55,7 @@ class TargetSecrets:
             raise SecretConflict(state.reason or Reason.SECRET_CONFLICT, state.message)
         namespace, name, body = desired.namespace, desired.name, wanted(live, desired).manifest()
         try:
-            if live is None:
-                create = self._core.create_namespaced_secret
-                return self._called("create", namespace, name, create, namespace, body, field_manager=MANAGED_BY)
-            update = self._core.replace_namespaced_secret
-            return self._called("update", namespace, name, update, name, namespace, body, field_manager=MANAGED_BY)
+            return self._called("create" if live is None else "update", namespace, name, body)
         except _Gone:
             raise Unavailable(
                 f"Secret {namespace}/{name}, or its namespace, went while it was written; looking again"
@@ -91,27 +79,28 @@ class TargetSecrets:
             raise Refused(f"Secret {namespace}/{name} holds no PEM certificates under the key {CA_KEY}; put them there")
         return text
 
-    def _called(
-        self, verb: str, namespace: str, name: str, call: Callable[..., Any], *arguments: object, **options: object
-    ) -> LiveSecret:
-        timeout = (self._timeout, self._timeout)
+    def _called(self, verb: str, namespace: str, name: str, body: dict[str, Any] | None = None) -> LiveSecret:
+        path = f"/api/v1/namespaces/{namespace}/secrets"
+        if verb != "create":
+            path += f"/{name}"
+        query = {"fieldManager": MANAGED_BY} if body is not None else None
         try:
-            answer = call(*arguments, _request_timeout=timeout, **options)
-            return LiveSecret.parse(self._client.sanitize_for_serialization(answer))  # type: ignore[no-untyped-call]
-        except ApiException as error:
-            raise _told(verb, namespace, name, error) from None
-        except (HTTPError, OSError) as error:
-            what = f"{verb} Secret {namespace}/{name}"
-            raise Unavailable(f"{what}: the API server did not answer ({type(error).__name__}); trying again") from None
+            return LiveSecret.parse(self._cluster.request(_METHODS[verb], path, query=query, body=body))
+        except ClusterError as error:
+            told = _told(verb, namespace, name, error)
+        # Outside the handler: the API server's own words must not come along as the context.
+        raise told
 
 
 class _Gone(DeliveryError):
     """There is no such Secret, or no such namespace."""
 
 
-def _told(verb: str, namespace: str, name: str, error: ApiException) -> DeliveryError:
+def _told(verb: str, namespace: str, name: str, error: ClusterError) -> DeliveryError:
     who = f"{verb} Secret {namespace}/{name}"
     match error.status:
+        case 0:
+            return Unavailable(f"{who}: the API server did not answer; trying again")
         case 404:
             return _Gone(who)
         case 409:
@@ -127,9 +116,9 @@ def _told(verb: str, namespace: str, name: str, error: ApiException) -> Delivery
             return Unavailable(f"{who}: the API server answered {status}; trying again")
 
 
-def _prohibition(verb: str, namespace: str, error: ApiException) -> str:
+def _prohibition(verb: str, namespace: str, error: ClusterError) -> str:
     """Why it is forbidden, in our words: the API server's own, an admission webhook's for instance, may repeat data."""
-    said = str(_status(error).get("message", ""))
+    said = str(error.answer.get("message", ""))
     if "exceeded quota" in said:
         return f"a ResourceQuota of namespace {namespace} is used up; raise it"
     if "being terminated" in said:
@@ -140,14 +129,6 @@ def _prohibition(verb: str, namespace: str, error: ApiException) -> str:
     )
 
 
-def _fields(error: ApiException) -> list[str]:
-    causes = _status(error).get("details", {}).get("causes") or ()
+def _fields(error: ClusterError) -> list[str]:
+    causes = (error.answer.get("details") or {}).get("causes") or ()
     return sorted({str(cause.get("field")) for cause in causes if cause.get("field")})
-
-
-def _status(error: ApiException) -> dict[str, Any]:
-    try:
-        parsed = json.loads(error.body or "{}")
-    except (ValueError, TypeError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}

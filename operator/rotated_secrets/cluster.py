@@ -7,6 +7,7 @@ making them of each answer costs more than everything else about a request. Safe
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,8 +17,6 @@ import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from rotated_secrets.controller.queue import Retry
-
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 CHUNK = 500
@@ -25,9 +24,23 @@ CHUNK = 500
 
 Json = dict[str, Any]
 
+# The client logs the bodies of answers at DEBUG, and some of these are Secrets.
+logging.getLogger("kubernetes.client.rest").setLevel(logging.INFO)
 
-class ClusterError(Retry):
-    """The API server said no, or nothing; the message names the request and the cause."""
+
+class ClusterError(Exception):
+    """The API server said no, or nothing; the message names the request and the cause.
+
+    It may repeat what the API server answered, and so what was sent: where that is a Secret, only ``status`` and the
+    field names in ``answer`` may be told.
+    """
+
+    def __init__(self, message: str, status: int = 0, answer: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status; 0 where there was no answer."""
+        self.answer = answer or {}
+        """The ``Status`` object that the API server answered with, where it did."""
 
 
 class Unreachable(ClusterError):
@@ -142,11 +155,12 @@ class Cluster:
 
 def _error(what: str, status: int, data: bytes) -> ClusterError:
     try:
-        told = json.loads(data).get("message") or ""
+        answer = json.loads(data)
+        told = answer.get("message") or ""
     except (ValueError, AttributeError):
-        told = ""
+        answer, told = {}, ""
     kind = ERRORS.get(status) or (Unreachable if status == 429 or status >= 500 else Rejected)
-    return kind(f"{what}: the API server answered {status}" + (f": {told}" if told else ""))
+    return kind(f"{what}: the API server answered {status}" + (f": {told}" if told else ""), status, answer)
 
 
 def _cause(error: Exception) -> str:
