@@ -309,6 +309,12 @@ class Target(WrittenModel):
             ),
         ),
         Rule(
+            "(has(self.secretName) ? self.secretName : '') == (has(oldSelf.secretName) ? oldSelf.secretName : '') && "
+            "(self.creationPolicy != 'None' || oldSelf.creationPolicy == 'None')",
+            "the Secret that was written would stay behind, with a credential that stops working: leave secretName and "
+            "creationPolicy as they are, or create another RotatedSecret",
+        ),
+        Rule(
             "self.creationPolicy != 'Merge' || self.type == 'Opaque'",
             "with creationPolicy: Merge the type is that of the existing Secret: leave type out",
             lambda self: self.creation_policy is not CreationPolicy.MERGE or self.type is SecretType.OPAQUE,
@@ -323,7 +329,8 @@ class Target(WrittenModel):
     )
 
     secret_name: KubernetesName | None = None
-    """Name of the Secret, in the namespace of this resource. Default: the name of this resource."""
+    """Name of the Secret, in the namespace of this resource. Default: the name of this resource. Cannot be changed
+    later."""
 
     type: SecretType = SecretType.OPAQUE
     """Type of the Secret. Kubernetes wants certain keys for each: basic-auth "username" or "password", tls "tls.crt"

@@ -186,6 +186,8 @@ def test_a_good_resource_is_taken_and_read_back_as_it_was_meant(installed: Api, 
     [
         ({"source": {"secretId": "shop/other"}}, "create another RotatedSecret"),
         ({"rotation": {"cloneSuffix": "_c"}}, "the clone user with the present suffix exists already"),
+        ({"target": {"secretName": "other"}}, "would stay behind, with a credential that stops working"),
+        ({"target": {"creationPolicy": "None"}}, "would stay behind, with a credential that stops working"),
     ],
 )
 def test_what_a_rotation_depends_on_cannot_be_changed(installed: Api, namespace: str, change: Json, said: str) -> None:
