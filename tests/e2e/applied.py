@@ -15,6 +15,8 @@ from sandbox.stack import Stack
 from sandbox.waiting import eventually
 
 ROTATE = "rotatedsecrets.io/rotate"
+EVERY = 0.1
+"""Seconds between two looks at the API server, which have a price too."""
 WRITES = frozenset({"CreateSecret", "PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage", "DeleteSecret"})
 
 
@@ -78,7 +80,7 @@ class Applied:
 
         wanted = f"{self.application.name}: {kind} is {status}{f' with reason {reason}' if reason else ''}"
         try:
-            found = eventually(look, wanted, seconds=seconds)
+            found = eventually(look, wanted, seconds=seconds, every=EVERY)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; its status: {json.dumps(self.status, indent=1)}") from None
         assert found is not None
@@ -107,7 +109,7 @@ class Applied:
             return served and current == made and current == (status.get("syncedVersionId") or current)
 
         try:
-            eventually(look, f"{self.application.name}: request {request} is served", seconds=seconds)
+            eventually(look, f"{self.application.name}: request {request} is served", seconds=seconds, every=EVERY)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; its status: {json.dumps(self.status, indent=1)}") from None
 
