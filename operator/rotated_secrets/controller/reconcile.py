@@ -26,18 +26,16 @@ from rotated_secrets.controller.subject import LOOK_AT_OBSTACLES, Looker, Subjec
 from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.observability import logs
-from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation import actions
 from rotated_secrets.rotation.observation import Login
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import (
     Finding,
-    Telling,
     reported,
     with_findings,
 )
 from rotated_secrets.rotation.steps import LookAgain, Steps
-from rotated_secrets.secretstores.base import StoreError
+from rotated_secrets.secretstores.base import AccessDenied, StoreError
 from rotated_secrets.values import InvalidSecretValue
 
 log = logging.getLogger(__name__)
@@ -115,9 +113,9 @@ class _Reconciler:
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
         self._services.guard()
-        reporter, before = Reporter(self._services, resource), resource.status.condition(ConditionType.READY)
-        if error.reason is Reason.ACCESS_DENIED and (before is None or before.message != str(error)):
-            reporter.tell(Telling(EventReason.ACCESS_DENIED, str(error)))
+        reporter = Reporter(self._services, resource)
+        if error.reason is Reason.ACCESS_DENIED:
+            reporter.denied(str(error))
         reporter.conditions({ConditionType.READY: Finding(False, error.reason, str(error))})
 
     def _report_invalid(self, key: Key, message: str) -> None:
@@ -195,6 +193,8 @@ class _Run:
             self._reporter.gauge(status)
         if isinstance(waiting, actions.Retry):
             raise Retry(waiting.message)
+        if seen.login is Login.UNREACHABLE:
+            raise Retry(seen.login_message)
         return self.subject.settle(seen, waiting, self._target.live if self._target else None)
 
     def raise_if_unreachable(self) -> None:
@@ -221,6 +221,8 @@ class _Run:
             self._reporter.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
             raise Retry(str(error)) from error
         except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
+            if isinstance(error, AccessDenied):
+                self._reporter.denied(str(error))
             self._reporter.failed(str(error))
             if isinstance(error, Unavailable):
                 raise

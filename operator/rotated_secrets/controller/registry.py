@@ -49,6 +49,7 @@ class Registry:
         self._by_secret: defaultdict[str, set[Key]] = defaultdict(set)
         self._by_target: defaultdict[Key, set[Key]] = defaultdict(set)
         self._written: dict[Key, str] = {}
+        self._denied: set[Key] = set()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -102,6 +103,7 @@ class Registry:
                 return set()
             del self._known[key]
             self._written.pop(key, None)
+            self._denied.discard(key)
             self._drop(key, known)
             return set(self._by_secret.get(known.secret, ()))
 
@@ -118,9 +120,22 @@ class Registry:
     def older(self, key: Key, arn: Arn) -> Key | None:
         """The oldest other RotatedSecret on the same secret, if it is older than this one: it alone may rotate it."""
         with self._lock:
-            named = self.naming(arn) | ({key} & self._known.keys())
+            named = (self.naming(arn) - self._denied) | ({key} & self._known.keys())
             oldest = min(named, key=lambda each: self._known[each].age, default=None)
             return None if oldest == key else oldest
+
+    def set_allowed(self, key: Key, allowed: bool) -> set[Key]:
+        """Whether the access policy lets this RotatedSecret have its secret: if not, it has no say in who rotates it.
+
+        Returns:
+            Others that name the same secret, where this changes anything for them.
+        """
+        with self._lock:
+            if allowed != (key in self._denied):
+                return set()
+            (self._denied.discard if allowed else self._denied.add)(key)
+            known = self._known.get(key)
+            return self._by_secret.get(known.secret, set()) - {key} if known else set()
 
     def owners_of(self, target: Key) -> set[Key]:
         """The RotatedSecrets whose target Secret this is."""

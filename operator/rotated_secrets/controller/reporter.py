@@ -55,6 +55,11 @@ class Reporter:
         if findings:
             self.conditions(findings)
 
+    def denied(self, message: str) -> None:
+        """AWS or the access policy says no: told once, not at every attempt."""
+        if all(message not in condition.message for condition in self.ledger.resource.status.conditions):
+            self.tell(Telling(EventReason.ACCESS_DENIED, message))
+
     def tell(self, telling: Telling) -> None:
         resource = self.ledger.resource
         log.info("%s: %s", telling.reason, telling.message)

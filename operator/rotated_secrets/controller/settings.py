@@ -83,8 +83,6 @@ class Settings(BaseModel):
         60.0, "AWS", "How often ListSecrets is asked which secrets have moved, in seconds; one request per 100 secrets."
     )
 
-    database_connect_timeout: Seconds = _field(5.0, "Databases", "Longest wait for a login, in seconds.")
-    database_statement_timeout: Seconds = _field(15.0, "Databases", "Longest a statement may run, in seconds.")
     database_ca_file: Path | None = _field(
         None, "Databases", "PEM file of the certificate authorities to trust for databases. Default: the system's."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotated_secrets.controller.key import Key
 
@@ -24,28 +24,41 @@ class Looks:
     """The target Secret's resourceVersion; None where there is no such Secret."""
 
 
+@dataclass(frozen=True)
+class _Rest:
+    looks: Looks
+    until: datetime | None
+    glance: timedelta | None
+
+
 class Settled:
     """The last look at each RotatedSecret."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._settled: dict[Key, tuple[Looks, datetime | None]] = {}
+        self._settled: dict[Key, _Rest] = {}
 
-    def settle(self, key: Key, looks: Looks, until: datetime | None) -> None:
-        """Nothing is to be done before ``until`` (None: ever) while it looks so."""
+    def settle(self, key: Key, looks: Looks, until: datetime | None, *, glance: timedelta | None = None) -> None:
+        """Nothing is to be done before ``until`` (None: ever) while it looks so.
+
+        ``glance`` is how often to see whether it still does, where no watch tells.
+        """
         with self._lock:
-            self._settled[key] = (looks, until)
+            self._settled[key] = _Rest(looks, until, glance)
 
     def is_settled(self, key: Key, looks: Looks, now: datetime) -> bool:
         """Whether there is nothing to be done now."""
         with self._lock:
-            before, until = self._settled.get(key, (None, None))
-        return before == looks and (until is None or now < until)
+            rest = self._settled.get(key)
+        return rest is not None and rest.looks == looks and (rest.until is None or now < rest.until)
 
-    def until(self, key: Key) -> datetime | None:
-        """When something is due."""
+    def next_look(self, key: Key, now: datetime) -> datetime | None:
+        """When something is due, or the next glance."""
         with self._lock:
-            return self._settled.get(key, (None, None))[1]
+            rest = self._settled.get(key)
+        if rest is None or rest.glance is None:
+            return rest.until if rest is not None else None
+        return min(now + rest.glance, rest.until or now + rest.glance)
 
     def unsettle(self, key: Key) -> None:
         """Something that the cluster doesn't tell of has changed, or the object is gone: look again."""

@@ -88,11 +88,12 @@ class Subject:
         until = waiting.until if isinstance(waiting, Sleep) else now + LOOK_AT_OBSTACLES
         if seen.login is Login.REJECTED:
             until = min(until or now + TRY_REJECTED_LOGIN, now + TRY_REJECTED_LOGIN)
-        self.services.settled.settle(self.key, looks(self.resource, live), until)
-        if seen.target is not None and seen.target.kind is TargetKind.CONFLICT:
-            # What is in the way does not carry our label, so no watch tells when it goes.
-            return min(until or now + LOOK_AT_OBSTACLES, now + LOOK_AT_OBSTACLES)
-        return until
+        # What is in the way of a target Secret does not carry our label, so no watch tells when it goes.
+        blocked = seen.target is not None and seen.target.kind is TargetKind.CONFLICT
+        self.services.settled.settle(
+            self.key, looks(self.resource, live), until, glance=LOOK_AT_OBSTACLES if blocked else None
+        )
+        return self.services.settled.next_look(self.key, now)
 
 
 def looks(resource: RotatedSecret, live: LiveSecret | None) -> Looks:
@@ -132,16 +133,17 @@ class Looker:
         services, key = self._services, Key(resource.namespace, resource.name)
         live = self._secrets.read(resource.namespace, resource.target_name) if _is_delivered(resource) else None
         if services.settled.is_settled(key, looks(resource, live), utc_now()):
-            return services.settled.until(key)
+            return services.settled.next_look(key, utc_now())
         services.settled.unsettle(key)
         check_spec(resource, services)
         home = self._home()
         request = Request.source(resource, home)
-        self._allow(lambda: self._policy.current().check_asked(request, home))
+        self._allow(lambda: self._policy.current().check_asked(request, home), source_of=key)
         region = _region_of(request)
         store = services.stores.at(region)
         description = description_of(store, request.asked)
-        self._allow(lambda: self._policy.current().check_returned(request, description.arn, home))
+        self._allow(lambda: self._policy.current().check_returned(request, description.arn, home), source_of=key)
+        self._count(key, allowed=True)
         services.feeds.at(region).noted(description.arn, description.stages)
         self._noted[key] = (region, description.arn)
         current = current_of(store, description)
@@ -182,13 +184,24 @@ class Looker:
 
     def _home(self) -> Home:
         stores = self._services.stores
-        return Home(stores.account(), stores.region)
+        try:
+            return Home(stores.account(), stores.region)
+        except AccessDenied as error:
+            raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
 
-    def _allow(self, check: Callable[[], None]) -> None:
+    def _allow(self, check: Callable[[], None], source_of: Key | None = None) -> None:
         try:
             check()
         except PolicyDenied as error:
+            if source_of is not None:
+                self._count(source_of, allowed=False)
             raise Unusable(Reason.ACCESS_DENIED, str(error), asked_the_store=False) from None
+
+    def _count(self, key: Key, *, allowed: bool) -> None:
+        """Who may not have a secret as its source keeps nobody else from it, however old it is."""
+        for rival in self._services.registry.set_allowed(key, allowed):
+            self._services.settled.unsettle(rival)
+            self._services.look(rival)
 
     def _connections(self, resource: RotatedSecret, engine: Engine, credential: Credential) -> Connections:
         spec, home = resource.spec, self._home()

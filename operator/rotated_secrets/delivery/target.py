@@ -205,7 +205,8 @@ def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reaso
         belongs = f"belongs to {names.KIND} {live.owner}" if live.owner else "exists and is not ours"
         return Reason.NOT_OURS, (
             f"{who} {belongs}; it is left as it is. To hand it over: kubectl annotate secret -n {desired.namespace} "
-            f"{desired.name} {names.ADOPT_ANNOTATION}={desired.owner_name}; or write another target.secretName"
+            f"{desired.name} {names.ADOPT_ANNOTATION}={desired.owner_name}; or create the {names.KIND} anew "
+            "with another target.secretName"
         )
     if live.deleting:
         waits = f", which waits for {', '.join(live.finalizers)}" if live.finalizers else ""

@@ -64,6 +64,19 @@ def test_the_older_of_two_on_one_secret_wins_whatever_namespace_it_is_in() -> No
     assert registry.older(old, ARN) is None
 
 
+def test_one_that_may_not_have_the_secret_keeps_nobody_from_it() -> None:
+    denied, rightful = Key("stranger", "old"), Key("shop", "young")
+    stranger = rotated_secret("old")
+    stranger["metadata"]["namespace"] = "stranger"
+    registry = known(stranger, rotated_secret("young", second=9))
+    assert registry.older(rightful, ARN) == denied
+    assert registry.set_allowed(denied, False) == {rightful}
+    assert registry.older(rightful, ARN) is None
+    assert registry.set_allowed(denied, False) == set(), "nothing has changed, and nobody need look again"
+    assert registry.set_allowed(denied, True) == {rightful}
+    assert registry.older(rightful, ARN) == denied
+
+
 def test_two_of_one_second_are_told_apart_by_their_uid() -> None:
     registry = known(rotated_secret("a", uid="2"), rotated_secret("b", uid="1"))
     assert registry.older(Key("shop", "a"), ARN) == Key("shop", "b")

@@ -11,6 +11,7 @@ from world import ARN, CREATED, FIRST, ModelOperator, World, value
 
 from rotated_secrets.api.spec import Rotation, Strategy
 from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus, Step, Trigger
+from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
@@ -137,12 +138,10 @@ def test_rotate_immediately_counts_at_creation_and_never_later() -> None:
     at_creation = world_of(rotate_immediately=True)
     ModelOperator(at_creation).run_until_it_waits()
     assert [entry.trigger for entry in at_creation.status.history] == [Trigger.CREATION]
-    later = world_of()
-    ModelOperator(later).run_until_it_waits()
-    rotate(later, "so that the status is written")
+    later = settled(world_of())
     later.rotation = later.rotation.model_copy(update={"rotate_immediately": True})
     ModelOperator(later).run_until_it_waits()
-    assert later.rotations == 1
+    assert later.rotations == 0
 
 
 def test_suspended_rotation_waits_and_runs_once_when_resumed() -> None:
@@ -409,7 +408,78 @@ def test_lock_of_another_operator_is_waited_for_and_everything_looked_at_again()
     assert world.rotations == 1
 
 
+def test_secret_in_the_targets_place_holds_the_rotation() -> None:
+    world = settled(world_of())
+    world.request = "request"
+    operator = ModelOperator(world)
+    operator.step()
+    assert operator.run is not None
+    conflict = TargetState(TargetKind.CONFLICT, reason=Reason.NOT_OURS, message="Secret shop/orders is not ours")
+    operator.run = replace(operator.run, seen=replace(operator.run.seen, target=conflict))
+    waiting = operator.run_until_it_waits()
+    assert isinstance(waiting, Hold) and waiting.reason is Reason.UNSYNCED
+    assert "is not ours" in waiting.message
+    assert "PutSecretValue" not in world.store.calls
+
+
+def test_pending_that_is_not_as_we_would_have_made_it_is_never_set() -> None:
+    world = settled(world_of())
+    pending = successor(ARN, FIRST, 0)
+    put_pending(world, pending, value("app_clone", "x").replacing(host="another"))
+    operator = ModelOperator(world)
+    operator.run_until_it_waits()
+    assert operator.reports == []
+    assert pending not in world.store.stages
+    assert world.rotations == 0
+
+
 # ---- two operators
+
+
+def test_stages_are_read_again_under_the_lock_before_anothers_pending_is_set() -> None:
+    world = settled(world_of())
+    world.request = "request"
+    dying = ModelOperator(world)
+    while "PutSecretValue" not in world.store.calls:
+        dying.step()
+    dying.end()
+    slow = ModelOperator(world)
+    slow.step()
+    ModelOperator(world).run_until_it_waits()
+    rotate(world, "and again")
+    passwords = dict(world.database.passwords)
+    while (waiting := slow.step()) is None:
+        world.check()
+    assert isinstance(waiting, Retry)
+    assert world.database.passwords == passwords
+
+
+def test_version_that_another_operator_made_meanwhile_is_gone_on_with() -> None:
+    world = settled(world_of())
+    world.request = "request"
+    late = ModelOperator(world)
+    while late.run is None or not late.run.seen.locked:
+        late.step()
+    pending = successor(ARN, FIRST, 0)
+    put_pending(world, pending, value("app_clone", "made by the other"))
+    late.run_until_it_waits()
+    assert current(world).version_id == pending
+    assert world.database.passwords["app_clone"] == SecretText("made by the other")
+
+
+def test_session_that_the_server_ended_finishes_nothing() -> None:
+    world = settled(world_of())
+    world.request = "request"
+    operator = ModelOperator(world)
+    while operator.run is None or not operator.run.seen.tested:
+        operator.step()
+    holder = world.database.lock_holder
+    assert holder is not None
+    holder.end()
+    assert isinstance(operator.run_until_it_waits(), Retry)
+    assert current(world).version_id == FIRST
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
 
 
 def test_version_that_exists_but_is_not_pending_is_passed_over() -> None:

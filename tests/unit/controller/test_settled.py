@@ -1,0 +1,51 @@
+"""Who was looked at rests, until something about it changes or is due."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.settled import Looks, Settled
+
+KEY, NOW = Key("shop", "orders"), datetime(2026, 11, 22, tzinfo=UTC)
+LOOKS = Looks(uid="u", generation=1, request=None, target_version="7")
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+def test_what_was_never_looked_at_does_not_rest() -> None:
+    assert not Settled().is_settled(KEY, LOOKS, NOW)
+
+
+@pytest.mark.parametrize("change", [{"uid": "v"}, {"generation": 2}, {"request": "now"}, {"target_version": None}])
+def test_any_change_ends_the_rest(change: dict[str, object]) -> None:
+    settled = Settled()
+    settled.settle(KEY, LOOKS, None)
+    assert settled.is_settled(KEY, LOOKS, NOW)
+    assert not settled.is_settled(KEY, replace(LOOKS, **change), NOW)  # type: ignore[arg-type]
+
+
+def test_what_is_due_ends_the_rest() -> None:
+    settled = Settled()
+    settled.settle(KEY, LOOKS, NOW + HOUR)
+    assert settled.is_settled(KEY, LOOKS, NOW)
+    assert settled.next_look(KEY, NOW) == NOW + HOUR
+    assert not settled.is_settled(KEY, LOOKS, NOW + HOUR)
+
+
+def test_glances_go_on_while_nothing_changes_and_never_miss_what_is_due() -> None:
+    settled = Settled()
+    settled.settle(KEY, LOOKS, None, glance=MINUTE)
+    assert [settled.next_look(KEY, NOW + n * HOUR) for n in range(3)] == [NOW + n * HOUR + MINUTE for n in range(3)]
+    settled.settle(KEY, LOOKS, NOW + timedelta(seconds=10), glance=MINUTE)
+    assert settled.next_look(KEY, NOW) == NOW + timedelta(seconds=10)
+
+
+def test_news_from_the_store_ends_the_rest() -> None:
+    settled = Settled()
+    settled.settle(KEY, LOOKS, None)
+    settled.unsettle(KEY)
+    assert not settled.is_settled(KEY, LOOKS, NOW)
+    assert settled.next_look(KEY, NOW) is None
