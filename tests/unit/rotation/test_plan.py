@@ -13,6 +13,7 @@ from rotated_secrets.api.spec import Rotation, Strategy
 from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
+from rotated_secrets.rotation.observation import Login
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
 from rotated_secrets.secretstores.base import StoredVersion
@@ -440,17 +441,17 @@ def test_stages_are_read_again_under_the_lock_before_anothers_pending_is_set() -
     world = settled(world_of())
     world.request = "request"
     dying = ModelOperator(world)
-    while "PutSecretValue" not in world.store.calls:
+    while "app_clone" not in world.database.passwords:
         dying.step()
     dying.end()
     slow = ModelOperator(world)
-    slow.step()
+    while slow.run is None or slow.run.seen.pending is None or slow.run.seen.login is Login.UNTRIED:
+        slow.step()
     ModelOperator(world).run_until_it_waits()
     rotate(world, "and again")
+    rotate(world, "and again, so that the clone has another password")
     passwords = dict(world.database.passwords)
-    while (waiting := slow.step()) is None:
-        world.check()
-    assert isinstance(waiting, Retry)
+    assert isinstance(slow.run_until_it_waits(), Retry)
     assert world.database.passwords == passwords
 
 
