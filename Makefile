@@ -6,11 +6,11 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo test lint format crds requirements clean
+.PHONY: help setup demo test test-embedded lint format crds requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(STAMP) ## install everything into .venv, and PostgreSQL where that is possible
 
@@ -22,8 +22,11 @@ demo: $(STAMP) ## rotate a real PostgreSQL user four times while a client logs i
 	@$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
 
 test: $(STAMP) ## all tests; KUBERNETES=embedded or KUBERNETES=controlplane says on what
-	$(BIN)/pytest -n 2 --dist loadscope --ignore tests/bench $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal --ignore tests/bench $(ARGS)
 	$(BIN)/pytest tests/bench $(ARGS)
+
+test-embedded: $(STAMP) ## the tests that depend on the Kubernetes, on the embedded API
+	$(BIN)/pytest -n 2 --dist worksteal --kubernetes embedded tests/cluster tests/e2e $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy and the floors of the architecture
 	$(BIN)/ruff check

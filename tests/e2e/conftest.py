@@ -57,7 +57,7 @@ def make_operator(stack: Stack, home: str, operator_kubeconfig: Path) -> StartOp
 
 @pytest.fixture(scope="session")
 def shared_operator(make_operator: StartOperator) -> Iterator[OperatorProcess]:
-    with make_operator("operator", "--minimum-interval", "1m") as process:
+    with make_operator("operator") as process:
         yield process
 
 

@@ -135,7 +135,7 @@ def test_two_operators_that_both_believe_they_lead_do_no_harm(
 ) -> None:
     """Each has a Lease of its own, so nothing keeps them apart but what a Lease cannot give."""
     application = orders.application
-    with make_operator("rival", "--lease-name", "rival", "--minimum-interval", "1m") as rival:
+    with make_operator("rival", "--lease-name", "rival") as rival:
         rival.wait_until_it_leads()
         orders.apply().until_ready()
         with Pod(orders.api, orders.stack.database, application.namespace, application.name) as pod:
