@@ -27,6 +27,11 @@ Reconcile = Callable[[Key], Awaitable[datetime | None]]
 class Retry(Exception):
     """What was to do could not be done now, for a reason that is known and told: try again, without a stack trace."""
 
+    def __init__(self, message: str, not_before: float = 0.0) -> None:
+        """``not_before``: seconds that trying again would be in vain."""
+        super().__init__(message)
+        self.not_before = not_before
+
 
 class WorkQueue:
     """Keys that wait, keys that are due later, and the tasks that work on them.
@@ -141,7 +146,7 @@ class WorkQueue:
         try:
             again = await reconcile(key)
         except Exception as error:
-            delay = self._backoff(key)
+            delay = self._backoff(key) + (error.not_before if isinstance(error, Retry) else 0.0)
             self.scheduler.set(key, self._now() + timedelta(seconds=delay))
             told = isinstance(error, Retry | ClusterError)
             log.log(

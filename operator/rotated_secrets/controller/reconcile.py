@@ -79,14 +79,14 @@ class _Reconciler:
     async def _advance_at_database(self, run: _Run) -> None:
         slots = self._services.slots
         try:
-            async with slots.host(run.subject.host):
+            async with slots.host(run.subject.server):
                 await slots.run(run.advance, database=True)
                 run.raise_if_unreachable()
         except HostUnavailable as error:
-            run.database_is_unreachable(str(error))
+            run.database_is_unreachable(str(error), error.retry_in)
             await slots.run(run.advance, database=True)
         except Unavailable as error:
-            log.info("%s", error)
+            log.debug("%s", error)  # told on the resource already, and by the queue if it is tried again
 
     def _look(self, key: Key) -> Subject | datetime | None:
         """What is there to work on; or when to look again, where there is nothing."""
@@ -149,6 +149,7 @@ class _Run:
             else replace(subject.seen, target=self._target.look(subject.seen.current))
         )
         self._waiting: actions.Waiting | None = None
+        self._in_vain_for = 0.0
         self._steps = Steps(
             subject.terms,
             store=subject.store,
@@ -192,9 +193,9 @@ class _Run:
             self._reporter.ledger.write(status)
             self._reporter.gauge(status)
         if isinstance(waiting, actions.Retry):
-            raise Retry(waiting.message)
+            raise Retry(waiting.message, self._in_vain_for)
         if seen.login is Login.UNREACHABLE:
-            raise Retry(seen.login_message)
+            raise Retry(seen.login_message, self._in_vain_for)
         return self.subject.settle(seen, waiting, self._target.live if self._target else None)
 
     def raise_if_unreachable(self) -> None:
@@ -202,8 +203,9 @@ class _Run:
         if self._seen.login is Login.UNREACHABLE:
             raise Unavailable(self._seen.login_message)
 
-    def database_is_unreachable(self, message: str) -> None:
+    def database_is_unreachable(self, message: str, for_seconds: float) -> None:
         """Go on with what can be done without it."""
+        self._in_vain_for = for_seconds
         self._seen = replace(self._seen, login=Login.UNREACHABLE, login_message=message)
 
     def close(self) -> None:

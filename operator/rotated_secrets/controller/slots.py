@@ -25,7 +25,8 @@ class HostUnavailable(Unavailable):
     """A host did not answer several times in a row and is left alone for a while."""
 
     def __init__(self, host: str, retry_in: float) -> None:
-        super().__init__(f"{host} did not answer several times in a row; it is tried again in {retry_in:.0f} s")
+        # Without the time: the message goes into a status, which is not to change with every look.
+        super().__init__(f"{host} did not answer several times in a row, and is left alone for a while")
         self.retry_in = retry_in
         """Seconds until one call may try the host again."""
 

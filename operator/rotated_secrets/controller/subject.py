@@ -64,8 +64,8 @@ class Subject:
     store: SecretStore
     connections: Connections | None
     engine: str
-    host: str
-    """Where the credential logs in; empty where the strategy reaches no database."""
+    server: str
+    """Host and port that the credential logs in to; empty where the strategy reaches no database."""
     secrets: TargetSecrets
     live: LiveSecret | None
     seen: Observation
@@ -163,7 +163,7 @@ class Looker:
             store=store,
             connections=connections,
             engine=credential.engine if credential else "none",
-            host=credential.host if credential else "",
+            server=f"{credential.host}:{credential.port or engine.default_port}" if credential and engine else "",
             secrets=self._secrets,
             live=live,
             seen=Observation(

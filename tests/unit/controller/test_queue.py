@@ -228,6 +228,23 @@ def test_waits_after_failures_double_up_to_the_cap_and_start_over_after_success(
     assert ceilings == [1, 2, 4, 6, 1]
 
 
+def test_what_would_be_tried_in_vain_for_a_while_is_not_tried_before() -> None:
+    async def test() -> None:
+        async def reconcile(key: Key) -> None:
+            raise Retry("the host is left alone", not_before=3600)
+
+        queue, began = make(base=1, cap=6), datetime.now(UTC)
+        async with working(queue, reconcile):
+            queue.add(A)
+            while queue.scheduler.when(A) is None:
+                await asyncio.sleep(0)
+        due = queue.scheduler.when(A)
+        assert due is not None
+        assert due >= began + timedelta(hours=1)
+
+    run(test())
+
+
 def test_a_known_reason_is_told_without_a_stack_trace_and_an_unknown_error_with_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
