@@ -86,5 +86,5 @@ class StepWatch:
 
 def _is_delivered(status: Json) -> bool:
     """What the last rotation made is current, and in the Secret."""
-    made = status["history"][0].get("versionId")
-    return made == status.get("currentVersionId") == status.get("syncedVersionId")
+    made: str | None = status["history"][0].get("versionId")
+    return [made, made] == [status.get("currentVersionId"), status.get("syncedVersionId")]

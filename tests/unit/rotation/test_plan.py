@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from world import ARN, CREATED, FIRST, ModelOperator, World, value
 
 from rotated_secrets.api.spec import Rotation, Strategy
 from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus, Step, Trigger
@@ -18,6 +17,7 @@ from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
+from tests.unit.rotation.world import ARN, CREATED, FIRST, ModelOperator, World, value
 
 QUERIES = ("SELECT 1",)
 DATABASE_STRATEGIES = [Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS]

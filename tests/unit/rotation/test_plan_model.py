@@ -11,7 +11,6 @@ from datetime import timedelta
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from world import CLONE_SUFFIX, Call, ModelOperator, World
 
 from rotated_secrets.api.spec import Rotation, Strategy
 from rotated_secrets.api.status import HISTORY_LENGTH, Outcome
@@ -19,6 +18,7 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep
 from rotated_secrets.secretstores.base import StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage
+from tests.unit.rotation.world import CLONE_SUFFIX, Call, ModelOperator, World
 
 OPERATORS = st.integers(0, 1)
 
