@@ -41,16 +41,13 @@ class OperatorProcess:
         store: SecretsManager | None = None,
     ) -> None:
         """``flags`` win over those that say where the sandbox is; ``store`` says as whom it speaks to AWS."""
-        program = Path(sys.executable).with_name("rotated-secrets")
-        if not program.exists():
-            raise FileNotFoundError(f"there is no {program}; run make setup")
         where = ["--kubeconfig", str(kubeconfig), "--probe-host", "127.0.0.1", "--probe-port", "0"]
-        self.command = [str(program), "run", *where, *stack.operator_flags(), "--log-format", "text", *flags]
+        self.arguments = ["run", *where, *stack.operator_flags(), "--log-format", "text", *flags]
         self.log_file = log_file
         self.log_file.touch()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         identity = (store or stack.store).environment()
-        self._environment = kept | {name: value for name, value in identity.items() if name != "AWS_ENDPOINT_URL"}
+        self.environment = kept | {name: value for name, value in identity.items() if name != "AWS_ENDPOINT_URL"}
         self._process: subprocess.Popen[bytes] | None = None
         self._said_before = 0
 
@@ -64,10 +61,13 @@ class OperatorProcess:
     def start(self) -> None:
         """Returns at once; see :meth:`wait_until_it_leads`."""
         assert not self.runs, "it runs already"
+        program = Path(sys.executable).with_name("rotated-secrets")
+        if not program.exists():
+            raise FileNotFoundError(f"there is no {program}; run make setup")
         self._said_before = self.log_file.stat().st_size
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [program, *self.arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     @property

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.timeout(120)
 
 STORE_CALLS = 6
 LOGINS = 3
-SENDS = range(4, 77, 7)
-"""Of what is sent to the database in a rotation, mostly in the admin's session, every seventh."""
-LATER_SENDS = range(14, 77, 16)
+SENDS = range(1, 77, 3)
+"""Of what is sent to the database in a rotation, mostly in the admin's session, every third."""
+LATER_SENDS = range(14, 77, 9)
 RECOVERY_SECONDS = 60
 
 
@@ -37,7 +37,7 @@ class Victim:
         self.stack = stack
         self.operator = operator
         if not operator.runs:
-            operator.start_again()
+            operator.start()
         name = f"victim-{secrets.token_hex(4)}"
         self.application = create_application(stack, namespace, name, database="victims")
         self.resource = Applied(self.application).apply()
@@ -68,7 +68,7 @@ class Victim:
         proxy.trap(number, kill, moment=moment, name=name)
 
     def recover(self) -> None:
-        self.operator.start_again()
+        self.operator.start()
         self.resource.until_served("interrupted", seconds=RECOVERY_SECONDS)
 
     def check(self, *, rotations: int) -> None:
@@ -133,7 +133,7 @@ def test_killed_again_and_again_in_one_rotation(victim: Victim) -> None:
         victim.rotate_and_kill(store, 1, *moments[0])
         for name, moment in moments[1:]:
             victim.kill_at(store, 1, name, moment)
-            victim.operator.start_again()
+            victim.operator.start()
             eventually(lambda: not victim.operator.runs, f"{name} kills it again", seconds=RECOVERY_SECONDS)
         victim.recover()
     victim.check(rotations=1)

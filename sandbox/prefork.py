@@ -1,0 +1,108 @@
+"""Operators that start in a tenth of a second, so that tests can kill one at every call of a rotation.
+
+One interpreter imports the operator and then forks: each fork is a process of its own that runs the same command line,
+less the seconds of importing. Knows nothing of what the operator does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+DEATH_SECONDS = 10.0
+
+
+class Forked:
+    """An operator process; its parent is the interpreter that was forked, so it is known by its number alone."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    @property
+    def runs(self) -> bool:
+        return self._send(0)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._send(signal.SIGKILL)
+        deadline = time.monotonic() + DEATH_SECONDS
+        while self.runs:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"process {self.pid} survived SIGKILL")
+            time.sleep(0.005)
+
+    def _send(self, number: int) -> bool:
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+class Prefork:
+    """The interpreter that is forked."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
+        """Run ``rotated-secrets`` with these arguments; what it says is added to ``log``."""
+        assert self._process.stdin
+        assert self._process.stdout
+        order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return Forked(int(self._process.stdout.readline()))
+
+
+@contextmanager
+def prefork() -> Iterator[Prefork]:
+    """It ends with the ``with``; whoever started operators ends those."""
+    command = [sys.executable, "-m", "sandbox.prefork"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Prefork(process)
+        finally:
+            assert process.stdin
+            process.stdin.close()
+
+
+def main() -> None:
+    from rotated_secrets.cli.main import app  # noqa: PLC0415  in this process alone
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    for line in iter(sys.stdin.readline, ""):
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become(order)
+            app()
+        print(pid, flush=True)
+
+
+def _become(order: Mapping[str, object]) -> None:
+    """Leave nothing of the parent's but its modules."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    log = os.open(str(order["log"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, standard in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(descriptor, standard)
+    environment, arguments = order["environment"], order["arguments"]
+    assert isinstance(environment, dict)
+    assert isinstance(arguments, list)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["rotated-secrets", *arguments]
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
