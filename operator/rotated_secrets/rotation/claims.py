@@ -107,14 +107,9 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
         entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
         return _without_claim(seen.status, claim).with_history(entry)
     status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
+    # Its version is chosen, and its time told, when the attempt begins.
     again = claim.model_copy(
-        update={
-            "attempt": claim.attempt + 1,
-            "version_id": next_successor(terms.arn, seen.current_id, [*known_ids(seen), *_id_of(claim)]),
-            "step": Step.CREATE,
-            "started_at": now,
-            "failure": None,
-        }
+        update={"attempt": claim.attempt + 1, "version_id": None, "step": Step.CREATE, "failure": None}
     )
     return status.model_copy(update={"rotation": again})
 
@@ -152,7 +147,3 @@ def _user_of(seen: Observation, terms: Terms, claim: Claim) -> str | None:
 
 def next_id(seen: Observation, terms: Terms) -> VersionId:
     return next_successor(terms.arn, seen.current_id, known_ids(seen))
-
-
-def _id_of(claim: Claim) -> tuple[VersionId, ...]:
-    return () if claim.version_id is None else (claim.version_id,)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rotated_secrets.api.status import (
-    Step,
-)
+from rotated_secrets.api.status import Reason, Step
 from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import (
     Abandon,
@@ -166,11 +164,9 @@ def _roll_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     claim = seen.claim
     if claim is None or claim.failure is None or seen.pending_id is None:
         return None
-    if not (terms.has_database and set_began(seen)) or seen.restored:
+    if not (terms.has_database and set_began(seen)) or seen.restored or claim.version_id != seen.pending_id:
         return Abandon(seen.pending_id)
-    if seen.pending is None:
-        return ReadPending()
-    return _prove_login(seen, terms) or _under_lock(seen) or Restore()
+    return _examine(seen, terms) or _prove_login(seen, terms) or _under_lock(seen) or Restore()
 
 
 def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -178,13 +174,31 @@ def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     pending_id, claim = seen.pending_id, seen.claim
     if pending_id is None:
         return None
-    if seen.pending is None:
-        return ReadPending()
-    if pending_mismatch(terms.rotation, seen.current.value, seen.pending.value) is not None:
-        return Abandon(pending_id)  # not made by us from this value, so nothing of it was ever set
+    if unlike := _examine(seen, terms):
+        return unlike
     if claim is None or claim.version_id != pending_id:
         return WriteStatus(resumed(seen, terms, pending_id, now))
     return (_set_and_test(seen, terms) if terms.has_database else None) or _finish(seen, pending_id)
+
+
+def _examine(seen: Observation, terms: Terms) -> Action | None:
+    """Read AWSPENDING's value; None where it is what we would have made of AWSCURRENT.
+
+    Whoever can write the secret can stage any value so, and neither the admin nor a roll-back is to follow it.
+    """
+    claim, pending_id = seen.claim, seen.pending_id
+    if seen.pending is None or pending_id is None:
+        return ReadPending()
+    mismatch = pending_mismatch(terms.rotation, seen.current.value, seen.pending.value)
+    if mismatch is None:
+        return None
+    if claim is not None and claim.version_id == pending_id and set_began(seen):
+        # The database may know this password and no other.
+        return Hold(
+            Reason.INVALID_SPEC,
+            f"held: {mismatch}; set rotation.strategy and cloneSuffix back to what they were when this rotation began",
+        )
+    return Abandon(pending_id)  # nothing of it was ever set
 
 
 def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
@@ -216,7 +230,8 @@ def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if (wait_until := retry_at(seen, terms)) is not None and now < wait_until:
         return Sleep(wait_until)
     if claim.version_id is None or claim.version_id in seen.used_ids or claim.step is not Step.CREATE:
-        return WriteStatus(with_claim(seen.status, version_id=next_id(seen, terms), step=Step.CREATE))
+        began = now if claim.version_id is None else claim.started_at
+        return WriteStatus(with_claim(seen.status, version_id=next_id(seen, terms), step=Step.CREATE, started_at=began))
     if waiting := _may_set(seen, terms):
         return waiting
     if terms.has_database and not seen.locked:

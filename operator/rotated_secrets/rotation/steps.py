@@ -27,7 +27,7 @@ from rotated_secrets.rotation.observation import Login, Observation, Terms, with
 from rotated_secrets.rotation.password import make_password
 from rotated_secrets.rotation.strategies import pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoredVersion, StoreRefused, VersionExists
-from rotated_secrets.values import Credential, Stage, VersionId
+from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
 
 
 class LookAgain(Exception):
@@ -175,10 +175,10 @@ class Steps:
     def _probe_pending(self, seen: Observation) -> Observation:
         pending = self._pending_credential(seen)
         try:
-            self._reached.verify(pending, self._users(pending), ())
+            failed = self._reached.verify(pending, self._users(pending), ())
         except AuthenticationFailed:
-            return replace(seen, pending_login=Login.REJECTED)
-        return replace(seen, pending_login=Login.WORKS)
+            failed = ["it does not log in"]
+        return replace(seen, pending_login=Login.REJECTED if failed else Login.WORKS)
 
     def _lock(self, seen: Observation) -> Observation:
         current = Credential.of(seen.current.value)
@@ -187,7 +187,10 @@ class Steps:
         try:
             self._session = self._reached.open_admin(own)
             if not self._session.try_lock(users.base):
-                raise LookAgain(f"another operator holds the lock of user {users.base}; tries again shortly")
+                raise LookAgain(
+                    f"someone else holds the lock of user {users.base}: another operator, "
+                    "or a database session that should not (pg_locks tells)"
+                )
             self._session.check_users(users)
         except (AuthenticationFailed, Refused) as error:
             self._close_session()
@@ -315,7 +318,7 @@ class Steps:
             return current
         try:
             previous = Credential.of(self._store.get(self._terms.arn, stage=Stage.PREVIOUS).value)
-        except SecretNotFound:
+        except (SecretNotFound, InvalidSecretValue):
             return None
         return previous if previous.username == username else None
 

@@ -105,7 +105,7 @@ def pending_mismatch(rotation: Rotation, current: SecretValue, pending: SecretVa
     expected = next_user(rotation, now)
     if then.username != expected:
         return f"AWSPENDING is for user {then.username}, and {expected} was expected"
-    for key in ("engine", "host", "port", "dbname", "masterarn"):
+    for key in ("engine", "host", "port", "dbname", "ssl", "masterarn"):
         if getattr(then, key) != getattr(now, key):
             return f"AWSPENDING has another {key} than AWSCURRENT"
     return None

@@ -14,7 +14,7 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.observation import Login
 from rotated_secrets.rotation.policies import ATTEMPTS
-from rotated_secrets.rotation.strategies import successor
+from rotated_secrets.rotation.strategies import pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
 from tests.unit.rotation.world import ARN, CREATED, FIRST, ModelOperator, World, value
@@ -343,6 +343,75 @@ def test_nobody_resets_a_strangers_password_by_writing_its_name(strategy: Strate
         ModelOperator(world).run_until_it_waits()
     assert world.database.passwords == before
     assert "admin" not in world.database.logins
+
+
+def test_roll_back_restores_no_user_that_the_rotation_was_not_about() -> None:
+    """The tenant's own credential works, its last attempt failed, and now it stages values about someone else."""
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    world.request = "request"
+    operator = ModelOperator(world)
+    while world.status.rotation is None or world.status.rotation.failure is None:
+        operator.step()
+    operator.end()
+    world.database.passwords["victim"] = SecretText("the victim's")
+    pending = successor(ARN, FIRST, 5)
+    chosen = VersionId("33333333-3333-3333-3333-333333333333")
+    world.store.versions[chosen] = StoredVersion(chosen, value("victim", "chosen"), world.now, ARN)
+    world.store.stages = {FIRST: frozenset({Stage.CURRENT}), chosen: frozenset({Stage.PREVIOUS})}
+    put_pending(world, pending, value("victim", "also chosen"))
+    for claimed_id in (world.status.rotation.version_id, pending):
+        claim = world.status.rotation.model_copy(update={"version_id": claimed_id}) if world.status.rotation else None
+        world.status = world.status.model_copy(update={"rotation": claim})
+        world.database.logins.clear()
+        ModelOperator(world).run_until_it_waits()
+        assert world.database.passwords["victim"] == SecretText("the victim's")
+        put_pending(world, pending, value("victim", "also chosen"))
+
+
+def test_pending_that_asks_for_less_protection_than_current_proves_nothing() -> None:
+    less = SecretValue.parse(value("app_clone", "x").text.reveal().replace("{", '{"ssl": false, ', 1))
+    assert (
+        pending_mismatch(world_of().rotation, value("app", "first"), less)
+        == "AWSPENDING has another ssl than AWSCURRENT"
+    )
+
+
+def test_previous_value_that_is_no_credential_stops_no_roll_back() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    junk = VersionId("44444444-4444-4444-4444-444444444444")
+    world.store.versions[junk] = StoredVersion(junk, SecretValue.parse("{}"), world.now, ARN)
+    world.store.stages = {**world.store.stages, junk: frozenset({Stage.PREVIOUS})}
+    rotate(world, "request")
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK
+    assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
+
+
+def test_strategy_changed_in_the_middle_holds_what_the_database_may_know_already() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    world.request = "request"
+    dying = ModelOperator(world)
+    while not dying.reports:
+        dying.step()
+    dying.end()
+    single, world.rotation = world.rotation, world_of(Strategy.ALTERNATING_USERS).rotation
+    waiting = ModelOperator(world).run_until_it_waits()
+    assert isinstance(waiting, Hold) and "set rotation.strategy" in waiting.message
+    assert any(Stage.PENDING in stages for stages in world.store.stages.values())
+    world.rotation = single
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
+def test_next_attempt_is_told_and_timed_when_it_begins() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    rotate(world, "request")
+    assert world.status.rotation is not None and world.status.rotation.version_id is None
+    world.now += timedelta(minutes=5)
+    ModelOperator(world).run_until_it_waits()
+    assert world.status.history[0].started_at == world.now
 
 
 def test_pending_of_a_stranger_is_left_alone() -> None:
