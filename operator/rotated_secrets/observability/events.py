@@ -26,6 +26,8 @@ MESSAGE_LENGTH: Final = 1024
 """Characters; what is longer is cut, as the API of Events asks for."""
 AGGREGATE_FOR: Final = 600.0
 """Seconds during which a repeat counts on the same Event."""
+TELL_DROPPED: Final = 1000
+"""How many more Events must be dropped before that is told again."""
 REMEMBERED: Final = 4096
 """Events that repeats are looked up in."""
 
@@ -107,6 +109,7 @@ class Events:
         self._waiting: queue.Queue[_Event | None] = queue.Queue(backlog)
         self._posted: OrderedDict[tuple[str, ...], _Posted] = OrderedDict()
         self._dropped = 0
+        self._dropping = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
@@ -121,9 +124,7 @@ class Events:
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
-            self._dropped += 1
-            if self._dropped == 1:
-                log.warning("Events are dropped: the API server takes them more slowly than they come")
+            self._drop()
 
     def flush(self, timeout: float) -> None:
         """Post what waits, at most for ``timeout`` seconds, and stop. Blocks."""
@@ -141,6 +142,22 @@ class Events:
                 log.warning(
                     "an Event (%s) on %s/%s could not be posted: %s", event.reason, event.namespace, event.name, error
                 )
+            if self._waiting.empty():
+                self._caught_up()
+        self._caught_up()
+
+    def _drop(self) -> None:
+        with self._dropping:
+            self._dropped += 1
+            dropped = self._dropped
+        if dropped == 1 or dropped % TELL_DROPPED == 0:
+            log.warning("Events are dropped (%d): the API server takes them more slowly than they come", dropped)
+
+    def _caught_up(self) -> None:
+        with self._dropping:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            log.warning("all Events that waited are posted; %d were dropped meanwhile", dropped)
 
     def _post(self, event: _Event) -> None:
         path = f"/api/v1/namespaces/{event.namespace}/events"

@@ -36,18 +36,26 @@ CHATTY = {
 
 _fields: ContextVar[dict[str, str]] = ContextVar("log_fields", default={})  # noqa: B039 - never changed in place
 
-_BASE64 = r"[A-Za-z0-9+/=_.\-]+"
+LONGEST = 8192
+"""Characters of one text that are logged; what is longer is cut at its end, before it is searched."""
+FRAMES = 20
+
+# None of these may take longer than the text is long (a search holds up every other thread), so nothing that repeats
+# can start at each character of the same run. Each matches what is left of a credential that the cut has gone through.
+_CUT = r"(?=…\Z)"
+_BASE64 = r"[A-Za-z0-9+/=_.~\-]+"
+_SINGLE_QUOTED = r"""'(?:[^'\\]|''|(?s:\\.))*+'?"""
 _SUSPECT = re.compile(
     "|".join(
         (
-            r"""(?P<sql>\b(?:PASSWORD|IDENTIFIED\s+BY)\s+)E?'(?:[^'\\]|''|\\.)*'?""",
+            rf"""(?P<sql>\b(?:PASSWORD|IDENTIFIED\s+BY)\s+)E?{_SINGLE_QUOTED}""",
             r"""(?P<json>\\?["'](?:password|passwd|pwd|token|api_?key|SecretString|SecretBinary|ca?_?key)\\?["']\s*:\s*)"""
-            r"""\\?(?:"(?:[^"\\]|\\.)*\\?"?|'(?:[^'\\]|\\.)*\\?'?)""",
-            r"""(?P<dsn>\b(?:password|passwd|pwd|sslpassword)\s*=\s*)(?!\*)(?:'[^']*'?|"[^"]*"?|[^\s,;)'"]+)""",
-            r"""(?P<url>\b[a-z][a-z0-9+.\-]*://[^\s:/@]*:)[^\s@/]+(?=@)""",
+            r"""\\?(?:"(?:[^"\\]|(?s:\\.))*+"?|'(?:[^'\\]|(?s:\\.))*+'?)""",
+            rf"""(?P<dsn>\b(?:password|passwd|pwd|sslpassword)\s*=\s*)(?:{_SINGLE_QUOTED}|"[^"]*+"?|[^\s,;)'"]\S*+)""",
+            rf"""(?P<url>://[^\s:/@]*+:)[^\s@/]+(?:(?=@)|{_CUT})""",
             rf"""(?P<bearer>\b(?:Bearer|Basic)\s+){_BASE64}""",
-            rf"""(?P<scram>\bSCRAM-SHA-(?:1|256)\$)[0-9]+:{_BASE64}(?:\${_BASE64}:{_BASE64})?""",
-            r"""(?P<md5>\bmd5)[0-9a-f]{32}\b""",
+            rf"""(?P<scram>\bSCRAM-SHA-(?:1|256)\$)[0-9]+:{_BASE64}(?:\${_BASE64}(?::{_BASE64})?)?""",
+            rf"""(?P<md5>\bmd5)(?:[0-9a-f]{{32}}\b|[0-9a-f]{{1,31}}{_CUT})""",
         )
     ),
     re.IGNORECASE,
@@ -55,7 +63,12 @@ _SUSPECT = re.compile(
 
 
 def redact(text: str) -> str:
-    """``text`` with ``***`` for what looks like a credential: passwords in SQL, JSON, URLs, headers, verifiers."""
+    """``text`` with ``***`` for what looks like a credential: passwords in SQL, JSON, URLs, headers, verifiers.
+
+    No more than :data:`LONGEST` characters of it are kept.
+    """
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 1] + "…"
     return _SUSPECT.sub(lambda match: next(kept for kept in match.groups() if kept is not None) + "***", text)
 
 
@@ -70,7 +83,7 @@ def describe(error: BaseException) -> str:
     if _is_ours(error):
         return f"{name}: {redact(str(error))}"
     if isinstance(error, OSError) and error.strerror:
-        return f"{name}: {error.strerror}"
+        return f"{name}: {redact(error.strerror)}"
     status, reason = getattr(error, "status", None), getattr(error, "reason", None)
     if isinstance(status, int):
         return f"{name}: {status} {redact(reason)}" if isinstance(reason, str) else f"{name}: {status}"
@@ -82,13 +95,16 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def describe_with_trace(error: BaseException) -> str:
-    """An exception with its causes and where each was raised: lines of code, no values of variables."""
+    """An exception with its causes and where each was raised: lines of code, no values of variables.
+
+    Of each, the innermost :data:`FRAMES` calls are told.
+    """
     lines: list[str] = []
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
         seen.add(id(following))
-        lines.insert(0, "".join(traceback.format_tb(following.__traceback__)) + describe(following))
+        lines.insert(0, redact("".join(traceback.format_tb(following.__traceback__, -FRAMES))) + describe(following))
         following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
     return "\n".join(lines)
 
@@ -135,7 +151,7 @@ class _Formatter(logging.Formatter):
 
     def trace(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
-        return redact(describe_with_trace(error)) if error else ""
+        return describe_with_trace(error) if error else ""
 
     def time(self, record: logging.LogRecord) -> str:
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -89,8 +89,31 @@ def test_a_stalled_api_server_blocks_nobody_and_what_fits_is_posted_later(caplog
     assert time.monotonic() - before < 1
     recorder.go_on.set()
     events.flush(10)
-    assert 5 <= len(recorder.requests) <= 6
-    assert caplog.text.count("dropped") == 1
+    posted = len(recorder.requests)
+    assert 5 <= posted <= 6
+    assert [each.getMessage() for each in caplog.records] == [
+        "Events are dropped (1): the API server takes them more slowly than they come",
+        f"all Events that waited are posted; {50 - posted} were dropped meanwhile",
+    ]
+
+
+def test_a_thousand_dropped_events_are_a_line_each(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    recorder.go_on.clear()
+    events = make(recorder, backlog=1)
+    for n in range(2100):
+        record(events, f"number {n}")
+    told = [each.args for each in caplog.records]
+    recorder.go_on.set()
+    events.flush(10)
+    assert told == [(1,), (1000,), (2000,)]
+
+
+def test_a_credential_is_hidden_before_the_message_is_cut_through_it() -> None:
+    events = make(recorder := Recorder())
+    record(events, "x" * (MESSAGE_LENGTH - 30) + " postgresql://orders:hunter2-and-more@db")
+    events.flush(10)
+    assert "hunt" not in recorder.requests[0][2]["message"]
 
 
 def test_a_refused_event_is_logged_and_the_next_one_posted(caplog: pytest.LogCaptureFixture) -> None:

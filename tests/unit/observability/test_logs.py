@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import time
 import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from kubernetes.client.exceptions import ApiException
 from pydantic import BaseModel, ValidationError
 
@@ -133,6 +137,124 @@ def test_what_looks_like_a_credential_is_not_logged(text: str, written: Written)
 )
 def test_ordinary_sentences_stay_as_they_are(text: str) -> None:
     assert logs.redact(text) == text
+
+
+BASE64 = st.text("ABCZabcz0189+/=_.-", min_size=1, max_size=60)
+QUOTED = st.text(min_size=1, max_size=60)
+BARE = st.text(st.characters(exclude_categories=("Z", "C"), exclude_characters=",;)'\""), min_size=1, max_size=60)
+IN_URL = st.text("ABCZabcz0189%._~!$&*+,;=:'()-", min_size=1, max_size=60)
+CREDENTIALS = st.one_of(
+    QUOTED.map(lambda secret: ("ALTER ROLE o PASSWORD ", "'" + secret.replace("\\", "\\\\").replace("'", "''") + "'")),
+    QUOTED.map(
+        lambda secret: ("alter user o identified by ", "'" + secret.replace("\\", "\\\\").replace("'", "''") + "'")
+    ),
+    QUOTED.map(lambda secret: ('{"password": ', json.dumps(secret))),
+    QUOTED.map(lambda secret: ("{'SecretString': ", repr(secret))),
+    QUOTED.map(lambda secret: ("host=db password=", "'" + secret.replace("\\", "\\\\").replace("'", "\\'") + "'")),
+    BARE.map(lambda secret: ("host=db password=", secret)),
+    IN_URL.map(lambda secret: ("postgresql://orders:", f"{secret}@db")),
+    BASE64.map(lambda secret: ("Authorization: Bearer ", secret)),
+    st.tuples(BASE64, BASE64, BASE64).map(lambda parts: ("SCRAM-SHA-256$", "4096:{}${}:{}".format(*parts))),
+    st.text("0123456789abcdef", min_size=32, max_size=32).map(lambda secret: ("md5", secret)),
+)
+"""What comes before each kind of credential, and the credential as it is written there."""
+
+
+@given(CREDENTIALS)
+@example(("host=db password=", "*begins-with-a-star"))
+@example(("ALTER ROLE o PASSWORD ", "'a\\\\\nb'"))
+def test_a_credential_of_any_shape_is_hidden(credential: tuple[str, str]) -> None:
+    before, secret = credential
+    for after in ("", " and more"):
+        shown = logs.redact(f"it said: {before}{secret}{after}")
+        assert re.fullmatch(re.escape(f"it said: {before}") + r"\*\*\*(@db)?" + after, shown), shown
+
+
+@given(CREDENTIALS, st.integers(0, 150))
+def test_a_credential_that_the_cut_goes_through_is_hidden(credential: tuple[str, str], kept: int) -> None:
+    before, secret = credential
+    text = "x" * (logs.LONGEST - len(before) - kept - 2) + " " + before
+    shown = logs.redact(text + secret + " " * logs.LONGEST)
+    rest = shown.removeprefix(text)
+    assert re.fullmatch(r"(\*\*\*(@|@d|@db)?|4|40|409|4096|4096:)?[ …]*", rest), rest
+
+
+LONG = 65_536
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a.",
+        "a-b+",
+        "a://",
+        "a://b",
+        "a://b:",
+        "://:",
+        "a.a.a.a.a.a://b:c",
+        "PASSWORD ",
+        "PASSWORD '",
+        "PASSWORD ''",
+        "'",
+        "\\",
+        "\\'",
+        "IDENTIFIED ",
+        "IDENTIFIED BY ",
+        " ",
+        '"password"',
+        '"password" : ',
+        '"password": "',
+        "'pwd':'\\",
+        '\\"token\\"',
+        "password",
+        "password =",
+        "pwd= ",
+        "pwd='",
+        'pwd="',
+        "Bearer ",
+        "Basic",
+        "Bearer\n\t ",
+        "SCRAM-SHA-256$",
+        "SCRAM-SHA-256$1",
+        "SCRAM-SHA-256$1:a$b",
+        "SCRAM-SHA-1$1:a$b:",
+        "md5",
+        "md50",
+    ],
+)
+@pytest.mark.parametrize(
+    "start", ["", "a://b:", "PASSWORD '", '"password": "', "pwd=", "Bearer ", "SCRAM-SHA-256$1:a$"]
+)
+def test_no_text_is_long_to_search(monkeypatch: pytest.MonkeyPatch, start: str, piece: str) -> None:
+    """A search holds up every other thread, the one that keeps the leader's Lease as well."""
+    monkeypatch.setattr(logs, "LONGEST", LONG)
+    text = (start + piece * LONG)[:LONG]
+    before = time.thread_time()
+    logs.redact(text)
+    assert time.thread_time() - before < 0.5
+
+
+def test_a_long_text_is_cut(written: Written) -> None:
+    log.info("it said: %s", "y" * 1_000_000)
+    assert len(written()) < logs.LONGEST + 200
+    assert "…" in written()
+
+
+def test_of_a_deep_trace_the_innermost_calls_and_the_error_are_told(written: Written) -> None:
+    def one(depth: int) -> None:
+        other(depth)
+
+    def other(depth: int) -> None:
+        if not depth:
+            raise Unavailable("the database did not answer")
+        one(depth - 1)
+
+    try:
+        one(200)
+    except Unavailable:
+        log.exception("it failed")
+    assert "the database did not answer" in written()
+    assert len(written()) < logs.LONGEST
 
 
 def test_secret_texts_print_as_stars(written: Written) -> None:
