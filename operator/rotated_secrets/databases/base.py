@@ -127,7 +127,8 @@ class Engine(Protocol):
         """Log in once and look: is the session who it should be, with the rights of the base user, do the queries run?
 
         Returns:
-            The checks that failed, each a sentence that holds no value; empty where all is well.
+            The checks that failed, each a sentence that holds no value; empty where all is well. To return at all means
+            that the server has accepted the password: whatever it says before it has looked at one is raised.
 
         Raises:
             AuthenticationFailed: the password is wrong, or the user may not log in.

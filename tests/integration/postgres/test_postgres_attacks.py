@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 from psycopg2.sql import SQL, Identifier
 
-from rotated_secrets.api.spec import Rights
-from rotated_secrets.databases.base import RightsReport
+from rotated_secrets.api.spec import Rights, TlsMode
+from rotated_secrets.databases.base import AuthenticationFailed, RightsReport, Tls, Unavailable
+from rotated_secrets.values import SecretText
 from sandbox.postgres import Installation, PostgresServer, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant
 
@@ -230,3 +231,28 @@ def test_a_users_settings_do_not_change_what_verify_sees(trapped: Tenant) -> Non
     trapped.as_admin("REVOKE {} FROM {} CASCADE", trapped.base, trapped.clone)
     failed = ENGINE.verify(trapped.reach, trapped.credential(trapped.clone, "first"), trapped.users)
     assert len(failed) == 2
+
+
+def test_a_server_that_turns_one_away_before_it_has_seen_a_password_is_no_proof_of_it(
+    tls_installation: Installation,
+) -> None:
+    with postgres_server(tls_installation, hba=["hostssl all all 127.0.0.1/32 scram-sha-256"]) as server:
+        tenant = make_tenant(server)
+        assert tenant.verify(tenant.base, tenant.password) == []
+        plain = dataclasses.replace(tenant.reach, tls=Tls(TlsMode.DISABLE))
+        for password in ("wrong", tenant.password):
+            with pytest.raises(Unavailable, match="before the password was looked at"):
+                ENGINE.verify(plain, tenant.credential(tenant.base, password), tenant.users)
+        with pytest.raises(Unavailable, match="before the password was looked at"):
+            ENGINE.open_admin(plain, tenant.credential(tenant.base, "wrong"))
+
+
+def test_a_closed_database_is_told_only_to_who_knows_the_password(tenant: Tenant) -> None:
+    tenant.as_admin("REVOKE CONNECT ON DATABASE {} FROM PUBLIC, {}", tenant.database, tenant.base)
+    tenant.as_admin("ALTER DATABASE {} OWNER TO {}", tenant.database, tenant.superuser.username)
+    gone = tenant.credential(tenant.base, tenant.password, dbname="gone")
+    for credential in (tenant.current, gone):
+        wrong = dataclasses.replace(credential, password=SecretText("wrong"))
+        assert len(ENGINE.verify(tenant.reach, credential, tenant.users)) == 1
+        with pytest.raises(AuthenticationFailed):
+            ENGINE.verify(tenant.reach, wrong, tenant.users)

@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable
-from rotated_secrets.databases.postgres.errors import DatabaseClosed, failed_login
+from rotated_secrets.databases.postgres.errors import DatabaseClosed, NotAdmitted, failed_login
 
 SERVER = Server("db.example", ("10.0.0.1", "10.0.0.2"), 5432, Tls())
 HEAD = 'connection to server at "db.example" (10.0.0.1), port 5432 failed: '
@@ -54,12 +54,25 @@ def test_the_doubtful_is_unavailable(said: str) -> None:
     [
         'FATAL:  database "password authentication failed for user "app"" does not exist\n',
         'FATAL:  permission denied for database "shop"\nDETAIL:  User does not have CONNECT privilege.\n',
-        'FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "app", database "shop", no encryption\n',
         'FATAL:  database "shop" is not currently accepting connections\n',
     ],
 )
 def test_a_closed_database_is_no_wrong_password(said: str) -> None:
     assert type(meaning(HEAD + said)) is DatabaseClosed
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "app", database "shop", no encryption\n',
+        'FATAL:  pg_hba.conf rejects connection for host "10.0.0.9", user "app", database "shop", no encryption\n',
+    ],
+)
+def test_what_is_said_before_the_password_is_looked_at_is_no_closed_database(said: str) -> None:
+    told = meaning(HEAD + said)
+    assert type(told) is NotAdmitted
+    assert isinstance(told, Unavailable) and not isinstance(told, DatabaseClosed)
+    assert "before the password was looked at" in str(told)
 
 
 def test_the_last_address_tried_decides() -> None:

@@ -28,7 +28,13 @@ from rotated_secrets.databases.base import (
     Users,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, look
-from rotated_secrets.databases.postgres.errors import DatabaseClosed, failed_statement, is_temporary, reason
+from rotated_secrets.databases.postgres.errors import (
+    DatabaseClosed,
+    NotAdmitted,
+    failed_statement,
+    is_temporary,
+    reason,
+)
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
@@ -92,7 +98,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     settings = {**_PINNED, "idle_session_timeout": str(int(idle_seconds * 1000))}
     try:
         connection = log_in(server, credential, LOCK_DATABASE, settings)
-    except DatabaseClosed:
+    except (DatabaseClosed, NotAdmitted):
         if credential.dbname in (None, LOCK_DATABASE):
             raise
         connection = log_in(server, credential, str(credential.dbname), settings)

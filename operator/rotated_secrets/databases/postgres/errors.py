@@ -23,10 +23,14 @@ _WRONG_PASSWORD = (
     re.compile(r'role ".*" is not permitted to log in', re.DOTALL),
     re.compile(r'role ".*" does not exist', re.DOTALL),
 )
+# The server says these once the password was right (InitPostgres and CheckMyDatabase run after ClientAuthentication) …
 _CLOSED_DATABASE = (
     re.compile(r'permission denied for database ".*"', re.DOTALL),
     re.compile(r'database ".*" does not exist', re.DOTALL),
     re.compile(r'database ".*" is not currently accepting connections', re.DOTALL),
+)
+# … and these before it has asked for one (ClientAuthentication, src/backend/libpq/auth.c).
+_NOT_ADMITTED = (
     re.compile(r"no pg_hba\.conf entry for host "),
     re.compile(r"pg_hba\.conf rejects connection for host "),
 )
@@ -51,7 +55,11 @@ _NOT_NOW = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
 
 class DatabaseClosed(Unavailable):
-    """The password was not in question: this database lets this user not in. Another database may."""
+    """The server accepted the password, but this database lets this user not in. Another database may."""
+
+
+class NotAdmitted(Unavailable):
+    """Turned away before the password was looked at, which proves nothing. Another database may have other rules."""
 
 
 def failed_login(error: psycopg2.Error, server: Server, user: str, database: str) -> DatabaseError:
@@ -69,7 +77,13 @@ def failed_login(error: psycopg2.Error, server: Server, user: str, database: str
         if any(known.match(fatal[1]) for known in _CLOSED_DATABASE):
             return DatabaseClosed(
                 f"{where} may not connect to database {database}, or it is not there; "
-                f"check dbname in the secret value, GRANT CONNECT and pg_hba.conf"
+                f"check dbname in the secret value, and GRANT CONNECT"
+            )
+        if any(known.match(fatal[1]) for known in _NOT_ADMITTED):
+            return NotAdmitted(
+                f"{where} was not let in to database {database} before the password was looked at: the server wants "
+                f"TLS, or pg_hba.conf does not admit this host, user or database; "
+                f"check database.tls.mode and pg_hba.conf"
             )
     for sign, meaning in _KINDS:
         if sign in text:

@@ -46,7 +46,7 @@ def log_in(server: Server, credential: Credential, database: str, settings: Mapp
     """Log in once. ``settings`` hold for the session from its start, whatever a database or user has set.
 
     Raises:
-        AuthenticationFailed, Unavailable, DatabaseClosed.
+        AuthenticationFailed, Unavailable, DatabaseClosed (the password was accepted), NotAdmitted.
     """
     if not server.addresses:
         raise Unavailable(f"host {server.host} has no address")
