@@ -7,8 +7,17 @@ import dataclasses
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
+from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Users
+from rotated_secrets.databases.postgres import PostgresEngine
 from rotated_secrets.databases.postgres.catalog import Admin, Belongings, Clone, Membership, Role, Seen
-from rotated_secrets.databases.postgres.rights import differences, expected_settings, missing_privilege, not_the_clone
+from rotated_secrets.databases.postgres.rights import (
+    differences,
+    expected_settings,
+    missing_privilege,
+    not_the_clone,
+    unusable_name,
+)
+from rotated_secrets.values import Credential, SecretText
 
 BASE = Role(1, "app", frozenset(), True, True, -1, None, False)
 CLONE = Clone(
@@ -90,3 +99,21 @@ def test_the_clones_sessions_start_as_whoever_the_base_users_start_as() -> None:
     assert expected_settings({}, "app") == {(None, "role"): "app"}
     assert expected_settings({(None, "role"): "owners"}, "app") == {(None, "role"): "owners"}
     assert expected_settings({("shop", "role"): "none"}, "app") == {(None, "role"): "app", ("shop", "role"): "app"}
+
+
+def test_a_name_that_is_no_text_is_refused_in_words_that_are() -> None:
+    told = unusable_name("app\ud800")
+    assert told is not None and "surrogate" in told
+    told.encode()
+
+
+@pytest.mark.parametrize("field", ["username", "password", "dbname"])
+def test_what_is_no_text_is_never_sent(field: str) -> None:
+    texts = {"username": "app", "password": "secret", "dbname": "shop"} | {field: "half\udc00"}
+    credential = Credential(
+        "postgres", "db.example", texts["username"], SecretText(texts["password"]), dbname=texts["dbname"]
+    )
+    nowhere = Server("db.example", ("192.0.2.1",), 5432, Tls())
+    with pytest.raises(AuthenticationFailed, match="surrogate") as told:
+        PostgresEngine().verify(nowhere, credential, Users(texts["username"]))
+    str(told.value).encode()

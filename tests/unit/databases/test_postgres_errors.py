@@ -87,3 +87,23 @@ def test_what_a_port_answered_is_not_repeated() -> None:
     assert "canary" not in told
     assert "db.example:5432" in told
     assert not isinstance(meaning(HEAD + "FATAL:  canary\n"), Refused)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "FATAL:  unsupported startup parameter: options\n",
+        "FATAL:  unsupported startup parameter in options: statement_timeout\n",
+        "FATAL:  Feature not supported: RDS Proxy currently doesn\u2019t support command-line options.\n",
+    ],
+)
+def test_a_pooler_is_told_to_be_one(said: str) -> None:
+    told = meaning(HEAD + said)
+    assert type(told) is Unavailable
+    assert "PgBouncer and RDS Proxy are not supported: name the server itself" in str(told)
+
+
+def test_a_server_that_is_too_old_is_told_to_be() -> None:
+    told = meaning(HEAD + 'FATAL:  unrecognized configuration parameter "idle_session_timeout"\n')
+    assert type(told) is Unavailable
+    assert "PostgreSQL 14 or later is needed" in str(told)

@@ -34,6 +34,7 @@ _NOT_ADMITTED = (
     re.compile(r"no pg_hba\.conf entry for host "),
     re.compile(r"pg_hba\.conf rejects connection for host "),
 )
+_NO_POOLERS = "connection poolers such as PgBouncer and RDS Proxy are not supported: name the server itself"
 _KINDS = (
     ("server does not support SSL", "it offers no TLS; turn TLS on there, or choose another database.tls.mode"),
     (
@@ -49,6 +50,9 @@ _KINDS = (
     ("too many clients already", "too many connections; it has to have one to spare"),
     ("remaining connection slots are reserved", "too many connections; it has to have one to spare"),
     ("the database system is", "it is starting up, shutting down or recovering"),
+    ("unsupported startup parameter", _NO_POOLERS),
+    ("RDS Proxy currently", _NO_POOLERS),
+    ("unrecognized configuration parameter", "PostgreSQL 14 or later is needed"),
 )
 _NOT_NOW = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """SQLSTATE classes: lost connection, read-only (a standby), conflict, resources, busy, operator, system, internal."""

@@ -19,8 +19,9 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.databases.base import Server, Tls, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
 from rotated_secrets.databases.postgres.errors import failed_login
+from rotated_secrets.databases.postgres.rights import SURROGATE
 from rotated_secrets.values import Credential
 
 APPLICATION_NAME = "rotated-secrets"
@@ -50,6 +51,11 @@ def log_in(server: Server, credential: Credential, database: str, settings: Mapp
     """
     if not server.addresses:
         raise Unavailable(f"host {server.host} has no address")
+    if any(SURROGATE.search(text) for text in (credential.username, credential.password.reveal(), database)):
+        raise AuthenticationFailed(
+            f"user {credential.username!r} at {server} does not log in: username, password or dbname in the secret "
+            f"value holds half a surrogate pair, which is no character; correct it"
+        )
     addresses = server.addresses[:ADDRESSES_TRIED]
     verified = server.tls.mode.strength >= TlsMode.VERIFY_CA.strength
     with _trusted(server.tls) as trust:

@@ -24,6 +24,9 @@ from rotated_secrets.databases.postgres.catalog import (
 NAME_BYTES = 63
 """NAMEDATALEN - 1."""
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""What JSON can write and UTF-8 can't."""
+
 # Settings whose value is a list of names (pg_dump's variable_is_guc_list_quote): each name is quoted by itself.
 _LISTS = frozenset(
     {
@@ -48,6 +51,8 @@ class Difference:
 
 def unusable_name(name: str) -> str | None:
     """Why the server has no user of this name, or would silently take it for another."""
+    if SURROGATE.search(name):
+        return f"user name {name!r} holds half a surrogate pair, which is no character; correct it"
     size = len(name.encode())
     if size > NAME_BYTES:
         return (
