@@ -94,12 +94,16 @@ class Connections:
         """
         admin = read()
         application = self._application
-        if admin.engine != application.engine or admin.host.lower() != application.host.lower():
+        # The port too: what answers another port of the same host may be the tenant's own, and proves nothing.
+        if self._place(admin) != self._place(application):
             raise Refused(
-                f"the admin secret is for {admin.engine} at {admin.host}, and the secret value for "
-                f"{application.engine} at {application.host}; engine and host of both must be the same"
+                f"the admin secret is for {' '.join(self._place(admin))}, and the secret value for "
+                f"{' '.join(self._place(application))}; engine, host and port of both must be the same"
             )
         return admin
+
+    def _place(self, credential: Credential) -> tuple[str, str, str]:
+        return credential.engine, credential.host.lower(), str(credential.port or self._engine.default_port)
 
     def _open(self, credential: Credential, tls: Tls) -> AdminSession:
         server = self._server(credential, tls)

@@ -22,12 +22,15 @@ class Handlers:
         registry: Registry,
         *,
         look: Callable[[Key], None],
+        look_anew: Callable[[Key], None],
         gone: Callable[[Key], None],
         delivered: Callable[[], None],
     ) -> None:
-        """``look`` enqueues a key; ``gone`` says that it will not come back; ``delivered`` hears of every event."""
+        """``look`` enqueues a key, ``look_anew`` does so although nothing about its object has changed, ``gone`` says
+        that it will not come back, and ``delivered`` hears of every event."""
         self._registry = registry
         self._look = look
+        self._look_anew = look_anew
         self._gone = gone
         self._delivered = delivered
         self.last_event = time.monotonic()
@@ -55,8 +58,9 @@ class Handlers:
         rivals = self._registry.forget(key, uid)
         if self._registry.uid(key) is None:
             self._gone(key)
-        for each in (key, *rivals):
-            self._look(each)
+        self._look(key)
+        for rival in rivals:
+            self._look_anew(rival)
 
     def _named_owner(self, secret: Mapping[str, Any]) -> set[Key]:
         """Whom the Secret's annotation names, where that is a RotatedSecret beside it: its spec may have moved on."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
 from rotated_secrets.controller.acceptance import Unusable
 from rotated_secrets.controller.key import Key
@@ -79,8 +79,8 @@ class _Reconciler:
     async def _advance_at_database(self, run: _Run) -> None:
         slots = self._services.slots
         try:
-            async with slots.host(run.subject.server):
-                await slots.run(run.advance, database=True)
+            async with slots.host(run.subject.server, run.subject.resource.namespace):
+                await slots.run_at_host(run.advance, database=True)
                 run.raise_if_unreachable()
         except HostUnavailable as error:
             run.database_is_unreachable(str(error), error.retry_in)
@@ -93,9 +93,13 @@ class _Reconciler:
         try:
             resource = self._services.resources.read(key)
         except InvalidSpec as error:
+            self._looker.count(key, allowed=False)
             self._report_invalid(key, str(error))
             return None
+        if resource is None:
+            self._services.metrics.forget(key.namespace, key.name)
         if resource is None or resource.deleting:
+            self._looker.count(key, allowed=False)
             self._looker.forget(key)
             return None
         try:
@@ -125,12 +129,18 @@ class _Reconciler:
         if obj is None:
             return
         metadata = obj["metadata"]
-        status = RotatedSecretStatus.model_validate(obj.get("status") or {})
+        self._services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
+        try:
+            status = parse_status(obj)
+        except InvalidSpec:
+            status = RotatedSecretStatus()
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
         after = with_findings(status, finding, generation=metadata["generation"], now=utc_now())
         if after != status:
+            # The conditions alone: what cannot be read is not to be removed.
+            patch = {"conditions": after.to_patch()["conditions"]}
             self._services.resources.write_status_of(
-                key, uid=metadata["uid"], resource_version=metadata["resourceVersion"], patch=after.to_patch()
+                key, uid=metadata["uid"], resource_version=metadata["resourceVersion"], patch=patch
             )
 
 
@@ -225,6 +235,8 @@ class _Run:
         except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
             if isinstance(error, AccessDenied):
                 self._reporter.denied(str(error))
+            if isinstance(error, DeliveryError):
+                self._services.metrics.sync_finished(outcome="failed")
             self._reporter.failed(str(error))
             if isinstance(error, Unavailable):
                 raise

@@ -134,7 +134,11 @@ class Replica:
 
     def _make_watch(self) -> None:
         self._handlers = Handlers(
-            self._registry, look=self._queue.add, gone=self._forget, delivered=self._resources.watch_delivered
+            self._registry,
+            look=self._queue.add,
+            look_anew=self._moved,
+            gone=self._forget,
+            delivered=self._resources.watch_delivered,
         )
         self._informer = Informer(
             self._configuration,
@@ -227,7 +231,7 @@ class Replica:
         return not any(task.done() for task in self._tasks)
 
     def _moved(self, key: Key) -> None:
-        """A RotatedSecret's secret has moved in the store. From any thread."""
+        """Something has changed for a RotatedSecret that its object doesn't show. From any thread."""
         self._settled.unsettle(key)
         self._queue.add(key)
 

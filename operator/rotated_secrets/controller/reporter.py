@@ -40,8 +40,10 @@ class Reporter:
 
     def conditions(self, findings: dict[ConditionType, Finding]) -> None:
         resource = self.ledger.resource
+        status = with_findings(resource.status, findings, generation=resource.generation, now=utc_now())
         with contextlib.suppress(LookAgain):
-            self.ledger.write(with_findings(resource.status, findings, generation=resource.generation, now=utc_now()))
+            self.ledger.write(status)
+        self.gauge(status)
 
     def failed(self, message: str) -> None:
         """Something did not work now and is tried again: told where a person waits for it."""
@@ -86,7 +88,8 @@ class Reporter:
         asked_anew = resource.generation != resource.status.observed_generation
         telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
-        lag = None if drift else (utc_now() - current.created_at).total_seconds()
+        moved = before.version_id != current.version_id
+        lag = (utc_now() - current.created_at).total_seconds() if moved else None
         self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
         self.tell(telling)
 
@@ -102,13 +105,13 @@ class Reporter:
                 trigger=ended.trigger,
                 outcome=ended.outcome,
             )
-        held = after.condition(ConditionType.HELD)
-        metrics.held(before.namespace, before.name, held.reason if held and held.status == "True" else None)
-        self.gauge(after)
 
     def gauge(self, status: RotatedSecretStatus) -> None:
         """What the metrics say of the resource as it is."""
         resource, ready = self.ledger.resource, status.condition(ConditionType.READY)
+        held = status.condition(ConditionType.HELD)
+        reason = held.reason if held is not None and held.status == "True" else None
+        self._services.metrics.held(resource.namespace, resource.name, reason)
         succeeded = [entry.finished_at for entry in status.history if entry.outcome is Outcome.SUCCEEDED]
         self._services.metrics.resource(
             resource.namespace,

@@ -37,14 +37,26 @@ class Settled:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._settled: dict[Key, _Rest] = {}
+        self._looking: dict[Key, object] = {}
 
-    def settle(self, key: Key, looks: Looks, until: datetime | None, *, glance: timedelta | None = None) -> None:
+    def begin(self, key: Key) -> object:
+        """A look begins; its token settles the key unless something changes meanwhile that the look may not see."""
+        token = object()
+        with self._lock:
+            self._settled.pop(key, None)
+            self._looking[key] = token
+        return token
+
+    def settle(
+        self, key: Key, token: object, looks: Looks, until: datetime | None, *, glance: timedelta | None = None
+    ) -> None:
         """Nothing is to be done before ``until`` (None: ever) while it looks so.
 
         ``glance`` is how often to see whether it still does, where no watch tells.
         """
         with self._lock:
-            self._settled[key] = _Rest(looks, until, glance)
+            if self._looking.pop(key, None) is token:
+                self._settled[key] = _Rest(looks, until, glance)
 
     def is_settled(self, key: Key, looks: Looks, now: datetime) -> bool:
         """Whether there is nothing to be done now."""
@@ -64,3 +76,4 @@ class Settled:
         """Something that the cluster doesn't tell of has changed, or the object is gone: look again."""
         with self._lock:
             self._settled.pop(key, None)
+            self._looking.pop(key, None)

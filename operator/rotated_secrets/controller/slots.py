@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from rotated_secrets.databases.base import Unavailable
@@ -35,9 +35,13 @@ class HostUnavailable(Unavailable):
 class _Host:
     places: asyncio.Semaphore
     users: int = 0
+
+
+@dataclass
+class _Breaker:
     failures: int = 0
     open_until: float = 0.0
-    probing: bool = field(default=False)
+    probing: bool = False
 
 
 class Slots:
@@ -53,61 +57,75 @@ class Slots:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
+        self._database_pool = ThreadPoolExecutor(threads, thread_name_prefix="database")
         self._per_host = per_host
         self._breaker_failures = breaker_failures
         self._breaker_seconds = breaker_seconds
         self._clock = clock
         self._hosts: dict[str, _Host] = {}
+        self._breakers: dict[tuple[str, str], _Breaker] = {}
 
     @asynccontextmanager
-    async def host(self, name: str) -> AsyncIterator[None]:
-        """Hold one of the host's places.
+    async def host(self, name: str, tenant: str) -> AsyncIterator[None]:
+        """Hold one of the host's places, for somebody.
 
         An :class:`~rotated_secrets.databases.base.Unavailable` that leaves the block counts against the host; after
-        several in a row it is left alone, then one block may try it, and its outcome decides for all.
+        several in a row it is left alone, then one block may try it, and its outcome decides. That goes for each
+        ``tenant`` by itself: a wrong CA of one tells nothing about the host to others.
 
         Raises:
             HostUnavailable: at once, while the host is left alone.
         """
+        breaker = self._breakers.setdefault((tenant, name), _Breaker())
+        self._refuse_while_open(name, breaker)
         host = self._hosts.setdefault(name, _Host(asyncio.Semaphore(self._per_host)))
         host.users += 1
         try:
-            self._refuse_while_open(name, host)
             async with host.places:
                 # Looked at again: others may have failed while this one waited for its place.
-                self._refuse_while_open(name, host)
-                host.probing = probe = host.failures >= self._breaker_failures
+                self._refuse_while_open(name, breaker)
+                breaker.probing = probe = breaker.failures >= self._breaker_failures
                 try:
                     yield
                 except Unavailable:
-                    self._failed(host)
+                    self._failed(breaker)
                     raise
                 else:
-                    host.failures = 0
+                    breaker.failures = 0
                 finally:
                     if probe:
-                        host.probing = False
+                        breaker.probing = False
         finally:
             host.users -= 1
-            if not host.users and not host.failures:
+            if not host.users:
                 del self._hosts[name]
+            if not breaker.failures:
+                self._breakers.pop((tenant, name), None)
+
+    async def run_at_host(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """:meth:`run` for what waits for a database: slow databases take no threads from stores and cluster."""
+        return await self._run(self._database_pool, call, *args, **kwargs)
 
     async def run(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking call in a thread, with the caller's context. A caller that is cancelled doesn't end it."""
+        return await self._run(self._pool, call, *args, **kwargs)
+
+    @staticmethod
+    async def _run(pool: ThreadPoolExecutor, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: context.run(call, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call, *args, **kwargs))
 
     def close(self) -> None:
         """Start no more calls. Those that run come to their end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._database_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _refuse_while_open(self, name: str, host: _Host) -> None:
-        left = host.open_until - self._clock()
-        if host.failures >= self._breaker_failures and (left > 0 or host.probing):
+    def _refuse_while_open(self, name: str, breaker: _Breaker) -> None:
+        left = breaker.open_until - self._clock()
+        if breaker.failures >= self._breaker_failures and (left > 0 or breaker.probing):
             raise HostUnavailable(name, max(left, 1.0))
 
-    def _failed(self, host: _Host) -> None:
-        host.failures += 1
-        if host.failures >= self._breaker_failures:
-            host.open_until = self._clock() + self._breaker_seconds
+    def _failed(self, breaker: _Breaker) -> None:
+        breaker.failures += 1
+        if breaker.failures >= self._breaker_failures:
+            breaker.open_until = self._clock() + self._breaker_seconds

@@ -49,8 +49,9 @@ from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretId
 
 LOOK_AT_OBSTACLES = timedelta(minutes=1)
 """How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
-TRY_REJECTED_LOGIN = timedelta(minutes=5)
-"""How often a login that was rejected is tried again: many databases lock a user out after a few."""
+TRY_AGAIN = timedelta(minutes=5)
+"""How often what holds a rotation up is looked at at the store and the database, a login that was rejected among it:
+many databases lock a user out after a few."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Subject:
     """Everything that a run over one RotatedSecret needs."""
 
     services: Services
+    token: object
+    """Of this look, for settling."""
     resource: RotatedSecret
     terms: Terms
     region: str
@@ -85,13 +88,17 @@ class Subject:
         """Remember that nothing is to be done for a while; returns when to look again."""
         self.services.feeds.at(self.region).noted(self.terms.arn, seen.stages)
         now = utc_now()
-        until = waiting.until if isinstance(waiting, Sleep) else now + LOOK_AT_OBSTACLES
+        if isinstance(waiting, Hold):
+            # The watch tells when these two end; nothing tells of the others, and a look costs calls and maybe a login.
+            until = None if waiting.reason in (Reason.SUSPENDED, Reason.UNSYNCED) else now + TRY_AGAIN
+        else:
+            until = waiting.until
         if seen.login is Login.REJECTED:
-            until = min(until or now + TRY_REJECTED_LOGIN, now + TRY_REJECTED_LOGIN)
+            until = now + TRY_AGAIN
         # What is in the way of a target Secret does not carry our label, so no watch tells when it goes.
         blocked = seen.target is not None and seen.target.kind is TargetKind.CONFLICT
         self.services.settled.settle(
-            self.key, looks(self.resource, live), until, glance=LOOK_AT_OBSTACLES if blocked else None
+            self.key, self.token, looks(self.resource, live), until, glance=LOOK_AT_OBSTACLES if blocked else None
         )
         return self.services.settled.next_look(self.key, now)
 
@@ -134,16 +141,16 @@ class Looker:
         live = self._secrets.read(resource.namespace, resource.target_name) if _is_delivered(resource) else None
         if services.settled.is_settled(key, looks(resource, live), utc_now()):
             return services.settled.next_look(key, utc_now())
-        services.settled.unsettle(key)
-        check_spec(resource, services)
+        token = services.settled.begin(key)
         home = self._home()
         request = Request.source(resource, home)
         self._allow(lambda: self._policy.current().check_asked(request, home), source_of=key)
+        check_spec(resource, services)
         region = _region_of(request)
         store = services.stores.at(region)
         description = description_of(store, request.asked)
         self._allow(lambda: self._policy.current().check_returned(request, description.arn, home), source_of=key)
-        self._count(key, allowed=True)
+        self.count(key, allowed=True)
         services.feeds.at(region).noted(description.arn, description.stages)
         self._noted[key] = (region, description.arn)
         current = current_of(store, description)
@@ -157,13 +164,14 @@ class Looker:
         connections = self._connections(resource, engine, credential) if credential and engine else None
         return Subject(
             services=services,
+            token=token,
             resource=resource,
             terms=terms,
             region=region,
             store=store,
             connections=connections,
             engine=credential.engine if credential else "none",
-            server=f"{credential.host}:{credential.port or engine.default_port}" if credential and engine else "",
+            server=_server(credential, engine) if credential and engine else "",
             secrets=self._secrets,
             live=live,
             seen=Observation(
@@ -189,15 +197,14 @@ class Looker:
         except AccessDenied as error:
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
 
-    def _allow(self, check: Callable[[], None], source_of: Key | None = None) -> None:
+    def _allow(self, check: Callable[[], None], source_of: Key) -> None:
         try:
             check()
         except PolicyDenied as error:
-            if source_of is not None:
-                self._count(source_of, allowed=False)
+            self.count(source_of, allowed=False)
             raise Unusable(Reason.ACCESS_DENIED, str(error), asked_the_store=False) from None
 
-    def _count(self, key: Key, *, allowed: bool) -> None:
+    def count(self, key: Key, *, allowed: bool) -> None:
         """Who may not have a secret as its source keeps nobody else from it, however old it is."""
         for rival in self._services.registry.set_allowed(key, allowed):
             self._services.settled.unsettle(rival)
@@ -214,7 +221,10 @@ class Looker:
             )
         admin = Request.admin(resource, SecretId(admin_id), home) if admin_id is not None else None
         if admin is not None:
-            self._allow(lambda: self._policy.current().check_asked(admin, home))
+            try:
+                self._policy.current().check_asked(admin, home)
+            except PolicyDenied as error:
+                raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         return Connections(
             engine,
             application=credential,
@@ -246,6 +256,11 @@ class Looker:
 
 def _is_delivered(resource: RotatedSecret) -> bool:
     return resource.spec.target.is_delivered
+
+
+def _server(credential: Credential, engine: Engine) -> str:
+    """One name for a server, however it is written."""
+    return f"{credential.host.rstrip('.').lower()}:{credential.port or engine.default_port}"
 
 
 def _region_of(request: Request) -> str:

@@ -24,6 +24,8 @@ from rotated_secrets.delivery.render import KUBERNETES_TYPES
 from rotated_secrets.values import Arn, SecretText, VersionId
 
 _V = TypeVar("_V")
+_ID_LENGTH = 64
+"""Characters of a ClientRequestToken at most (PutSecretValue, API Reference)."""
 
 _TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
 

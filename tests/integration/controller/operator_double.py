@@ -28,7 +28,7 @@ def reconciler(services: Services) -> Reconcile:
         resource = await services.slots.run(services.resources.read, key)
         tell("looked", key, "there" if resource else "gone")
         if takes:
-            async with services.slots.host("database"):
+            async with services.slots.host("database", "shop"):
                 await services.slots.run(time.sleep, takes)
             await asyncio.sleep(0)
             services.guard()

@@ -105,7 +105,13 @@ class Watched:
         self.registry = Registry("eu-west-1")
         self.looked: list[Key] = []
         self.gone: list[Key] = []
-        self.handlers = Handlers(self.registry, look=self.looked.append, gone=self.gone.append, delivered=lambda: None)
+        self.handlers = Handlers(
+            self.registry,
+            look=self.looked.append,
+            look_anew=self.looked.append,
+            gone=self.gone.append,
+            delivered=lambda: None,
+        )
 
 
 def test_the_first_list_makes_everything_known_and_looked_at(resources: Resources, objects: Objects) -> None:

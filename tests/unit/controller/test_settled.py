@@ -22,14 +22,14 @@ def test_what_was_never_looked_at_does_not_rest() -> None:
 @pytest.mark.parametrize("change", [{"uid": "v"}, {"generation": 2}, {"request": "now"}, {"target_version": None}])
 def test_any_change_ends_the_rest(change: dict[str, object]) -> None:
     settled = Settled()
-    settled.settle(KEY, LOOKS, None)
+    settled.settle(KEY, settled.begin(KEY), LOOKS, None)
     assert settled.is_settled(KEY, LOOKS, NOW)
     assert not settled.is_settled(KEY, replace(LOOKS, **change), NOW)  # type: ignore[arg-type]
 
 
 def test_what_is_due_ends_the_rest() -> None:
     settled = Settled()
-    settled.settle(KEY, LOOKS, NOW + HOUR)
+    settled.settle(KEY, settled.begin(KEY), LOOKS, NOW + HOUR)
     assert settled.is_settled(KEY, LOOKS, NOW)
     assert settled.next_look(KEY, NOW) == NOW + HOUR
     assert not settled.is_settled(KEY, LOOKS, NOW + HOUR)
@@ -37,15 +37,31 @@ def test_what_is_due_ends_the_rest() -> None:
 
 def test_glances_go_on_while_nothing_changes_and_never_miss_what_is_due() -> None:
     settled = Settled()
-    settled.settle(KEY, LOOKS, None, glance=MINUTE)
+    settled.settle(KEY, settled.begin(KEY), LOOKS, None, glance=MINUTE)
     assert [settled.next_look(KEY, NOW + n * HOUR) for n in range(3)] == [NOW + n * HOUR + MINUTE for n in range(3)]
-    settled.settle(KEY, LOOKS, NOW + timedelta(seconds=10), glance=MINUTE)
+    settled.settle(KEY, settled.begin(KEY), LOOKS, NOW + timedelta(seconds=10), glance=MINUTE)
     assert settled.next_look(KEY, NOW) == NOW + timedelta(seconds=10)
 
 
 def test_news_from_the_store_ends_the_rest() -> None:
     settled = Settled()
-    settled.settle(KEY, LOOKS, None)
+    settled.settle(KEY, settled.begin(KEY), LOOKS, None)
     settled.unsettle(KEY)
     assert not settled.is_settled(KEY, LOOKS, NOW)
     assert settled.next_look(KEY, NOW) is None
+
+
+def test_news_that_comes_during_a_look_is_not_slept_through() -> None:
+    settled = Settled()
+    token = settled.begin(KEY)
+    settled.unsettle(KEY)
+    settled.settle(KEY, token, LOOKS, None)
+    assert not settled.is_settled(KEY, LOOKS, NOW)
+
+
+def test_older_look_does_not_settle_what_a_newer_one_has_begun() -> None:
+    settled = Settled()
+    older, newer = settled.begin(KEY), settled.begin(KEY)
+    settled.settle(KEY, older, LOOKS, None)
+    assert not settled.is_settled(KEY, LOOKS, NOW)
+    del newer

@@ -34,7 +34,7 @@ def run(test: Callable[[Slots, Clock], Coroutine[None, None, None]], threads: in
 
 async def fail(slots: Slots, host: str) -> None:
     with pytest.raises(Unavailable):
-        async with slots.host(host):
+        async with slots.host(host, "shop"):
             raise Unavailable("no answer")
 
 
@@ -53,12 +53,12 @@ def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_o
                 now -= 1
 
         async def use() -> None:
-            async with slots.host("slow"):
+            async with slots.host("slow", "shop"):
                 await slots.run(slow)
 
         users = [asyncio.create_task(use()) for _ in range(20)]
         await asyncio.sleep(0)
-        async with slots.host("fast"):
+        async with slots.host("fast", "shop"):
             assert await slots.run(lambda: "done") == "done"
         go_on.set()
         await asyncio.gather(*users)
@@ -72,17 +72,17 @@ def test_a_host_that_does_not_answer_is_left_alone_for_a_while_then_tried_by_one
         await fail(slots, "down")
         await fail(slots, "down")
         with pytest.raises(HostUnavailable, match="down"):
-            async with slots.host("down"):
+            async with slots.host("down", "shop"):
                 raise AssertionError("must not get here")
-        async with slots.host("up"):
+        async with slots.host("up", "shop"):
             pass
 
         clock.now += 31
-        async with slots.host("down"):
+        async with slots.host("down", "shop"):
             with pytest.raises(HostUnavailable):
-                async with slots.host("down"):
+                async with slots.host("down", "shop"):
                     raise AssertionError("only one tries")
-        async with slots.host("down"), slots.host("down"):
+        async with slots.host("down", "shop"), slots.host("down", "shop"):
             pass
 
     run(test)
@@ -96,11 +96,11 @@ def test_a_failed_try_leaves_the_host_alone_again() -> None:
         await fail(slots, "down")
         clock.now += 29
         with pytest.raises(HostUnavailable) as refused:
-            async with slots.host("down"):
+            async with slots.host("down", "shop"):
                 raise AssertionError("must not get here")
         assert refused.value.retry_in == 1
         clock.now += 2
-        async with slots.host("down"):
+        async with slots.host("down", "shop"):
             pass
 
     run(test)
@@ -109,14 +109,14 @@ def test_a_failed_try_leaves_the_host_alone_again() -> None:
 def test_an_answer_between_failures_starts_the_count_anew_and_other_errors_do_not_count() -> None:
     async def test(slots: Slots, clock: Clock) -> None:
         await fail(slots, "flaky")
-        async with slots.host("flaky"):
+        async with slots.host("flaky", "shop"):
             pass
         await fail(slots, "flaky")
         for _ in range(3):
             with pytest.raises(ValueError, match="ours"):
-                async with slots.host("flaky"):
+                async with slots.host("flaky", "shop"):
                     raise ValueError("ours")
-        async with slots.host("flaky"):
+        async with slots.host("flaky", "shop"):
             pass
 
     run(test)
@@ -127,7 +127,7 @@ def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -
         go_on = asyncio.Event()
 
         async def use() -> None:
-            async with slots.host("down"):
+            async with slots.host("down", "shop"):
                 await go_on.wait()
                 raise Unavailable("no answer")
 
@@ -143,9 +143,10 @@ def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -
 def test_hosts_that_are_well_are_not_remembered() -> None:
     async def test(slots: Slots, _: Clock) -> None:
         for n in range(10):
-            async with slots.host(f"host-{n}"):
+            async with slots.host(f"host-{n}", "shop"):
                 pass
         assert not slots._hosts
+        assert not slots._breakers
 
     run(test)
 
@@ -154,5 +155,20 @@ def test_a_call_logs_with_its_callers_fields() -> None:
     async def test(slots: Slots, _: Clock) -> None:
         with logs.about(namespace="shop", name="orders"):
             assert await slots.run(lambda: dict(logs._fields.get())) == {"namespace": "shop", "name": "orders"}
+
+    run(test)
+
+
+def test_what_one_tenant_cannot_reach_is_not_closed_to_others() -> None:
+    async def test(slots: Slots, _: Clock) -> None:
+        for _attempt in range(2):
+            with pytest.raises(Unavailable):
+                async with slots.host("shared", "misconfigured"):
+                    raise Unavailable("its certificate is not signed by a trusted authority")
+        with pytest.raises(HostUnavailable):
+            async with slots.host("shared", "misconfigured"):
+                pass
+        async with slots.host("shared", "shop"):
+            pass
 
     run(test)
