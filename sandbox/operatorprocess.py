@@ -47,7 +47,9 @@ class OperatorProcess:
         self.log_file.touch()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         identity = (store or stack.store).environment()
-        self.environment = kept | {name: value for name, value in identity.items() if name != "AWS_ENDPOINT_URL"}
+        identity.pop("AWS_ENDPOINT_URL")  # a flag says it
+        # What it leaves behind when it is killed goes with the stack.
+        self.environment = kept | identity | {"TMPDIR": str(stack.directory)}
         self._process: subprocess.Popen[bytes] | None = None
         self._said_before = 0
 
@@ -67,7 +69,12 @@ class OperatorProcess:
         self._said_before = self.log_file.stat().st_size
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [program, *self.arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [program, *self.arguments],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a person's Ctrl-C is for who started it
             )
 
     @property

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 DEATH_SECONDS = 10.0
 
@@ -67,7 +68,8 @@ class Prefork:
 def prefork() -> Iterator[Prefork]:
     """It ends with the ``with``; whoever started operators ends those."""
     command = [sys.executable, "-m", "sandbox.prefork"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as process:
         try:
             yield Prefork(process)
         finally:

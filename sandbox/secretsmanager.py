@@ -89,6 +89,7 @@ def secrets_manager() -> Iterator[SecretsManager]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # a person's Ctrl-C is for who started it, who ends it in good order
     ) as server:
         try:
             assert server.stdin and server.stdout

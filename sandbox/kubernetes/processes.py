@@ -17,7 +17,10 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`patience` in seconds; raises RuntimeError, with the end of the log, when the server is not ready by then."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        # A session of its own: a person's Ctrl-C is for who started it, who ends it in good order.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + patience
         while not is_ready():
