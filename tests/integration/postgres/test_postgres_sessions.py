@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -95,14 +98,18 @@ def test_queries_fail_by_number_and_condition_without_values(tenant: Tenant) -> 
         "DELETE FROM prices",
         "SELECT nextval('no')",
         "SELECT repeat('x', 1000) FROM generate_series(1, 10000) a, generate_series(1, 10000) b",
-        "SHOW search_path",
+        "SELECT 1; SELECT 2",
+        "SELECT 'it''s %s, \\ and $$'; -- a comment",
+        "SELECT 1 / (n - 3) FROM generate_series(1, 5) n WHERE n > 2",
+        "SELECT 1 WHERE false",
     )
     assert failed == [
         "verify query 2 failed: SQLSTATE 22P02 (InvalidTextRepresentation)",
         "verify query 3 failed: SQLSTATE 42P01 (UndefinedTable)",
-        "verify query 4 failed: SQLSTATE 42601 (SyntaxError); it has to be one SELECT",
+        "verify query 4 failed: SQLSTATE 42P11 (InvalidCursorDefinition); it has to be one SELECT",
         "verify query 5 failed: SQLSTATE 42P01 (UndefinedTable)",
-        "verify query 7 failed: SQLSTATE 42601 (SyntaxError); it has to be one SELECT",
+        "verify query 7 failed: SQLSTATE 42P11 (InvalidCursorDefinition); it has to be one SELECT",
+        "verify query 9 failed: SQLSTATE 22012 (DivisionByZero)",
     ]
     assert tenant.as_base("SELECT count(*) FROM prices") == [(1,)]
 
@@ -115,6 +122,75 @@ def test_a_query_cannot_write(tenant: Tenant) -> None:
     (failed,) = tenant.verify(tenant.base, tenant.password, "SELECT spoil()")
     assert "25006" in failed
     assert tenant.as_base("SELECT count(*) FROM prices") == [(0,)]
+
+
+def test_a_query_cannot_leave_its_transaction(tenant: Tenant) -> None:
+    tenant.as_base("CREATE TABLE prices (amount int)")
+    (failed,) = tenant.verify(tenant.base, tenant.password, "SELECT 1; COMMIT; INSERT INTO prices VALUES (1)")
+    assert "has to be one SELECT" in failed
+    assert tenant.as_base("SELECT count(*) FROM prices") == [(0,)]
+
+
+@contextlib.contextmanager
+def relay(port: int) -> Iterator[tuple[int, list[int]]]:
+    """A port that leads to another for one connection, and the sizes of what came from there."""
+    sizes: list[int] = []
+
+    def pump(source: socket.socket, sink: socket.socket, sizes: list[int]) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sizes.append(len(data))
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def run(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            there = threading.Thread(target=pump, args=(client, server, []), daemon=True)
+            there.start()
+            pump(server, client, sizes)
+            there.join(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = threading.Thread(target=run, args=(listener,), daemon=True)
+        running.start()
+        yield listener.getsockname()[1], sizes
+        running.join(10)
+
+
+@pytest.mark.parametrize("query", ["SELECT repeat('x', 10000000)", "SELECT 1; SELECT repeat('x', 10000000)"])
+def test_not_even_one_row_of_a_query_is_brought(tenant: Tenant, query: str) -> None:
+    with relay(tenant.server.port) as (port, sizes):
+        ENGINE.verify(dataclasses.replace(tenant.reach, port=port), tenant.current, tenant.users, [query])
+    assert 0 < sum(sizes) < 100_000
+
+
+def test_queries_that_take_too_long_together_are_a_failed_check(tenant: Tenant) -> None:
+    hasty = PostgresEngine(verify_seconds=0.6)
+    begun = time.monotonic()
+    (failed,) = hasty.verify(tenant.reach, tenant.current, tenant.users, ["SELECT pg_sleep(0.25)"] * 9)
+    assert re.fullmatch(r"verify queries took longer than 0\.6 s together \(at query [23]\); make them cheaper", failed)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_query_that_waits_for_a_lock_is_tried_again(tenant: Tenant) -> None:
+    tenant.as_base("CREATE TABLE prices (amount int)")
+    hasty = PostgresEngine(verify_seconds=1.0)
+    with contextlib.closing(tenant.server.connect(tenant.base, tenant.password, tenant.database)) as migration:
+        migration.cursor().execute("LOCK TABLE prices")
+        with pytest.raises(Unavailable, match="55P03"):
+            hasty.verify(tenant.reach, tenant.current, tenant.users, ["SELECT * FROM prices"])
+
+
+def test_a_query_that_does_not_let_itself_be_ended_is_cut(tenant: Tenant) -> None:
+    tenant.as_base(
+        "CREATE FUNCTION endless() RETURNS int LANGUAGE plpgsql AS $$ BEGIN LOOP BEGIN PERFORM pg_sleep(60); "
+        "EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$",
+    )
+    begun = time.monotonic()
+    with pytest.raises(Unavailable):
+        PostgresEngine(verify_seconds=0.2).verify(tenant.reach, tenant.current, tenant.users, ["SELECT endless()"])
+    assert time.monotonic() - begun < 5
 
 
 def test_a_lock_is_one_base_users_and_one_sessions(tenant: Tenant) -> None:

@@ -6,24 +6,33 @@ Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secre
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.sql import SQL, Literal
 
 from rotated_secrets.databases.base import AdminSession, Refused, Server, Users
 from rotated_secrets.databases.postgres.admin import open_session
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
 from rotated_secrets.databases.postgres.errors import DatabaseClosed, condition, failed_statement, is_temporary
-from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
+from rotated_secrets.databases.postgres.login import CONNECT_SECONDS, STATEMENT_SECONDS, TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import unusable_name
 from rotated_secrets.values import Credential
 
 IDLE_SECONDS = 10.0
+VERIFY_SECONDS = 5.0
+"""Well below IDLE_SECONDS, or the lock would be gone before its holder is back."""
+CUT_AFTER_SECONDS = 1.0
+"""How much later than by the server's own clock a query is cut that does not end."""
 DEFAULT_DATABASE = "postgres"
 
 _READ_ONLY = "25006"
+_TIMED_OUT = "57014"
+# Not to be parsed, or nothing that a cursor could be opened for.
+_NO_SELECT = ("42601", "42P11")
 
 # A clone's session is to start as whoever the base user's would: the base user's own setting of `role`, if it has one.
 _WHO = """
@@ -52,9 +61,13 @@ class PostgresEngine:
     names = frozenset({"postgres", "aurora-postgresql"})
     default_port = 5432
 
-    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
-        """``idle_seconds``: after which the server ends an admin session that sends nothing, and frees its lock."""
+    def __init__(self, idle_seconds: float = IDLE_SECONDS, verify_seconds: float = VERIFY_SECONDS) -> None:
+        """``idle_seconds``: after which the server ends an admin session that sends nothing, and frees its lock.
+
+        ``verify_seconds``: what the queries of one :meth:`verify` may take together.
+        """
         self._idle_seconds = idle_seconds
+        self._verify_seconds = verify_seconds
 
     def check_username(self, username: str) -> None:
         why = unusable_name(username)
@@ -71,7 +84,7 @@ class PostgresEngine:
         with contextlib.closing(connection):
             return [
                 *self._wrong_identity(connection, server, credential.username, users),
-                *_failing(connection, server, queries),
+                *_failing(connection, server, queries, self._verify_seconds),
             ]
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
@@ -98,30 +111,51 @@ class PostgresEngine:
             yield f"{user} is not a member of {users.base}, or does not inherit its rights"
 
 
-def _failing(connection: Connection, server: Server, queries: Sequence[str]) -> Iterator[str]:
-    """Run each query read-only and read one row; its text and rows stay here."""
+def _failing(connection: Connection, server: Server, queries: Sequence[str], seconds: float) -> Iterator[str]:
+    """Run each query read-only as far as its first row; its text and rows stay here and there.
+
+    ``seconds`` is for all together: a rotation holds its lock by a session that is idle meanwhile.
+    """
+    end = time.monotonic() + seconds
     for number, query in enumerate(queries, start=1):
+        left = max(end - time.monotonic(), 0.001)
         try:
-            with _looking(connection, named=f"verify_query_{number}") as cursor:
+            with _looking(connection, left + CUT_AFTER_SECONDS) as cursor:
+                # A query that waits for a lock is to be tried again: it is told so before it has taken too long.
+                for setting, limit in (("lock_timeout", left / 2), ("statement_timeout", left)):
+                    cursor.execute(f"SET LOCAL {setting} = {max(1, int(limit * 1000))}")
                 # Without arguments the driver leaves `%` alone.
-                cursor.execute(query)
-                cursor.fetchone()
+                cursor.execute(_first_row(query, connection))
         except psycopg2.Error as error:
+            if error.pgcode == _TIMED_OUT:
+                yield f"verify queries took longer than {seconds:g} s together (at query {number}); make them cheaper"
+                return
             if is_temporary(error) and error.pgcode != _READ_ONLY:
                 raise failed_statement(error, server, f"run verify query {number}") from None
-            # What a cursor cannot be opened for is a syntax error.
-            hint = "; it has to be one SELECT" if error.pgcode == "42601" else ""
+            hint = "; it has to be one SELECT" if error.pgcode in _NO_SELECT else ""
             yield f"verify query {number} failed: {condition(error)}{hint}"
 
 
+def _first_row(query: str, connection: Connection) -> str:
+    """A block that has the server make a query's first row and keep it.
+
+    The cursor of a block takes one statement and no more: nothing that follows a semicolon can leave the transaction,
+    or send rows.
+    """
+    block = SQL(
+        "DECLARE found pg_catalog.refcursor; "
+        "BEGIN OPEN found NO SCROLL FOR EXECUTE {}; MOVE FORWARD 1 FROM found; CLOSE found; END"
+    ).format(Literal(query))
+    return SQL("DO LANGUAGE plpgsql {}").format(Literal(block.as_string(connection))).as_string(connection)
+
+
 @contextlib.contextmanager
-def _looking(connection: Connection, named: str | None = None) -> Iterator[Cursor]:
-    """A read-only transaction that leaves nothing behind; ``named`` is a cursor at the server, which sends no more rows
-    than are asked for."""
+def _looking(connection: Connection, seconds: float = STATEMENT_SECONDS + CONNECT_SECONDS) -> Iterator[Cursor]:
+    """A read-only transaction that leaves nothing behind."""
     connection.set_session(readonly=True)
-    with deadline(connection):
+    with deadline(connection, seconds):
         try:
-            with connection.cursor(name=named) as cursor:
+            with connection.cursor() as cursor:
                 yield cursor
         finally:
             connection.rollback()
