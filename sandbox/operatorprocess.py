@@ -47,7 +47,8 @@ class OperatorProcess:
         self.log_file.touch()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         identity = (store or stack.store).environment()
-        identity.pop("AWS_ENDPOINT_URL")  # a flag says it
+        # A flag says where secrets are; whatever else the SDK asks must stay in the sandbox, too.
+        identity["AWS_ENDPOINT_URL_STS"] = stack.store_proxy.endpoint_url
         # What it leaves behind when it is killed goes with the stack.
         self.environment = kept | identity | {"TMPDIR": str(stack.directory)}
         self._process: subprocess.Popen[bytes] | None = None

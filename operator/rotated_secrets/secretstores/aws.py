@@ -48,6 +48,7 @@ class AwsSettings:
     region: str | None = None
     """Where secrets are that name no region; None takes the SDK's own setting."""
     endpoint_url: str | None = None
+    """Of Secrets Manager in ``region``; every other endpoint is the SDK's own."""
     connect_timeout: float = 3.0
     read_timeout: float = 10.0
     attempts: int = 4
@@ -111,10 +112,12 @@ class AwsStores:
             return self._account
 
     def _client(self, service: Any, region: str | None) -> Any:
+        # An endpoint serves one service in one region: elsewhere it would answer with other secrets of the same name.
+        is_ours = service == "secretsmanager" and region == self._region
         client = self._session.client(
             service,
             region_name=region or None,
-            endpoint_url=self._settings.endpoint_url,
+            endpoint_url=self._settings.endpoint_url if is_ours else None,
             config=Config(
                 connect_timeout=self._settings.connect_timeout,
                 read_timeout=self._settings.read_timeout,

@@ -6,6 +6,8 @@ secret. Messages never quote what was sent, for a request may carry a secret val
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -22,6 +24,8 @@ from rotated_secrets.secretstores.base import (
     StoreUnavailable,
     VersionExists,
 )
+
+log = logging.getLogger(__name__)
 
 PUT: Final = "PutSecretValue"
 WRITES: Final = (PUT, "UpdateSecretVersionStage")
@@ -88,6 +92,8 @@ KEY_TROUBLE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 PASSING: Final = frozenset({"InternalServiceError", "InternalFailure", "ServiceUnavailable", "RequestTimeout"})
 QUOTING: Final = frozenset({"ValidationException", "InvalidParameterException", "SerializationException"})
 """Codes whose messages may quote the request."""
+VARYING: Final = re.compile(r"(?<=request id: )[\w-]+|\b\d{8}T\d{6}Z\b", re.IGNORECASE)
+"""What AWS's words say otherwise each time: KMS's request id, and the time of a signature."""
 
 
 def outcome(code: str, status: int) -> Outcome:
@@ -104,7 +110,11 @@ def outcome(code: str, status: int) -> Outcome:
 
 
 def translate(error: ClientError | BotoCoreError, asked: Asked) -> StoreError:
-    """The store's error for one of botocore's; raise it outside the ``except``, so as not to carry that one along."""
+    """The store's error for one of botocore's; raise it outside the ``except``, so as not to carry that one along.
+
+    The same failure is told in the same words each time, so that conditions stay and Events count up; what AWS's
+    support asks for is in the log.
+    """
     if isinstance(error, ClientError):
         return _answered(error, asked)
     return _unanswered(error, asked)
@@ -117,10 +127,18 @@ def _answered(error: ClientError, asked: Asked) -> StoreError:
     # A role that the SDK assumes on the way may be what was denied.
     operation = error.operation_name
     said = _said(error, code, operation)
-    match outcome(code, status):
+    kind = outcome(code, status)
+    log.log(
+        logging.DEBUG if kind is Outcome.ABSENT else logging.INFO,
+        "AWS answered %s with %s: request id %s, attempts %d",
+        asked,
+        code or status,
+        metadata.get("RequestId", "unknown"),
+        metadata.get("RetryAttempts", 0) + 1,
+    )
+    match kind:
         case Outcome.THROTTLED:
-            attempts = metadata.get("RetryAttempts", 0) + 1
-            return StoreThrottled(f"AWS throttles {asked} ({code}, {attempts} attempts); it is tried again later")
+            return StoreThrottled(f"AWS throttles {asked} ({code}); it is tried again later")
         case Outcome.DENIED if code in BAD_CREDENTIALS:
             return AccessDenied(
                 f"AWS does not accept the operator's credentials for {asked}{said}; "
@@ -147,9 +165,8 @@ def _answered(error: ClientError, asked: Asked) -> StoreError:
 
 
 def _said(error: ClientError, code: str, operation: str) -> str:
-    request_id = error.response["ResponseMetadata"].get("RequestId")
     words = "" if operation == PUT and code in QUOTING else str(error.response["Error"].get("Message", ""))
-    parts = [code, words, f"request id {request_id}" if request_id else ""]
+    parts = (code, VARYING.sub("…", words))
     return f" ({': '.join(part for part in parts if part)})"
 
 

@@ -51,8 +51,14 @@ def requests() -> Requests:
 
 
 @pytest.fixture
-def connect(account: SecretsManager, proxy: StoreProxy, requests: Requests) -> Callable[[AwsSettings], AwsStores]:
-    """The operator's stores in the test's account, with other settings."""
+def connect(
+    account: SecretsManager, proxy: StoreProxy, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[AwsSettings], AwsStores]:
+    """The operator's stores in the test's account, with other settings.
+
+    The operator's own region is reached through the proxy; STS and other regions, where the SDK says, past it.
+    """
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.endpoint_url)
 
     def connected(settings: AwsSettings) -> AwsStores:
         session = boto3.session.Session(

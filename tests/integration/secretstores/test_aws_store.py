@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import EndpointConnectionError
 
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStore, AwsStores
-from rotated_secrets.secretstores.base import SecretNotFound, StoreRefused, VersionExists
+from rotated_secrets.secretstores.base import SecretNotFound, StoreRefused, StoreUnavailable, VersionExists
 from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
 from sandbox.proxy import Call, Moment, StoreProxy
 from sandbox.secretsmanager import SecretsManager
@@ -232,10 +236,45 @@ class TestListSummaries:
 
 class TestStores:
     def test_says_whose_account_it_is_and_asks_once(
-        self, stores: AwsStores, account: SecretsManager, proxy: StoreProxy
+        self, stores: AwsStores, account: SecretsManager, requests: list[tuple[str, str]]
     ) -> None:
         assert stores.account() == stores.account() == account.access_key_id
-        assert proxy.count("GetCallerIdentity") == 1
+        assert requests == [("GetCallerIdentity", "ok")]
+
+    def test_its_endpoint_serves_secrets_of_its_own_region_alone(
+        self, stores: AwsStores, secret: Arn, proxy: StoreProxy
+    ) -> None:
+        stores.account()
+        with pytest.raises(SecretNotFound):
+            stores.at("eu-central-1").describe(SecretId("shop/orders-db"))
+        assert proxy.count() == 0
+        assert stores.at("eu-west-1").describe(secret).arn == stores.at().describe(secret).arn == secret
+        assert proxy.count("DescribeSecret") == 2
+
+    def test_without_an_endpoint_each_region_has_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        asked: list[str] = []
+        session = boto3.session.Session("key", "secret")
+        stores = AwsStores(
+            AwsSettings(region="eu-west-1", endpoint_url="http://127.0.0.1:1", attempts=1), session=session
+        )
+
+        def keep_from(request: AWSPreparedRequest, **_: object) -> None:
+            asked.append(request.url)
+            raise EndpointConnectionError(endpoint_url=request.url)
+
+        session.events.register("before-send", keep_from)
+        for region in ("eu-west-1", "us-east-1"):
+            with pytest.raises(StoreUnavailable):
+                stores.at(region).describe(SecretId("shop/orders-db"))
+        with pytest.raises(StoreUnavailable):
+            stores.account()
+        assert asked == [
+            "http://127.0.0.1:1/",
+            "https://secretsmanager.us-east-1.amazonaws.com/",
+            "https://sts.eu-west-1.amazonaws.com/",
+        ]
 
     def test_keeps_a_client_for_each_region(self, stores: AwsStores, secret: Arn) -> None:
         with ThreadPoolExecutor(8) as pool:
