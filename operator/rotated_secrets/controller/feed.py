@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Feeds:
-    """The change feeds of the regions in use. Safe from any thread."""
+    """The change feeds of the regions that a look has read from. Safe from any thread."""
 
     def __init__(self, stores: AwsStores, registry: Registry, look: Callable[[Key], None]) -> None:
         self._stores = stores
@@ -43,10 +43,17 @@ class Feeds:
             return self._feeds[region]
 
     def poll(self) -> None:
-        """Ask each region once. Blocks; one caller at a time."""
-        for region in self._registry.regions():
+        """Ask each region once in which a secret is followed. Blocks; one caller at a time.
+
+        A region that only RotatedSecrets name which may not have their secret is never asked.
+        """
+        with self._lock:
+            feeds = list(self._feeds.items())
+        for region, feed in feeds:
+            if not feed.follows_any():
+                continue
             try:
-                for change in self.at(region).changes():
+                for change in feed.changes():
                     for key in self._registry.naming(change.arn):
                         self._look(key)
             except StoreError as error:

@@ -107,11 +107,6 @@ class Registry:
             self._drop(key, known)
             return set(self._by_secret.get(known.secret, ()))
 
-    def regions(self) -> set[str]:
-        """The regions of the secrets that are named."""
-        with self._lock:
-            return {_region(known.secret) for known in self._known.values()}
-
     def naming(self, arn: Arn) -> set[Key]:
         """The RotatedSecrets that name this secret, by its name or its ARN."""
         with self._lock:
@@ -165,10 +160,6 @@ class Registry:
         if secret_id.startswith("arn:"):
             return secret_id
         return f"{source.get('region') or self._default_region}/{secret_id}"
-
-
-def _region(form: str) -> str:
-    return form.split(":")[3] if form.startswith("arn:") else form.partition("/")[0]
 
 
 def _forms(arn: Arn) -> tuple[str, str]:

@@ -6,13 +6,16 @@ interested in a secret or what they do about it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, SecretStore, SecretSummary, Stages
+from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, SecretSummary, Stages, StoreError
 from rotated_secrets.values import Arn
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class PollFeed:
         with self._lock:
             self._known.pop(arn, None)
 
+    def follows_any(self) -> bool:
+        """Whether anybody is interested in a secret here."""
+        with self._lock:
+            return bool(self._known)
+
     def changes(self) -> list[Change]:
         """See :class:`ChangeFeed`. One caller at a time."""
         now = {row.arn: row for row in self._store.list_summaries()}
@@ -101,8 +109,9 @@ class PollFeed:
             found = self._store.describe(arn)
         except SecretNotFound:
             return None
-        except AccessDenied:
+        except StoreError as error:
             # Whoever asked for this secret is told by their own call; the others' changes must not wait for it.
+            log.debug("no word of %s at this poll, so it counts as it was: %s", arn, error)
             return self._before.get(arn)
         return SecretSummary(found.arn, found.name, found.stages) if found.deleted_at is None else None
 

@@ -33,7 +33,9 @@ class Account:
         self.registry = Registry(store.region)
         session = boto3.session.Session(store.access_key_id, store.secret_access_key, region_name=store.region)
         stores = AwsStores(
-            AwsSettings(endpoint_url=store.endpoint_url), lambda operation, _: self.requests.append(operation), session
+            AwsSettings(endpoint_url=store.endpoint_url, attempts=1),
+            lambda operation, _: self.requests.append(operation),
+            session,
         )
         self.feeds = Feeds(stores, self.registry, self.looked.append)
 
@@ -45,6 +47,13 @@ class Account:
         self.registry.observe({"metadata": metadata, "spec": {"source": {"secretId": secret_id, "region": region}}})
         return Key("shop", name)
 
+    def look_at(self, arn: Arn) -> None:
+        """What a look at a RotatedSecret of this secret tells the feed."""
+        stages = self.client.describe_secret(SecretId=arn)["VersionIdsToStages"]
+        self.feeds.at(self.region).noted(
+            arn, {VersionId(version): frozenset(map(Stage, labels)) for version, labels in stages.items()}
+        )
+
     def poll(self) -> list[Key]:
         self.looked.clear()
         self.requests.clear()
@@ -53,7 +62,9 @@ class Account:
 
 
 @pytest.fixture
-def account(running_store: SecretsManager) -> Account:
+def account(running_store: SecretsManager, monkeypatch: pytest.MonkeyPatch) -> Account:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", running_store.endpoint_url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")  # other regions are out of reach
     return Account(running_store.empty_account())
 
 
@@ -62,6 +73,7 @@ def test_those_that_name_a_secret_hear_that_it_moved(account: Account) -> None:
     account.make("shop/other")
     by_name, by_arn = account.know("by-name", "shop/orders"), account.know("by-arn", arn)
     account.know("other", "shop/other")
+    account.look_at(arn)
     account.poll()
     assert account.poll() == []
     account.client.put_secret_value(SecretId=arn, SecretString="moved")
@@ -72,36 +84,42 @@ def test_those_that_name_a_secret_hear_that_it_moved(account: Account) -> None:
 def test_what_was_noted_is_no_news(account: Account) -> None:
     arn = account.make("shop/orders")
     account.know("orders", "shop/orders")
+    account.look_at(arn)
     account.poll()
-    version = VersionId(account.client.put_secret_value(SecretId=arn, SecretString="by us")["VersionId"])
-    before = account.client.describe_secret(SecretId=arn)["VersionIdsToStages"]
-    account.feeds.at(account.region).noted(
-        arn, {VersionId(each): frozenset(map(Stage, stages)) for each, stages in before.items()}
-    )
-    assert version in before
+    account.client.put_secret_value(SecretId=arn, SecretString="by us")
+    account.look_at(arn)
     assert account.poll() == []
 
 
 def test_a_poll_costs_one_request_a_hundred_secrets(account: Account) -> None:
-    for n in range(101):
-        account.make(f"shop/secret-{n}")
-    account.know("orders", "shop/secret-1")
+    arns = [account.make(f"shop/secret-{n}") for n in range(101)]
+    account.know("orders", arns[1])
+    account.look_at(arns[1])
     account.poll()
     account.poll()
     assert account.requests == ["ListSecrets"] * 2
 
 
-def test_without_rotated_secrets_nothing_is_asked(account: Account) -> None:
-    account.make("shop/orders")
+def test_what_no_look_has_read_is_not_asked_about(account: Account) -> None:
+    """Anybody may name any region; whether they may have the secret is what the look asks first."""
+    arn = account.make("shop/orders")
+    account.know("orders", "shop/orders")
+    account.know("denied", "shop/orders", region="us-east-1")
+    assert account.poll() == []
+    assert account.requests == []
+    account.look_at(arn)
+    account.feeds.at(account.region).forget(arn)
     assert account.poll() == []
     assert account.requests == []
 
 
 def test_one_region_in_trouble_does_not_silence_the_others(account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    elsewhere = Arn("arn:aws:secretsmanager:us-east-1:123456789012:secret:lost-AbCdEf")
+    account.feeds.at("us-east-1").noted(elsewhere, {})
     arn = account.make("shop/orders")
     key = account.know("orders", "shop/orders")
-    account.know("lost", "shop/orders", region="no region at all")
+    account.look_at(arn)
     account.poll()
     account.client.put_secret_value(SecretId=arn, SecretString="moved")
     assert account.poll() == [key]
-    assert "no region at all" in caplog.text
+    assert "changes in region us-east-1 are not known" in caplog.text

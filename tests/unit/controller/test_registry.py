@@ -54,7 +54,6 @@ def test_a_secret_is_the_same_by_name_by_region_and_by_arn() -> None:
         rotated_secret("other-account", ARN.replace("123456789012", "210987654321")),
     )
     assert registry.naming(ARN) == {Key("shop", name) for name in ("by-name", "by-region", "by-arn")}
-    assert registry.regions() == {"eu-west-1", "us-east-1"}
 
 
 def test_the_older_of_two_on_one_secret_wins_whatever_namespace_it_is_in() -> None:

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from rotated_secrets.secretstores.base import AccessDenied, SecretDescription, SecretNotFound, SecretSummary, Stages
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    SecretDescription,
+    SecretNotFound,
+    SecretSummary,
+    Stages,
+    StoreError,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnavailable,
+)
 from rotated_secrets.secretstores.feed import Change, PollFeed, account_of, differences
 from rotated_secrets.values import Arn, SecretId, Stage, VersionId
 
@@ -49,13 +59,14 @@ def test_the_account_is_read_from_the_arn() -> None:
 
 
 class SharedStore:
-    """A store whose account is empty, and one secret shared from another account."""
+    """A store with a few secrets of its own account, and one that another account shares."""
 
     def __init__(self) -> None:
         self.answer: Stages | Exception = OLD
+        self.listed: dict[Arn, SecretSummary] = {}
 
     def list_summaries(self) -> Iterator[SecretSummary]:
-        return iter(())
+        return iter(self.listed.values())
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         if isinstance(self.answer, Exception):
@@ -63,14 +74,26 @@ class SharedStore:
         return SecretDescription(Arn(secret), "shared/db", self.answer)
 
 
-def test_a_shared_secret_is_followed_and_a_denial_of_it_holds_nobody_up() -> None:
+@pytest.mark.parametrize("error", [AccessDenied, StoreUnavailable, StoreThrottled, StoreRefused])
+def test_a_shared_secret_is_followed_and_trouble_with_it_holds_nobody_up(error: type[StoreError]) -> None:
     store = SharedStore()
     feed = PollFeed(store, "111111111111")  # type: ignore[arg-type]  # the rest of the protocol is for rotations
     feed.noted(THEIRS, OLD)
     assert feed.changes() == []
     store.answer = NEW
     assert feed.changes() == [Change(THEIRS, "shared/db", NEW)]
-    store.answer = AccessDenied("not yours")
-    assert feed.changes() == []
+    store.answer, store.listed = error("not now"), rows(NEW)
+    assert feed.changes() == [Change(ARN, "shop/db", NEW)]
     store.answer = SecretNotFound("gone")
     assert feed.changes() == [Change(THEIRS, "shared/db", None)]
+
+
+def test_a_feed_follows_what_was_noted_until_it_is_forgotten() -> None:
+    feed = PollFeed(SharedStore(), "111111111111")  # type: ignore[arg-type]
+    assert not feed.follows_any()
+    feed.noted(ARN, OLD)
+    feed.noted(THEIRS, OLD)
+    feed.forget(ARN)
+    assert feed.follows_any()
+    feed.forget(THEIRS)
+    assert not feed.follows_any()
