@@ -67,7 +67,7 @@ class SecretText:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretText):
             return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
+        return hmac.compare_digest(_bytes(self._text), _bytes(other._text))
 
     def __hash__(self) -> int:
         return hash(self._text)
@@ -89,7 +89,7 @@ class SecretValue:
         """Read a SecretString; a text that is no JSON object is kept whole, for plain tokens."""
         try:
             fields = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             fields = None
         return cls(SecretText(text), MappingProxyType(fields) if isinstance(fields, dict) else None)
 
@@ -97,7 +97,13 @@ class SecretValue:
         """This value with some keys changed: every other key, known or not, is kept in its place."""
         if self.fields is None:
             raise InvalidSecretValue("the secret value is not a JSON object, so no single key of it can be changed")
-        return SecretValue.parse(json.dumps({**self.fields, **changes}, ensure_ascii=False))
+        changed = {**self.fields, **changes}
+        try:
+            text = json.dumps(changed, ensure_ascii=False)
+            # Half a character (a lone surrogate) in a key that is none of ours can be kept as an escape alone.
+            return SecretValue.parse(text if _is_encodable(text) else json.dumps(changed))
+        except RecursionError:
+            raise InvalidSecretValue("the secret value is nested too deep; write it with fewer levels") from None
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,21 @@ def _text(fields: Mapping[str, Any], key: str) -> str | None:
         raise InvalidSecretValue(f"{key} in the secret value must be a JSON string")
     if found and "\x00" in found:
         raise InvalidSecretValue(f"{key} in the secret value holds a NUL character, which no database takes")
+    if found and not _is_encodable(found):
+        raise InvalidSecretValue(f"{key} in the secret value holds half a character (a lone surrogate); write it anew")
     return found
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _port(found: object) -> int | None:

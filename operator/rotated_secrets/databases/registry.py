@@ -26,7 +26,7 @@ def engine_named(name: str) -> Engine:
     """
     known = known_engines()
     if name not in known:
-        raise Refused(f"engine {name!r} in the secret value is not known; known are {', '.join(sorted(known))}")
+        raise Refused(f"engine {name[:60]!r} in the secret value is not known; known are {', '.join(sorted(known))}")
     return known[name]
 
 

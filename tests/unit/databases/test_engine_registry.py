@@ -20,6 +20,12 @@ def test_an_unknown_engine_is_refused_with_those_that_are_known(name: str) -> No
         engine_named(name)
 
 
+def test_a_long_name_is_cut_in_the_refusal() -> None:
+    with pytest.raises(Refused) as told:
+        engine_named("x" * 60_000)
+    assert len(str(told.value)) < 200
+
+
 def test_an_added_engine_is_found_by_its_names() -> None:
     class Added(PostgresEngine):
         names = frozenset({"cockroach"})

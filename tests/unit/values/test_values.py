@@ -76,6 +76,39 @@ def test_ssl_is_a_boolean_or_its_name(written: object, ssl: bool | None) -> None
     assert Credential.of(value(ssl=written)).ssl is ssl
 
 
+@pytest.mark.parametrize("key", ["engine", "host", "username", "password", "dbname", "masterarn"])
+def test_half_a_character_is_refused_by_the_name_of_its_key(key: str) -> None:
+    with pytest.raises(InvalidSecretValue, match=f"^{key} in the secret value holds half a character") as told:
+        Credential.of(SecretValue.parse(json.dumps(FIELDS | {key: f"{CANARY}\ud83d"})))
+    assert CANARY not in str(told.value)
+
+
+def test_half_a_character_in_another_key_is_kept() -> None:
+    changed = SecretValue.parse(json.dumps(FIELDS | {"note": "\ud83d", "name": "ü"})).replacing(password="x")
+    assert changed.fields == FIELDS | {"note": "\ud83d", "name": "ü", "password": "x"}
+    assert changed.text.reveal().encode()
+
+
+def test_texts_of_half_a_character_can_be_compared() -> None:
+    assert SecretText("\ud83d") == SecretText("\ud83d")
+    assert SecretText("\ud83d") != SecretText("\ud83e")
+
+
+def test_value_that_is_nested_too_deep_to_be_written_is_refused() -> None:
+    nested: object = 1
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(InvalidSecretValue, match="nested too deep"):
+        SecretValue(SecretText(""), {"deep": nested}).replacing(password="x")
+
+
+@pytest.mark.parametrize("deep", ["[" * 200_000, '{"a":' * 200_000, '{"password": ' + "[" * 200_000])
+def test_json_that_is_nested_too_deep_is_kept_as_text(deep: str) -> None:
+    value = SecretValue.parse(deep)
+    assert value.fields is None
+    assert value.text.reveal() == deep
+
+
 def test_value_cannot_be_changed_in_place() -> None:
     original = value()
     assert original.fields is not None
