@@ -25,6 +25,7 @@ class Resources:
         self._namespaces = tuple(namespaces)
         self._lock = threading.Lock()
         self._unseen_write: float | None = None
+        self._delivered: float | None = None
 
     def read_object(self, key: Key) -> Json | None:
         """The object as the API server has it, for one whose spec may not parse; None where there is none."""
@@ -62,10 +63,13 @@ class Resources:
     def write_status_of(self, key: Key, *, uid: str, resource_version: str, patch: Mapping[str, Any]) -> Json:
         """:meth:`write_status` for an object whose spec does not parse. Same errors; returns the object."""
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": dict(patch)}
+        began = time.monotonic()
         written = self._cluster.request("PATCH", f"{_path(key)}/status", body=body, content_type=MERGE_PATCH)
         if written["metadata"]["resourceVersion"] != resource_version:
             with self._lock:
-                self._unseen_write = self._unseen_write or time.monotonic()
+                # The watch may have been faster than the answer.
+                if self._delivered is None or self._delivered < began:
+                    self._unseen_write = began if self._unseen_write is None else min(self._unseen_write, began)
         return written
 
     def pages(self) -> Iterator[list[Json]]:
@@ -93,6 +97,7 @@ class Resources:
     def watch_delivered(self) -> None:
         """The watch has delivered something, so it is alive."""
         with self._lock:
+            self._delivered = time.monotonic()
             self._unseen_write = None
 
     def unseen_write_age(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,27 @@ def test_a_write_is_unseen_until_the_watch_delivers_something(resources: Resourc
     assert resources.unseen_write_age() == 0
     resources.write_status(written, {"engine": "postgres"})
     assert resources.unseen_write_age() == 0, "a write that changes nothing is not watched for"
+
+
+def test_a_write_that_the_watch_delivers_before_its_answer_is_seen(
+    resources: Resources, ours: connection.Cluster, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects.make("orders")
+    found = resources.read(Key(objects.namespace, "orders"))
+    assert found is not None
+    request = ours.request
+
+    def delivered_first(*arguments: Any, **options: Any) -> Any:
+        answer = request(*arguments, **options)
+        resources.watch_delivered()
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ours, "request", delivered_first)
+        written = resources.write_status(found, {"engine": "postgres"})
+    assert resources.unseen_write_age() == 0
+    resources.write_status(written, {"engine": "postgresql"})
+    assert resources.unseen_write_age() > 0
 
 
 def test_the_list_comes_in_chunks_and_is_complete(
