@@ -275,8 +275,8 @@ class Rotation(WrittenModel):
     verify_queries: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...], Field(max_length=10)
     ] = ()
-    """Statements that must succeed with the new credential before it becomes current, and with the present one before
-    anything is changed."""
+    """SELECT statements that must succeed with the new credential before it becomes current, and with the present one
+    before anything is changed. They run read-only, and have five seconds together."""
 
     rights: Rights = Rights.ENFORCE
     """AlternatingUsers: what to do where base and clone user cannot do exactly the same things. Enforce repairs the
