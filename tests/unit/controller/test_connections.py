@@ -1,0 +1,113 @@
+"""Where the operator connects for a tenant, how protected, and whose admin secret it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from rotated_secrets.api.spec import Tls as TlsSpec
+from rotated_secrets.api.spec import TlsMode
+from rotated_secrets.controller.connections import Connections, Trust
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Refused, Server, Users
+from rotated_secrets.databases.hosts import HostRules
+from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.values import Credential, SecretText
+
+APPLICATION = Credential("postgres", "192.0.2.7", "app", SecretText("a"))
+ADMIN = Credential("postgres", "192.0.2.7", "admin", SecretText("b"))
+
+
+class RecordingEngine:
+    """Knows passwords, and who tried to log in where."""
+
+    names = frozenset({"postgres"})
+    default_port = 5432
+
+    def __init__(self, admin_password: str = "b") -> None:
+        self.admin_password = SecretText(admin_password)
+        self.tried: list[tuple[str, Server]] = []
+
+    def check_username(self, username: str) -> None:
+        return
+
+    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
+        self.tried.append((credential.username, server))
+        return []
+
+    def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        self.tried.append((credential.username, server))
+        if credential.password != self.admin_password:
+            raise AuthenticationFailed(f"user {credential.username} was refused")
+        raise StopIteration  # far enough
+
+
+def connections(engine: RecordingEngine, *admins: Credential, trust: Trust | None = None) -> Connections:
+    left = iter(admins)
+    return Connections(
+        engine,
+        application=APPLICATION,
+        trust=trust or Trust(TlsSpec(), None, None),
+        rules=HostRules(),
+        read_admin=(lambda: next(left)) if admins else None,
+        metrics=Metrics(),
+    )
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [replace(ADMIN, host="192.0.2.8"), replace(ADMIN, port=6432), replace(ADMIN, engine="aurora-postgresql")],
+)
+def test_admin_is_not_sent_to_a_server_on_which_the_application_proved_nothing(elsewhere: Credential) -> None:
+    engine = RecordingEngine()
+    with pytest.raises(Refused, match="engine, host and port of both must be the same"):
+        connections(engine, elsewhere).open_admin(APPLICATION)
+    assert engine.tried == []
+
+
+def test_admin_secret_that_was_rotated_meanwhile_is_read_once_more() -> None:
+    engine = RecordingEngine(admin_password="new")
+    with pytest.raises(StopIteration):
+        connections(engine, ADMIN, replace(ADMIN, password=SecretText("new"))).open_admin(APPLICATION)
+    assert [user for user, _ in engine.tried] == ["admin", "admin"]
+
+
+def test_admin_whose_password_is_wrong_is_tried_once_alone_for_accounts_lock() -> None:
+    engine = RecordingEngine(admin_password="another")
+    with pytest.raises(AuthenticationFailed):
+        connections(engine, ADMIN, ADMIN).open_admin(APPLICATION)
+    assert len(engine.tried) == 1
+
+
+def test_host_that_the_guard_refuses_is_never_connected_to() -> None:
+    engine = RecordingEngine()
+    metadata = replace(APPLICATION, host="169.254.169.254")
+    with pytest.raises(Refused):
+        connections(engine).verify(metadata, Users("app"), ())
+    assert engine.tried == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "ssl", "used"),
+    [
+        (None, None, TlsMode.VERIFY_FULL),
+        (None, False, TlsMode.DISABLE),
+        (TlsMode.DISABLE, True, TlsMode.VERIFY_FULL),
+        (TlsMode.DISABLE, None, TlsMode.VERIFY_FULL),
+        (TlsMode.REQUIRE, False, TlsMode.REQUIRE),
+        (TlsMode.VERIFY_FULL, False, TlsMode.VERIFY_FULL),
+    ],
+)
+def test_resource_may_ask_for_more_protection_of_the_admin_and_never_for_less(
+    mode: TlsMode | None, ssl: bool | None, used: TlsMode
+) -> None:
+    trust = Trust(TlsSpec(mode=mode), tenant_ca="tenant's", operator_ca="operator's")
+    tls = trust.for_admin(replace(ADMIN, ssl=ssl))
+    assert (tls.mode, tls.ca_bundle) == (used, "operator's")
+
+
+def test_applications_protection_is_the_resources_to_choose() -> None:
+    trust = Trust(TlsSpec(mode=TlsMode.VERIFY_CA), tenant_ca="tenant's", operator_ca="operator's")
+    tls = trust.for_application(replace(APPLICATION, ssl=False))
+    assert (tls.mode, tls.ca_bundle) == (TlsMode.VERIFY_CA, "tenant's")
