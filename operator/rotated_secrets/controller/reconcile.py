@@ -173,7 +173,8 @@ class _Run:
 
     def advance(self, *, database: bool) -> bool:
         """Act until the plan waits or, without ``database``, until it needs one. Returns whether it waits."""
-        if database and self._target is not None and time.monotonic() - self._looked_at > STALE_AFTER:
+        waited = time.monotonic() - self._looked_at
+        if database and self._target is not None and self._seen.claim is not None and waited > STALE_AFTER:
             with self._told():
                 self._seen = replace(self._seen, target=self._target.look_again(self._seen.current))
         while self._waiting is None:
