@@ -86,7 +86,7 @@ class _Reconciler:
             run.database_is_unreachable(str(error), error.retry_in)
             await slots.run(run.advance, database=True)
         except Unavailable as error:
-            log.debug("%s", error)  # told on the resource already, and by the queue if it is tried again
+            log.debug("%s", error)  # told on the resource already, and by the queue when the run is concluded
 
     def _look(self, key: Key) -> Subject | datetime | None:
         """What is there to work on; or when to look again, where there is nothing."""
@@ -160,6 +160,7 @@ class _Run:
         )
         self._waiting: actions.Waiting | None = None
         self._in_vain_for = 0.0
+        self._trouble = ""
         self._steps = Steps(
             subject.terms,
             store=subject.store,
@@ -196,7 +197,7 @@ class _Run:
         """
         waiting, seen, terms = self._waiting, self._seen, self.subject.terms
         if waiting is None:
-            raise Retry("the database could not be reached")
+            raise Retry(self._trouble)
         self._services.guard()
         with self._told():
             now = utc_now()
@@ -240,6 +241,7 @@ class _Run:
                 self._services.metrics.sync_finished(outcome="failed")
             self._reporter.failed(str(error))
             if isinstance(error, Unavailable):
+                self._trouble = str(error)
                 raise
             raise Retry(str(error)) from error
 
