@@ -107,6 +107,17 @@ class SecretValue:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a credential logs in, as far as its value need not say it itself."""
+
+    engine: str | None = None
+    host: str | None = None
+    port: int | None = None
+    names_user: bool = True
+    """Whether the value must hold ``username`` and ``password``; what a webhook sets may be called anything."""
+
+
+@dataclass(frozen=True)
 class Credential:
     """A username and password and where they log in, as AWS's JSON structure names them.
 
@@ -122,21 +133,36 @@ class Credential:
     ssl: bool | None = None
     """What the value's ``ssl`` key says; None where it has none."""
     masterarn: SecretId | None = None
+    value: SecretValue | None = field(default=None, compare=False, repr=False)
+    """The whole value that it was read from, for engines that know more keys than these."""
+    arn: Arn | None = field(default=None, compare=False)
+    """The secret that it was read from."""
+    version_id: VersionId | None = field(default=None, compare=False)
+    """The version that it was read from."""
 
     @classmethod
-    def of(cls, value: SecretValue) -> Credential:
-        """The credential inside a value.
+    def of(
+        cls,
+        value: SecretValue,
+        place: Place = Place(),
+        *,
+        arn: Arn | None = None,
+        version_id: VersionId | None = None,
+    ) -> Credential:
+        """The credential inside a value; ``place`` says what the value leaves out.
 
         Raises:
             InvalidSecretValue: the value is no JSON object, lacks a key or holds one of the wrong type.
         """
-        if value.fields is None:
+        if value.fields is None and place.names_user:
             raise InvalidSecretValue(
                 "the secret value is not a JSON object; "
                 'write {"engine": …, "host": …, "username": …, "password": …} as AWS\'s rotation templates do'
             )
-        fields = value.fields
-        missing = [key for key in ("engine", "host", "username", "password") if not fields.get(key)]
+        fields = {"engine": place.engine, "host": place.host, "port": place.port}
+        fields |= {key: found for key, found in (value.fields or {}).items() if found not in (None, "")}
+        needed = ("engine", "host", "username", "password") if place.names_user else ("engine", "host")
+        missing = [key for key in needed if not fields.get(key)]
         if missing:
             raise InvalidSecretValue(f"the secret value lacks {', '.join(missing)}; add the missing keys to its JSON")
         texts = {key: _text(fields, key) for key in ("engine", "host", "username", "password", "dbname", "masterarn")}
@@ -149,6 +175,9 @@ class Credential:
             dbname=texts["dbname"] or None,
             ssl=_flag(fields.get("ssl")),
             masterarn=SecretId(texts["masterarn"]) if texts["masterarn"] else None,
+            value=value,
+            arn=arn,
+            version_id=version_id,
         )
 
 

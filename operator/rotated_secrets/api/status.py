@@ -239,6 +239,19 @@ class HistoryEntry(_ReportedModel):
     """Which attempt for its slot or request this was."""
 
 
+class Retiring(_ReportedModel):
+    """A password that goes on working beside the current one until its time has come."""
+
+    version_id: _Id
+    """The version that holds it."""
+
+    user: _Name
+    """Whose password it is."""
+
+    after: Instant | None = None
+    """When it ends, or a little later; not known before the target Secret holds the version that replaced it."""
+
+
 class RotatedSecretStatus(_ReportedModel):
     """What was seen and done."""
 
@@ -280,6 +293,9 @@ class RotatedSecretStatus(_ReportedModel):
 
     handled_requests: HandledRequests = HandledRequests()
     """Which requests were served."""
+
+    retiring: Retiring | None = None
+    """DualPassword: the old password that still works."""
 
     schedule: AppliedSchedule | None = None
     """Since when the present schedule applies."""

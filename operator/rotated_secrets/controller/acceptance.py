@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.spec import Strategy
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import Reason
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.services import Services
@@ -29,7 +29,7 @@ from rotated_secrets.secretstores.base import (
     StoredVersion,
     StoreRefused,
 )
-from rotated_secrets.values import Credential, InvalidSecretValue, SecretId, Stage
+from rotated_secrets.values import Credential, InvalidSecretValue, Place, SecretId, Stage
 
 
 class Unusable(Exception):
@@ -70,7 +70,13 @@ def terms_of(resource: RotatedSecret, description: SecretDescription, services: 
         schedule=parse_schedule(rotation.schedule, minimum) if rotation.schedule else None,
         request=resource.rotate_request,
         created_at=resource.created_at,
+        place=place_of(resource),
     )
+
+
+def place_of(resource: RotatedSecret) -> Place | None:
+    """Where the credential logs in, as far as its value need not say it."""
+    return None if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE else Place()
 
 
 def description_of(store: SecretStore, secret_id: SecretId) -> SecretDescription:
@@ -106,8 +112,18 @@ def current_of(store: SecretStore, description: SecretDescription) -> StoredVers
 
 
 def engine_of(credential: Credential, terms: Terms) -> Engine:
-    """Raises: Refused, where there is none or a user's name doesn't fit it."""
+    """Raises: Refused, where there is none, or a user's name doesn't fit it; Unusable, where the strategy doesn't."""
     engine = engine_named(credential.engine)
+    strategy, possible = terms.rotation.strategy, engine.strategies | {Strategy.EXTERNAL}
+    if strategy not in possible:
+        raise Unusable(
+            Reason.INVALID_SPEC,
+            f"{credential.engine} has no {strategy}; write rotation.strategy: {' or '.join(sorted(possible))}",
+        )
+    try:
+        check_policy(terms.rotation.password, engine.passwords)
+    except InvalidPasswordPolicy as error:
+        raise Unusable(Reason.INVALID_SPEC, f"{credential.engine}: {error}") from None
     users = users_of(terms.rotation, credential.username)
     for user in (users.base, users.clone):
         if user is not None:

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Final
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.spec import Strategy
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.values import Arn, SecretId
 
 NAMESPACE: Final = "{namespace}"

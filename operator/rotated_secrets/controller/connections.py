@@ -16,6 +16,7 @@ from rotated_secrets.databases.base import (
     AuthenticationFailed,
     DatabaseError,
     Engine,
+    PasswordLimits,
     Refused,
     Server,
     Tls,
@@ -69,6 +70,10 @@ class Connections:
         self._read_admin = read_admin
         self._metrics = metrics
         self._addresses: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def passwords(self) -> PasswordLimits:
+        return self._engine.passwords
 
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         server = self._server(credential, self._trust.for_application(credential))

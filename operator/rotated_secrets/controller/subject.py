@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.spec import Strategy, Tls
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.spec import Tls
 from rotated_secrets.api.status import Reason
 from rotated_secrets.controller.acceptance import (
     Unusable,
@@ -156,8 +157,8 @@ class Looker:
         current = current_of(store, description)
         terms = terms_of(resource, description, services)
         try:
-            check_value(terms.rotation, current.value)
-            credential = Credential.of(current.value) if terms.has_database else None
+            check_value(terms, current)
+            credential = terms.credential(current) if terms.has_database else None
             engine = engine_of(credential, terms) if credential else None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
@@ -239,12 +240,12 @@ class Looker:
         try:
             version = self._services.stores.at(_region_of(request)).get(request.asked, stage=Stage.CURRENT)
             self._policy.current().check_returned(request, version.arn, home)
-            return Credential.of(version.value)
+            return Credential.of(version.value, arn=version.arn, version_id=version.version_id)
         except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused) as error:
             raise Refused(f"admin secret {request.asked}: {error}") from None
 
     def _trust(self, resource: RotatedSecret) -> Trust:
-        spec = resource.spec.database.tls if resource.spec.database else Tls()
+        spec = (resource.spec.database.tls if resource.spec.database else None) or Tls()
         tenant_ca = None
         if spec.ca_secret_name is not None:
             try:

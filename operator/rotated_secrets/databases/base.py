@@ -5,12 +5,14 @@ Knows nothing of secret stores, Kubernetes or the order of the steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
-from rotated_secrets.api.spec import Rights, TlsMode
+from rotated_secrets.api.rotation import Rights, Strategy
+from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.values import Credential
 
 
@@ -65,6 +67,18 @@ class Users:
 
 
 @dataclass(frozen=True)
+class PasswordLimits:
+    """What an engine takes as a password, beside what the resource asks for."""
+
+    longest: int | None = None
+    """Most characters."""
+    excluded: str = ""
+    """Characters that must not occur."""
+    demanded: Mapping[str, str] = MappingProxyType({})
+    """Sets of characters of which each must occur, by the name that people give them."""
+
+
+@dataclass(frozen=True)
 class RightsReport:
     """Differences of the clone user from its base user, each a sentence."""
 
@@ -99,11 +113,17 @@ class AdminSession(AbstractContextManager["AdminSession"], Protocol):
                 without provably being the clone.
         """
 
-    def set_password(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
         """Make ``credential`` log in: the user exists, may log in, has this password and its base user's rights.
 
         Idempotent, and a transaction where the engine has them. ``rights`` says what happens to differences between
         base and clone: Enforce repairs, Report only tells, Ignore does not look (but a clone made here is complete).
+
+        ``keep`` is given with DualPassword alone: another credential of the same user, which logs in now and goes on
+        logging in; any third password of the user ends. Without it this password is the user's only one afterwards,
+        and neither it nor, where it was valid before, ``credential`` is refused in between.
         """
 
     def disable_login(self, user: str) -> None:
@@ -116,9 +136,10 @@ class AdminSession(AbstractContextManager["AdminSession"], Protocol):
 class Engine(Protocol):
     """One kind of database. Safe to use from several threads."""
 
-    names: frozenset[str]
-    """The values of ``engine`` in a secret value that mean this engine."""
     default_port: int
+    strategies: frozenset[Strategy]
+    """The strategies that it can do; External is the same for all, and need not be among them."""
+    passwords: PasswordLimits
 
     def check_username(self, username: str) -> None:
         """Raises: Refused, where the server would refuse or shorten the name. Connects to nothing."""

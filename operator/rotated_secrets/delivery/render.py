@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from rotated_secrets.api.spec import IncludeKeys, SecretType, Target
+from rotated_secrets.api.target import IncludeKeys, SecretType, Target
 from rotated_secrets.delivery import template
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.values import SecretText, SecretValue

@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar
 
 from rotated_secrets.api import names
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.spec import CreationPolicy, DeletionPolicy
 from rotated_secrets.api.status import Reason
+from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
 from rotated_secrets.delivery.render import KUBERNETES_TYPES
 from rotated_secrets.values import Arn, SecretText, VersionId
 

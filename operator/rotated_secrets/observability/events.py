@@ -48,6 +48,7 @@ class EventReason(StrEnum):
     SECRET_DRIFT_REPAIRED = "SecretDriftRepaired"  # noqa: S105
     RIGHTS_REPAIRED = "RightsRepaired"
     RIGHTS_DIFFER = "RightsDiffer"
+    OLD_PASSWORD_RETIRED = "OldPasswordRetired"  # noqa: S105
     ACCESS_DENIED = "AccessDenied"
 
 

@@ -95,6 +95,11 @@ class TakeBack:
 
 
 @dataclass(frozen=True)
+class Retire:
+    """DualPassword: take the old password away, so that AWSCURRENT's is the user's only one."""
+
+
+@dataclass(frozen=True)
 class Hold:
     """Wait on purpose, with a named reason."""
 
@@ -135,6 +140,7 @@ Doing = (
     | Restore
     | Abandon
     | TakeBack
+    | Retire
 )
 
 Action = Doing | Waiting

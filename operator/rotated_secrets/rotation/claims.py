@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import (
     AppliedSchedule,
     Claim,
     HandledRequests,
     HistoryEntry,
     Outcome,
+    Retiring,
     RotatedSecretStatus,
     Step,
     Trigger,
@@ -20,7 +22,7 @@ from rotated_secrets.api.status import (
 from rotated_secrets.rotation.observation import Observation, Terms, known_ids
 from rotated_secrets.rotation.policies import ATTEMPTS, Cause, set_began, why_rotate
 from rotated_secrets.rotation.strategies import next_successor, next_user
-from rotated_secrets.values import Credential, VersionId
+from rotated_secrets.values import VersionId
 
 
 def remembered(status: RotatedSecretStatus, terms: Terms, now: datetime) -> RotatedSecretStatus:
@@ -87,11 +89,31 @@ def served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> Rota
     took = now - claim.started_at
     entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
     status = _without_claim(seen.status, claim).with_history(entry)
-    changes = {
+    changes: dict[str, object] = {
+        "retiring": _retiring(seen, terms, claim, now),
         "last_rotation_time": now.replace(microsecond=0),
         "last_rotation_duration": f"{took / timedelta(seconds=1):.1f}s",
     }
     return status.model_copy(update=changes)
+
+
+def _retiring(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> Retiring | None:
+    """What this rotation leaves valid beside the new password; a third one has ended with it."""
+    if terms.rotation.strategy is not Strategy.DUAL_PASSWORD:
+        return None
+    after = now + terms.rotation.retire_delay if seen.synced else None
+    return Retiring(version_id=claim.from_version_id, user=terms.credential(seen.current).username, after=after)
+
+
+def retiring_at(status: RotatedSecretStatus, moment: datetime) -> RotatedSecretStatus:
+    """The target Secret holds the new password from now on: when the old one ends."""
+    if status.retiring is None:
+        return status
+    return status.model_copy(update={"retiring": status.retiring.model_copy(update={"after": moment})})
+
+
+def retired(status: RotatedSecretStatus) -> RotatedSecretStatus:
+    return status.model_copy(update={"retiring": None})
 
 
 def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
@@ -103,10 +125,11 @@ def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> R
 
 def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
     outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
+    before = retired(seen.status) if set_began(seen) else seen.status  # the roll-back left AWSCURRENT's password alone
     if claim.attempt >= ATTEMPTS:
         entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
-        return _without_claim(seen.status, claim).with_history(entry)
-    status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
+        return _without_claim(before, claim).with_history(entry)
+    status = before.with_history(_entry(seen, terms, claim, now, outcome, failure))
     # Its version is chosen, and its time told, when the attempt begins.
     again = claim.model_copy(
         update={"attempt": claim.attempt + 1, "version_id": None, "step": Step.CREATE, "failure": None}
@@ -141,8 +164,9 @@ def _entry(
 def _user_of(seen: Observation, terms: Terms, claim: Claim) -> str | None:
     if not terms.has_database:
         return None
-    current = Credential.of(seen.current.value)
-    return current.username if claim.version_id == seen.current_id else next_user(terms.rotation, current)
+    current = terms.credential(seen.current)
+    user = current.username if claim.version_id == seen.current_id else next_user(terms.rotation, current)
+    return user or None
 
 
 def next_id(seen: Observation, terms: Terms) -> VersionId:

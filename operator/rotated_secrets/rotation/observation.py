@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Claim, ConditionType, RotatedSecretStatus
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.schedule import Schedule
 from rotated_secrets.secretstores.base import Stages, StoredVersion
-from rotated_secrets.values import Arn, Stage, VersionId
+from rotated_secrets.values import Arn, Credential, Place, Stage, VersionId
 
 
 class Login(Enum):
@@ -35,14 +35,26 @@ class Terms:
     """What the annotation that asks for a rotation says now."""
     created_at: datetime
     """When the resource was created: the slot of a rotation that is due at creation."""
+    place: Place | None = Place()  # noqa: RUF009 - frozen
+    """Where the credential logs in beside what its value says; None where it logs in nowhere that we know of."""
 
     @property
     def has_database(self) -> bool:
-        return self.rotation.strategy is not Strategy.RANDOM_VALUE
+        """Whether there is something that knows the credential, and can be asked whether it is right."""
+        return self.place is not None
 
     @property
-    def alternates(self) -> bool:
-        return self.rotation.strategy is Strategy.ALTERNATING_USERS
+    def keeps_current(self) -> bool:
+        """Whether AWSCURRENT goes on logging in while the next version is set and tested."""
+        return self.rotation.strategy in (Strategy.ALTERNATING_USERS, Strategy.DUAL_PASSWORD)
+
+    def credential(self, version: StoredVersion) -> Credential:
+        """The credential in a version of this secret.
+
+        Raises:
+            InvalidSecretValue: see :meth:`Credential.of`.
+        """
+        return Credential.of(version.value, self.place or Place(), arn=version.arn, version_id=version.version_id)
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,8 @@ class Observation:
     """Why the admin session is not to be had: no way on, and no way back either."""
     restored: bool = False
     """This run put the old password back."""
+    retired: bool = False
+    """This run took the old password away."""
 
     @property
     def claim(self) -> Claim | None:

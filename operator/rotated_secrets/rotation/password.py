@@ -6,11 +6,14 @@ import math
 import secrets
 import string
 
-from rotated_secrets.api.spec import PasswordPolicy
+from rotated_secrets.api.rotation import PasswordPolicy
+from rotated_secrets.databases.base import PasswordLimits
 from rotated_secrets.values import SecretText
 
 MINIMUM_BITS = 64
 """Fewer bits of entropy than this can be searched by a patient attacker who has a verifier."""
+
+_UNLIMITED = PasswordLimits()
 
 _UNQUOTED = "_-"
 """Punctuation that needs no quoting in URLs, shells and connection strings, and so stays when the rest is excluded."""
@@ -20,11 +23,20 @@ class InvalidPasswordPolicy(Exception):
     """No password, or none worth the name, meets the policy; says which field to change."""
 
 
-def check_policy(policy: PasswordPolicy) -> None:
-    """Raises: InvalidPasswordPolicy."""
-    alphabet, required = _alphabet(policy), _required_types(policy)
+def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> None:
+    """``limits`` are the engine's. Raises: InvalidPasswordPolicy."""
+    alphabet, required = _alphabet(policy, limits), _required_types(policy, limits)
+    if limits.longest is not None and policy.length > limits.longest:
+        raise InvalidPasswordPolicy(
+            f"rotation.password.length is {policy.length}, and this engine takes at most {limits.longest} characters"
+        )
     if not alphabet:
         raise InvalidPasswordPolicy("rotation.password leaves no character to choose from; exclude fewer")
+    for name, signs in limits.demanded.items():
+        if not any(sign in alphabet for sign in signs):
+            raise InvalidPasswordPolicy(
+                f"this engine takes no password without {name}, and rotation.password excludes all of them; allow some"
+            )
     if emptied := [field for field, signs in required.items() if not signs]:
         raise InvalidPasswordPolicy(
             f"rotation.password.excludeCharacters leaves none of a required type; set {' and '.join(emptied)} to true, "
@@ -38,14 +50,14 @@ def check_policy(policy: PasswordPolicy) -> None:
         )
 
 
-def make_password(policy: PasswordPolicy) -> SecretText:
+def make_password(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> SecretText:
     """A password drawn evenly from all that meet the policy and begin with a letter, where letters are allowed.
 
     Raises:
         InvalidPasswordPolicy: none can be made.
     """
-    check_policy(policy)
-    alphabet, required = _alphabet(policy), _required_types(policy)
+    check_policy(policy, limits)
+    alphabet, required = _alphabet(policy, limits), _required_types(policy, limits)
     first = "".join(sign for sign in alphabet if sign in string.ascii_letters) or alphabet
     while True:  # ends soon: with 64 bits and more, even a type of one character is drawn every few times
         drawn = secrets.choice(first) + "".join(secrets.choice(alphabet) for _ in range(policy.length - 1))
@@ -53,7 +65,7 @@ def make_password(policy: PasswordPolicy) -> SecretText:
             return SecretText(drawn)
 
 
-def _included_types(policy: PasswordPolicy) -> dict[str, str]:
+def _included_types(policy: PasswordPolicy, limits: PasswordLimits) -> dict[str, str]:
     """The characters of each included type, by the field that leaves the type out.
 
     Source: GetRandomPassword, AWS Secrets Manager API Reference, whose parameters the fields are named after.
@@ -64,17 +76,19 @@ def _included_types(policy: PasswordPolicy) -> dict[str, str]:
         "excludeNumbers": "" if policy.exclude_numbers else string.digits,
         "excludePunctuation": "" if policy.exclude_punctuation else string.punctuation,
     }
-    return {field: _without(signs, policy) for field, signs in types.items() if signs}
+    return {field: _without(signs, policy, limits) for field, signs in types.items() if signs}
 
 
-def _required_types(policy: PasswordPolicy) -> dict[str, str]:
-    return _included_types(policy) if policy.require_each_included_type else {}
+def _required_types(policy: PasswordPolicy, limits: PasswordLimits) -> dict[str, str]:
+    """Characters of which each password has one, by the field or the engine's word for them."""
+    demanded = {name: _without(signs, policy, limits) for name, signs in limits.demanded.items()}
+    return demanded | (_included_types(policy, limits) if policy.require_each_included_type else {})
 
 
-def _alphabet(policy: PasswordPolicy) -> str:
-    signs = "".join(_included_types(policy).values())
-    return signs + _without(_UNQUOTED, policy) if policy.exclude_punctuation else signs
+def _alphabet(policy: PasswordPolicy, limits: PasswordLimits) -> str:
+    signs = "".join(_included_types(policy, limits).values())
+    return signs + _without(_UNQUOTED, policy, limits) if policy.exclude_punctuation else signs
 
 
-def _without(signs: str, policy: PasswordPolicy) -> str:
-    return "".join(sign for sign in signs if sign not in policy.exclude_characters)
+def _without(signs: str, policy: PasswordPolicy, limits: PasswordLimits) -> str:
+    return "".join(sign for sign in signs if sign not in policy.exclude_characters + limits.excluded)

@@ -26,6 +26,7 @@ from rotated_secrets.rotation.actions import (
     ReadPending,
     Refresh,
     Restore,
+    Retire,
     Retry,
     SetPending,
     Sleep,
@@ -40,6 +41,8 @@ from rotated_secrets.rotation.claims import (
     next_id,
     overtaken,
     resumed,
+    retired,
+    retiring_at,
     served,
     with_claim,
     with_failure,
@@ -54,6 +57,7 @@ from rotated_secrets.rotation.policies import (
     login_rejected,
     managed_elsewhere,
     next_due,
+    next_retirement,
     one_user_between,
     retry_at,
     set_began,
@@ -77,12 +81,14 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         _note_failure,
         _roll_back,
         _proceed,
+        _retire,
         _begin,
     ):
         action = decide(seen, terms, now)
         if action is not None:
             return action
-    return Sleep(next_due(seen, terms))
+    moments = (next_due(seen, terms), next_retirement(seen))
+    return Sleep(min((moment for moment in moments if moment is not None), default=None))
 
 
 def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -189,7 +195,7 @@ def _examine(seen: Observation, terms: Terms) -> Action | None:
     claim, pending_id = seen.claim, seen.pending_id
     if seen.pending is None or pending_id is None:
         return ReadPending()
-    mismatch = pending_mismatch(terms.rotation, seen.current.value, seen.pending.value)
+    mismatch = pending_mismatch(terms, seen.current, seen.pending)
     if mismatch is None:
         return None
     if claim is not None and claim.version_id == pending_id and set_began(seen):
@@ -215,6 +221,22 @@ def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
 
 def _finish(seen: Observation, pending_id: VersionId) -> Action:
     return _at_step(seen, Step.FINISH) or FinishPending(pending_id)
+
+
+def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """An old password has lived beside the delivered new one for long enough."""
+    retiring = seen.status.retiring
+    if retiring is None or seen.claim is not None or not terms.has_database:
+        return None
+    if seen.retired:
+        return WriteStatus(retired(seen.status))
+    if not seen.synced:
+        return None
+    if retiring.after is None:
+        return WriteStatus(retiring_at(seen.status, now + terms.rotation.retire_delay))
+    if now < retiring.after:
+        return None
+    return _prove_login(seen, terms) or _under_lock(seen) or Retire()
 
 
 def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:

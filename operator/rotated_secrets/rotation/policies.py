@@ -90,6 +90,11 @@ def retry_at(seen: Observation, terms: Terms) -> datetime | None:
     return history[0].finished_at + wait
 
 
+def next_retirement(seen: Observation) -> datetime | None:
+    """When an old password ends that still works."""
+    return seen.status.retiring.after if seen.status.retiring is not None else None
+
+
 # ---- why hold: before anything is claimed
 
 Policy = Callable[[Observation, Terms], Verdict | None]
@@ -153,7 +158,7 @@ def first_verdict(policies: tuple[Policy, ...], seen: Observation, terms: Terms)
 
 def one_user_between(seen: Observation, terms: Terms) -> bool:
     """With one user, AWSCURRENT stops working between setSecret and finishSecret, and only going on mends that."""
-    return not terms.alternates and seen.pending_id is not None and set_began(seen)
+    return not terms.keeps_current and seen.pending_id is not None and set_began(seen)
 
 
 def set_began(seen: Observation) -> bool:

@@ -9,11 +9,11 @@ from datetime import datetime
 from rotated_secrets.api.status import ConditionType, HistoryEntry, Outcome, Reason, RotatedSecretStatus, Step
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
-from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
+from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
-from rotated_secrets.rotation.policies import next_due
+from rotated_secrets.rotation.policies import next_due, retry_at
 from rotated_secrets.rotation.steps import Report
-from rotated_secrets.values import Credential, VersionId
+from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
     Step.CREATE: Reason.CREATE_FAILED,
@@ -36,13 +36,13 @@ def reported(
     seen: Observation, terms: Terms, waiting: Waiting, *, generation: int, now: datetime
 ) -> RotatedSecretStatus:
     """The status after a run that came to ``waiting``."""
-    credential = Credential.of(seen.current.value) if terms.has_database else None
+    credential = terms.credential(seen.current) if terms.has_database else None
     synced = _synced(seen)
-    due = waiting.until if isinstance(waiting, Sleep) else next_due(seen, terms)
+    due = retry_at(seen, terms) or next_due(seen, terms)
     status = seen.status.model_copy(
         update={
             "engine": credential.engine if credential else None,
-            "active_user": credential.username if credential else None,
+            "active_user": (credential.username or None) if credential else None,
             "current_version_id": seen.current_id,
             "synced_version_id": seen.target.version_id if seen.target else None,
             "next_rotation_time": due.replace(microsecond=0) if due else None,
@@ -141,6 +141,11 @@ def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus) -> I
         )
     if len(after.history) > 0 and (not before.history or after.history[0] != before.history[0]):
         yield from _told_by_history(after.history[0], over=claim is None)
+    if before.retiring is not None and after.retiring is None and after.history == before.history:
+        yield Telling(
+            EventReason.OLD_PASSWORD_RETIRED,
+            f"the password of version {before.retiring.version_id} for user {before.retiring.user} works no longer",
+        )
     yield from _told_by_hold(before, after)
 
 

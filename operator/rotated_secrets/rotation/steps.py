@@ -11,11 +11,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
     DatabaseError,
+    PasswordLimits,
     Refused,
     RightsReport,
     Unavailable,
@@ -36,6 +38,10 @@ class LookAgain(Exception):
 
 class Database(Protocol):
     """The database that one secret's credential logs in to."""
+
+    @property
+    def passwords(self) -> PasswordLimits:
+        """What it takes as a password."""
 
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         """See :meth:`rotated_secrets.databases.base.Engine.verify`."""
@@ -145,6 +151,8 @@ class Steps:
                 return replace(seen, target=self._target.write(seen.current) if self._target else None)
             case actions.Restore():
                 return self._restore(seen)
+            case actions.Retire():
+                return self._retire(seen)
             case actions.TakeBack(version_id):
                 return self._take_back(seen, version_id)
             case actions.Abandon(version_id):
@@ -160,7 +168,7 @@ class Steps:
         return replace(seen, pending=pending)
 
     def _probe_current(self, seen: Observation) -> Observation:
-        current = Credential.of(seen.current.value)
+        current = self._terms.credential(seen.current)
         alone = Users(
             current.username
         )  # a clone whose rights went astray is what a rotation mends, not what holds it up
@@ -181,7 +189,7 @@ class Steps:
         return replace(seen, pending_login=Login.REJECTED if failed else Login.WORKS)
 
     def _lock(self, seen: Observation) -> Observation:
-        current = Credential.of(seen.current.value)
+        current = self._terms.credential(seen.current)
         users = self._users(current)
         own = current if seen.login is Login.WORKS or seen.pending is None else self._pending_credential(seen)
         try:
@@ -207,7 +215,7 @@ class Steps:
 
     def _create(self, seen: Observation, version_id: VersionId) -> Observation:
         rotation = self._terms.rotation
-        value = pending_value(rotation, seen.current.value, make_password(rotation.password))
+        value = pending_value(self._terms, seen.current, make_password(rotation.password, self._limits))
         try:
             self._store.put_pending(self._terms.arn, version_id, value)
         except VersionExists:
@@ -229,7 +237,9 @@ class Steps:
     def _set(self, seen: Observation) -> Observation:
         pending = self._pending_credential(seen)
         try:
-            rights = self._admin.set_password(self._users(pending), pending, self._terms.rotation.rights)
+            rights = self._admin.set_password(
+                self._users(pending), pending, self._terms.rotation.rights, self._kept(seen)
+            )
             sessions = self._admin.sessions_of(pending.username)
         except Refused as error:
             return replace(seen, failure=str(error))
@@ -249,7 +259,7 @@ class Steps:
 
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
         if self._session is not None and not self._session.try_lock(
-            self._users(Credential.of(seen.current.value)).base
+            self._users(self._terms.credential(seen.current)).base
         ):
             raise LookAgain("the lock was lost")  # asked on the session that has it: only its loss can be the reason
         try:
@@ -280,6 +290,14 @@ class Steps:
             raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
         raise LookAgain(f"AWSCURRENT was version {seen.current_id}, which had been rolled back; it is put back")
 
+    def _retire(self, seen: Observation) -> Observation:
+        current = self._terms.credential(seen.current)
+        try:
+            self._admin.set_password(self._users(current), current, self._terms.rotation.rights)
+        except Refused as error:
+            return replace(seen, refusal=str(error))
+        return replace(seen, retired=True)
+
     def _drop_pending(self, seen: Observation, version_id: VersionId) -> Observation:
         try:
             self._store.move_stage(self._terms.arn, Stage.PENDING, remove_from=version_id)
@@ -303,7 +321,7 @@ class Steps:
                 self._admin.disable_login(pending.username)
         except Refused as error:
             refused = str(error)  # most likely as in setSecret, which then changed nothing
-        if earlier is not None and not self._terms.alternates:
+        if earlier is not None and self._terms.rotation.strategy is not Strategy.ALTERNATING_USERS:
             # Nobody else's password is at stake with two users; with one, AWSPENDING may be the only one that works.
             try:
                 self._reached.verify(earlier, users, ())
@@ -313,11 +331,11 @@ class Steps:
 
     def _earlier_credential(self, seen: Observation, username: str) -> Credential | None:
         """The last credential of this user before AWSPENDING."""
-        current = Credential.of(seen.current.value)
+        current = self._terms.credential(seen.current)
         if current.username == username:
             return current
         try:
-            previous = Credential.of(self._store.get(self._terms.arn, stage=Stage.PREVIOUS).value)
+            previous = self._terms.credential(self._store.get(self._terms.arn, stage=Stage.PREVIOUS))
         except (SecretNotFound, InvalidSecretValue):
             return None
         return previous if previous.username == username else None
@@ -339,11 +357,19 @@ class Steps:
             raise LookAgain("the admin session is gone")
         return self._session
 
-    @staticmethod
-    def _pending_credential(seen: Observation) -> Credential:
+    def _pending_credential(self, seen: Observation) -> Credential:
         if seen.pending is None:
             raise LookAgain("AWSPENDING was not read")
-        return Credential.of(seen.pending.value)
+        return self._terms.credential(seen.pending)
+
+    def _kept(self, seen: Observation) -> Credential | None:
+        """What goes on logging in beside the pending credential of the same user."""
+        dual = self._terms.rotation.strategy is Strategy.DUAL_PASSWORD
+        return self._terms.credential(seen.current) if dual else None
+
+    @property
+    def _limits(self) -> PasswordLimits:
+        return self._database.passwords if self._database is not None else PasswordLimits()
 
     def _close_session(self) -> None:
         session, self._session = self._session, None

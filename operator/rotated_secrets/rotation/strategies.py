@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Iterable
 from functools import lru_cache
 
-from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.databases.base import Users
+from rotated_secrets.rotation.observation import Terms
+from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretText, SecretValue, VersionId
 
 _NAMESPACE = uuid.UUID("5b1a3c1e-0c7b-5e0f-9d55-6f2f6f1c9a10")
@@ -52,19 +54,19 @@ def users_of(rotation: Rotation, username: str) -> Users:
     return Users(base, base + rotation.clone_suffix)
 
 
-def pending_value(rotation: Rotation, current: SecretValue, password: SecretText) -> SecretValue:
+def pending_value(terms: Terms, current: StoredVersion, password: SecretText) -> SecretValue:
     """The next version's value: every key kept, the password new, and with AlternatingUsers the other user.
 
     Raises:
         InvalidSecretValue: the strategy doesn't fit the value.
     """
-    check_value(rotation, current)
-    if rotation.strategy is Strategy.RANDOM_VALUE:
-        if current.fields is None:
+    check_value(terms, current)
+    if terms.rotation.strategy is Strategy.RANDOM_VALUE:
+        if current.value.fields is None:
             return SecretValue.parse(password.reveal())
-        return current.replacing(**{RANDOM_KEY: password.reveal()})
-    user = next_user(rotation, Credential.of(current))
-    return current.replacing(username=user, password=password.reveal())
+        return current.value.replacing(**{RANDOM_KEY: password.reveal()})
+    user = next_user(terms.rotation, terms.credential(current))
+    return current.value.replacing(username=user, password=password.reveal())
 
 
 def next_user(rotation: Rotation, current: Credential) -> str:
@@ -72,37 +74,37 @@ def next_user(rotation: Rotation, current: Credential) -> str:
     return users_of(rotation, current.username).alternate(current.username)
 
 
-def check_value(rotation: Rotation, current: SecretValue) -> None:
+def check_value(terms: Terms, current: StoredVersion) -> None:
     """Raises: InvalidSecretValue, where the strategy doesn't fit the value."""
-    if rotation.strategy is not Strategy.RANDOM_VALUE:
-        Credential.of(current)
+    if terms.has_database:
+        terms.credential(current)
+    fields = current.value.fields
+    if terms.rotation.strategy is not Strategy.RANDOM_VALUE or fields is None:
         return
-    if current.fields is None:
-        return
-    if "engine" in current.fields:
+    if "engine" in fields and not terms.has_database:
         raise InvalidSecretValue(
             "the secret value names a database engine, and RandomValue would lock its application out; "
             "use SingleUser or AlternatingUsers, or remove the key engine"
         )
-    if not isinstance(current.fields.get(RANDOM_KEY), str):
+    if not isinstance(fields.get(RANDOM_KEY), str):
         raise InvalidSecretValue(
             f"the secret value is a JSON object without a text at key {RANDOM_KEY}; RandomValue replaces that key, "
             "or the whole value where it is plain text"
         )
 
 
-def pending_mismatch(rotation: Rotation, current: SecretValue, pending: SecretValue) -> str | None:
+def pending_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersion) -> str | None:
     """Why a pending value is not one that we would have made from the current one; None where it is.
 
     As AWS's templates do, so that nobody who can write AWSPENDING steers the admin's session elsewhere.
     """
-    if rotation.strategy is Strategy.RANDOM_VALUE:
+    if terms.rotation.strategy is Strategy.RANDOM_VALUE:
         return None
     try:
-        now, then = Credential.of(current), Credential.of(pending)
+        now, then = terms.credential(current), terms.credential(pending)
     except InvalidSecretValue as error:
         return f"AWSPENDING: {error}"
-    expected = next_user(rotation, now)
+    expected = next_user(terms.rotation, now)
     if then.username != expected:
         return f"AWSPENDING is for user {then.username}, and {expected} was expected"
     for key in ("engine", "host", "port", "dbname", "ssl", "masterarn"):

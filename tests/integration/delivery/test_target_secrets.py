@@ -16,8 +16,8 @@ from kubernetes import client
 
 from rotated_secrets import cluster as connection
 from rotated_secrets.api import names
-from rotated_secrets.api.spec import CreationPolicy, DeletionPolicy
 from rotated_secrets.api.status import Reason
+from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
 from rotated_secrets.delivery.errors import DeliveryError, Denied, Refused, SecretConflict, Unavailable
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare
 from rotated_secrets.delivery.targets import TargetSecrets

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from rotated_secrets.api.spec import Rights, TlsMode
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.postgres import PostgresEngine
 from rotated_secrets.values import Credential, SecretText

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 from psycopg2.sql import SQL, Identifier
 
-from rotated_secrets.api.spec import Rights, TlsMode
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, RightsReport, Tls, Unavailable
 from rotated_secrets.values import SecretText
 from sandbox.postgres import Installation, PostgresServer, postgres_server

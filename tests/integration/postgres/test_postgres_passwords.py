@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from rotated_secrets.api.spec import Rights
+from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
 from sandbox.postgres import Installation, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg2.sql import SQL, Identifier
 
-from rotated_secrets.api.spec import Rights
+from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport
 from tests.integration.postgres.conftest import Tenant
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 
-from rotated_secrets.api.spec import Rights
+from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Connections, Unavailable, Users
 from rotated_secrets.databases.postgres import PostgresEngine
 from rotated_secrets.databases.postgres.login import deadline

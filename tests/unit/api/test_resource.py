@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
-from rotated_secrets.api.spec import CreationPolicy, Strategy
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.target import CreationPolicy
 
 
 def _object(spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:

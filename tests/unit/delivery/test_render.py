@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotated_secrets.api.spec import Target
+from rotated_secrets.api.target import Target
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.delivery.render import MAX_SECRET, check_template, render
 from rotated_secrets.delivery.template import FILTERS

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.spec import CreationPolicy, DeletionPolicy
 from rotated_secrets.api.status import Reason
+from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare, wanted
 from rotated_secrets.values import Arn, SecretText, VersionId
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.spec import Target
+from rotated_secrets.api.target import Target
 from rotated_secrets.controller.access import AccessPolicy
 from rotated_secrets.controller.access_file import parse_policy
 from rotated_secrets.delivery.render import render

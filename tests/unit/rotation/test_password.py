@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from rotated_secrets.api.spec import PasswordPolicy
+from rotated_secrets.api.rotation import PasswordPolicy
 from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy, make_password
 
 

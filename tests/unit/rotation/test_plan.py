@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep

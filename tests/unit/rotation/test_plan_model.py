@@ -12,7 +12,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import HISTORY_LENGTH, Outcome
 from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from rotated_secrets.api.spec import Rotation, Strategy
+from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.databases.base import Users
 from rotated_secrets.rotation.strategies import (
     descends_from,

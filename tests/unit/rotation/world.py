@@ -12,9 +12,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rotated_secrets.api.spec import Rights, Rotation
+from rotated_secrets.api.rotation import Rights, Rotation
 from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, RightsReport, Unavailable, Users
+from rotated_secrets.databases.base import (
+    AuthenticationFailed,
+    Connections,
+    PasswordLimits,
+    Refused,
+    RightsReport,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import (
     Abandon,
@@ -116,6 +124,7 @@ class ModelDatabase:
     checks_fail_for: set[str] = field(default_factory=set)
     refuses_to_set: bool = False
     logins: list[str] = field(default_factory=list)
+    passwords_limits = PasswordLimits()
 
     def logs_in(self, credential: Credential) -> bool:
         known = self.passwords.get(credential.username)
@@ -171,7 +180,9 @@ class ModelSession(AbstractContextManager["ModelSession"]):
         if users.base not in self.database.passwords:
             raise Refused(f"no user {users.base}")
 
-    def set_password(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
         self._use()
         assert self.database.lock_holder is self, "a password was set without the lock"
         if self.database.refuses_to_set:
@@ -241,7 +252,7 @@ class World:
         assert "app" in self.database.passwords, "a user was dropped"
         assert sum(Stage.PENDING in labels for labels in self.store.stages.values()) <= 1
         assert sum(Stage.CURRENT in labels for labels in self.store.stages.values()) == 1
-        if self.terms.alternates and self.target is not None:
+        if self.terms.keeps_current and self.target is not None:
             delivered = Credential.of(self.target.value)
             assert self.database.logs_in(delivered), "pods hold a credential that does not log in"
 

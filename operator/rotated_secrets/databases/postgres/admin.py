@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import encrypt_password
 from psycopg2.sql import SQL, Identifier, Literal
 
-from rotated_secrets.api.spec import Rights
+from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
     Connections,
@@ -144,8 +144,12 @@ class PostgresAdminSession:
         with self._transaction(f"look at user {users.base}") as cursor:
             self._examined(cursor, users)
 
-    def set_password(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
         user = credential.username
+        if keep is not None:
+            raise Refused(f"PostgreSQL has one password a user, so none of {user} can be kept beside the new one")
         if user not in (users.base, users.clone):
             raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
         failures: dict[str, str] = {}

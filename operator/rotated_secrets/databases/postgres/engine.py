@@ -14,7 +14,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Literal
 
-from rotated_secrets.databases.base import AdminSession, Refused, Server, Users
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Users
 from rotated_secrets.databases.postgres.admin import open_session
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
 from rotated_secrets.databases.postgres.errors import DatabaseClosed, condition, failed_statement, is_temporary
@@ -58,8 +59,9 @@ FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) %s::pg_catalog
 class PostgresEngine:
     """PostgreSQL 14 and later, Amazon RDS for PostgreSQL, Aurora PostgreSQL."""
 
-    names = frozenset({"postgres", "aurora-postgresql"})
     default_port = 5432
+    strategies = frozenset({Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS})
+    passwords = PasswordLimits()
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS, verify_seconds: float = VERIFY_SECONDS) -> None:
         """``idle_seconds``: after which the server ends an admin session that sends nothing, and frees its lock.

@@ -1,0 +1,201 @@
+"""How and when a credential is replaced: what users write. The docstrings are what ``kubectl explain`` shows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from rotated_secrets.api.fields import Duration, StoreSecretId, length_of
+from rotated_secrets.api.rules import Rule, WrittenModel, text_matches, unchanged
+
+RETIRE_AFTER = "24h"
+
+
+class Strategy(StrEnum):
+    """How the credential is replaced."""
+
+    SINGLE_USER = "SingleUser"
+    ALTERNATING_USERS = "AlternatingUsers"
+    DUAL_PASSWORD = "DualPassword"  # noqa: S105 - a strategy, not a password
+    RANDOM_VALUE = "RandomValue"
+    EXTERNAL = "External"
+
+
+class Rights(StrEnum):
+    """What to do where base and clone user cannot do exactly the same things."""
+
+    ENFORCE = "Enforce"
+    REPORT = "Report"
+    IGNORE = "Ignore"
+
+
+class ValueFormat(StrEnum):
+    """What a random value is made of."""
+
+    PASSWORD = "Password"  # noqa: S105
+    HEX = "Hex"
+    BASE64URL = "Base64Url"
+    ALPHANUMERIC = "Alphanumeric"
+    UUID = "UUID"
+
+
+class PasswordPolicy(WrittenModel):
+    """What new passwords look like. A policy that no password can satisfy is refused before anything is changed."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(self.excludePunctuation && self.excludeNumbers && self.excludeUppercase && self.excludeLowercase)",
+            "every kind of character is excluded: allow punctuation, numbers, upper case or lower case letters",
+            lambda self: (
+                not (
+                    self.exclude_punctuation
+                    and self.exclude_numbers
+                    and self.exclude_uppercase
+                    and self.exclude_lowercase
+                )
+            ),
+        ),
+    )
+
+    length: Annotated[int, Field(ge=8, le=128)] = 32
+    """Number of characters, 8 to 128. The engine's own limit applies as well."""
+
+    exclude_characters: Annotated[str, Field(max_length=128)] = ""
+    """Characters that must not occur."""
+
+    exclude_punctuation: bool = True
+    """Leave out all punctuation except "_" and "-", so that the password needs no quoting anywhere."""
+
+    exclude_numbers: bool = False
+    """Leave out digits."""
+
+    exclude_uppercase: bool = False
+    """Leave out upper case letters."""
+
+    exclude_lowercase: bool = False
+    """Leave out lower case letters."""
+
+    require_each_included_type: bool = True
+    """Each kind of character that is not excluded occurs at least once."""
+
+
+class RandomValue(WrittenModel):
+    """What RandomValue replaces, and with what."""
+
+    keys: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=16, min_length=1)
+    ] = ("password",)
+    """The keys of the secret value that are replaced, each by a value of its own. A value that is no JSON object is
+    replaced as a whole."""
+
+    format: ValueFormat = ValueFormat.PASSWORD
+    """Password follows rotation.password. Hex, Base64Url (A-Z, a-z, 0-9, "-" and "_", without padding) and
+    Alphanumeric have rotation.password.length characters. UUID is a random one, in lower case."""
+
+    prefix: Annotated[
+        str, Field(max_length=64), text_matches("[!-~]*", "write printable ASCII characters without spaces")
+    ] = ""
+    """What every new value begins with, for example "sk_live_". It counts in addition to the length."""
+
+
+class Rotation(WrittenModel):
+    """How and when the credential is replaced."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.strategy != 'RandomValue' || !has(self.adminSecretId)",
+            "RandomValue changes no database: leave adminSecretId out",
+            lambda self: self.strategy is not Strategy.RANDOM_VALUE or self.admin_secret_id is None,
+        ),
+        Rule(
+            "self.strategy != 'RandomValue' || !has(self.verifyQueries) || size(self.verifyQueries) == 0",
+            "RandomValue asks no database: leave verifyQueries out",
+            lambda self: self.strategy is not Strategy.RANDOM_VALUE or not self.verify_queries,
+        ),
+        Rule(
+            "self.strategy == 'RandomValue' || !has(self.random)",
+            "only RandomValue makes random values: leave random out, or write strategy: RandomValue",
+            lambda self: self.strategy is Strategy.RANDOM_VALUE or self.random is None,
+        ),
+        Rule(
+            "self.strategy == 'DualPassword' || !has(self.retireAfter)",
+            "only DualPassword retires an old password: leave retireAfter out, or write strategy: DualPassword",
+            lambda self: self.strategy is Strategy.DUAL_PASSWORD or self.retire_after is None,
+        ),
+        Rule(
+            "self.strategy != 'External' || !has(self.adminSecretId)",
+            "with External someone else sets the password: leave adminSecretId out",
+            lambda self: self.strategy is not Strategy.EXTERNAL or self.admin_secret_id is None,
+        ),
+    )
+
+    strategy: Strategy
+    """SingleUser changes the password of the one user; for a moment the old one fails before the new one arrives.
+    AlternatingUsers changes between the user and a clone of it with the same rights, so that a delivered credential
+    never fails; it needs an admin secret. DualPassword gives the one user a second password and takes the first one
+    away later, where the database can do that. RandomValue replaces a value that belongs to no database, an API key for
+    instance. External leaves the rotation to AWS: it asks for one when it is due, follows AWSCURRENT, and delivers."""
+
+    schedule: (
+        Annotated[
+            str,
+            Field(max_length=256),
+            text_matches(
+                "rate[(][1-9][0-9]{0,5} (minute|minutes|hour|hours|day|days)[)]|cron[(][^()]+[)]",
+                "write rate(N hours), rate(N days) or cron(MINUTES HOURS DAY-OF-MONTH MONTH DAY-OF-WEEK YEAR), "
+                "for example cron(0 2 ? * SUN *), in UTC",
+            ),
+        ]
+        | None
+    ) = None
+    """When to rotate, in AWS's grammar and in UTC: "rate(30 days)", or "cron(0 2 ? * SUN *)" with six fields. Not
+    more often than the operator's minimum, by default every four hours. Default: on demand only, by the annotation
+    rotatedsecrets.io/rotate."""
+
+    rotate_immediately: bool = False
+    """Rotate once when the resource is created. Changing the spec later never rotates by surprise."""
+
+    suspend: bool = False
+    """Start no rotation while this is true. The target Secret is kept up to date all the same."""
+
+    admin_secret_id: StoreSecretId | None = None
+    """Name or full ARN of the secret of a user that may create users and set passwords. Default: the key "masterarn"
+    of the secret value. SingleUser without either lets the user change its own password."""
+
+    clone_suffix: Annotated[
+        str,
+        Field(min_length=1, max_length=16),
+        text_matches("[A-Za-z0-9_]+", "write letters, digits and '_'"),
+        unchanged("cloneSuffix cannot be changed: the clone user with the present suffix exists already"),
+    ] = "_clone"
+    """AlternatingUsers: what is added to the base user's name to name its clone. Cannot be changed later, and must be
+    one that the operator allows."""
+
+    password: PasswordPolicy = PasswordPolicy()
+    """What new passwords look like."""
+
+    random: RandomValue | None = None
+    """RandomValue: what is replaced, and with what. Default: the key "password", or the whole value where it is no JSON
+    object, by a value that follows rotation.password."""
+
+    retire_after: Duration | None = None
+    """DualPassword: how long the old password goes on working after the target Secret has the new one, for example 12h.
+    The next rotation ends it as well. Default: 24h."""
+
+    verify_queries: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...], Field(max_length=10)
+    ] = ()
+    """SELECT statements that must succeed with the new credential before it becomes current, and with the present one
+    before anything is changed. They run read-only, and have five seconds together."""
+
+    rights: Rights = Rights.ENFORCE
+    """AlternatingUsers: what to do where base and clone user cannot do exactly the same things. Enforce repairs the
+    clone, Report only tells, Ignore does not look."""
+
+    @property
+    def retire_delay(self) -> timedelta:
+        """How long an old password lives beside a delivered new one."""
+        return length_of(self.retire_after or RETIRE_AFTER)

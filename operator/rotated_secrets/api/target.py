@@ -1,0 +1,162 @@
+"""The target of a RotatedSecret: the Kubernetes Secret that its users mount. Docstrings are for ``kubectl explain``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from rotated_secrets.api.fields import DNS_NAME, KubernetesName
+from rotated_secrets.api.names import RESERVED_DOMAINS
+from rotated_secrets.api.rules import Rule, WrittenModel, keys_match, text_matches
+
+
+class SecretType(StrEnum):
+    """What kind of Secret is delivered. A ServiceAccount token is none of them, on purpose."""
+
+    OPAQUE = "Opaque"
+    BASIC_AUTH = "basic-auth"
+    TLS = "tls"
+    DOCKERCONFIGJSON = "dockerconfigjson"
+    SSH_AUTH = "ssh-auth"
+
+
+class IncludeKeys(StrEnum):
+    """Whether the value's own keys go into the target Secret."""
+
+    ALL = "All"
+    NONE = "None"
+
+
+class CreationPolicy(StrEnum):
+    """Whose Secret the target is."""
+
+    OWNER = "Owner"
+    MERGE = "Merge"
+    NONE = "None"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the target Secret when the RotatedSecret goes."""
+
+    DELETE = "Delete"
+    RETAIN = "Retain"
+
+
+_QUALIFIED_NAME = f"({DNS_NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
+_LABEL_VALUE = "([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+_RESERVED = "|".join(domain.replace(".", "[.]") for domain in RESERVED_DOMAINS)
+
+_unreserved_keys = Rule(
+    f"self.all(key, !key.matches('^([-a-z0-9.]+[.])?({_RESERVED})/'))",
+    f"the domains {', '.join(RESERVED_DOMAINS)} and their subdomains are reserved: use a domain of your own",
+    lambda entries: not any(_is_reserved(key) for key in entries),
+)
+_qualified_keys = keys_match(
+    _QUALIFIED_NAME, "write keys as NAME or DOMAIN/NAME, the name with at most 63 letters, digits, '-', '_' and '.'"
+)
+
+
+def _is_reserved(key: str) -> bool:
+    domain, slash, _ = key.partition("/")
+    return bool(slash) and any(domain == reserved or domain.endswith(f".{reserved}") for reserved in RESERVED_DOMAINS)
+
+
+class Target(WrittenModel):
+    """The Kubernetes Secret that follows the secret's current version."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.includeKeys != 'None' || self.creationPolicy == 'None' || "
+            "(has(self.template) && size(self.template) > 0)",
+            "includeKeys: None without a template would deliver an empty Secret: write a template, or includeKeys: All",
+            lambda self: self.include_keys is not IncludeKeys.NONE or not self.is_delivered or len(self.template) > 0,
+        ),
+        Rule(
+            "self.creationPolicy != 'None' || (!has(self.secretName) && !has(self.labels) && !has(self.annotations)"
+            " && !has(self.template) && self.type == 'Opaque' && self.includeKeys == 'All')",
+            "creationPolicy: None delivers no Secret: leave secretName, type, labels, annotations, template and "
+            "includeKeys out",
+            lambda self: (
+                self.is_delivered
+                or (
+                    self.secret_name is None
+                    and not (self.labels or self.annotations or self.template)
+                    and self.type is SecretType.OPAQUE
+                    and self.include_keys is IncludeKeys.ALL
+                )
+            ),
+        ),
+        Rule(
+            "(has(self.secretName) ? self.secretName : '') == (has(oldSelf.secretName) ? oldSelf.secretName : '') && "
+            "(self.creationPolicy != 'None' || oldSelf.creationPolicy == 'None')",
+            "the Secret that was written would stay behind, with a credential that stops working: leave secretName and "
+            "creationPolicy as they are, or create another RotatedSecret",
+        ),
+        Rule(
+            "self.creationPolicy != 'Merge' || self.type == 'Opaque'",
+            "with creationPolicy: Merge the type is that of the existing Secret: leave type out",
+            lambda self: self.creation_policy is not CreationPolicy.MERGE or self.type is SecretType.OPAQUE,
+        ),
+        Rule(
+            "self.creationPolicy != 'Merge' || self.deletionPolicy == 'Retain'",
+            "with creationPolicy: Merge the Secret belongs to someone else and stays: write deletionPolicy: Retain",
+            lambda self: (
+                self.creation_policy is not CreationPolicy.MERGE or self.deletion_policy is DeletionPolicy.RETAIN
+            ),
+        ),
+    )
+
+    secret_name: KubernetesName | None = None
+    """Name of the Secret, in the namespace of this resource. Default: the name of this resource. Cannot be changed
+    later."""
+
+    type: SecretType = SecretType.OPAQUE
+    """Type of the Secret. Kubernetes wants certain keys for each: basic-auth "username" or "password", tls "tls.crt"
+    and "tls.key", dockerconfigjson ".dockerconfigjson", ssh-auth "ssh-privatekey". A Secret's type cannot be changed:
+    delete the Secret, and it is written anew."""
+
+    labels: Annotated[
+        dict[
+            str,
+            Annotated[
+                str,
+                Field(max_length=63),
+                text_matches(_LABEL_VALUE, "write label values with letters, digits, '-', '_' and '.'"),
+            ],
+        ],
+        Field(max_length=32),
+        _unreserved_keys,
+        _qualified_keys,
+    ] = Field(default_factory=dict)
+    """Labels for the Secret, beside the operator's own."""
+
+    annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32), _unreserved_keys, _qualified_keys
+    ] = Field(default_factory=dict)
+    """Annotations for the Secret, beside the operator's own."""
+
+    template: Annotated[
+        dict[str, Annotated[str, Field(max_length=65536)]],
+        Field(max_length=64),
+        keys_match("[-._a-zA-Z0-9]{1,253}", "write template keys with letters, digits, '-', '_' and '.'"),
+    ] = Field(default_factory=dict)
+    """Keys to add to the Secret, each with a Jinja2 template over the secret value's keys, for example
+    "postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}". Names,
+    "if", tests, "~" and a short list of filters are allowed; loops, calls and arithmetic are not."""
+
+    include_keys: IncludeKeys = IncludeKeys.ALL
+    """Whether the secret value's own keys go in beside the template: All or None."""
+
+    creation_policy: CreationPolicy = CreationPolicy.OWNER
+    """Owner creates the Secret and keeps it exactly so. Merge writes its keys into a Secret that someone else owns.
+    None rotates and delivers nothing. A Secret that exists already is touched only if it carries the annotation
+    rotatedsecrets.io/adopt with the name of this resource."""
+
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    """Whether the Secret goes with this resource (Delete) or stays (Retain)."""
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.creation_policy is not CreationPolicy.NONE
