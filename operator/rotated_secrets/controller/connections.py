@@ -72,7 +72,7 @@ class Connections:
         self._addresses: dict[str, tuple[str, ...]] = {}
 
     @property
-    def passwords(self) -> PasswordLimits:
+    def limits(self) -> PasswordLimits:
         return self._engine.passwords
 
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:

@@ -5,10 +5,9 @@ Knows nothing of secret stores, Kubernetes or the order of the steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Protocol
 
 from rotated_secrets.api.rotation import Rights, Strategy
@@ -74,8 +73,8 @@ class PasswordLimits:
     """Most characters."""
     excluded: str = ""
     """Characters that must not occur."""
-    demanded: Mapping[str, str] = MappingProxyType({})
-    """Sets of characters of which each must occur, by the name that people give them."""
+    demanded: tuple[tuple[str, str], ...] = ()
+    """Kinds of characters of which each must occur: what people call them ("a digit"), and which they are."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Knows the engines that come with the operator and finds others by the entry-point group ``rotated_secrets.databases``:
 each loads a class, made without arguments, of objects that have the protocol
-:class:`~rotated_secrets.databases.base.Engine`. An engine is loaded, and its driver with it, when a value first names it.
+:class:`~rotated_secrets.databases.base.Engine`. An engine is loaded, and its driver with it, once a value names it.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) ->
         )
     if not alphabet:
         raise InvalidPasswordPolicy("rotation.password leaves no character to choose from; exclude fewer")
-    for name, signs in limits.demanded.items():
+    for name, signs in limits.demanded:
         if not any(sign in alphabet for sign in signs):
             raise InvalidPasswordPolicy(
                 f"this engine takes no password without {name}, and rotation.password excludes all of them; allow some"
@@ -81,7 +81,7 @@ def _included_types(policy: PasswordPolicy, limits: PasswordLimits) -> dict[str,
 
 def _required_types(policy: PasswordPolicy, limits: PasswordLimits) -> dict[str, str]:
     """Characters of which each password has one, by the field or the engine's word for them."""
-    demanded = {name: _without(signs, policy, limits) for name, signs in limits.demanded.items()}
+    demanded = {name: _without(signs, policy, limits) for name, signs in limits.demanded}
     return demanded | (_included_types(policy, limits) if policy.require_each_included_type else {})
 
 

@@ -40,7 +40,7 @@ class Database(Protocol):
     """The database that one secret's credential logs in to."""
 
     @property
-    def passwords(self) -> PasswordLimits:
+    def limits(self) -> PasswordLimits:
         """What it takes as a password."""
 
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
@@ -369,7 +369,7 @@ class Steps:
 
     @property
     def _limits(self) -> PasswordLimits:
-        return self._database.passwords if self._database is not None else PasswordLimits()
+        return self._database.limits if self._database is not None else PasswordLimits()
 
     def _close_session(self) -> None:
         session, self._session = self._session, None

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.spec import Tls as TlsSpec
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.controller.connections import Connections, Trust
-from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Refused, Server, Users
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, PasswordLimits, Refused, Server, Users
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.values import Credential, SecretText
@@ -22,8 +23,9 @@ ADMIN = Credential("postgres", "192.0.2.7", "admin", SecretText("b"))
 class RecordingEngine:
     """Knows passwords, and who tried to log in where."""
 
-    names = frozenset({"postgres"})
     default_port = 5432
+    strategies = frozenset(Strategy)
+    passwords = PasswordLimits()
 
     def __init__(self, admin_password: str = "b") -> None:
         self.admin_password = SecretText(admin_password)

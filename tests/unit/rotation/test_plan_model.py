@@ -18,7 +18,7 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep
 from rotated_secrets.secretstores.base import StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage
-from tests.unit.rotation.world import CLONE_SUFFIX, Call, ModelOperator, World
+from tests.unit.rotation.world import CLONE_SUFFIX, OURS, Call, ModelOperator, World
 
 OPERATORS = st.integers(0, 1)
 
@@ -27,7 +27,7 @@ class RotatingWorld(RuleBasedStateMachine):
     """Two operators, neither of which knows that there is another."""
 
     @initialize(
-        strategy=st.sampled_from(Strategy),
+        strategy=st.sampled_from(OURS),
         schedule=st.sampled_from([None, "rate(1 day)"]),
         immediately=st.booleans(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import hypothesis.strategies as st
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.databases.base import Users
+from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.rotation.strategies import (
     descends_from,
     next_successor,
@@ -18,9 +20,11 @@ from rotated_secrets.rotation.strategies import (
     successor,
     users_of,
 )
-from rotated_secrets.values import Arn, InvalidSecretValue, SecretText, SecretValue, VersionId
+from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import Arn, InvalidSecretValue, Place, SecretText, SecretValue, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
 ALTERNATING = Rotation(strategy=Strategy.ALTERNATING_USERS)
 SINGLE = Rotation(strategy=Strategy.SINGLE_USER)
 RANDOM = Rotation(strategy=Strategy.RANDOM_VALUE)
@@ -32,10 +36,23 @@ def value(**fields: object) -> SecretValue:
     return SecretValue.parse(json.dumps(given | fields))
 
 
+def terms(rotation: Rotation) -> Terms:
+    place = None if rotation is RANDOM else Place()
+    return Terms(ARN, rotation, schedule=None, request=None, created_at=MADE, place=place)
+
+
+def version(secret: SecretValue) -> StoredVersion:
+    return StoredVersion(VersionId("v"), secret, MADE, ARN)
+
+
+def following(rotation: Rotation, current: SecretValue, password: SecretText) -> SecretValue:
+    return pending_value(terms(rotation), version(current), password)
+
+
 def test_users_alternate_and_never_become_three() -> None:
     current, users = value(), set()
     for number in range(6):
-        current = pending_value(ALTERNATING, current, SecretText(str(number)))
+        current = following(ALTERNATING, current, SecretText(str(number)))
         assert current.fields is not None
         users.add(current.fields["username"])
     assert users == {"app", "app_clone"}
@@ -55,7 +72,7 @@ def test_every_other_key_of_the_value_is_kept(unknown: dict[str, object]) -> Non
     known = {"port": 5432, "dbname": "x", "ssl": True, "masterarn": "m"}
     texts = {"engine": "postgres", "host": "db", "username": "app", "password": "old"}
     before = value(**{**unknown, **known, **texts})
-    after = pending_value(ALTERNATING, before, NEW)
+    after = following(ALTERNATING, before, NEW)
     assert before.fields is not None and after.fields is not None
     assert list(after.fields) == list(before.fields)
     assert {**after.fields, "username": "app", "password": "old"} == dict(before.fields)
@@ -63,26 +80,26 @@ def test_every_other_key_of_the_value_is_kept(unknown: dict[str, object]) -> Non
 
 
 def test_plain_text_is_replaced_whole_and_a_json_objects_password_alone() -> None:
-    assert pending_value(RANDOM, SecretValue.parse("token"), NEW).text.reveal() == "new"
-    after = pending_value(RANDOM, SecretValue.parse('{"id": 1, "password": "old"}'), NEW)
+    assert following(RANDOM, SecretValue.parse("token"), NEW).text.reveal() == "new"
+    after = following(RANDOM, SecretValue.parse('{"id": 1, "password": "old"}'), NEW)
     assert dict(after.fields or {}) == {"id": 1, "password": "new"}
 
 
 @pytest.mark.parametrize("text", ['{"engine": "postgres", "password": "old"}', '{"key": "old"}', '{"password": 1}'])
 def test_random_value_never_replaces_what_it_does_not_know(text: str) -> None:
     with pytest.raises(InvalidSecretValue):
-        pending_value(RANDOM, SecretValue.parse(text), NEW)
+        following(RANDOM, SecretValue.parse(text), NEW)
 
 
 @given(st.uuids(), st.sets(st.integers(0, 200), max_size=20))
 def test_successors_are_found_again_by_anyone_and_never_used_twice(version: object, used: set[int]) -> None:
     current = VersionId(str(version))
     known = {successor(ARN, current, n) for n in used}
-    following = next_successor(ARN, current, known)
-    assert following not in known
-    assert descends_from(ARN, [current], following)
-    assert not descends_from(ARN, [following], current)
-    assert following == next_successor(ARN, current, known)
+    after = next_successor(ARN, current, known)
+    assert after not in known
+    assert descends_from(ARN, [current], after)
+    assert not descends_from(ARN, [after], current)
+    assert after == next_successor(ARN, current, known)
 
 
 @pytest.mark.parametrize(
@@ -97,5 +114,5 @@ def test_successors_are_found_again_by_anyone_and_never_used_twice(version: obje
     ],
 )
 def test_pending_that_we_would_not_have_made_is_recognised(pending: SecretValue, told: str | None) -> None:
-    mismatch = pending_mismatch(ALTERNATING, value(), pending)
+    mismatch = pending_mismatch(terms(ALTERNATING), version(value()), version(pending))
     assert mismatch is None if told is None else told in (mismatch or "")

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rotated_secrets.api.rotation import Rights, Rotation
+from rotated_secrets.api.rotation import Rights, Rotation, Strategy
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
@@ -50,12 +50,14 @@ from rotated_secrets.secretstores.base import (
     StoreRefused,
     VersionExists,
 )
-from rotated_secrets.values import Arn, Credential, SecretId, SecretText, SecretValue, Stage, VersionId
+from rotated_secrets.values import Arn, Credential, Place, SecretId, SecretText, SecretValue, Stage, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
 FIRST = VersionId("00000000-0000-0000-0000-000000000001")
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 CLONE_SUFFIX = "_clone"
+OURS = [strategy for strategy in Strategy if strategy is not Strategy.EXTERNAL]
+"""The strategies in which the operator itself makes the next version."""
 Call = Callable[[], None]
 
 
@@ -124,11 +126,13 @@ class ModelDatabase:
     checks_fail_for: set[str] = field(default_factory=set)
     refuses_to_set: bool = False
     logins: list[str] = field(default_factory=list)
-    passwords_limits = PasswordLimits()
+    kept: dict[str, SecretText] = field(default_factory=dict)
+    """The second password of a user, where it has one."""
+    limits: PasswordLimits = PasswordLimits()  # noqa: RUF009 - frozen
 
     def logs_in(self, credential: Credential) -> bool:
-        known = self.passwords.get(credential.username)
-        return known == credential.password and credential.username not in self.locked_out
+        user = credential.username
+        return credential.password in (self.passwords.get(user), self.kept.get(user)) and user not in self.locked_out
 
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         if self.down:
@@ -188,6 +192,10 @@ class ModelSession(AbstractContextManager["ModelSession"]):
         if self.database.refuses_to_set:
             raise Refused("the admin lacks a privilege")
         self.database.passwords[credential.username] = credential.password
+        self.database.kept.pop(credential.username, None)
+        if keep is not None:
+            assert keep.username == credential.username, "another user's password is kept"
+            self.database.kept[keep.username] = keep.password
         self.database.locked_out.discard(credential.username)
         self.database.world.password_was_set(credential)
         return RightsReport()
@@ -267,6 +275,7 @@ class World:
             schedule=parse_schedule(schedule, timedelta(0)) if schedule else None,
             request=self.request,
             created_at=CREATED,
+            place=None if self.rotation.strategy is Strategy.RANDOM_VALUE else Place(),
         )
 
     def look_at_target(self, current: StoredVersion) -> TargetState:
@@ -363,7 +372,7 @@ class ModelOperator:
             case ClearPending():
                 return lambda: store.move_stage(ARN, Stage.PENDING, remove_from=run.seen.current_id)
             case CreatePending(version_id):
-                late = pending_value(run.terms.rotation, run.seen.current.value, SecretText("late"))
+                late = pending_value(run.terms, run.seen.current, SecretText("late"))
                 return lambda: store.put_pending(ARN, version_id, late)
             case _:
                 return None
