@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from sandbox.leash import leashed
 from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import Stack
 
@@ -52,6 +54,7 @@ class OperatorProcess:
         # What it leaves behind when it is killed goes with the stack.
         self.environment = kept | identity | {"TMPDIR": str(stack.directory)}
         self._process: subprocess.Popen[bytes] | None = None
+        self._leash = ExitStack()
         self._said_before = 0
 
     def __enter__(self) -> Self:
@@ -60,10 +63,12 @@ class OperatorProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self._leash.close()
 
     def start(self) -> None:
         """Returns at once; see :meth:`wait_until_it_leads`."""
         assert not self.runs, "it runs already"
+        self._leash.close()
         program = Path(sys.executable).with_name("rotated-secrets")
         if not program.exists():
             raise FileNotFoundError(f"there is no {program}; run make setup")
@@ -77,6 +82,7 @@ class OperatorProcess:
                 stderr=log,
                 start_new_session=True,  # a person's Ctrl-C is for who started it
             )
+        self._leash.enter_context(leashed(self._process.pid))
 
     @property
     def runs(self) -> bool:

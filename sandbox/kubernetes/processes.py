@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sandbox.leash import leashed
+
 _POLL = 0.05  # seconds
 
 
@@ -21,7 +23,7 @@ def running(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-    try:
+    with leashed(process.pid), _stopped(process):
         deadline = time.monotonic() + patience
         while not is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -33,6 +35,12 @@ def running(
                 raise RuntimeError(f"{Path(command[0]).name} {what}; the end of its log:\n{_tail(log)}")
             time.sleep(_POLL)
         yield process
+
+
+@contextmanager
+def _stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
     finally:
         stop(process)
 

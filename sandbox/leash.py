@@ -1,0 +1,53 @@
+"""Ends a process once nobody holds this program's standard input any more.
+
+Run as a program, with a process id as its argument. Whoever started that process keeps the other end of the pipe, so
+even a SIGKILL there closes it. It needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+GRACE_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def leashed(pid: int) -> Iterator[None]:
+    """Whatever becomes of this process, the one with this id ends at the latest with it."""
+    command = [sys.executable, "-I", "-S", __file__, str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True):
+        yield
+
+
+def _began(pid: int) -> str | None:
+    """When a process began, in the kernel's words: ids are used again after a while. None: it is over."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state == "Z" else fields[18]
+
+
+def main() -> None:
+    pid = int(sys.argv[1])
+    began = _began(pid)
+    while sys.stdin.buffer.read(1):
+        pass
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_SECONDS
+        with contextlib.suppress(ProcessLookupError):
+            if began is not None and _began(pid) == began:
+                os.kill(pid, signum)
+        while began is not None and _began(pid) == began and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""No server outlives who started it, also where that was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from sandbox.leash import leashed
+from sandbox.waiting import eventually
+
+STARTS_A_SERVER = """
+import sys
+from pathlib import Path
+from sandbox.kubernetes.processes import running
+with running(["sleep", "1000"], Path(sys.argv[1]), lambda: True) as server:
+    print(server.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def is_over(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_server_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTS_A_SERVER, str(tmp_path / "log")]
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        assert not is_over(pid)
+        os.kill(starter.pid, signal.SIGKILL)
+    eventually(lambda: is_over(pid), "the server is gone")
+
+
+def test_process_that_does_not_go_by_itself_is_killed_at_the_end() -> None:
+    deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
+    with subprocess.Popen(deaf) as process:
+        with leashed(process.pid):
+            pass
+        assert process.wait(20) == -signal.SIGKILL
