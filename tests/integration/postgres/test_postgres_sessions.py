@@ -14,9 +14,10 @@ import psycopg2
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Unavailable, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, Unavailable, Users
 from rotated_secrets.databases.postgres import PostgresEngine
-from rotated_secrets.databases.postgres.login import deadline
+from rotated_secrets.databases.postgres.admin import PostgresAdminSession
+from rotated_secrets.databases.postgres.login import deadline, log_in
 from sandbox.postgres import Installation, PostgresServer, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant, reach
 
@@ -282,3 +283,10 @@ def test_a_server_that_asks_no_password_proves_nothing(installation: Installatio
         tenant = make_tenant(server)
         with pytest.raises(Unavailable, match="asks for none"):
             ENGINE.verify(reach(server), tenant.credential(tenant.base, "anything"), Users(tenant.base))
+
+
+def test_session_whose_settings_a_pooler_dropped_is_not_used(tenant: Tenant) -> None:
+    """As PgBouncer with ignore_startup_parameters=options makes it."""
+    with contextlib.closing(log_in(tenant.reach, tenant.admin, "postgres", {})) as connection:
+        with pytest.raises(Refused, match="a pooler in between drops them"):
+            PostgresAdminSession(connection, tenant.reach, tenant.admin.username)

@@ -118,9 +118,15 @@ class PostgresAdminSession:
         with self._transaction("open the session") as cursor:
             if connection.server_version >= OPTIONS_OF_MEMBERSHIP:
                 cursor.execute("SET createrole_self_grant = ''")
-            cursor.execute("SELECT SESSION_USER, CURRENT_USER")
-            who = cursor.fetchone()
-        if who != (user, user):
+            cursor.execute("SELECT SESSION_USER, CURRENT_USER, pg_catalog.current_setting('search_path')")
+            *who, search_path = cursor.fetchone() or ("", "", "")
+        if search_path != _PINNED["search_path"]:
+            raise Refused(
+                f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
+                f"between drops them (PgBouncer: ignore_startup_parameters=options): let the admin secret name the "
+                f"server itself"
+            )
+        if who != [user, user]:
             raise Refused(
                 f"the session of {user} at {server} does not run as {user}; "
                 f"a setting of that user or of the database changes who it is: RESET it"
