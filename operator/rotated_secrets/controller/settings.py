@@ -106,7 +106,9 @@ class Settings(BaseModel):
         4 * 3600.0, "Rotation", "Least time between two scheduled rotations, in seconds; 4h is AWS's own limit."
     )
     clone_suffixes: Names = _field(
-        ("_clone", "_CLONE"), "Rotation", "What a RotatedSecret may append to a user's name for its clone, comma-separated."
+        ("_clone", "_CLONE"),
+        "Rotation",
+        "What a RotatedSecret may append to a user's name for its clone, comma-separated.",
     )
 
     kubeconfig: Path | None = _field(
