@@ -287,6 +287,8 @@ def test_a_server_that_asks_no_password_proves_nothing(installation: Installatio
 
 def test_session_whose_settings_a_pooler_dropped_is_not_used(tenant: Tenant) -> None:
     """As PgBouncer with ignore_startup_parameters=options makes it."""
-    with contextlib.closing(log_in(tenant.reach, tenant.admin, "postgres", {})) as connection:
-        with pytest.raises(Refused, match="a pooler in between drops them"):
-            PostgresAdminSession(connection, tenant.reach, tenant.admin.username)
+    with (
+        contextlib.closing(log_in(tenant.reach, tenant.admin, "postgres", {})) as connection,
+        pytest.raises(Refused, match="a pooler in between drops them"),
+    ):
+        PostgresAdminSession(connection, tenant.reach, tenant.admin.username)
