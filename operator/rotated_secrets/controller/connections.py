@@ -6,7 +6,7 @@ Here stand the guards between what a tenant writes and where the operator connec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from rotated_secrets.api.spec import Tls as TlsSpec
@@ -16,6 +16,7 @@ from rotated_secrets.databases.base import (
     AuthenticationFailed,
     DatabaseError,
     Engine,
+    NamesHosts,
     PasswordLimits,
     Refused,
     Server,
@@ -107,18 +108,30 @@ class Connections:
             )
         return admin
 
-    def _place(self, credential: Credential) -> tuple[str, str, str]:
-        return credential.engine, credential.host.lower(), str(credential.port or self._engine.default_port)
+    def _place(self, credential: Credential) -> tuple[str, ...]:
+        port = credential.port or self._engine.default_port
+        further = sorted(f"{host.lower()}:{port}" for host, port in self._hosts(credential)[1:])
+        return credential.engine, credential.host.lower(), str(port), *further
+
+    def _hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
+        if isinstance(self._engine, NamesHosts):
+            return self._engine.hosts(credential)
+        return ((credential.host, credential.port or self._engine.default_port),)
 
     def _open(self, credential: Credential, tls: Tls) -> AdminSession:
         server = self._server(credential, tls)
         return self._counted("admin", lambda: self._engine.open_admin(server, credential))
 
     def _server(self, credential: Credential, tls: Tls) -> Server:
-        host = credential.host
+        servers = [Server(host, self._resolved(host), port, tls) for host, port in self._hosts(credential)]
+        if not servers:
+            return Server(credential.host, (), credential.port or self._engine.default_port, tls)
+        return replace(servers[0], others=tuple(servers[1:]))
+
+    def _resolved(self, host: str) -> tuple[str, ...]:
         if host not in self._addresses:
             self._addresses[host] = resolve(host, self._rules)
-        return Server(host, self._addresses[host], credential.port or self._engine.default_port, tls)
+        return self._addresses[host]
 
     def _counted(self, purpose: str, login: Callable[[], T]) -> T:
         outcome = "ok"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.spec import TlsMode
@@ -48,6 +48,8 @@ class Server:
     addresses: tuple[str, ...]
     port: int
     tls: Tls
+    others: tuple[Server, ...] = ()
+    """More servers, each with users of its own that have to be the same, where the engine :class:`NamesHosts`."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -161,4 +163,15 @@ class Engine(Protocol):
         Raises:
             AuthenticationFailed: the password is wrong, or the user may not log in.
             Unavailable: nobody knows.
+        """
+
+
+@runtime_checkable
+class NamesHosts(Protocol):
+    """What an engine has besides, whose credentials are not for exactly the host and port of their value."""
+
+    def hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
+        """Every host and port that a credential is for, the value's own first; none where no login tells anything.
+
+        Raises: Refused, where the value names them in a way that makes no sense.
         """

@@ -45,11 +45,13 @@ class RecordingEngine:
         raise StopIteration  # far enough
 
 
-def connections(engine: RecordingEngine, *admins: Credential, trust: Trust | None = None) -> Connections:
+def connections(
+    engine: RecordingEngine, *admins: Credential, trust: Trust | None = None, application: Credential = APPLICATION
+) -> Connections:
     left = iter(admins)
     return Connections(
         engine,
-        application=APPLICATION,
+        application=application,
         trust=trust or Trust(TlsSpec(), None, None),
         rules=HostRules(),
         read_admin=(lambda: next(left)) if admins else None,
@@ -113,3 +115,52 @@ def test_applications_protection_is_the_resources_to_choose() -> None:
     trust = Trust(TlsSpec(mode=TlsMode.VERIFY_CA), tenant_ca="tenant's", operator_ca="operator's")
     tls = trust.for_application(replace(APPLICATION, ssl=False))
     assert (tls.mode, tls.ca_bundle) == (TlsMode.VERIFY_CA, "tenant's")
+
+
+class ScatteredEngine(RecordingEngine):
+    """Its credentials are for the hosts that ``dbname`` names."""
+
+    def hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
+        return tuple((host, 5432) for host in (credential.dbname or "").split())
+
+
+def on(hosts: str, credential: Credential = APPLICATION) -> Credential:
+    return replace(credential, dbname=hosts)
+
+
+def test_every_host_that_an_engine_names_is_resolved_and_protected_alike() -> None:
+    engine = ScatteredEngine()
+    connections(engine).verify(on("192.0.2.7 192.0.2.8 192.0.2.9"), Users("app"), ())
+    [(_, server)] = engine.tried
+    assert [one.addresses for one in (server, *server.others)] == [("192.0.2.7",), ("192.0.2.8",), ("192.0.2.9",)]
+    assert {(one.port, one.tls) for one in server.others} == {(server.port, server.tls)}
+
+
+def test_one_host_that_the_guard_refuses_keeps_all_from_being_connected_to() -> None:
+    engine = ScatteredEngine()
+    with pytest.raises(Refused, match="loopback address"):
+        connections(engine).verify(on("192.0.2.7 127.0.0.1"), Users("app"), ())
+    assert engine.tried == []
+
+
+def test_an_engine_that_names_no_host_has_none_looked_up() -> None:
+    engine = ScatteredEngine()
+    connections(engine).verify(replace(on(""), host="not to be resolved"), Users("app"), ())
+    [(_, server)] = engine.tried
+    assert (server.addresses, server.others) == ((), ())
+
+
+def test_admin_is_sent_to_no_further_host_that_the_tenant_alone_names() -> None:
+    engine = ScatteredEngine()
+    application = on("192.0.2.7 192.0.2.66")
+    with pytest.raises(Refused, match="must be the same"):
+        connections(engine, on("192.0.2.7", ADMIN), application=application).open_admin(application)
+    assert engine.tried == []
+
+
+def test_admin_goes_to_the_further_hosts_that_both_secrets_name_in_any_order() -> None:
+    engine = ScatteredEngine()
+    application = on("192.0.2.7 192.0.2.8 192.0.2.9")
+    with pytest.raises(StopIteration):
+        connections(engine, on("192.0.2.7 192.0.2.9 192.0.2.8", ADMIN), application=application).open_admin(application)
+    assert [len(server.others) for _, server in engine.tried] == [2]
