@@ -93,7 +93,7 @@ class SecretValue:
             fields = None
         return cls(SecretText(text), MappingProxyType(fields) if isinstance(fields, dict) else None)
 
-    def replacing(self, **changes: str) -> SecretValue:
+    def replacing(self, /, **changes: str) -> SecretValue:
         """This value with some keys changed: every other key, known or not, is kept in its place."""
         if self.fields is None:
             raise InvalidSecretValue("the secret value is not a JSON object, so no single key of it can be changed")

@@ -86,19 +86,27 @@ class RandomValue(WrittenModel):
     """What RandomValue replaces, and with what."""
 
     keys: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=16, min_length=1)
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+        Field(max_length=16, min_length=1),
+        Rule(
+            "self.all(key, self.exists_one(other, other == key))",
+            "a key is named twice: name each once",
+            lambda keys: len(set(keys)) == len(keys),
+        ),
     ] = ("password",)
-    """The keys of the secret value that are replaced, each by a value of its own. A value that is no JSON object is
-    replaced as a whole."""
+    """The keys of the secret value that are replaced, each by a value of its own. With the default, a value that is
+    plain text is replaced as a whole."""
 
     format: ValueFormat = ValueFormat.PASSWORD
-    """Password follows rotation.password. Hex, Base64Url (A-Z, a-z, 0-9, "-" and "_", without padding) and
-    Alphanumeric have rotation.password.length characters. UUID is a random one, in lower case."""
+    """Password follows rotation.password. Hex (an even number of digits, in lower case), Base64Url (A-Z, a-z, 0-9, "-"
+    and "_", without padding) and Alphanumeric (A-Z, a-z, 0-9) have rotation.password.length characters, and take no
+    heed of its other fields. UUID is a random one (version 4), in lower case. Whatever has less than 64 bits of entropy
+    is refused."""
 
     prefix: Annotated[
         str, Field(max_length=64), text_matches("[!-~]*", "write printable ASCII characters without spaces")
     ] = ""
-    """What every new value begins with, for example "sk_live_". It counts in addition to the length."""
+    """What every new value begins with, for example "sk_live_". It is no part of the length."""
 
 
 class Rotation(WrittenModel):

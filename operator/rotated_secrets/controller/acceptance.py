@@ -17,7 +17,8 @@ from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.delivery.render import check_template
 from rotated_secrets.rotation.observation import Terms
-from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy
+from rotated_secrets.rotation.password import InvalidPasswordPolicy
+from rotated_secrets.rotation.random_value import check_drawing
 from rotated_secrets.rotation.schedule import InvalidSchedule, parse_schedule
 from rotated_secrets.rotation.steps import LookAgain
 from rotated_secrets.rotation.strategies import users_of
@@ -46,7 +47,7 @@ def check_spec(resource: RotatedSecret, services: Services) -> None:
     """What the CRD's schema cannot say, or an API server without it let through."""
     rotation, settings = resource.spec.rotation, services.settings
     try:
-        check_policy(rotation.password)
+        check_drawing(rotation)
         check_template(resource.spec.target)
         if rotation.schedule:
             parse_schedule(rotation.schedule, timedelta(seconds=settings.minimum_interval))
@@ -121,7 +122,7 @@ def engine_of(credential: Credential, terms: Terms) -> Engine:
             f"{credential.engine} has no {strategy}; write rotation.strategy: {' or '.join(sorted(possible))}",
         )
     try:
-        check_policy(terms.rotation.password, engine.passwords)
+        check_drawing(terms.rotation, engine.passwords)
     except InvalidPasswordPolicy as error:
         raise Unusable(Reason.INVALID_SPEC, f"{credential.engine}: {error}") from None
     users = users_of(terms.rotation, credential.username)

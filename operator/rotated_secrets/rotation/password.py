@@ -42,12 +42,17 @@ def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) ->
             f"rotation.password.excludeCharacters leaves none of a required type; set {' and '.join(emptied)} to true, "
             "or requireEachIncludedType to false"
         )
-    bits = policy.length * math.log2(len(alphabet))
+    bits = bits_of(policy.length, len(alphabet))
     if bits < MINIMUM_BITS:
         raise InvalidPasswordPolicy(
             f"rotation.password allows only {bits:.0f} bits of entropy, and at least {MINIMUM_BITS} are needed; "
             "raise length or exclude fewer characters"
         )
+
+
+def bits_of(length: int, signs: int) -> float:
+    """The entropy of a text of ``length`` characters, each drawn evenly from ``signs``."""
+    return length * math.log2(signs)
 
 
 def make_password(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> SecretText:

@@ -26,7 +26,7 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.delivery.target import TargetState
 from rotated_secrets.rotation import actions
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
-from rotated_secrets.rotation.password import make_password
+from rotated_secrets.rotation.random_value import drawing
 from rotated_secrets.rotation.strategies import pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoredVersion, StoreRefused, VersionExists
 from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
@@ -214,8 +214,7 @@ class Steps:
     # ---- the four steps
 
     def _create(self, seen: Observation, version_id: VersionId) -> Observation:
-        rotation = self._terms.rotation
-        value = pending_value(self._terms, seen.current, make_password(rotation.password, self._limits))
+        value = pending_value(self._terms, seen.current, drawing(self._terms.rotation, self._limits))
         try:
             self._store.put_pending(self._terms.arn, version_id, value)
         except VersionExists:

@@ -9,17 +9,15 @@ from functools import lru_cache
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.databases.base import Users
 from rotated_secrets.rotation.observation import Terms
+from rotated_secrets.rotation.random_value import Draw, check_keys, difference, replaced, wanted_of
 from rotated_secrets.secretstores.base import StoredVersion
-from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretText, SecretValue, VersionId
+from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretValue, VersionId
 
 _NAMESPACE = uuid.UUID("5b1a3c1e-0c7b-5e0f-9d55-6f2f6f1c9a10")
 """Fixed for ever: two operators that look at the same secret must name its next version alike."""
 
 _SUCCESSORS = 256
 """How many attempts from one version are told from a stranger's. Each that fails takes one."""
-
-RANDOM_KEY = "password"
-"""The key that RandomValue replaces where the value is a JSON object."""
 
 
 def successor(arn: Arn, version: VersionId, n: int) -> VersionId:
@@ -54,19 +52,19 @@ def users_of(rotation: Rotation, username: str) -> Users:
     return Users(base, base + rotation.clone_suffix)
 
 
-def pending_value(terms: Terms, current: StoredVersion, password: SecretText) -> SecretValue:
+def pending_value(terms: Terms, current: StoredVersion, draw: Draw) -> SecretValue:
     """The next version's value: every key kept, the password new, and with AlternatingUsers the other user.
+
+    With RandomValue, what it says to replace is new; ``draw`` makes each new password or value.
 
     Raises:
         InvalidSecretValue: the strategy doesn't fit the value.
     """
     check_value(terms, current)
     if terms.rotation.strategy is Strategy.RANDOM_VALUE:
-        if current.value.fields is None:
-            return SecretValue.parse(password.reveal())
-        return current.value.replacing(**{RANDOM_KEY: password.reveal()})
+        return replaced(terms.rotation, current.value, draw)
     user = next_user(terms.rotation, terms.credential(current))
-    return current.value.replacing(username=user, password=password.reveal())
+    return current.value.replacing(username=user, password=draw().reveal())
 
 
 def next_user(rotation: Rotation, current: Credential) -> str:
@@ -78,28 +76,24 @@ def check_value(terms: Terms, current: StoredVersion) -> None:
     """Raises: InvalidSecretValue, where the strategy doesn't fit the value."""
     if terms.has_database:
         terms.credential(current)
-    fields = current.value.fields
-    if terms.rotation.strategy is not Strategy.RANDOM_VALUE or fields is None:
+    if terms.rotation.strategy is not Strategy.RANDOM_VALUE:
         return
-    if "engine" in fields and not terms.has_database:
+    if "engine" in (current.value.fields or {}) and not terms.has_database:
         raise InvalidSecretValue(
             "the secret value names a database engine, and RandomValue would lock its application out; "
             "use SingleUser or AlternatingUsers, or remove the key engine"
         )
-    if not isinstance(fields.get(RANDOM_KEY), str):
-        raise InvalidSecretValue(
-            f"the secret value is a JSON object without a text at key {RANDOM_KEY}; RandomValue replaces that key, "
-            "or the whole value where it is plain text"
-        )
+    check_keys(terms.rotation, current.value)
 
 
 def pending_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersion) -> str | None:
     """Why a pending value is not one that we would have made from the current one; None where it is.
 
-    As AWS's templates do, so that nobody who can write AWSPENDING steers the admin's session elsewhere.
+    As AWS's templates do, so that nobody who can write AWSPENDING steers the admin's session elsewhere; and as they do
+    not, that goes for every key: engines know more of them.
     """
     if terms.rotation.strategy is Strategy.RANDOM_VALUE:
-        return None
+        return _random_mismatch(terms, current, pending)
     try:
         now, then = terms.credential(current), terms.credential(pending)
     except InvalidSecretValue as error:
@@ -107,7 +101,22 @@ def pending_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersio
     expected = next_user(terms.rotation, now)
     if then.username != expected:
         return f"AWSPENDING is for user {then.username}, and {expected} was expected"
-    for key in ("engine", "host", "port", "dbname", "ssl", "masterarn"):
-        if getattr(then, key) != getattr(now, key):
-            return f"AWSPENDING has another {key} than AWSCURRENT"
-    return None
+    return _other_keys_mismatch(current, pending, ("username", "password"))
+
+
+def _random_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersion) -> str | None:
+    if (current.value.fields is None) is not (pending.value.fields is None):
+        return "one of AWSPENDING and AWSCURRENT is a JSON object, and the other is not"
+    try:
+        check_keys(terms.rotation, pending.value)
+    except InvalidSecretValue as error:
+        return f"AWSPENDING: {error}"
+    return _other_keys_mismatch(current, pending, wanted_of(terms.rotation).keys)
+
+
+def _other_keys_mismatch(current: StoredVersion, pending: StoredVersion, but: Iterable[str]) -> str | None:
+    key = difference(current.value, pending.value, tuple(but))
+    if key is None:
+        return None
+    named = "".join(sign if sign.isprintable() else "?" for sign in key[:60])
+    return f"AWSPENDING has another {named} than AWSCURRENT"

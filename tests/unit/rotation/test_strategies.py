@@ -46,7 +46,7 @@ def version(secret: SecretValue) -> StoredVersion:
 
 
 def following(rotation: Rotation, current: SecretValue, password: SecretText) -> SecretValue:
-    return pending_value(terms(rotation), version(current), password)
+    return pending_value(terms(rotation), version(current), lambda: password)
 
 
 def test_users_alternate_and_never_become_three() -> None:

@@ -372,7 +372,7 @@ class ModelOperator:
             case ClearPending():
                 return lambda: store.move_stage(ARN, Stage.PENDING, remove_from=run.seen.current_id)
             case CreatePending(version_id):
-                late = pending_value(run.terms, run.seen.current, SecretText("late"))
+                late = pending_value(run.terms, run.seen.current, lambda: SecretText("late"))
                 return lambda: store.put_pending(ARN, version_id, late)
             case _:
                 return None

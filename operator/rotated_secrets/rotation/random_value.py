@@ -1,0 +1,165 @@
+"""Random values for API keys and tokens: which keys of a secret value they replace, and what they are made of.
+
+Pure but for the system's randomness. Knows nothing of who will use a value.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import string
+import uuid
+from collections.abc import Callable, Iterable
+
+from rotated_secrets.api.rotation import PasswordPolicy, RandomValue, Rotation, Strategy, ValueFormat
+from rotated_secrets.databases.base import PasswordLimits
+from rotated_secrets.rotation.password import (
+    MINIMUM_BITS,
+    InvalidPasswordPolicy,
+    bits_of,
+    check_policy,
+    make_password,
+)
+from rotated_secrets.values import InvalidSecretValue, SecretText, SecretValue
+
+Draw = Callable[[], SecretText]
+"""Makes a new value, another one with each call."""
+
+_ALPHANUMERIC = string.ascii_letters + string.digits
+_HEXADECIMAL = 16
+_UNLIMITED = PasswordLimits()
+
+
+def drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> Draw:
+    """How new values are made: passwords or, with RandomValue, what ``rotation.random`` asks for.
+
+    ``limits`` are those of what takes the value. The function returned raises InvalidPasswordPolicy.
+    """
+    if rotation.strategy is not Strategy.RANDOM_VALUE:
+        return lambda: make_password(rotation.password, limits)
+    wanted, policy = wanted_of(rotation), rotation.password
+    if wanted.format is ValueFormat.PASSWORD:
+        return lambda: _prefixed(wanted.prefix, make_password(policy, limits).reveal())
+    return lambda: _prefixed(wanted.prefix, _drawn(wanted.format, policy.length))
+
+
+def check_drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> None:
+    """Raises: InvalidPasswordPolicy, where no value can be made or none worth the name; says which field to change."""
+    form, policy = wanted_of(rotation).format, rotation.password
+    if rotation.strategy is not Strategy.RANDOM_VALUE or form is ValueFormat.PASSWORD:
+        check_policy(policy, limits)
+        return
+    if ignored := _ignored(form, policy):
+        raise InvalidPasswordPolicy(
+            f"rotation.random.format {form} takes no heed of {' and '.join(ignored)}; leave that out, "
+            "or write format: Password"
+        )
+    length = policy.length
+    if form is ValueFormat.HEX and length % 2:
+        raise InvalidPasswordPolicy(
+            f"rotation.password.length is {length}, and two hexadecimal digits make a byte; write an even number"
+        )
+    if form is ValueFormat.BASE64URL and length % 4 == 1:
+        raise InvalidPasswordPolicy(
+            f"rotation.password.length is {length}, and base64 of no number of bytes is as long; write {length + 1}"
+        )
+    bits = _bits(form, length)
+    if bits < MINIMUM_BITS:
+        raise InvalidPasswordPolicy(
+            f"{length} characters of rotation.random.format {form} have {bits:.0f} bits of entropy, and at least "
+            f"{MINIMUM_BITS} are needed; raise rotation.password.length"
+        )
+
+
+def check_keys(rotation: Rotation, value: SecretValue) -> None:
+    """Raises: InvalidSecretValue, where the value does not have what is to be replaced."""
+    keys, fields = wanted_of(rotation).keys, value.fields
+    if fields is None:
+        if value.text.reveal().lstrip().startswith(("{", "[")):
+            raise InvalidSecretValue(
+                "the secret value begins as JSON does, and is no JSON object; mend it, or all of it would be replaced"
+            )
+        if keys != RandomValue().keys:
+            raise InvalidSecretValue(
+                "the secret value is plain text, and rotation.random.keys names keys of a JSON object; "
+                "leave keys out to have all of it replaced, or make it a JSON object"
+            )
+        return
+    missing = [key for key in keys if not isinstance(fields.get(key), str)]
+    if missing:
+        raise InvalidSecretValue(
+            f"the secret value has no text at {', '.join(missing)}, which rotation.random.keys says to replace; "
+            "put one there, or correct keys"
+        )
+
+
+def replaced(rotation: Rotation, value: SecretValue, draw: Draw) -> SecretValue:
+    """The next version's value: each of the keys by a value of its own, or plain text as a whole.
+
+    Raises:
+        InvalidSecretValue: see :func:`check_keys`.
+    """
+    check_keys(rotation, value)
+    if value.fields is None:
+        return SecretValue.parse(draw().reveal())
+    return value.replacing(**{key: draw().reveal() for key in wanted_of(rotation).keys})
+
+
+def wanted_of(rotation: Rotation) -> RandomValue:
+    return rotation.random or RandomValue()
+
+
+def difference(now: SecretValue, then: SecretValue, but: Iterable[str]) -> str | None:
+    """What differs between two values beside the keys ``but``: the name of the first such key; None where nothing does.
+
+    Both are JSON objects.
+    """
+    ours, theirs = dict(now.fields or {}), dict(then.fields or {})
+    for key in (*ours, *theirs):
+        if key not in but and (key not in ours or key not in theirs or _text(ours[key]) != _text(theirs[key])):
+            return key
+    return None
+
+
+def _text(found: object) -> str:
+    """To compare by: a JSON number that is none (NaN) does not equal itself, and 1 equals true."""
+    return json.dumps(found)
+
+
+def _prefixed(prefix: str, drawn: str) -> SecretText:
+    return SecretText(prefix + drawn)
+
+
+def _drawn(form: ValueFormat, length: int) -> str:
+    match form:
+        case ValueFormat.UUID:
+            return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+        case ValueFormat.HEX:
+            return secrets.token_hex(length // 2)
+        case ValueFormat.BASE64URL:
+            return base64.urlsafe_b64encode(secrets.token_bytes(length * 6 // 8)).rstrip(b"=").decode()
+        case _:
+            return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(length))
+
+
+def _bits(form: ValueFormat, length: int) -> float:
+    match form:
+        case ValueFormat.UUID:
+            return 122  # the version and the variant take six (RFC 9562, section 5.4)
+        case ValueFormat.HEX:
+            return bits_of(length, _HEXADECIMAL)
+        case ValueFormat.BASE64URL:
+            return length * 6 // 8 * 8
+        case _:
+            return bits_of(length, len(_ALPHANUMERIC))
+
+
+def _ignored(form: ValueFormat, policy: PasswordPolicy) -> list[str]:
+    """Fields that ask for something which this format does not give."""
+    heeded = set() if form is ValueFormat.UUID else {"length"}
+    return [
+        f"rotation.password.{field.alias}"
+        for name, field in PasswordPolicy.model_fields.items()
+        if name not in heeded and getattr(policy, name) != field.default
+    ]

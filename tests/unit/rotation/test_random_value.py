@@ -1,0 +1,238 @@
+"""Random values: what is replaced and what is kept, what they are made of, and which of them are refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import string
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import assume, given
+from pydantic import ValidationError
+
+from rotated_secrets.api.rotation import PasswordPolicy, RandomValue, Rotation, Strategy, ValueFormat
+from rotated_secrets.databases.base import PasswordLimits
+from rotated_secrets.rotation.observation import Terms
+from rotated_secrets.rotation.password import InvalidPasswordPolicy
+from rotated_secrets.rotation.random_value import check_drawing, drawing
+from rotated_secrets.rotation.strategies import check_value, pending_mismatch, pending_value
+from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import Arn, InvalidSecretValue, Place, SecretValue, VersionId
+
+ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/token-AbCdEf")
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+WEBHOOK = Place(engine="webhook", host="hooks.example.com", names_user=False)
+
+
+def rotation(length: int = 32, **random: Any) -> Rotation:
+    wanted = RandomValue(**random) if random else None
+    return Rotation(strategy=Strategy.RANDOM_VALUE, password=PasswordPolicy(length=length), random=wanted)
+
+
+def version(text: str) -> StoredVersion:
+    return StoredVersion(VersionId("v"), SecretValue.parse(text), MADE, ARN)
+
+
+def terms(asked: Rotation, place: Place | None = None) -> Terms:
+    return Terms(ARN, asked, schedule=None, request=None, created_at=MADE, place=place)
+
+
+def following(asked: Rotation, text: str) -> StoredVersion:
+    value = pending_value(terms(asked), version(text), drawing(asked))
+    return StoredVersion(VersionId("w"), value, MADE, ARN)
+
+
+def drawn(asked: Rotation) -> str:
+    check_drawing(asked)
+    return drawing(asked)().reveal()
+
+
+# ---- what is replaced
+
+fields = st.dictionaries(
+    st.text(min_size=1, max_size=8).filter(lambda key: key != "engine"),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2),
+    max_size=6,
+)
+
+
+@given(fields, st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=4, unique=True), st.randoms())
+def test_the_keys_named_are_new_and_all_others_are_kept_in_their_order(
+    others: dict[str, Any], keys: list[str], order: Any
+) -> None:
+    assume("engine" not in keys)
+    items = list((others | dict.fromkeys(keys, "old")).items())
+    order.shuffle(items)
+    asked, before = rotation(keys=tuple(keys)), json.dumps(dict(items))
+    after = following(asked, before)
+    assert after.value.fields is not None
+    assert list(after.value.fields) == [key for key, _ in items]
+    kept = {key: value for key, value in items if key not in keys}
+    assert json.dumps({key: after.value.fields[key] for key in kept}) == json.dumps(kept)
+    new = [after.value.fields[key] for key in keys]
+    assert len({"old", *new}) == 1 + len(keys), "each key has a value of its own"
+    assert pending_mismatch(terms(asked), version(before), after) is None
+
+
+def test_plain_text_is_replaced_as_a_whole() -> None:
+    after = following(rotation(format=ValueFormat.HEX), "a-token")
+    assert re.fullmatch("[0-9a-f]{32}", after.value.text.reveal())
+
+
+def test_a_key_may_be_called_anything() -> None:
+    after = following(rotation(keys=("self", "API key")), '{"self": "a", "API key": "b"}')
+    assert after.value.fields is not None and after.value.fields["self"] not in ("a", after.value.fields["API key"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "told"),
+    [
+        (rotation(keys=("token", "pin")), '{"token": "x", "pin": 1234}', "no text at pin, which rotation.random.keys"),
+        (rotation(keys=("a", "b", "c")), '{"b": "x"}', "no text at a, c"),
+        (rotation(), '{"token": "x"}', "no text at password"),
+        (rotation(keys=("token",)), "plain", "plain text, and rotation.random.keys names keys"),
+        (rotation(), '{"password": "x",}', "begins as JSON does, and is no JSON object"),
+        (rotation(), ' ["x"]', "begins as JSON does"),
+        (rotation(keys=("token",)), '{"token": "x", "engine": "postgres"}', "lock its application out"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_a_sentence(asked: Rotation, text: str, told: str) -> None:
+    with pytest.raises(InvalidSecretValue, match=re.escape(told)):
+        following(asked, text)
+
+
+def test_a_value_with_an_engine_is_taken_where_a_webhook_sets_it() -> None:
+    current = version('{"engine": "postgres", "password": "old"}')
+    check_value(terms(rotation(), WEBHOOK), current)
+    assert pending_value(terms(rotation(), WEBHOOK), current, drawing(rotation())).fields
+
+
+def test_no_key_is_named_twice() -> None:
+    with pytest.raises(ValidationError, match="a key is named twice"):
+        RandomValue(keys=("token", "token"))
+
+
+# ---- what AWSPENDING may hold
+
+
+@pytest.mark.parametrize(
+    ("pending", "told"),
+    [
+        ('{"id": 1, "token": "y", "n": NaN}', None),
+        ('{"token": "y", "n": NaN, "id": 1}', None),
+        ('{"id": true, "token": "y", "n": NaN}', "another id"),
+        ('{"id": 1, "token": "y"}', "another n"),
+        ('{"id": 1, "token": "y", "n": NaN, "url\\n": "x"}', "another url? than"),
+        ('{"id": 1, "token": 7, "n": NaN}', "no text at token"),
+        ("y", "the other is not"),
+    ],
+)
+def test_only_the_random_keys_may_differ_from_the_current_version(pending: str, told: str | None) -> None:
+    current = version('{"id": 1, "token": "x", "n": NaN}')
+    mismatch = pending_mismatch(terms(rotation(keys=("token",))), current, version(pending))
+    assert mismatch is None if told is None else told in (mismatch or "")
+
+
+def test_plain_text_does_not_become_json() -> None:
+    assert pending_mismatch(terms(rotation()), version("token"), version('{"password": "x"}'))
+    assert pending_mismatch(terms(rotation()), version("token"), version("another")) is None
+
+
+@given(fields, st.text(min_size=1, max_size=8), st.text(max_size=8))
+def test_no_other_key_is_followed_whatever_it_is(others: dict[str, Any], key: str, changed: str) -> None:
+    assume(key not in ("password", "engine") and others.get(key) != changed)
+    before = {"password": "x", **others}
+    assume(isinstance(before["password"], str))
+    after = {**before, "password": "y", key: changed}
+    asked = terms(rotation())
+    assert pending_mismatch(asked, version(json.dumps(before)), version(json.dumps(after)))
+
+
+# ---- what values are made of
+
+prefixes = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=12)
+
+
+@given(st.integers(8, 128), st.sampled_from(ValueFormat), prefixes)
+def test_every_value_is_refused_beforehand_or_as_it_was_asked_for(length: int, form: ValueFormat, prefix: str) -> None:
+    asked = rotation(length, format=form, prefix=prefix)
+    try:
+        value = drawn(asked)
+    except InvalidPasswordPolicy:
+        return
+    assert value.startswith(prefix)
+    text = value.removeprefix(prefix)
+    if form is ValueFormat.UUID:
+        assert str(uuid.UUID(text)) == text and uuid.UUID(text).version == 4
+        return
+    assert len(text) == length
+    match form:
+        case ValueFormat.HEX:
+            assert bytes.fromhex(text) and text == text.lower()
+        case ValueFormat.BASE64URL:
+            encoded = base64.urlsafe_b64encode(base64.urlsafe_b64decode(text + "=" * (-length % 4)))
+            assert encoded.rstrip(b"=").decode() == text, "a strict decoder takes it"
+        case ValueFormat.ALPHANUMERIC:
+            assert set(text) <= set(string.ascii_letters + string.digits)
+        case _:
+            assert set(text) <= set(string.ascii_letters + string.digits + "_-")
+
+
+@pytest.mark.parametrize("form", ValueFormat)
+def test_no_value_is_made_twice_and_every_sign_occurs(form: ValueFormat) -> None:
+    values = [drawn(rotation(32 if form is ValueFormat.UUID else 64, format=form)) for _ in range(300)]
+    assert len(set(values)) == len(values)
+    hexadecimal, letters = set("0123456789abcdef"), set(string.ascii_letters + string.digits)
+    expected = {
+        ValueFormat.HEX: hexadecimal,
+        ValueFormat.UUID: hexadecimal | {"-"},
+        ValueFormat.ALPHANUMERIC: letters,
+    }
+    assert set("".join(values)) == expected.get(form, letters | {"-", "_"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (rotation(14, format=ValueFormat.HEX), "56 bits of entropy, and at least 64 are needed"),
+        (rotation(33, format=ValueFormat.HEX), "write an even number"),
+        (rotation(10, format=ValueFormat.BASE64URL), "56 bits"),
+        (rotation(33, format=ValueFormat.BASE64URL), "write 34"),
+        (rotation(10, format=ValueFormat.ALPHANUMERIC), "60 bits"),
+        (rotation(10), "60 bits"),
+        (rotation(20, format=ValueFormat.UUID), "UUID takes no heed of rotation.password.length"),
+    ],
+)
+def test_what_can_be_guessed_or_cannot_be_made_is_refused(asked: Rotation, told: str) -> None:
+    with pytest.raises(InvalidPasswordPolicy, match=re.escape(told)):
+        check_drawing(asked)
+
+
+@pytest.mark.parametrize(("form", "least"), [(ValueFormat.HEX, 16), (ValueFormat.BASE64URL, 11), ("Alphanumeric", 11)])
+def test_sixty_four_bits_are_enough(form: ValueFormat, least: int) -> None:
+    check_drawing(rotation(least, format=form))
+
+
+def test_a_prefix_adds_no_entropy() -> None:
+    with pytest.raises(InvalidPasswordPolicy, match="32 bits"):
+        check_drawing(rotation(8, format=ValueFormat.HEX, prefix="a-long-prefix-"))
+
+
+def test_a_field_that_would_do_nothing_is_refused() -> None:
+    policy = PasswordPolicy(exclude_characters="0", exclude_uppercase=True)
+    asked = Rotation(strategy=Strategy.RANDOM_VALUE, password=policy, random=RandomValue(format=ValueFormat.HEX))
+    with pytest.raises(InvalidPasswordPolicy, match=r"password\.excludeCharacters and rotation\.password\.excludeUpp"):
+        check_drawing(asked)
+
+
+def test_other_strategies_draw_passwords_within_the_limits_of_their_engine() -> None:
+    asked = Rotation(strategy=Strategy.SINGLE_USER)
+    limits = PasswordLimits(longest=40, excluded="abcdefghijklmnop")
+    assert not set(drawing(asked, limits)().reveal()) & set(limits.excluded)
+    with pytest.raises(InvalidPasswordPolicy, match="at most 30"):
+        check_drawing(asked, PasswordLimits(longest=30))
