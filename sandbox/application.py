@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg2.sql import SQL, Identifier, Literal
-
+from sandbox.applications.base import Account
+from sandbox.applications.postgres import PostgresSide
 from sandbox.kubernetes.client import Json
 from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import Stack
@@ -77,10 +78,8 @@ class Application:
 
     def users(self) -> set[str]:
         """The database users of this application, by their names."""
-        rows = self.stack.database.sql(
-            SQL("SELECT rolname FROM pg_roles WHERE starts_with(rolname, {})").format(Literal(self.user))
-        )
-        return {name for (name,) in rows}
+        with closing(PostgresSide(self.stack.database)) as side:
+            return side.users(self.user)
 
 
 def create_application(
@@ -96,30 +95,15 @@ def create_application(
 
     Without names given, they are made up of ``name``; ``store`` is the account that holds the secrets.
     """
-    server, store = stack.database, store or stack.store
+    side, store = PostgresSide(stack.database), store or stack.store
     user = user or name.replace("-", "_")
     made = Application(stack, store, namespace, name, user, database or user, f"admin_{user}"[:63])
-    password, admin_password = secrets.token_urlsafe(12), secrets.token_urlsafe(12)
-    server.sql(
-        SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(made.user), Literal(password)),
-        SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(Identifier(made.admin), Literal(admin_password)),
-        logged=False,
-    )
-    if not server.sql("SELECT 1 FROM pg_database WHERE datname = %s", params=[made.database]):
-        server.sql(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(made.database), Identifier(made.user)))
-    # From PostgreSQL 16 on, CREATEROLE alone reaches only users that the admin made itself.
-    if server.major >= 16:
-        server.sql(SQL("GRANT {} TO {} WITH ADMIN OPTION").format(Identifier(made.user), Identifier(made.admin)))
-    where = {"engine": "postgres", "host": "127.0.0.1", "port": stack.database_proxy.port}
-    if not server.tls:
-        where["ssl"] = False
+    account = Account(made.user, secrets.token_urlsafe(12), made.database)
+    admin = Account(made.admin, secrets.token_urlsafe(12))
+    side.create_user(account)
+    side.create_admin(admin, made.user)
+    where = {"host": "127.0.0.1", "port": stack.database_proxy.port}
     client = store.client()
-    client.create_secret(
-        Name=made.admin_secret_id,
-        SecretString=json.dumps({**where, "username": made.admin, "password": admin_password}),
-    )
-    client.create_secret(
-        Name=made.secret_id,
-        SecretString=json.dumps({**where, "username": made.user, "password": password, "dbname": made.database}),
-    )
+    for secret_id, holder in ((made.admin_secret_id, admin), (made.secret_id, account)):
+        client.create_secret(Name=secret_id, SecretString=json.dumps({**where, **side.value(holder)}))
     return made

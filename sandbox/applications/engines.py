@@ -1,0 +1,19 @@
+"""The engines that the sandbox has a server for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sandbox.applications.base import DatabaseSide
+
+ENGINES = ("postgres",)
+"""The ``engine`` of their secret values; each is a module of this package with a ``running()``."""
+
+
+@contextmanager
+def running_side(engine: str) -> Iterator[DatabaseSide]:
+    """A server of this engine, on a free loopback port; gone at the end. Raises: ServerMissing."""
+    with importlib.import_module(f"sandbox.applications.{engine}").running() as side:
+        yield side

@@ -1,0 +1,162 @@
+"""A server of each engine, a store, and on them the lives of a test's own; at its end the search for leaked passwords."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import pytest
+
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+from sandbox.applications.base import Account, DatabaseSide, ServerMissing
+from sandbox.applications.engines import ENGINES, running_side
+from sandbox.proxy import database_proxy
+from sandbox.secretsmanager import SecretsManager, secrets_manager
+from tests.life.life import DATABASE, Life, Place
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One strategy of one engine."""
+
+    engine: str
+    strategy: Strategy
+
+    def __str__(self) -> str:
+        return f"{self.engine}-{self.strategy}"
+
+
+PAIRS = tuple(Pair(engine, strategy) for engine in ENGINES for strategy in sorted(engine_named(engine).strategies))
+"""Every strategy of every engine that a server is to be had for: by the engines' own word."""
+
+
+def pairs_with(*strategies: Strategy) -> pytest.MarkDecorator:
+    """The test is about these strategies alone."""
+    chosen = [pair for pair in PAIRS if pair.strategy in strategies]
+    return pytest.mark.parametrize("pair", chosen, ids=str, indirect=True)
+
+
+@pytest.fixture(scope="session", params=PAIRS, ids=str)
+def pair(request: pytest.FixtureRequest) -> Pair:
+    chosen: Pair = request.param
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def secrets_manager_of_all() -> Iterator[SecretsManager]:
+    with secrets_manager() as running:
+        yield running
+
+
+PlaceFor = Callable[[str], Place]
+
+
+@pytest.fixture(scope="session")
+def place_for(secrets_manager_of_all: SecretsManager) -> Iterator[PlaceFor]:
+    """Starts a server of an engine once, and leaves it running until the end."""
+    manager = secrets_manager_of_all
+    session = boto3.session.Session(manager.access_key_id, manager.secret_access_key, region_name=manager.region)
+    settings = AwsSettings(manager.region, manager.endpoint_url, writes_per_second=1000)
+    store = AwsStores(settings, session=session).at()
+    found: dict[str, Place | str] = {}
+    with ExitStack() as servers:
+
+        def start(engine: str) -> Place | str:
+            try:
+                side = servers.enter_context(running_side(engine))
+            except ServerMissing as error:
+                return f"{engine}: {error}"
+            proxy = servers.enter_context(database_proxy(side.host, side.port))
+            side.create_user(Account("owner", "owner-Password-1", DATABASE))
+            return Place(side, proxy, store, manager.client())
+
+        def place(engine: str) -> Place:
+            if engine not in found:
+                found[engine] = start(engine)
+            here = found[engine]
+            if isinstance(here, str):
+                (pytest.fail if os.environ.get("CI") else pytest.skip)(here)
+            return here
+
+        yield place
+
+
+class _Overheard(logging.Handler):
+    """Every log line, with its traceback, of whatever logger and level."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def place(pair: Pair, place_for: PlaceFor) -> Iterator[Place]:
+    """Where the lives of this test are led, everything let through again at the end."""
+    here = place_for(pair.engine)
+    yield here
+    here.proxy.clear()
+
+
+LiveOne = Callable[..., Life]
+
+
+@pytest.fixture
+def live(pair: Pair, place: Place) -> Iterator[LiveOne]:
+    """Lives of this test's own. At the end no password of theirs is in any log, nor in what people were told."""
+    lives: list[Life] = []
+    overheard, root = _Overheard(), logging.getLogger()
+    level, logged_before = root.level, len(place.side.log())
+    root.addHandler(overheard)
+    root.setLevel(logging.DEBUG)
+
+    def make(**settings: Any) -> Life:
+        lives.append(Life(place, pair.strategy, **settings))
+        return lives[-1]
+
+    try:
+        yield make
+    finally:
+        root.removeHandler(overheard)
+        root.setLevel(level)
+    server_log = place.side.log()[logged_before:]
+    for life in lives:
+        _search(life, "the operator's log", "\n".join(overheard.lines))
+        _search(life, "the server's log", server_log)
+        _search(life, "the status", json.dumps(life.status.to_patch()))
+        _search(life, "what people were told", "\n".join([*life.told, *map(str, life.reports)]))
+
+
+@pytest.fixture
+def life(live: LiveOne) -> Life:
+    """One whose credential is delivered."""
+    return live().deliver()
+
+
+def _search(life: Life, where: str, text: str) -> None:
+    for password in life.passwords:
+        for written in (password, repr(password)[1:-1], json.dumps(password)[1:-1], quote(password, safe="")):
+            assert written not in text, f"a password of {life.user} is in {where}: …{_around(written, text)}…"
+        assert password.replace("'", "''") not in text, f"a password of {life.user} is in {where}"
+
+
+def _around(written: str, text: str) -> str:
+    at = text.index(written)
+    return text[max(0, at - 80) : at] + "<password>"
+
+
+@pytest.fixture
+def side(place: Place) -> DatabaseSide:
+    return place.side
