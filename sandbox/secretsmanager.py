@@ -18,14 +18,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_rds import RDSClient
+    from mypy_boto3_redshift import RedshiftClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sts import STSClient
+
+Service = Literal["secretsmanager", "sts", "rds", "redshift"]
 
 ROOT = Path(__file__).resolve().parents[1]
 STOP_SECONDS = 10
@@ -49,15 +53,21 @@ class SecretsManager:
     secret_access_key: str = field(default="sandbox", repr=False)
 
     @overload
-    def client(self, service: Literal["secretsmanager"] = "secretsmanager") -> SecretsManagerClient: ...
+    def client(
+        self, service: Literal["secretsmanager"] = "secretsmanager", region: str | None = None
+    ) -> SecretsManagerClient: ...
     @overload
-    def client(self, service: Literal["sts"]) -> STSClient: ...
-    def client(self, service: Literal["secretsmanager", "sts"] = "secretsmanager") -> SecretsManagerClient | STSClient:
+    def client(self, service: Literal["sts"], region: str | None = None) -> STSClient: ...
+    @overload
+    def client(self, service: Literal["rds"], region: str | None = None) -> RDSClient: ...
+    @overload
+    def client(self, service: Literal["redshift"], region: str | None = None) -> RedshiftClient: ...
+    def client(self, service: Service = "secretsmanager", region: str | None = None) -> Any:
         """A boto3 client that asks once: a test wants to see the first error."""
         return _session().client(
             service,
             endpoint_url=self.endpoint_url,
-            region_name=self.region,
+            region_name=region or self.region,
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),

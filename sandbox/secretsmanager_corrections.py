@@ -194,10 +194,15 @@ class DocumentedSecretsManager(models.SecretsManagerBackend):
         """Turns rotation on and announces a version without a value; there is no Lambda here that would fill it.
 
         Source: RotateSecret; "VersionIdsToStages", DescribeSecret. (moto moves AWSCURRENT to the empty version.)
+        What a service of AWS manages has no function, and the service rotates it: "RotationLambdaARN", RotateSecret.
         """
         secret = self._writable(secret_id)
-        if not (rotation_lambda_arn or secret.rotation_lambda_arn):
+        if not (rotation_lambda_arn or secret.rotation_lambda_arn or secret.owning_service):
             raise InvalidRequestException("No Lambda rotation function ARN is associated with this secret.")
+        announced = self._from_client_request_token(client_request_token)
+        if announced in secret.versions:
+            # "Secrets Manager uses this value to prevent the accidental creation of duplicate versions".
+            return secret.to_short_dict(version_id=announced)
         if holder(secret.versions, PENDING) not in (None, holder(secret.versions, CURRENT)):
             raise InvalidRequestException("A previous rotation isn't complete. That rotation will be reattempted.")
         secret.rotation_requested = secret.rotation_enabled = True
@@ -205,10 +210,15 @@ class DocumentedSecretsManager(models.SecretsManagerBackend):
         secret.auto_rotate_after_days = (rotation_rules or {}).get("AutomaticallyAfterDays", 0)
         if not rotate_immediately:
             return secret.to_short_dict()
-        announced = self._from_client_request_token(client_request_token)
         secret.versions[announced] = {"version_id": announced, "version_stages": [], "createdate": int(time.time())}
         secret.attach(PENDING, announced)
         return secret.to_short_dict(version_id=announced)
+
+    def create_managed_secret(self, *args: Any, **kwargs: Any) -> models.FakeSecret:
+        """What a service of AWS manages is rotated by it. Source: "Managed rotation", User Guide."""
+        secret = super().create_managed_secret(*args, **kwargs)
+        secret.rotation_requested = secret.rotation_enabled = True
+        return secret
 
     def list_versions(
         self, secret_id: str, include_deprecated: bool, max_results: int | None, next_token: str | None

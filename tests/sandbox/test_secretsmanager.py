@@ -293,6 +293,25 @@ class TestRotateSecret:
         with refused("InvalidRequestException"):
             client.rotate_secret(SecretId=secret)
 
+    def test_is_the_same_one_where_the_token_is(self, client: SecretsManagerClient, secret: str) -> None:
+        """ "ClientRequestToken": "prevent the accidental creation of duplicate versions" """
+        for _ in range(2):
+            client.rotate_secret(SecretId=secret, ClientRequestToken=SECOND, RotationLambdaARN=self.LAMBDA)
+        assert stages(client, secret) == {FIRST: {"AWSCURRENT"}, SECOND: {"AWSPENDING"}}
+
+    def test_of_a_managed_secret_needs_no_function(self, store: SecretsManager, client: SecretsManagerClient) -> None:
+        """ "For secrets that use managed rotation, omit this field." """
+        made = store.client("rds").create_db_instance(
+            DBInstanceIdentifier="orders",
+            DBInstanceClass="db.t3.micro",
+            Engine="postgres",
+            MasterUsername="root",
+            ManageMasterUserPassword=True,
+        )["DBInstance"]["MasterUserSecret"]["SecretArn"]
+        assert client.describe_secret(SecretId=made)["RotationEnabled"] is True
+        client.rotate_secret(SecretId=made, ClientRequestToken=SECOND)
+        assert stages(client, made)[SECOND] == {"AWSPENDING"}
+
     def test_can_be_turned_on_for_later(self, client: SecretsManagerClient, secret: str) -> None:
         client.rotate_secret(SecretId=secret, RotationLambdaARN=self.LAMBDA, RotateImmediately=False)
         assert client.describe_secret(SecretId=secret)["RotationEnabled"] is True

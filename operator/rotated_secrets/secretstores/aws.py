@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
@@ -94,7 +95,7 @@ class AwsStores:
         name = region or self._region or ""
         with self._lock:
             if name not in self._stores:
-                client = _ask(Asked("a client", name), lambda: self._client("secretsmanager", name))
+                client = _ask(Asked("a client", name), lambda: self._made("secretsmanager", name))
                 self._stores[name] = AwsStore(client, TokenBucket(self._settings.writes_per_second, 1))
             return self._stores[name]
 
@@ -106,12 +107,20 @@ class AwsStores:
         with self._account_lock:
             if self._account is None:
                 asked = Asked("GetCallerIdentity", self._region or "")
-                with self._lock:
-                    client = _ask(asked, lambda: self._client("sts", self._region))
+                client = self.client("sts", self._region)
                 self._account = _ask(asked, lambda: client.get_caller_identity()["Account"])
             return self._account
 
-    def _client(self, service: Any, region: str | None) -> Any:
+    def client(self, service: Any, region: str | None) -> Any:
+        """A client of one of AWS's services, with this identity, these time-outs and retries, and the same counting.
+
+        Raises:
+            StoreRefused: there is no such region, or none is set.
+        """
+        with self._lock:
+            return _ask(Asked(f"a client of {service}", region or ""), lambda: self._made(service, region))
+
+    def _made(self, service: Any, region: str | None) -> Any:
         # An endpoint serves one service in one region: elsewhere it would answer with other secrets of the same name.
         is_ours = service == "secretsmanager" and region == self._region
         client = self._session.client(
@@ -158,6 +167,7 @@ class AwsStore:
             # A primary with replicas names its own region there.
             primary_region=primary if primary and f":{primary}:" not in answer["ARN"] else None,
             deleted_at=deleted.astimezone(UTC) if deleted else None,
+            tags=MappingProxyType({tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", ())}),
         )
 
     def get(
@@ -229,6 +239,11 @@ class AwsStore:
             _ask(asked, call)
         if stage is Stage.PENDING and remove_from:
             self._put.pop(arn, None)
+
+    def rotate(self, arn: Arn, version_id: VersionId) -> None:
+        """RotateSecret, which rotates at once unless told otherwise. Source: "RotateImmediately", API_RotateSecret."""
+        asked = Asked("RotateSecret", self._region, arn)
+        _ask(asked, lambda: self._client.rotate_secret(SecretId=arn, ClientRequestToken=version_id))
 
     def list_summaries(self) -> Iterator[SecretSummary]:
         """ListSecrets, in pages; it may lag minutes behind, and leaves deleted ones out. Source: API_ListSecrets."""

@@ -6,8 +6,9 @@ Knows nothing of databases, Kubernetes or rotation strategies.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Protocol
 
 from rotated_secrets.values import Arn, SecretId, SecretValue, Stage, VersionId
@@ -58,6 +59,8 @@ class SecretDescription:
     """Set on replicas: the region whose secret this one copies."""
     deleted_at: datetime | None = None
     """When its deletion was asked for; None for a secret in use."""
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What its tags say, by key. Those whose keys begin with ``aws:`` are AWS's own: nobody else can write them."""
 
     def version_at(self, stage: Stage) -> VersionId | None:
         """The version that carries a stage, if one does."""
@@ -118,6 +121,15 @@ class SecretStore(Protocol):
 
         Raises:
             StoreRefused: the stage is not on ``remove_from`` (any more).
+        """
+
+    def rotate(self, arn: Arn, version_id: VersionId) -> None:
+        """Have AWS rotate a secret by what is configured for it, now; ``version_id`` is what it is to call the new one.
+
+        Returns when AWS has begun. Repeating it with the same id does not make a second version.
+
+        Raises:
+            StoreRefused: no rotation is configured, or an earlier one has not ended.
         """
 
     def list_summaries(self) -> Iterator[SecretSummary]:

@@ -39,6 +39,7 @@ OPERATIONS: dict[str, Callable[[AwsStore, Arn], object]] = {
     "UpdateSecretVersionStage": lambda store, secret: store.move_stage(
         secret, Stage.PENDING, remove_from=VersionId("0" * 32)
     ),
+    "RotateSecret": lambda store, secret: store.rotate(secret, VersionId("0" * 32)),
     "ListSecrets": lambda store, secret: list(store.list_summaries()),
 }
 each_operation = pytest.mark.parametrize("operation", OPERATIONS)

@@ -79,6 +79,18 @@ class TestDescribe:
         )
         assert store.describe(secret).rotation_enabled
 
+    def test_says_which_database_a_managed_secret_is_for(self, account: SecretsManager, store: AwsStore) -> None:
+        made = account.client("rds").create_db_instance(
+            DBInstanceIdentifier="orders",
+            DBInstanceClass="db.t3.micro",
+            Engine="postgres",
+            MasterUsername="root",
+            ManageMasterUserPassword=True,
+        )["DBInstance"]
+        found = store.describe(SecretId(made["MasterUserSecret"]["SecretArn"]))
+        assert (found.owning_service, found.rotation_enabled) == ("rds", True)
+        assert found.tags["aws:rds:primaryDBInstanceArn"] == made["DBInstanceArn"]
+
     def test_tells_a_replica_from_its_primary(
         self, aws: SecretsManagerClient, stores: AwsStores, store: AwsStore, secret: Arn
     ) -> None:
@@ -302,3 +314,39 @@ class TestStores:
             store.put_pending(secret, version(), NEW)
         assert datetime.now(UTC) - started >= timedelta(seconds=3 / 5)
         assert proxy.count("PutSecretValue") == 4
+
+
+class TestRotate:
+    LAMBDA = "arn:aws:lambda:eu-west-1:1:function:f"
+
+    def test_begins_one_rotation_under_the_name_it_was_given_however_often_it_is_asked(
+        self, aws: SecretsManagerClient, store: AwsStore, secret: Arn
+    ) -> None:
+        aws.rotate_secret(SecretId=secret, RotationLambdaARN=self.LAMBDA, RotateImmediately=False)
+        old, new = current(store, secret), version()
+        for _ in range(2):
+            store.rotate(secret, new)
+            assert store.describe(secret).stages == {old: {Stage.CURRENT}, new: {Stage.PENDING}}
+        aws.put_secret_value(SecretId=secret, ClientRequestToken=new, SecretString="{}", VersionStages=["AWSCURRENT"])
+        store.rotate(secret, new)
+        assert store.describe(secret).version_at(Stage.CURRENT) == new
+
+    def test_is_refused_while_another_has_not_ended(
+        self, aws: SecretsManagerClient, store: AwsStore, secret: Arn
+    ) -> None:
+        aws.rotate_secret(SecretId=secret, RotationLambdaARN=self.LAMBDA)
+        with pytest.raises(StoreRefused, match="previous rotation"):
+            store.rotate(secret, version())
+
+    def test_is_refused_where_nothing_is_configured_to_rotate(self, store: AwsStore, secret: Arn) -> None:
+        with pytest.raises(StoreRefused, match=r"refuses RotateSecret .* function"):
+            store.rotate(secret, version())
+
+    def test_that_lost_its_answer_is_asked_again_by_the_same_name(
+        self, aws: SecretsManagerClient, store: AwsStore, secret: Arn, proxy: StoreProxy
+    ) -> None:
+        aws.rotate_secret(SecretId=secret, RotationLambdaARN=self.LAMBDA, RotateImmediately=False)
+        proxy.trap(1, lambda _: None, moment=Moment.ANSWERED, name="RotateSecret")
+        store.rotate(secret, new := version())
+        assert proxy.count("RotateSecret") == 2
+        assert store.describe(secret).version_at(Stage.PENDING) == new
