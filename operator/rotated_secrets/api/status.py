@@ -181,6 +181,9 @@ class Claim(_ReportedModel):
     started_at: Instant
     """When this attempt began."""
 
+    asked_at: Instant | None = None
+    """External: when AWS was asked to rotate, or was found to be rotating already."""
+
     message: Message = ""
     """What happened last."""
 

@@ -49,7 +49,13 @@ _STEPS = {
     actions.TestPending: "testSecret",
     actions.FinishPending: "finishSecret",
 }
-_WITHOUT_DATABASE = (actions.WriteStatus, actions.SyncTarget, actions.ClearPending, actions.ReadPending)
+_WITHOUT_DATABASE = (
+    actions.WriteStatus,
+    actions.SyncTarget,
+    actions.ClearPending,
+    actions.ReadPending,
+    actions.RequestRotation,
+)
 
 
 def reconciler(services: Services) -> Reconcile:

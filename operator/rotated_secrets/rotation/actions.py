@@ -100,6 +100,13 @@ class Retire:
 
 
 @dataclass(frozen=True)
+class RequestRotation:
+    """External: have AWS rotate, and call the new version so."""
+
+    version_id: VersionId
+
+
+@dataclass(frozen=True)
 class Hold:
     """Wait on purpose, with a named reason."""
 
@@ -141,6 +148,7 @@ Doing = (
     | Abandon
     | TakeBack
     | Retire
+    | RequestRotation
 )
 
 Action = Doing | Waiting

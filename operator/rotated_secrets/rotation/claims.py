@@ -132,7 +132,13 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
     status = before.with_history(_entry(seen, terms, claim, now, outcome, failure))
     # Its version is chosen, and its time told, when the attempt begins.
     again = claim.model_copy(
-        update={"attempt": claim.attempt + 1, "version_id": None, "step": Step.CREATE, "failure": None}
+        update={
+            "attempt": claim.attempt + 1,
+            "version_id": None,
+            "step": Step.CREATE,
+            "asked_at": None,
+            "failure": None,
+        }
     )
     return status.model_copy(update={"rotation": again})
 

@@ -96,6 +96,8 @@ class Observation:
     """This run put the old password back."""
     retired: bool = False
     """This run took the old password away."""
+    asked: bool = False
+    """This run had AWS rotate, or found that it does."""
 
     @property
     def claim(self) -> Claim | None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import Reason, Step
 from rotated_secrets.delivery.target import TargetKind
+from rotated_secrets.rotation import external
 from rotated_secrets.rotation.actions import (
     Abandon,
     Action,
@@ -71,6 +73,8 @@ from rotated_secrets.values import Stage, VersionId
 
 def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
     """The next action. Doing what it says, again and again, brings every rotation to its end, whoever began it."""
+    if terms.rotation.strategy is Strategy.EXTERNAL:
+        return _deliver(seen, terms, now) or external.follow(seen, terms, now)
     for decide in (
         _deliver,
         _take_back,

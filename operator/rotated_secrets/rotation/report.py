@@ -104,6 +104,8 @@ def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
         return Finding(False, STEP_FAILED[claim.step], f"{waiting.message}; it is tried again")
     if claim is not None and claim.failure is not None:
         return Finding(False, STEP_FAILED[claim.step], claim.failure)
+    if claim is not None and claim.asked_at is not None:
+        return Finding(None, Reason.ROTATING, claim.message)
     if claim is not None and claim.attempt == 1:
         return Finding(None, Reason.ROTATING, f"attempt {claim.attempt} is at {claim.step}")
     if last is None:

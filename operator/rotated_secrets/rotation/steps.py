@@ -25,6 +25,7 @@ from rotated_secrets.databases.base import (
 )
 from rotated_secrets.delivery.target import TargetState
 from rotated_secrets.rotation import actions
+from rotated_secrets.rotation.external import not_configured
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.random_value import drawing
 from rotated_secrets.rotation.strategies import pending_value, users_of
@@ -147,6 +148,8 @@ class Steps:
                 return self._finish(seen, version_id)
             case actions.ClearPending():
                 return self._drop_pending(seen, seen.current_id)
+            case actions.RequestRotation(version_id):
+                return self._request_rotation(seen, version_id)
             case actions.SyncTarget():
                 return replace(seen, target=self._target.write(seen.current) if self._target else None)
             case actions.Restore():
@@ -279,6 +282,24 @@ class Steps:
             password_set=False,
             tested=False,
         )
+
+    # ---- somebody else's four steps
+
+    def _request_rotation(self, seen: Observation, version_id: VersionId) -> Observation:
+        arn = self._terms.arn
+        found = self._store.describe(arn)
+        if Stage.CURRENT not in found.stages.get(seen.current_id, frozenset()):
+            raise LookAgain("AWSCURRENT was moved meanwhile")
+        if not found.rotation_enabled:
+            # Asked all the same, AWS would turn on again what somebody has turned off.
+            return replace(seen, refusal=not_configured(arn))
+        try:
+            self._store.rotate(arn, version_id)
+        except StoreRefused as error:
+            if found.version_at(Stage.PENDING) in (None, seen.current_id):
+                return replace(seen, refusal=str(error))
+            # A rotation is under way, or stuck, which AWS takes up again when it is asked: it serves us as well.
+        return replace(seen, stages=found.stages, asked=True)
 
     # ---- the way back
 
