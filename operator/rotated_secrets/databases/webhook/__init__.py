@@ -1,0 +1,7 @@
+"""The engine for everything that has none: a webhook sets and tests credentials, and signs for what it answers."""
+
+from rotated_secrets.databases.webhook.engine import Purpose, WebhookEngine
+from rotated_secrets.databases.webhook.receiver import InvalidReceiver, Receiver
+from rotated_secrets.databases.webhook.signing import InvalidKey, SigningKey
+
+__all__ = ["InvalidKey", "InvalidReceiver", "Purpose", "Receiver", "SigningKey", "WebhookEngine"]
