@@ -1,0 +1,309 @@
+"""One login to one server of MySQL or MariaDB, with everything about the connection said explicitly.
+
+Knows the driver. Nothing is left to the environment, to option files or to the server's defaults where they could
+weaken a connection, and nothing that a server sends is trusted to be short, in time or of the protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import CLIENT
+
+from rotated_secrets.api.spec import TlsMode
+from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
+from rotated_secrets.databases.mysql.accounts import SURROGATE, literal
+from rotated_secrets.databases.mysql.errors import (
+    ConnectionLost,
+    ServerError,
+    failed_handshake,
+    failed_login,
+    failed_statement,
+)
+from rotated_secrets.values import Credential
+
+APPLICATION_NAME = "rotated-secrets"
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 15
+LOCK_SECONDS = 5
+IDLE_SECONDS = 60
+ADDRESSES_TRIED = 4
+ANSWER_BYTES = 4 * 1024 * 1024
+"""The most that the answer to one statement may take."""
+
+Row = tuple[Any, ...]
+Setting = str | int
+Settings = Mapping[str, Setting]
+
+# What the server or its administrator may have set otherwise, and on which our statements and their answers depend:
+# how strings and names are quoted, in which language the name of a missing privilege comes, and how long is waited.
+PINNED: Settings = MappingProxyType(
+    {
+        "sql_mode": "STRICT_TRANS_TABLES",
+        "sql_quote_show_create": 1,
+        "lc_messages": "en_US",
+        "sql_select_limit": 2**64 - 1,
+        "lock_wait_timeout": LOCK_SECONDS,
+        "innodb_lock_wait_timeout": LOCK_SECONDS,
+        "wait_timeout": IDLE_SECONDS,
+    }
+)
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
+# The driver knows more than the two kinds of error that it documents: a server that is none makes it stumble.
+_CLIENT_ERRORS = range(2000, 3000)
+
+
+class _Connection(Connection[Any]):
+    """The driver's connection, which reads no more than it was asked to, and knows how far its login came.
+
+    Overrides two methods that the driver keeps for itself: it has no other place for either.
+    """
+
+    _secure: bool
+    server_version: str
+    server_capabilities: int
+    budget = ANSWER_BYTES
+    greeted = False
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        self.budget -= num_bytes
+        if self.budget < 0:
+            raise ConnectionLost("more was sent than was asked for")
+        return bytes(super()._read_bytes(num_bytes))  # type: ignore[misc]
+
+    def _request_authentication(self) -> None:
+        self.greeted = True
+        super()._request_authentication()  # type: ignore[misc]
+
+    @property
+    def password_seen(self) -> bool:
+        """Whether the server had a proof of the password before it answered, and not whoever is in between."""
+        return self.greeted and (self._secure or not self.ssl)
+
+
+class Session:
+    """An open connection. A context manager: leaving it ends the session, and with it whatever it holds."""
+
+    def __init__(self, connection: _Connection, wire: socket.socket, server: Server, user: str) -> None:
+        self._connection = connection
+        self._wire = wire
+        self.server = server
+        self.user = user
+        greeting = connection.server_version
+        self.is_mariadb = "mariadb" in greeting.lower()
+        # MariaDB's greeting may begin with a version that old replicas understand.
+        found = _VERSION.search(greeting.removeprefix("5.5.5-"))
+        self.version: tuple[int, ...] = tuple(map(int, found.groups())) if found else (0, 0, 0)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, now: nothing is waited for."""
+        with contextlib.suppress(Exception):
+            self._connection.close()
+        self._wire.close()
+
+    def ask(self, statement: str, seconds: float = STATEMENT_SECONDS + CONNECT_SECONDS) -> tuple[Row, ...]:
+        """Send one statement as it is, and return its rows.
+
+        Raises:
+            ServerError, ConnectionLost: see :meth:`doing`.
+        """
+        self._connection.budget = ANSWER_BYTES
+        with _deadline(self._wire, seconds), _driver_errors():
+            cursor = self._connection.cursor()
+            # Without arguments the driver leaves `%` alone.
+            cursor.execute(statement)
+            return tuple(cursor.fetchall())
+
+    def use(self, database: str) -> None:
+        """Make a database the one that unqualified names are looked up in. Raises: as :meth:`ask`."""
+        with _deadline(self._wire, STATEMENT_SECONDS), _driver_errors():
+            self._connection.select_db(database)
+
+    def pin(self, settings: Settings) -> None:
+        """Set variables of this session. Raises: as :meth:`ask`."""
+        values = (f"{name} = {literal(to) if isinstance(to, str) else to}" for name, to in settings.items())
+        self.ask("SET SESSION " + ", ".join(values))
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Turn errors of statements into those of the protocol; ``what`` completes "could not …"."""
+        try:
+            yield
+        except (ServerError, ConnectionLost) as error:
+            raise failed_statement(error, self.server, what) from None
+
+
+def log_in(server: Server, credential: Credential, settings: Settings | None = None) -> Session:
+    """Log in once, without a database, and pin :data:`PINNED` and ``settings``.
+
+    Raises:
+        AuthenticationFailed: certain; see :func:`~rotated_secrets.databases.mysql.errors.failed_login`.
+        Unavailable: everything else.
+    """
+    username, password = credential.username, credential.password.reveal()
+    if not username or not password:
+        raise AuthenticationFailed(f"user {username!r} at {server} does not log in: the secret value lacks half of it")
+    if SURROGATE.search(username) or SURROGATE.search(password):
+        raise AuthenticationFailed(
+            f"user {username!r} at {server} does not log in: username or password in the secret value holds half a "
+            f"surrogate pair, which is no character; correct it"
+        )
+    try:
+        connection = _prepared(server, username, password)
+        wire = _reach(server)
+    except OSError as error:
+        raise failed_handshake(error, server, username) from None
+    cut = wire.dup()
+    try:
+        with _deadline(cut, 2 * CONNECT_SECONDS):
+            _shake_hands(connection, wire, server, username)
+        session = Session(connection, cut, server, username)
+        timeout = {"max_statement_time": STATEMENT_SECONDS} if session.is_mariadb else {}
+        timeout = timeout or {"max_execution_time": STATEMENT_SECONDS * 1000}
+        with session.doing(f"open a session of {username}"):
+            session.pin({**PINNED, **timeout, **(settings or {})})
+    except BaseException:
+        with contextlib.suppress(Exception):
+            connection.close()
+        wire.close()
+        cut.close()
+        raise
+    return session
+
+
+def _prepared(server: Server, username: str, password: str) -> _Connection:
+    context = _context(server.tls)
+    return _Connection(
+        # The name that the certificate is verified for: what is connected to is the socket that is handed over.
+        host=server.host,
+        port=server.port,
+        user=username,
+        # The driver would write text as Latin-1.
+        password=password.encode(),
+        ssl=context,
+        # Without a context the driver would try TLS, and go on without.
+        ssl_disabled=context is None,
+        charset="utf8mb4",
+        collation="utf8mb4_bin",
+        autocommit=True,
+        local_infile=False,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=STATEMENT_SECONDS + CONNECT_SECONDS,
+        write_timeout=CONNECT_SECONDS,
+        program_name=APPLICATION_NAME,
+        auth_plugin_map=_NO_TEXT if server.tls.mode.strength < TlsMode.VERIFY_CA.strength else None,
+        defer_connect=True,
+    )
+
+
+def _shake_hands(connection: _Connection, wire: socket.socket, server: Server, username: str) -> None:
+    try:
+        with _driver_errors():
+            connection.connect(wire)
+    except ServerError as error:
+        raise failed_login(error, server, username, certain=connection.password_seen) from None
+    except _TextAsked:
+        raise Unavailable(
+            f"user {username} at {server} could not log in: the server asks for the password in a way that would show "
+            f"it; verify its certificate (VerifyFull), or give the user another authentication plug-in"
+        ) from None
+    except ConnectionLost as error:
+        if connection.greeted and connection.ssl and not connection.server_capabilities & CLIENT.SSL:
+            raise Unavailable(
+                f"user {username} at {server} could not log in: it offers no TLS; "
+                f"turn TLS on there, or choose another database.tls.mode"
+            ) from None
+        raise failed_handshake(error.__cause__, server, username) from None
+
+
+class _TextAsked(Exception):
+    """The server asked for the password itself, and must not get it."""
+
+
+def _refuse(_connection: Connection[Any]) -> Any:
+    raise _TextAsked
+
+
+# Two that send the password as it is.
+_NO_TEXT: dict[str, Callable[[Connection[Any]], Any]] = {"mysql_clear_password": _refuse, "dialog": _refuse}
+
+
+@contextlib.contextmanager
+def _driver_errors() -> Iterator[None]:
+    """What the driver raises, as what it means. Its own texts and causes stay behind: they may hold a statement."""
+    try:
+        yield
+    except (_TextAsked, ConnectionLost):
+        raise
+    except pymysql.MySQLError as error:
+        code, text = (*error.args, 0, "")[:2]
+        if not isinstance(code, int) or code <= 0 or code in _CLIENT_ERRORS:
+            raise ConnectionLost("the connection was lost") from getattr(error, "original_exception", None)
+        raise ServerError(code, str(text), getattr(error, "sqlstate", None)) from None
+    except OSError as error:
+        raise ConnectionLost("the connection was lost") from error
+    except Exception:  # noqa: BLE001 - what is not of the protocol makes the driver raise anything
+        raise ConnectionLost("what was sent is not of this protocol") from None
+
+
+def _reach(server: Server) -> socket.socket:
+    """A connection to the first of the addresses that takes one: a name is never resolved again."""
+    failed: OSError = OSError("the host has no address")
+    for address in server.addresses[:ADDRESSES_TRIED]:
+        try:
+            wire = socket.create_connection((address, server.port), CONNECT_SECONDS)
+        except OSError as error:
+            failed = error
+            continue
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return wire
+    raise failed
+
+
+@contextlib.contextmanager
+def _deadline(wire: socket.socket, seconds: float) -> Iterator[None]:
+    """Cut the connection when what happens inside takes longer: the server may be frozen, or a trap that never ends."""
+    timer = threading.Timer(seconds, _cut, (wire,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(wire: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+def _context(tls: Tls) -> ssl.SSLContext | None:
+    """What the connection is protected by. Made by hand: the library's default one takes orders from SSLKEYLOGFILE."""
+    if tls.mode is TlsMode.DISABLE:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = tls.mode is TlsMode.VERIFY_FULL
+    if tls.mode.strength < TlsMode.VERIFY_CA.strength:
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca_bundle is not None:
+        context.load_verify_locations(cadata=tls.ca_bundle)
+    else:
+        context.load_default_certs()
+    return context
