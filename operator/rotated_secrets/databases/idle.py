@@ -1,0 +1,39 @@
+"""A limit to how long an admin's session may be silent, for servers that set none themselves.
+
+What a frozen operator had still to send when it froze is not sent when it wakes: another may have taken over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rotated_secrets.databases.base import Server, Unavailable
+
+IDLE_SECONDS = 30.0
+"""Longer than looking at the pending credential takes, which happens while the admin's session is silent."""
+
+
+def seconds_since_boot() -> float:
+    """A clock that goes on while a process, container or machine is frozen."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class IdleLimit:
+    """Of one session. Ask it before every statement."""
+
+    def __init__(self, server: Server, seconds: float = IDLE_SECONDS, now: Callable[[], float] = seconds_since_boot):
+        self._server = server
+        self._seconds = seconds
+        self._now = now
+        self._last = now()
+
+    def check(self) -> None:
+        """Raises: Unavailable, from then on, where the last call was too long ago."""
+        now = self._now()
+        if now - self._last > self._seconds:
+            raise Unavailable(
+                f"the admin's session at {self._server} was silent for more than {self._seconds:g} s and is not used "
+                f"any more, for another operator may have gone on meanwhile"
+            )
+        self._last = now

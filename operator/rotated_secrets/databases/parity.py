@@ -1,0 +1,84 @@
+"""Two users made equal by difference: for engines where the clone cannot simply be a member of its base user. Pure.
+
+An engine says where the two differ and how a difference is mended; here is decided what is mended, told or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import Refused, RightsReport
+
+_SHOWN = 3
+_PASSES = 2
+"""One repair may show another: what changes its owner is no longer its former owner's to use."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing in which the clone is not its base user's equal."""
+
+    sentence: str
+    repairs: tuple[str, ...] = ()
+    """Statements, run in order; empty where only a person can mend it."""
+    lacks: bool = False
+    """The clone can do less: an application would fail with it."""
+
+
+def reconcile(
+    look: Callable[[], Sequence[Difference]],
+    run: Callable[[str], None],
+    rights: Rights,
+    *,
+    clone: str,
+    unfinished: bool,
+) -> RightsReport:
+    """Mend what ``rights`` says, all of it where the clone is ``unfinished``, and tell the rest.
+
+    An unfinished clone was made by us, now or by an attempt that did not end: what it is given is no news to anybody.
+
+    Raises:
+        Refused: the clone lacks something that could not be given to it, and ``rights`` is Enforce: a credential that
+            can do less than the one before must not become current.
+    """
+    if rights is Rights.IGNORE and not unfinished:
+        return RightsReport()
+    failures: dict[str, str] = {}
+    remaining = look()
+    tried: list[Difference] = []
+    for _ in range(_PASSES if rights is Rights.ENFORCE or unfinished else 0):
+        fresh = [each for each in remaining if each.repairs and each not in tried]
+        if not fresh:
+            break
+        for difference in fresh:
+            tried.append(difference)
+            try:
+                for statement in difference.repairs:
+                    run(statement)
+            except Refused as error:
+                failures[difference.sentence] = str(error)
+        remaining = look()
+    lacking = [told(each, failures) for each in remaining if each.lacks]
+    if lacking and rights is Rights.ENFORCE:
+        raise Refused(
+            f"user {clone} is not made current, for it {first_of(lacking)}; "
+            f"give it by hand, or write rotation.rights: Report to go on without"
+        )
+    repaired = [each.sentence for each in tried if each not in remaining]
+    return RightsReport(
+        () if unfinished else tuple(f"{clone} {sentence}" for sentence in repaired),
+        tuple(f"{clone} {told(each, failures)}" for each in remaining),
+    )
+
+
+def first_of(sentences: Sequence[str]) -> str:
+    """The first few of many."""
+    more = len(sentences) - _SHOWN
+    return " and ".join(sentences[:_SHOWN]) + (f", and {more} more" if more > 0 else "")
+
+
+def told(difference: Difference, failures: dict[str, str]) -> str:
+    why = failures.get(difference.sentence)
+    return f"{difference.sentence} ({why})" if why else difference.sentence

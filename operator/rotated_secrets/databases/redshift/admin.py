@@ -1,0 +1,194 @@
+"""The session of a Redshift user that sets passwords and rights. Knows nothing of the order of a rotation's steps.
+
+Redshift has no advisory locks, and none of its own can be taken without waiting. Two operators are kept apart by what
+comes before: the Lease, the claim in the status, and one id for one version. See docs/redshift.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extensions import encrypt_password
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.idle import IdleLimit
+from rotated_secrets.databases.parity import Difference, first_of, reconcile
+from rotated_secrets.databases.redshift.catalog import look
+from rotated_secrets.databases.redshift.rights import (
+    User,
+    differences,
+    mark_of,
+    newly_created,
+    ownership,
+    quoted,
+    unusable_name,
+)
+from rotated_secrets.databases.redshift.session import DEFAULT_DATABASE, open_connection, transaction
+from rotated_secrets.values import Credential
+
+UNKNOWN_CLIENT = "unknown"
+"""stv_sessions does not tell where a session comes from."""
+
+_LONGEST_SEEN = 50
+"""stv_sessions cuts names of users there."""
+_SESSIONS = """
+SELECT TRIM(db_name), COUNT(*) FROM pg_catalog.stv_sessions
+WHERE TRIM(user_name) = %s AND process <> pg_backend_pid() GROUP BY 1 ORDER BY 1
+"""
+_SUPERUSER = "SELECT usesuper FROM pg_catalog.pg_user WHERE usename = SESSION_USER"
+_EXISTS = "SELECT 1 FROM pg_catalog.pg_user WHERE usename = %s"
+_ROLES = "SELECT role_name FROM pg_catalog.svv_user_grants WHERE user_name = %s"
+_ROLE = "SELECT 1 FROM pg_catalog.svv_roles WHERE role_name = %s"
+
+
+class RedshiftAdminSession:
+    """An open connection of the user who changes others, or itself, and one more in each further database."""
+
+    def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
+        self._server = server
+        self._credential = credential
+        self._idle = idle
+        self._home = credential.dbname or DEFAULT_DATABASE
+        self._connections: dict[str, Connection] = {self._home: open_connection(server, credential, self._home)}
+
+    def __enter__(self) -> RedshiftAdminSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for connection in self._connections.values():
+            connection.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        """There is nothing to lock with: only whether the session is still good is looked at."""
+        self._ask(self._home, f"look after the session for user {base_user}", "SELECT 1")
+        return True
+
+    def check_users(self, users: Users) -> None:
+        for name in (users.base, users.clone):
+            unusable = unusable_name(name) if name is not None else None
+            if unusable:
+                raise Refused(unusable)
+        if not self._exists(users.base):
+            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+        if users.clone is not None:
+            self._may_rotate(users.base, users.clone)
+
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
+        user, database = credential.username, credential.dbname or DEFAULT_DATABASE
+        if keep is not None:
+            raise Refused(f"Redshift has one password a user, so none of {user} can be kept beside the new one")
+        if user not in (users.base, users.clone):
+            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        self.check_users(users)
+        password = f"PASSWORD '{encrypt_password(credential.password.reveal(), user, algorithm='md5')}'"
+        created = user == users.clone and not self._exists(user)
+        if created:
+            self._create(users.base, user, database, password, rights)
+        else:
+            self._run(self._home, f"set the password of user {user}", f"ALTER USER {quoted(user)} {password}")
+        if user != users.clone:
+            return RightsReport()
+
+        def seen() -> Sequence[Difference]:
+            base, clone = self._known(users.base, database), self._known(user, database)
+            return [*ownership(base, clone), *differences(base, clone)]
+
+        return reconcile(
+            seen,
+            lambda statement: self._run(database, f"make user {user} equal", statement),
+            rights,
+            clone=user,
+            unfinished=created,
+        )
+
+    def disable_login(self, user: str) -> None:
+        self._run(self._home, f"lock user {user} out", f"ALTER USER {quoted(user)} PASSWORD DISABLE")
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        if not self._is_superuser() or len(user.encode()) > _LONGEST_SEEN:
+            return None
+        found = self._ask(self._home, f"count sessions of user {user}", _SESSIONS, (user,))
+        return tuple(Connections(UNKNOWN_CLIENT, str(database), int(count)) for database, count in found)
+
+    def _create(self, base_name: str, clone: str, database: str, password: str, rights: Rights) -> None:
+        """Make the clone with its mark and all its rights in one transaction: there is no clone half made."""
+        base, mark = self._known(base_name, database), mark_of(base_name)
+        given = list(differences(base, newly_created(clone)))
+        cannot = [each.sentence for each in given if each.lacks and not each.repairs]
+        if cannot and rights is Rights.ENFORCE:
+            raise Refused(
+                f"user {clone} is not made, for it {first_of(cannot)}; give {base_name} that by a group or role"
+            )
+        marking = [] if self._has_role(mark) else [f"CREATE ROLE {quoted(mark)}"]
+        with self._transaction(database, f"create user {clone}") as cursor:
+            for statement in (
+                f"CREATE USER {quoted(clone)} {password}",
+                *marking,
+                f"GRANT ROLE {quoted(mark)} TO {quoted(clone)}",
+                *(statement for each in given for statement in each.repairs),
+            ):
+                cursor.execute(statement)
+
+    def _may_rotate(self, base: str, clone: str) -> None:
+        if not self._is_superuser():
+            raise Refused(
+                f"{self._credential.username} is no superuser at {self._server}, and Redshift shows only those all "
+                f"rights of other users; run: ALTER USER {quoted(self._credential.username)} CREATEUSER"
+            )
+        if not self._exists(clone):
+            return
+        marks = [role for (role,) in self._ask(self._home, f"look at the roles of {clone}", _ROLES, (clone,))]
+        if mark_of(base) not in marks:
+            mark = quoted(mark_of(base))
+            raise Refused(
+                f"user {clone} at {self._server} is not provably the clone of {base}; if it is the clone, run: "
+                f"CREATE ROLE {mark}; GRANT ROLE {mark} TO {quoted(clone)}"
+            )
+
+    def _has_role(self, role: str) -> bool:
+        return bool(self._ask(self._home, f"look for role {role}", _ROLE, (role,)))
+
+    def _exists(self, user: str) -> bool:
+        return bool(self._ask(self._home, f"look for user {user}", _EXISTS, (user,)))
+
+    def _known(self, user: str, database: str) -> User:
+        with self._transaction(database, f"look at user {user}") as cursor:
+            found = look(cursor, user)
+        if found is None:
+            raise Refused(f"user {user} was dropped at {self._server} while it was rotated")
+        return found
+
+    def _is_superuser(self) -> bool:
+        return self._ask(self._home, "look who the admin is", _SUPERUSER) == [(True,)]
+
+    def _run(self, database: str, doing: str, statement: str) -> None:
+        self._ask(database, doing, statement)
+
+    def _ask(
+        self, database: str, doing: str, statement: str, arguments: tuple[object, ...] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement in a transaction of its own; returns its rows, if it has any."""
+        with self._transaction(database, doing) as cursor:
+            # Without arguments the driver leaves `%` alone.
+            cursor.execute(statement, arguments)
+            return cursor.fetchall() if cursor.description else []
+
+    def _transaction(self, database: str, doing: str) -> contextlib.AbstractContextManager[Cursor]:
+        self._idle.check()
+        return transaction(self._in(database), self._server, doing)
+
+    def _in(self, database: str) -> Connection:
+        """The connection to one database: privileges can be seen and given from inside it alone."""
+        if database not in self._connections:
+            self._connections[database] = open_connection(self._server, self._credential, database)
+        return self._connections[database]
