@@ -115,6 +115,15 @@ class Place:
     port: int | None = None
     names_user: bool = True
     """Whether the value must hold ``username`` and ``password``; what a webhook sets may be called anything."""
+    settles: bool = False
+    """Whether what is said here holds whatever the value says: its keys then mean nothing to us but to a webhook."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of a value that mean something."""
+        if self.settles:
+            return ("username", "password") if self.names_user else ()
+        return ("engine", "host", "port", "username", "password", "dbname", "ssl", "masterarn")
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,8 @@ class Credential:
                 'write {"engine": …, "host": …, "username": …, "password": …} as AWS\'s rotation templates do'
             )
         fields = {"engine": place.engine, "host": place.host, "port": place.port}
-        fields |= {key: found for key, found in (value.fields or {}).items() if found not in (None, "")}
+        written = value.fields or {}
+        fields |= {key: written[key] for key in place.keys if written.get(key) not in (None, "")}
         needed = ("engine", "host", "username", "password") if place.names_user else ("engine", "host")
         missing = [key for key in needed if not fields.get(key)]
         if missing:

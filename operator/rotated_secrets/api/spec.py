@@ -89,14 +89,15 @@ class Webhook(WrittenModel):
         str,
         Field(max_length=2048),
         text_matches(
-            "https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?",
-            "write https://HOST/PATH or https://HOST:PORT/PATH, without a user",
+            "https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!$-~]*)?",
+            "write https://HOST/PATH or https://HOST:PORT/PATH, without a user or '#'",
         ),
     ]
-    """Where requests are sent, by POST. Its host must be one that the operator's settings allow."""
+    """Where requests are sent, by POST. Its host must be one that the operator's settings allow (--webhook-hosts)."""
 
     auth_secret_name: KubernetesName
-    """Name of a Secret in this namespace whose key "key" holds what requests are signed with, 32 bytes or more."""
+    """Name of a Secret in this namespace whose key "key" holds what requests are signed with: 32 random bytes or more,
+    as they are, or as "whsec_" and their base64. It is read again for every look."""
 
     ca_secret_name: KubernetesName | None = None
     """Name of a Secret in this namespace whose key "ca.crt" holds the CA certificates to trust, as PEM.

@@ -9,11 +9,14 @@ from datetime import timedelta
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.spec import Webhook
 from rotated_secrets.api.status import Reason
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.services import Services
+from rotated_secrets.controller.settings import Settings
 from rotated_secrets.databases.base import Engine
 from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, InvalidReceiver, Receiver
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.delivery.render import check_template
 from rotated_secrets.rotation.observation import Terms
@@ -60,6 +63,24 @@ def check_spec(resource: RotatedSecret, services: Services) -> None:
             f"write one of {', '.join(settings.clone_suffixes)}, or have it added to --clone-suffixes",
             asked_the_store=False,
         )
+    if resource.spec.webhook is not None:
+        _check_webhook(resource.spec.webhook, settings)
+
+
+def _check_webhook(webhook: Webhook, settings: Settings) -> None:
+    try:
+        receiver = Receiver.at(webhook.url)
+    except InvalidReceiver as error:
+        raise Unusable(Reason.INVALID_SPEC, str(error), asked_the_store=False) from None
+    if not receiver.is_among(settings.webhook_hosts):
+        allowed = f"they allow {', '.join(settings.webhook_hosts)}" if settings.webhook_hosts else "they allow none"
+        entry = receiver.host if receiver.port == HTTPS_PORT else str(receiver)
+        raise Unusable(
+            Reason.INVALID_SPEC,
+            f"database.webhook.url: the operator's settings do not allow webhooks at {entry} ({allowed}); "
+            f"have it added to --webhook-hosts",
+            asked_the_store=False,
+        )
 
 
 def terms_of(resource: RotatedSecret, description: SecretDescription, services: Services) -> Terms:
@@ -77,6 +98,10 @@ def terms_of(resource: RotatedSecret, description: SecretDescription, services: 
 
 def place_of(resource: RotatedSecret) -> Place | None:
     """Where the credential logs in, as far as its value need not say it."""
+    if (webhook := resource.spec.webhook) is not None:
+        receiver = Receiver.at(webhook.url)
+        names_user = resource.spec.rotation.strategy is not Strategy.RANDOM_VALUE
+        return Place("webhook", receiver.host, receiver.port, names_user=names_user, settles=True)
     return None if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE else Place()
 
 
@@ -112,9 +137,14 @@ def current_of(store: SecretStore, description: SecretDescription) -> StoredVers
     return current
 
 
-def engine_of(credential: Credential, terms: Terms) -> Engine:
-    """Raises: Refused, where there is none, or a user's name doesn't fit it; Unusable, where the strategy doesn't."""
-    engine = engine_named(credential.engine)
+def engine_of(credential: Credential, terms: Terms, webhook: Engine | None = None) -> Engine:
+    """The resource's own webhook, else the engine that the value names.
+
+    Raises:
+        Refused: there is none, or a user's name doesn't fit it.
+        Unusable: the strategy doesn't.
+    """
+    engine = webhook or engine_named(credential.engine)
     strategy, possible = terms.rotation.strategy, engine.strategies | {Strategy.EXTERNAL}
     if strategy not in possible:
         raise Unusable(

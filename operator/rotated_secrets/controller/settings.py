@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import boto3
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rotated_secrets.databases.webhook.receiver import check_pattern
 from rotated_secrets.observability.logs import LogFormat, LogLevel
 
 SERVICE_ACCOUNT_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -55,6 +56,8 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_list)]
+HostPattern = Annotated[str, AfterValidator(check_pattern)]
+HostPatterns = Annotated[tuple[HostPattern, ...], BeforeValidator(_list)]
 Count = Annotated[int, Field(ge=1)]
 Panel = Literal["AWS", "Databases", "Rotation", "Kubernetes", "Leader election", "Work", "Telling people"]
 
@@ -94,6 +97,13 @@ class Settings(BaseModel):
     )
     denied_networks: Networks = _field(
         (), "Databases", "Networks that database hosts may never be in, comma-separated. Wins over the allowed ones."
+    )
+
+    webhook_hosts: HostPatterns = _field(
+        (),
+        "Databases",
+        "Hosts that a resource may name as its webhook, comma-separated: hooks.example.com, *.hooks.example.com (every "
+        "host below), either with a port that is not 443. Default: none, so that no resource may have a webhook.",
     )
 
     access_policy_file: Path | None = _field(

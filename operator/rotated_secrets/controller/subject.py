@@ -31,6 +31,7 @@ from rotated_secrets.controller.scheduler import utc_now
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import InvalidSettings
 from rotated_secrets.controller.settled import Looks
+from rotated_secrets.controller.webhooks import engine_of_webhook, trust_of_webhook
 from rotated_secrets.databases.base import Engine, Refused
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.delivery.errors import Refused as DeliveryRefused
@@ -42,8 +43,10 @@ from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import (
     AccessDenied,
+    SecretDescription,
     SecretNotFound,
     SecretStore,
+    StoredVersion,
     StoreRefused,
 )
 from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretId, Stage
@@ -159,7 +162,8 @@ class Looker:
         try:
             check_value(terms, current)
             credential = terms.credential(current) if terms.has_database else None
-            engine = engine_of(credential, terms) if credential else None
+            webhook = self._webhook(resource, credential, current, description)
+            engine = engine_of(credential, terms, webhook) if credential else None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
         connections = self._connections(resource, engine, credential) if credential and engine else None
@@ -214,7 +218,7 @@ class Looker:
     def _connections(self, resource: RotatedSecret, engine: Engine, credential: Credential) -> Connections:
         spec, home = resource.spec, self._home()
         admin_id = spec.rotation.admin_secret_id or credential.masterarn
-        if admin_id is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
+        if admin_id is None and spec.webhook is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
             raise Unusable(
                 Reason.INVALID_SPEC,
                 "AlternatingUsers needs an admin secret to create the clone user: write its name into "
@@ -244,7 +248,21 @@ class Looker:
         except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused) as error:
             raise Refused(f"admin secret {request.asked}: {error}") from None
 
+    def _webhook(
+        self,
+        resource: RotatedSecret,
+        credential: Credential | None,
+        current: StoredVersion,
+        description: SecretDescription,
+    ) -> Engine | None:
+        webhook = resource.spec.webhook
+        if webhook is None or credential is None:
+            return None
+        return engine_of_webhook(resource, webhook, credential, current, description, self._secrets)
+
     def _trust(self, resource: RotatedSecret) -> Trust:
+        if (webhook := resource.spec.webhook) is not None:
+            return trust_of_webhook(resource, webhook, self._secrets)
         spec = (resource.spec.database.tls if resource.spec.database else None) or Tls()
         tenant_ca = None
         if spec.ca_secret_name is not None:

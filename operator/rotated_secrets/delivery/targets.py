@@ -15,6 +15,7 @@ from rotated_secrets.api.status import Reason
 from rotated_secrets.cluster import Cluster, ClusterError
 from rotated_secrets.delivery.errors import DeliveryError, Denied, Refused, SecretConflict, Unavailable
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare, wanted
+from rotated_secrets.values import SecretText
 
 CA_KEY: Final = "ca.crt"
 """The key of a Secret that holds a certificate authority, as cert-manager and others write it."""
@@ -61,19 +62,31 @@ class TargetSecrets:
                 f"Secret {namespace}/{name}, or its namespace, went while it was written; looking again"
             ) from None
 
-    def certificate_authorities(self, namespace: str, name: str) -> str:
-        """The PEM text under ``ca.crt`` of a Secret that holds CA certificates.
+    def entry(self, namespace: str, name: str, key: str, field: str) -> SecretText:
+        """What a Secret holds under a key, in base64; ``field`` of the spec names the Secret.
+
+        Raises:
+            Refused: there is no such Secret, or nothing under this key.
+            Denied, Unavailable: as for :meth:`read`.
+        """
+        live = self.read(namespace, name)
+        if live is None:
+            raise Refused(f"Secret {namespace}/{name}, named by {field}, does not exist; create it")
+        if key not in live.data:
+            raise Refused(f"Secret {namespace}/{name}, named by {field}, has no key {key}; add it")
+        return live.data[key]
+
+    def certificate_authorities(self, namespace: str, name: str, field: str = "database.tls.caSecretName") -> str:
+        """The PEM text under ``ca.crt`` of a Secret that holds CA certificates; ``field`` of the spec names the Secret.
 
         Raises:
             Refused: there is no such Secret, or no such certificates in it.
             Denied, Unavailable: as for :meth:`read`.
         """
-        live = self.read(namespace, name)
-        if live is None:
-            raise Refused(f"Secret {namespace}/{name}, named by database.tls.caSecretName, does not exist; create it")
+        encoded = self.entry(namespace, name, CA_KEY, field)
         try:
-            text = base64.b64decode(live.data[CA_KEY].reveal()).decode("ascii")
-        except (KeyError, ValueError):
+            text = base64.b64decode(encoded.reveal()).decode("ascii")
+        except ValueError:
             text = ""
         if "-----BEGIN CERTIFICATE-----" not in text:
             raise Refused(f"Secret {namespace}/{name} holds no PEM certificates under the key {CA_KEY}; put them there")
