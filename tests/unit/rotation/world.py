@@ -30,6 +30,7 @@ from rotated_secrets.rotation.actions import (
     CreatePending,
     FinishPending,
     Hold,
+    RequestRotation,
     Retry,
     Sleep,
     Waiting,
@@ -75,10 +76,14 @@ class ModelStore:
     versions: dict[VersionId, StoredVersion] = field(default_factory=dict)
     stages: Stages = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    rotation_enabled: bool = False
+    """AWS rotates it itself, when it is asked to."""
+    rotations: list[VersionId] = field(default_factory=list)
+    """What AWS was asked to call the versions that it was to make."""
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         self.calls.append("DescribeSecret")
-        return SecretDescription(ARN, "shop/orders", self.stages)
+        return SecretDescription(ARN, "shop/orders", self.stages, rotation_enabled=self.rotation_enabled)
 
     def get(
         self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
@@ -109,6 +114,15 @@ class ModelStore:
         if stage is Stage.CURRENT and to is not None:
             self.world.current_moves_to(self.versions[to])
         self.stages = with_stage_moved(self.stages, stage, to=to, remove_from=remove_from)
+
+    def rotate(self, arn: Arn, version_id: VersionId) -> None:
+        self.calls.append("RotateSecret")
+        if version_id in self.rotations:
+            return
+        if any(Stage.PENDING in labels and Stage.CURRENT not in labels for labels in self.stages.values()):
+            raise StoreRefused("a previous rotation isn't complete")
+        self.rotations.append(version_id)
+        self.stages = with_stage_moved(self.stages, Stage.PENDING, to=version_id)
 
     def list_summaries(self) -> Iterator[SecretSummary]:
         yield SecretSummary(ARN, "shop/orders", self.stages)
@@ -374,6 +388,8 @@ class ModelOperator:
             case CreatePending(version_id):
                 late = pending_value(run.terms, run.seen.current, lambda: SecretText("late"))
                 return lambda: store.put_pending(ARN, version_id, late)
+            case RequestRotation(version_id):
+                return lambda: store.rotate(ARN, version_id)
             case _:
                 return None
 

@@ -1,0 +1,452 @@
+"""External: AWS is asked once, waited for and followed; nothing of the secret is ever written by us."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rotated_secrets.api.rotation import Rotation, Strategy
+from rotated_secrets.api.status import Claim, ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
+from rotated_secrets.delivery.target import TargetKind
+from rotated_secrets.rotation.actions import Hold, Sleep, Waiting
+from rotated_secrets.rotation.external import LATEST, PATIENCE
+from rotated_secrets.rotation.observation import with_stage_moved
+from rotated_secrets.rotation.policies import ATTEMPTS
+from rotated_secrets.rotation.strategies import successor
+from rotated_secrets.secretstores.base import StoredVersion, StoreRefused
+from rotated_secrets.values import Credential, SecretText, Stage, VersionId
+from tests.unit.rotation.world import ARN, CREATED, FIRST, Call, ModelOperator, World, value
+
+READING = {"DescribeSecret", "GetSecretValue"}
+
+
+@dataclass
+class RotationFunction:
+    """What AWS invokes: it makes the version that it was asked for, or one of its own on its own schedule."""
+
+    world: World
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def pending(self) -> VersionId | None:
+        labelled = (v for v, labels in self.world.store.stages.items() if labels == {Stage.PENDING})
+        return next(labelled, None)
+
+    def begin_by_itself(self) -> None:
+        if self.pending is None:
+            self._stage(Stage.PENDING, VersionId(f"by-aws-itself-{next(self.numbers)}"))
+
+    def finish(self, *, works: bool = True, leaves_label: bool = True) -> None:
+        """All four steps; what carries AWSPENDING afterwards is the function's habit."""
+        made, store = self.pending, self.world.store
+        assert made is not None
+        password = f"password-{next(self.numbers)}"
+        store.versions[made] = StoredVersion(made, value("app", password), self.world.now, ARN)
+        self.world.database.passwords["app"] = SecretText(password if works else "something else")
+        current = next(v for v, labels in store.stages.items() if Stage.CURRENT in labels)
+        store.stages = with_stage_moved(store.stages, Stage.CURRENT, to=made, remove_from=current)
+        if not leaves_label:
+            store.stages = with_stage_moved(store.stages, Stage.PENDING, remove_from=made)
+
+    def give_up(self) -> None:
+        """A person takes the label off what the function could not finish."""
+        self.world.store.stages = with_stage_moved(self.world.store.stages, Stage.PENDING, remove_from=self.pending)
+
+    def _stage(self, stage: Stage, version: VersionId) -> None:
+        self.world.store.stages = with_stage_moved(self.world.store.stages, stage, to=version)
+
+
+def world_of(**rotation: object) -> World:
+    world = World(Rotation.model_validate({"strategy": Strategy.EXTERNAL} | rotation))
+    world.store.rotation_enabled = True
+    look(world)
+    return world
+
+
+def look(world: World) -> Waiting:
+    return ModelOperator(world).run_until_it_waits()
+
+
+def asked(world: World) -> int:
+    return world.store.calls.count("RotateSecret")
+
+
+# ---- following
+
+
+def test_without_schedule_and_request_it_follows_what_others_write() -> None:
+    world = world_of()
+    function = RotationFunction(world)
+    for _ in range(3):
+        function.begin_by_itself()
+        look(world)
+        function.finish()
+        assert look(world) == Sleep(None)
+        assert world.target is not None
+        assert world.target.value == world.store.get(ARN, stage=Stage.CURRENT).value
+    assert set(world.store.calls) <= READING
+    assert world.status.history == ()
+
+
+def test_value_that_does_not_log_in_is_not_delivered() -> None:
+    world = world_of()
+    before = world.target
+    function = RotationFunction(world)
+    function.begin_by_itself()
+    function.finish(works=False)
+    look(world)
+    assert world.target == before
+    ready = world.status.condition(ConditionType.READY)
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", Reason.LOGIN_FAILED)
+
+
+def test_value_is_delivered_where_its_database_cannot_be_reached() -> None:
+    world = world_of()
+    function = RotationFunction(world)
+    function.begin_by_itself()
+    function.finish()
+    world.database.down = True
+    look(world)
+    assert world.target == world.store.get(ARN, stage=Stage.CURRENT)
+
+
+@pytest.mark.parametrize("leaves_label", [True, False])
+def test_the_label_that_a_function_leaves_behind_is_its_own(leaves_label: bool) -> None:
+    world = world_of()
+    function = RotationFunction(world)
+    function.begin_by_itself()
+    function.finish(leaves_label=leaves_label)
+    before = world.store.stages
+    look(world)
+    assert world.store.stages == before
+
+
+# ---- asking
+
+
+def test_request_has_aws_rotate_once_and_is_served_when_the_version_is_current() -> None:
+    world = world_of()
+    world.request = "now"
+    waiting = look(world)
+    assert isinstance(waiting, Sleep)
+    assert waiting.until is not None
+    assert world.status.rotation is not None
+    assert world.store.rotations == [world.status.rotation.version_id] == [successor(ARN, FIRST, 0)]
+    RotationFunction(world).finish()
+    assert look(world) == Sleep(None)
+    entry = world.status.history[0]
+    assert (entry.outcome, entry.version_id, entry.trigger) == (
+        Outcome.SUCCEEDED,
+        successor(ARN, FIRST, 0),
+        Trigger.ANNOTATION,
+    )
+    assert world.status.handled_requests.rotate == "now"
+    assert world.target is not None
+    assert world.target.version_id == entry.version_id
+    assert asked(world) == 1
+    assert set(world.store.calls) <= {*READING, "RotateSecret"}
+
+
+def test_schedule_asks_and_what_aws_did_by_itself_counts() -> None:
+    world = world_of(schedule="rate(1 day)")
+    function = RotationFunction(world)
+    world.now = CREATED + timedelta(hours=20)
+    function.begin_by_itself()
+    function.finish()
+    look(world)
+    world.now = CREATED + timedelta(hours=26)
+    look(world)
+    assert asked(world) == 0
+    world.now = CREATED + timedelta(hours=50)
+    look(world)
+    assert asked(world) == 1
+
+
+def test_rotation_that_is_under_way_serves_the_request_as_well() -> None:
+    world = world_of()
+    function = RotationFunction(world)
+    function.begin_by_itself()
+    world.request = "now"
+    look(world)
+    assert world.store.rotations == []
+    function.finish()
+    look(world)
+    assert world.status.handled_requests.rotate == "now"
+    assert world.status.history[0].version_id == world.store.get(ARN, stage=Stage.CURRENT).version_id
+
+
+def test_crash_right_after_asking_does_not_ask_for_a_second_one() -> None:
+    world = world_of()
+    world.request = "now"
+    operator = ModelOperator(world)
+    while asked(world) == 0:
+        operator.step()
+    operator.end()
+    assert world.status.rotation is not None
+    assert world.status.rotation.asked_at is None
+    look(world)
+    assert len(world.store.rotations) == asked(world) == 1
+
+
+def test_looks_are_further_apart_the_longer_it_takes() -> None:
+    world = world_of()
+    world.request = "now"
+    pauses = []
+    for _ in range(12):
+        waiting = look(world)
+        assert isinstance(waiting, Sleep)
+        assert waiting.until is not None
+        pauses.append(waiting.until - world.now)
+        world.now = waiting.until
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LATEST
+
+
+def test_rotation_that_never_ends_fails_and_is_asked_for_again_until_it_is_given_up() -> None:
+    world = world_of()
+    world.request = "now"
+    for attempt in range(1, ATTEMPTS + 1):
+        look(world)
+        assert world.status.rotation is not None
+        assert world.status.rotation.attempt == attempt
+        world.now += PATIENCE
+        look(world)
+        assert world.status.history[0].outcome is Outcome.FAILED
+        assert "rotation function" in world.status.history[0].message
+        RotationFunction(world).give_up()
+        world.now += timedelta(minutes=10)
+    assert world.status.rotation is None
+    assert look(world) == Sleep(None)
+    assert len(set(world.store.rotations)) == ATTEMPTS
+    assert world.target is not None
+    assert world.target.version_id == FIRST
+
+
+def test_stuck_rotation_is_taken_up_again_by_asking() -> None:
+    """AWS: "A previous rotation isn't complete. That rotation will be reattempted." """
+    world = world_of()
+    function = RotationFunction(world)
+    world.request = "now"
+    look(world)
+    world.now += PATIENCE
+    look(world)
+    world.now += timedelta(minutes=10)
+    look(world)
+    assert asked(world) == 2
+    function.finish()
+    look(world)
+    assert world.status.handled_requests.rotate == "now"
+
+
+def test_secret_without_rotation_is_not_made_to_rotate() -> None:
+    world = world_of()
+    world.store.rotation_enabled = False
+    world.request = "now"
+    look(world)
+    assert asked(world) == 0
+    assert world.status.history[0].outcome is Outcome.FAILED
+    assert "aws secretsmanager rotate-secret" in world.status.history[0].message
+    world.store.rotation_enabled = True
+    world.now += timedelta(minutes=1)
+    look(world)
+    assert asked(world) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"suspend": True}, Reason.SUSPENDED), ({}, Reason.UNSYNCED)],
+    ids=["suspended", "target Secret not in sync"],
+)
+def test_what_holds_a_rotation_holds_asking_for_one(changes: dict[str, object], reason: Reason) -> None:
+    world = world_of(**changes)
+    if reason is Reason.UNSYNCED:
+        function = RotationFunction(world)
+        function.begin_by_itself()
+        function.finish(works=False)
+    world.request = "now"
+    waiting = look(world)
+    assert isinstance(waiting, Hold)
+    assert waiting.reason is reason
+    assert asked(world) == 0
+
+
+def test_only_one_resource_asks_and_every_one_follows() -> None:
+    world = world_of()
+    function = RotationFunction(world)
+    function.begin_by_itself()
+    function.finish()
+    world.request = "now"
+    operator = ModelOperator(world)
+    operator.step()
+    assert operator.run is not None
+    operator.run = replace(operator.run, seen=replace(operator.run.seen, elsewhere="another was there first"))
+    waiting = operator.run_until_it_waits()
+    assert waiting == Hold(Reason.MANAGED_ELSEWHERE, "held: another was there first")
+    assert asked(world) == 0
+    assert world.target == world.store.get(ARN, stage=Stage.CURRENT)
+
+
+def test_request_that_comes_while_one_is_served_is_served_next() -> None:
+    world = world_of()
+    function = RotationFunction(world)
+    world.request = "first"
+    look(world)
+    world.request = "second"
+    look(world)
+    assert len(world.store.rotations) == 1
+    function.finish()
+    look(world)
+    function.finish()
+    look(world)
+    assert len(world.store.rotations) == 2
+    assert world.status.handled_requests.rotate == "second"
+
+
+def test_rotation_of_our_own_in_the_middle_is_not_left_behind() -> None:
+    """Someone changes the strategy while a password is being set."""
+    world = world_of()
+    claim = Claim(
+        trigger=Trigger.ANNOTATION,
+        request="now",
+        from_version_id=FIRST,
+        version_id=successor(ARN, FIRST, 0),
+        step=Step.SET,
+        started_at=CREATED,
+    )
+    world.status = world.status.model_copy(update={"rotation": claim})
+    waiting = look(world)
+    assert isinstance(waiting, Hold)
+    assert "set rotation.strategy back" in waiting.message
+    assert asked(world) == 0
+
+
+# ---- whatever happens
+
+
+class FollowingWorld(RuleBasedStateMachine):
+    """Two operators, neither of which knows that there is another, and AWS, which knows of neither."""
+
+    @initialize(schedule=st.sampled_from([None, "rate(1 day)"]), immediately=st.booleans())
+    def begin(self, schedule: str | None, immediately: bool) -> None:
+        self.world = World(Rotation(strategy=Strategy.EXTERNAL, schedule=schedule, rotate_immediately=immediately))
+        self.world.store.rotation_enabled = True
+        self.function = RotationFunction(self.world)
+        self.operators = [ModelOperator(self.world), ModelOperator(self.world)]
+        self.requests = self.days = self.failures = 0
+        self.late = False
+        self.in_flight: list[Call] = []
+        self.last = self.world.status
+
+    def one_step(self, which: int) -> None:
+        before = self.world.target
+        self.operators[which].step()
+        delivered = self.world.target
+        if delivered is not None and delivered != before and not self.world.database.down:
+            assert self.world.database.logs_in(Credential.of(delivered.value)), "delivered, and does not log in"
+        self.note_failures(self.world.status)
+
+    def note_failures(self, status: RotatedSecretStatus) -> None:
+        if status.history[:1] != self.last.history[:1]:
+            self.failures += status.history[0].outcome is Outcome.FAILED
+        self.last = status
+
+    @rule(which=st.integers(0, 1), steps=st.integers(1, 12))
+    def work(self, which: int, steps: int) -> None:
+        for _ in range(steps):
+            self.one_step(which)
+
+    @rule(which=st.integers(0, 1))
+    def crash(self, which: int) -> None:
+        self.operators[which].end()
+
+    @rule(which=st.integers(0, 1))
+    def freeze(self, which: int) -> None:
+        if (call := self.operators[which].freeze()) is not None:
+            self.in_flight.append(call)
+
+    @precondition(lambda self: self.in_flight)
+    @rule()
+    def a_late_call_arrives(self) -> None:
+        self.late = True
+        with contextlib.suppress(StoreRefused):
+            self.in_flight.pop(0)()
+
+    @rule()
+    def ask(self) -> None:
+        self.requests += 1
+        self.world.request = f"request {self.requests}"
+
+    @rule()
+    def a_day_goes_by(self) -> None:
+        self.days += 1
+        self.world.now += timedelta(days=1)
+
+    @rule(minutes=st.integers(1, 40))
+    def time_goes_by(self, minutes: int) -> None:
+        self.world.now += timedelta(minutes=minutes)
+
+    @rule()
+    def aws_begins_by_itself(self) -> None:
+        self.function.begin_by_itself()
+
+    @precondition(lambda self: self.function.pending)
+    @rule(works=st.booleans(), leaves_label=st.booleans())
+    def aws_finishes(self, works: bool, leaves_label: bool) -> None:
+        self.function.finish(works=works, leaves_label=leaves_label)
+
+    @precondition(lambda self: self.function.pending)
+    @rule()
+    def aws_gives_up(self) -> None:
+        self.function.give_up()
+
+    @rule(down=st.booleans())
+    def the_database_stops_or_starts(self, down: bool) -> None:
+        self.world.database.down = down
+
+    @rule()
+    def someone_edits_the_target_secret(self) -> None:
+        self.world.target_spoiled = True
+
+    @invariant()
+    def nothing_is_written(self) -> None:
+        assert set(self.world.store.calls) <= {*READING, "RotateSecret"}
+
+    @invariant()
+    def aws_is_asked_once_for_each_slot_request_and_failure(self) -> None:
+        assert self.late or len(self.world.store.rotations) <= 1 + self.requests + self.days + self.failures
+
+    def teardown(self) -> None:
+        """Whatever happened: once AWS does what it is asked for, one operator alone brings everything to rest."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        for each in self.operators:
+            each.end()
+        world.database.down = False
+        for _ in range(30):
+            world.database.passwords["app"] = Credential.of(world.store.get(ARN, stage=Stage.CURRENT).value).password
+            waiting = self.operators[0].run_until_it_waits()
+            if isinstance(waiting, Sleep) and world.status.rotation is None:
+                break
+            if self.function.pending is not None:
+                self.function.finish()
+            world.now += timedelta(minutes=10)
+        assert world.status.rotation is None, f"{world.status.rotation} is never served: {waiting}"
+        assert world.status.handled_requests.rotate == world.request
+        assert world.target is not None
+        assert world.look_at_target(world.store.get(ARN, stage=Stage.CURRENT)).kind is TargetKind.EQUAL
+
+
+TestFollowingWorld = FollowingWorld.TestCase
+TestFollowingWorld.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
