@@ -256,7 +256,8 @@ class Steps:
         except (AuthenticationFailed, Refused) as error:
             return replace(seen, failure=str(error))
         if failed:
-            return replace(seen, failure=f"user {pending.username}: {'; '.join(failed)}")
+            whose = f"user {pending.username}: " if pending.username else ""
+            return replace(seen, failure=f"{whose}{'; '.join(failed)}")
         return replace(seen, tested=True)
 
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
