@@ -29,7 +29,7 @@ class Account:
 class DatabaseSide(Protocol):
     """A running server, as its owner, its applications and an onlooker use it.
 
-    What its owner does with passwords is kept out of the server's logs, so that whatever shows up there is the operator's.
+    What its owner does with passwords is kept out of the server's logs: whatever shows up there is the operator's.
     """
 
     engine: str
@@ -40,6 +40,8 @@ class DatabaseSide(Protocol):
     """Words by which a refusal names what a :meth:`create_bystander` lacks to be an admin."""
     changes_itself: bool
     """Whether a user may change its own password, without an admin."""
+    query: str | None
+    """A verify query that takes the right that :meth:`give` gives; None where the engine has no such queries."""
 
     @property
     def host(self) -> str: ...
@@ -48,6 +50,7 @@ class DatabaseSide(Protocol):
     @property
     def plain_port(self) -> int | None:
         """Where it speaks plaintext; None where nowhere."""
+
     @property
     def ca_pem(self) -> str | None:
         """The authority of its certificate; None where it has no TLS."""
@@ -93,9 +96,6 @@ class DatabaseSide(Protocol):
 
     def rights(self, account: Account) -> frozenset[str]:
         """All that the user can do and is bound by, a phrase each, equal for two users that are alike."""
-
-    def query_failing_for(self, user: str) -> str | None:
-        """A verify query that fails for this user alone; None where the engine has no such query."""
 
     def log(self) -> str:
         """All that the server has logged, in every log that it keeps."""

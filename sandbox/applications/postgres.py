@@ -56,6 +56,7 @@ class PostgresSide:
     longest_name: int | None = 63
     lacking = "lacks CREATEROLE"
     changes_itself = True
+    query: str | None = f"SELECT count(*) FROM public.{SHARED}"
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
@@ -138,9 +139,6 @@ class PostgresSide:
         params = {"user": account.user, "alike": [base, f"{base}_clone"]}
         attributes = self._look(_ATTRIBUTES, params, account.database) or [("no such user",)]
         return frozenset((*attributes[0], *(right for (right,) in self._look(_RIGHTS, params, account.database))))
-
-    def query_failing_for(self, user: str) -> str | None:
-        return SQL("SELECT 1 / (session_user <> {})::int").format(Literal(user)).as_string(None)
 
     def log(self) -> str:
         return self._server.log()

@@ -1,4 +1,4 @@
-"""A server of each engine, a store, and on them the lives of a test's own; at its end the search for leaked passwords."""
+"""A server of each engine, a store, and on them the lives of each test, with a search for leaked passwords after it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import reported
 from rotated_secrets.rotation.steps import LookAgain, Report, Steps
-from rotated_secrets.rotation.strategies import check_value, users_of
+from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion, StoreError
 from rotated_secrets.values import Credential, SecretId, Stage, VersionId
 from sandbox.applications.base import Account, DatabaseSide, LoginFailed
@@ -134,7 +134,7 @@ class Life:
     delivered: StoredVersion | None = None
     request: str | None = None
     later: timedelta = timedelta(0)
-    trust: Trust = Trust(TlsSpec(), None, None)
+    trust: Trust = field(init=False)
     reports: list[Report] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     """What people were told at the end of each run."""
@@ -326,11 +326,9 @@ class Life:
         assert self.delivered is not None
         return account(Credential.of(self.delivered.value))
 
-    def current(self) -> Account:
-        return account(Credential.of(self.place.store.get(self.secret_id, stage=Stage.CURRENT).value))
-
-    def pending(self) -> Account:
-        return account(Credential.of(self.place.store.get(self.secret_id, stage=Stage.PENDING).value))
+    def at(self, stage: Stage) -> Account:
+        """The account in a version in the store."""
+        return account(Credential.of(self.place.store.get(self.secret_id, stage=stage).value))
 
     def stages(self) -> dict[Stage, list[VersionId]]:
         """Versions by stage."""
@@ -354,11 +352,6 @@ class Life:
     def watched(self) -> AbstractContextManager[object]:
         """While a strategy that promises it is at work, a client logs in all the time with what is delivered."""
         return Client(lambda: self.held, self.side.log_in) if self.keeps_current else nullcontext()
-
-    def changed(self, **changes: Any) -> Life:
-        """The same life, its resource edited."""
-        self.rotation = Rotation.model_validate(self.rotation.model_dump(mode="json", exclude_none=True) | changes)
-        return self
 
 
 def account(credential: Credential) -> Account:

@@ -59,9 +59,7 @@ def test_grant_taken_between_rotations_is_lacked_by_every_later_credential(life:
 
 
 @pairs_with(Strategy.ALTERNATING_USERS)
-def test_grant_given_to_the_base_user_while_the_clone_is_active_is_had_by_both(
-    life: Life, side: DatabaseSide
-) -> None:
+def test_grant_given_to_the_base_user_while_the_clone_is_active_is_had_by_both(life: Life, side: DatabaseSide) -> None:
     life.rotate()
     side.give(life.base)
     life.rotate()

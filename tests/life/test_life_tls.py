@@ -1,0 +1,90 @@
+"""Connections are protected as the secret value and the resource say, and never less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rotated_secrets.api.spec import Tls as TlsSpec
+from rotated_secrets.api.spec import TlsMode
+from rotated_secrets.controller.connections import Trust
+from rotated_secrets.rotation.actions import Retry
+from rotated_secrets.values import Stage
+from sandbox.applications.base import DatabaseSide
+from sandbox.tls import CertificateAuthority
+from tests.life.conftest import LiveOne
+from tests.life.life import Life
+from tests.life.tap import Tap, tapped
+
+WRONG = CertificateAuthority.create().certificate
+
+
+@pytest.fixture
+def tap(side: DatabaseSide) -> Iterator[Tap]:
+    if side.ca_pem is None:
+        pytest.skip("this server has no TLS")
+    with tapped(side.host, side.port) as relay:
+        yield relay
+
+
+@pytest.fixture
+def plain(side: DatabaseSide) -> Iterator[Tap]:
+    if side.plain_port is None:
+        pytest.skip("this server speaks TLS alone")
+    with tapped(side.host, side.plain_port) as relay:
+        yield relay
+
+
+def test_nothing_can_be_read_on_the_way_where_the_right_authority_is_trusted(live: LiveOne, tap: Tap) -> None:
+    life = live(value_keys={"port": tap.port}).deliver()
+    life.rotate()
+    _check_unread(life, tap)
+
+
+@pytest.mark.parametrize("said", [{}, {"ssl": True}], ids=["unsaid", "ssl"])
+def test_wrong_authority_is_waited_for_and_nothing_is_sent(live: LiveOne, tap: Tap, said: dict[str, Any]) -> None:
+    life = live(value_keys={"port": tap.port, **said})
+    life.trust = Trust(TlsSpec(), None, WRONG)
+    _check_not_rotated(life)
+    _check_unread(life, tap)
+
+
+def test_resource_that_asks_for_more_than_the_value_gets_it(live: LiveOne, tap: Tap) -> None:
+    life = live(value_keys={"port": tap.port, "ssl": False})
+    life.trust = Trust(TlsSpec(mode=TlsMode.VERIFY_FULL), None, life.side.ca_pem)
+    life.deliver().rotate()
+    _check_unread(life, tap)
+
+
+def test_value_that_says_no_tls_is_taken_at_its_word(live: LiveOne, plain: Tap) -> None:
+    life = live(value_keys={"port": plain.port, "ssl": False})
+    life.trust = Trust(TlsSpec(), None, WRONG)
+    life.deliver().rotate()
+    assert life.user.encode() in plain.sent
+
+
+def test_tenant_cannot_weaken_the_connection_of_the_admin(live: LiveOne, tap: Tap) -> None:
+    """Nor have it trust an authority of the tenant's."""
+    life = live(value_keys={"port": tap.port}).deliver()
+    ca = life.side.ca_pem
+    assert ca is not None
+    life.trust = Trust(TlsSpec(mode=TlsMode.REQUIRE), ca, WRONG)
+    _check_not_rotated(life)
+    _check_unread(life, tap)
+
+
+def _check_not_rotated(life: Life) -> None:
+    """It is tried again, for the certificate's sake, and nothing was made yet."""
+    waiting = life.ask().run()
+    assert isinstance(waiting, Retry)
+    assert "certificate" in waiting.message
+    assert set(life.stages()) == {Stage.CURRENT}
+    assert life.users() == {life.user}
+
+
+def _check_unread(life: Life, tap: Tap) -> None:
+    assert tap.sent, "nothing passed here"
+    for text in (life.user, f"admin{life.user.removeprefix('app')}", *life.passwords):
+        assert text.encode() not in tap.sent
