@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from rotated_secrets.databases.mysql.accounts import Account, identifier
+from rotated_secrets.databases.parity import Difference
 
 ALL = "ALL PRIVILEGES"
 GRANT_OPTION = "GRANT OPTION"
@@ -68,6 +69,12 @@ class Dynamic:
     def words(self) -> str:
         return self.name + (" with GRANT OPTION" if self.grantable else "")
 
+    def granted(self, account: str) -> str:
+        return f"{self.name} ON *.* TO {account}" + (" WITH GRANT OPTION" if self.grantable else "")
+
+    def revoked(self, account: str) -> str:
+        return f"{self.name} ON *.* FROM {account}"
+
 
 @dataclass(frozen=True, order=True)
 class Withheld:
@@ -97,6 +104,12 @@ class Member:
     def words(self) -> str:
         return f"role {self.role}" + (" with ADMIN OPTION" if self.admin else "")
 
+    def granted(self, account: str) -> str:
+        return f"{self.sql} TO {account}" + (" WITH ADMIN OPTION" if self.admin else "")
+
+    def revoked(self, account: str) -> str:
+        return f"{self.sql} FROM {account}"
+
 
 @dataclass(frozen=True, order=True)
 class Proxy:
@@ -109,19 +122,16 @@ class Proxy:
     def words(self) -> str:
         return f"PROXY on {self.of}" + (" with GRANT OPTION" if self.grantable else "")
 
+    def granted(self, account: str) -> str:
+        return f"PROXY ON {self.of.sql} TO {account}" + (" WITH GRANT OPTION" if self.grantable else "")
+
+    def revoked(self, account: str) -> str:
+        return f"PROXY ON {self.of.sql} FROM {account}"
+
 
 Right = Privilege | Dynamic | Withheld | Member | Proxy
 RightSet = frozenset[Right]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One statement that makes an account more equal to another, and the difference that it ends."""
-
-    sentence: str
-    statement: str
-    adds: bool
-    """Whether the account has more rights afterwards."""
+_Kind = TypeVar("_Kind", Privilege, Dynamic, Withheld, Member, Proxy)
 
 
 def beyond(base: RightSet, clone: RightSet) -> tuple[str, ...]:
@@ -132,33 +142,35 @@ def beyond(base: RightSet, clone: RightSet) -> tuple[str, ...]:
     return tuple(sorted({right.words for right in (*unrestricted, *more)}))
 
 
-def changes(base: RightSet, clone: RightSet, account: Account) -> tuple[Change, ...]:
-    """Statements that make the rights of ``account``, now ``clone``, those of ``base``.
+def differences(base: RightSet, clone: RightSet, account: Account) -> tuple[Difference, ...]:
+    """How to make the rights of ``account``, now ``clone``, those of ``base``.
 
     What is missing is given before anything is taken away, and what is too much is taken away piece by piece, so that
     nothing is lost for a moment that it should have. Where ALL is taken apart, or a server takes away more than it was
     told to, a second look finds the rest.
     """
     missing, extra = _differences(base, clone)
-    held = {right.name for right in extra if isinstance(right, Dynamic) and right.grantable}
-    given = list(_on_objects(missing, account, give=True))
-    # A partial REVOKE needs the privilege on everything, so it comes after all that is given …
-    taken = [_withhold(right, account) for right in sorted(_of(Withheld, missing))]
-    given += [_release(right, account) for right in sorted(_of(Withheld, extra)) if _on_everything(right, base)]
-    taken += _on_objects(extra, account, give=False)
-    for right in sorted(missing, key=lambda right: right.words):
-        if isinstance(right, Dynamic) and right.name in held:
-            # … and the grant option of a dynamic privilege goes only with the privilege itself.
-            taken += [_take(Dynamic(right.name, True), account), _give(right, account)]
-        elif isinstance(right, Dynamic | Member | Proxy):
-            given.append(_give(right, account))
-    regiven = {_plain(right) for right in missing}
-    for right in sorted(extra, key=lambda right: right.words):
-        if isinstance(right, Member) and right.admin and _plain(right) in regiven:
-            if right.host is None:
-                taken.append(_change(account, "has", right, f"REVOKE ADMIN OPTION FOR {right.sql} FROM {{}}", False))
-        elif isinstance(right, Dynamic | Member | Proxy) and _plain(right) not in regiven:
-            taken.append(_take(right, account))
+    to = account.sql
+    passed_on = {_plain(right) for right in extra if _plain(right) in missing}
+    given = [*_on_objects(missing, to, give=True)]
+    # A partial REVOKE needs the privilege on everything, so it comes after all that is given.
+    taken = [
+        _taken(right, f"REVOKE {right.name} ON {On(right.schema).sql} FROM {to}") for right in _of(Withheld, missing)
+    ]
+    given += [
+        _given(right, f"GRANT {right.name} ON {On(right.schema).sql} TO {to}")
+        for right in _of(Withheld, extra)
+        if _on_everything(right, base)
+    ]
+    taken += _on_objects(extra, to, give=False)
+    for right in _passable(missing):
+        if right in passed_on:
+            taken.append(_no_longer_passed_on(right, to))
+        else:
+            given.append(_given(right, f"GRANT {right.granted(to)}"))
+    for right in _passable(extra):
+        if _plain(right) not in {_plain(each) for each in missing}:
+            taken.append(_taken(right, f"REVOKE {right.revoked(to)}"))
     return (*given, *taken)
 
 
@@ -204,67 +216,51 @@ def _plain(right: Right) -> Right:
     return right
 
 
-def _on_objects(rights: Iterable[Right], account: Account, *, give: bool) -> Iterator[Change]:
-    """One statement for each object, and one for its grant option."""
+def _on_objects(rights: Iterable[Right], account: str, *, give: bool) -> Iterator[Difference]:
+    """One difference for each object, and one for its grant option."""
     by_object: dict[On, list[Privilege]] = {}
-    for right in sorted(_of(Privilege, rights)):
+    for right in _of(Privilege, rights):
         by_object.setdefault(right.on, []).append(right)
     for on, privileges in by_object.items():
         columns: dict[str, list[str]] = {}
         for privilege in privileges:
             if privilege.name != GRANT_OPTION:
                 columns.setdefault(privilege.name, []).extend([identifier(privilege.column)] * bool(privilege.column))
-        if columns:
-            names = ", ".join(name + (f" ({', '.join(listed)})" if listed else "") for name, listed in columns.items())
-            yield _one(account, names, on, give=give)
-        if Privilege(on, GRANT_OPTION) in privileges:
-            yield _one(account, GRANT_OPTION, on, give=give)
+        names = ", ".join(name + (f" ({', '.join(listed)})" if listed else "") for name, listed in columns.items())
+        grantable = Privilege(on, GRANT_OPTION) in privileges
+        for what in [names] * bool(names) + [GRANT_OPTION] * grantable:
+            if not give:
+                yield Difference(f"has {what} on {on.sql} by itself", (f"REVOKE {what} ON {on.sql} FROM {account}",))
+            elif what == GRANT_OPTION:
+                statement = f"GRANT USAGE ON {on.sql} TO {account} WITH {GRANT_OPTION}"
+                yield Difference(f"lacks {what} on {on.sql}", (statement,), lacks=True)
+            else:
+                yield Difference(f"lacks {what} on {on.sql}", (f"GRANT {what} ON {on.sql} TO {account}",), lacks=True)
 
 
-def _one(account: Account, names: str, on: On, *, give: bool) -> Change:
-    verb = "lacks" if give else "has"
-    sentence = f"{account.user} {verb} {names} on {on.sql}" + ("" if give else " by itself")
-    if give and names == GRANT_OPTION:
-        return Change(sentence, f"GRANT USAGE ON {on.sql} TO {account.sql} WITH GRANT OPTION", True)
-    statement = f"GRANT {names} ON {on.sql} TO" if give else f"REVOKE {names} ON {on.sql} FROM"
-    return Change(sentence, f"{statement} {account.sql}", give)
+def _given(right: Right, statement: str) -> Difference:
+    return Difference(f"lacks {right.words}", (statement,), lacks=True)
 
 
-def _give(right: Dynamic | Member | Proxy, account: Account) -> Change:
-    match right:
-        case Dynamic():
-            statement = f"GRANT {right.name} ON *.* TO {{}}" + (" WITH GRANT OPTION" if right.grantable else "")
-        case Member():
-            statement = f"GRANT {right.sql} TO {{}}" + (" WITH ADMIN OPTION" if right.admin else "")
-        case Proxy():
-            statement = f"GRANT PROXY ON {right.of.sql} TO {{}}" + (" WITH GRANT OPTION" if right.grantable else "")
-    return _change(account, "lacks", right, statement, True)
+def _taken(right: Right, statement: str) -> Difference:
+    return Difference(f"has {right.words} by itself", (statement,))
 
 
-def _take(right: Dynamic | Member | Proxy, account: Account) -> Change:
-    match right:
-        case Dynamic():
-            statement = f"REVOKE {right.name} ON *.* FROM {{}}"
-        case Member():
-            statement = f"REVOKE {right.sql} FROM {{}}"
-        case Proxy():
-            statement = f"REVOKE PROXY ON {right.of.sql} FROM {{}}"
-    return _change(account, "has", right, statement, False)
+def _no_longer_passed_on(right: Dynamic | Member | Proxy, account: str) -> Difference:
+    """MySQL forgets the permission to pass on a role or proxy when it is granted without; MariaDB, and MySQL where a
+    dynamic privilege is granted, keep it."""
+    again = f"GRANT {right.granted(account)}"
+    statements: tuple[str, ...] = (again,)
+    if isinstance(right, Dynamic):
+        statements = (f"REVOKE {right.revoked(account)}", again)
+    elif isinstance(right, Member) and right.host is None:
+        statements = (f"REVOKE ADMIN OPTION FOR {right.sql} FROM {account}",)
+    return Difference(f"may pass on {right.words} by itself", statements)
 
 
-def _withhold(right: Withheld, account: Account) -> Change:
-    return _change(account, "has", right, f"REVOKE {right.name} ON {On(right.schema).sql} FROM {{}}", False)
+def _passable(rights: Iterable[Right]) -> list[Dynamic | Member | Proxy]:
+    return [*_of(Dynamic, rights), *_of(Member, rights), *_of(Proxy, rights)]
 
 
-def _release(right: Withheld, account: Account) -> Change:
-    return _change(account, "lacks", right, f"GRANT {right.name} ON {On(right.schema).sql} TO {{}}", True)
-
-
-def _change(account: Account, verb: str, right: Right, statement: str, adds: bool) -> Change:
-    before, _, after = statement.partition("{}")
-    sentence = f"{account.user} {verb} {right.words}" + ("" if adds else " by itself")
-    return Change(sentence, before + account.sql + after, adds)
-
-
-def _of(kind: type[Any], rights: Iterable[Right]) -> list[Any]:
-    return [right for right in rights if isinstance(right, kind)]
+def _of(kind: type[_Kind], rights: Iterable[Right]) -> list[_Kind]:
+    return sorted(right for right in rights if isinstance(right, kind))
