@@ -1,7 +1,7 @@
 """A real MongoDB server on a free loopback port, for the demo and the tests.
 
-It wants a login, speaks TLS with a throw-away authority, logs every command as far as it will show it, and is gone at the
-end, also when the process that started it was killed. It knows nothing of the operator.
+It wants a login, speaks TLS with a throw-away authority, logs every command as far as it will show it, and is gone at
+the end, also when the process that started it was killed. It knows nothing of the operator.
 """
 
 from __future__ import annotations

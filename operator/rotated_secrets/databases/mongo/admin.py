@@ -1,0 +1,309 @@
+"""The session of a MongoDB user that sets passwords and roles.
+
+A user belongs to one database, its authentication database, and two of the same name in two databases are strangers.
+Which one is meant is in the credential; where only a name is given, it is the one that exists. Never drops a user.
+Knows nothing of the order of a rotation's steps.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from pymongo.errors import PyMongoError
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import Connections, DatabaseError, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.mongo.directory import Directory
+from rotated_secrets.databases.mongo.errors import failed_command
+from rotated_secrets.databases.mongo.lease import MAJORITY, Lease
+from rotated_secrets.databases.mongo.login import Document, Login
+from rotated_secrets.databases.mongo.users import (
+    MARK,
+    Account,
+    Difference,
+    Part,
+    differences,
+    missing_privilege,
+    not_the_clone,
+    unusable_name,
+)
+from rotated_secrets.values import Credential
+
+UNKNOWN_CLIENT = "unknown"
+_ROLES_ONLY = frozenset({Part.LACKS_ROLE, Part.HAS_ROLE})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Both users as they are."""
+
+    base: Account
+    clone: Account | None
+
+    def differences(self) -> tuple[Difference, ...]:
+        return tuple(differences(self.base, self.clone)) if self.clone else ()
+
+
+class MongoAdminSession:
+    """An open connection of the user who changes others, or itself."""
+
+    def __init__(
+        self,
+        login: Login,
+        server: Server,
+        user: str,
+        source: str,
+        *,
+        lease_seconds: float,
+        source_of: Callable[[Credential], str],
+        wrote: Callable[[Server, str], None],
+    ) -> None:
+        """``user`` of database ``source`` is logged in. ``source_of`` tells the database of other credentials' users;
+        ``wrote`` learns whose password was set.
+        """
+        self._login = login
+        self._server = server
+        self._user = user
+        self._source = source
+        self._source_of = source_of
+        self._wrote = wrote
+        self._lease = Lease(login, server, user, source, lease_seconds)
+        self._directory = Directory(login, server, user, source)
+        self._database: str | None = None
+
+    def __enter__(self) -> MongoAdminSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lease.release()
+        self._login.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        return self._lease.take(base_user)
+
+    def check_users(self, users: Users) -> None:
+        for name in (users.base, users.clone):
+            unusable = unusable_name(name) if name is not None else None
+            if unusable:
+                raise Refused(unusable)
+        refusal = None
+        # More than one: the credential will tell which is meant, and that one is looked at again before it is changed.
+        for database in self._directory.databases_of(users.base):
+            try:
+                self._examined(users, database)
+                return
+            except Refused as error:
+                refusal = refusal or error
+        raise refusal or Refused(
+            f"user {users.base} does not exist at {self._server}, in no database that {self._user} may look at; "
+            f"create it, or correct the secret value"
+        )
+
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
+        user, database = credential.username, self._source_of(credential)
+        if keep is not None:
+            raise Refused(f"MongoDB has one password a user, so none of {user} can be kept beside the new one")
+        if user not in (users.base, users.clone):
+            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        self._lease.assert_held()
+        seen = self._examined(users, database)
+        self._database = database
+        before = seen.differences()
+        failures: dict[str, str] = {}
+        enforced = rights is Rights.ENFORCE
+        if user == users.base:
+            self._update(seen.base, self._password(credential, seen.base))
+            if enforced and seen.clone:
+                self._repair(seen.base, seen.clone, before, failures, with_password=None)
+        elif seen.clone is None:
+            self._create(seen.base, credential)
+            # Nothing that was made complete is a repair.
+            return RightsReport(remaining=self._remaining(users, database, {}))
+        else:
+            self._repair(seen.base, seen.clone, before if enforced else (), None, with_password=credential)
+        if rights is Rights.IGNORE:
+            return RightsReport()
+        remaining = self._remaining(users, database, failures)
+        left = {sentence.partition(" (")[0] for sentence in remaining}
+        repaired = [each.sentence for each in before if each.sentence not in left] if enforced else []
+        return RightsReport(tuple(repaired), remaining)
+
+    def disable_login(self, user: str) -> None:
+        """By a password that nobody knows: MongoDB has no other way to lock a user out that keeps all it has."""
+        database = self._database_of(user)
+        found = self._directory.accounts([user], database).get(user)
+        if found is None:
+            raise Refused(f"user {user} of database {database} does not exist at {self._server}")
+        self._lease.assert_held()
+        self._update(found, {"pwd": secrets.token_urlsafe(48), **self._mechanisms(found)})
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        if self._login.greeting.sharded:
+            return None  # a router sees its own clients alone
+        try:
+            database = self._database_of(user)
+            return self._sessions(user, database)
+        except Refused:
+            return None
+
+    def _sessions(self, user: str, database: str) -> tuple[Connections, ...]:
+        pipeline = [
+            {"$currentOp": {"allUsers": True, "idleConnections": True}},
+            {"$match": {"effectiveUsers": {"$elemMatch": {"user": user, "db": database}}}},
+            {"$project": {"client": 1, "connectionId": 1}},
+            {"$group": {"_id": "$connectionId", "client": {"$first": "$client"}}},
+        ]
+        command: Document = {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 10_000}}
+        answer = self._run("admin", command, f"count sessions of user {user}")
+        counts: dict[str, int] = {}
+        for each in answer["cursor"]["firstBatch"]:
+            if each["_id"] != self._login.connection_id:
+                address = str(each.get("client") or UNKNOWN_CLIENT).rpartition(":")[0] or UNKNOWN_CLIENT
+                counts[address.strip("[]")] = counts.get(address.strip("[]"), 0) + 1
+        return tuple(Connections(client, database, count) for client, count in sorted(counts.items()))
+
+    def _database_of(self, user: str) -> str:
+        databases = [self._database] if self._database else self._directory.databases_of(user)
+        if len(databases) != 1:
+            raise Refused(
+                f"users named {user} at {self._server} are in {len(databases)} databases that {self._user} may look "
+                f"at ({', '.join(databases[:5])}), and which is meant is not known"
+            )
+        return databases[0]
+
+    def _examined(self, users: Users, database: str) -> Seen:
+        """Both users as they are, once it is certain that they may be changed."""
+        names = [name for name in (users.base, users.clone) if name is not None]
+        found = self._directory.accounts(names, database)
+        if self._directory.roles_only and not found:
+            database = "admin"  # where all of its users are, whatever database they log in by
+            found = self._directory.accounts(names, database)
+        base, clone = found.get(users.base), found.get(users.clone or "")
+        if base is None:
+            raise Refused(
+                f"user {users.base} of database {database} does not exist at {self._server}; create it, or correct "
+                f"username, authSource or dbname in the secret value"
+            )
+        if self._directory.privileges is not None:
+            lacking = missing_privilege(
+                self._directory.privileges,
+                admin=self._user,
+                source=self._source,
+                itself=(self._user, self._source) == (base.name, base.database) and users.clone is None,
+                base=base,
+                clone=clone,
+                clones=users.clone is not None,
+            )
+            if lacking:
+                raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
+        why = not_the_clone(base, clone) if clone else None
+        if why:
+            raise Refused(
+                f"user {users.clone} of database {database} at {self._server} is not provably the clone of "
+                f"{users.base}: {why}"
+            )
+        return Seen(base, clone)
+
+    def _remaining(self, users: Users, database: str, failures: Mapping[str, str]) -> tuple[str, ...]:
+        seen = self._examined(users, database)
+        sentences = [each.sentence for each in seen.differences()]
+        return tuple(f"{each} ({failures[each]})" if each in failures else each for each in sentences)
+
+    # ---- changes
+
+    def _create(self, base: Account, credential: Credential) -> None:
+        command: Document = {
+            "createUser": credential.username,
+            **self._password(credential, base),
+            "roles": [role.document() for role in sorted(base.roles)],
+        }
+        if not self._directory.roles_only:
+            command["customData"] = {**base.custom, MARK: base.name}
+            command["authenticationRestrictions"] = base.restriction_documents()
+        self._lease.assert_fresh()
+        self._write(base.database, command, f"create user {credential.username}")
+        self._wrote(self._server, credential.username)
+
+    def _repair(
+        self,
+        base: Account,
+        clone: Account,
+        found: Sequence[Difference],
+        failures: dict[str, str] | None,
+        *,
+        with_password: Credential | None,
+    ) -> None:
+        """Make the clone as its base user, and set its password if one is given.
+
+        ``failures`` learns why something could not be done; where it is None, that is raised, before the password is
+        set: a rotation to a user that lacks a right is worse than none.
+        """
+        for command, sentences, doing in self._steps(base, clone, found, with_password):
+            try:
+                if command.get("pwd") is not None:
+                    self._lease.assert_fresh()
+                self._write(clone.database, command, doing)
+            except DatabaseError as error:
+                if failures is None or not isinstance(error, Refused):
+                    raise
+                failures.update(dict.fromkeys(sentences, str(error)))
+        if with_password is not None:
+            self._wrote(self._server, clone.name)
+
+    def _steps(
+        self, base: Account, clone: Account, found: Sequence[Difference], with_password: Credential | None
+    ) -> list[tuple[Document, list[str], str]]:
+        """The commands in their order: roles first, one of each database, for who may give one may lack another."""
+        steps: list[tuple[Document, list[str], str]] = []
+        for part, name in ((Part.LACKS_ROLE, "grantRolesToUser"), (Part.HAS_ROLE, "revokeRolesFromUser")):
+            for database in sorted({each.role.database for each in found if each.part is part and each.role}):
+                those = [each for each in found if each.part is part and each.role and each.role.database == database]
+                command: Document = {name: clone.name, "roles": [each.role.document() for each in those if each.role]}
+                given = "grant" if part is Part.LACKS_ROLE else "revoke"
+                doing = f"{given} roles of database {database} {'to' if given == 'grant' else 'from'} {clone.name}"
+                steps.append((command, [each.sentence for each in those], doing))
+        parts = {each.part: each.sentence for each in found if each.part not in _ROLES_ONLY}
+        changes: Document = {}
+        if with_password is not None:
+            changes |= self._password(with_password, base if Part.MECHANISMS in parts else clone)
+        if not self._directory.roles_only:
+            if Part.RESTRICTIONS in parts:
+                changes["authenticationRestrictions"] = base.restriction_documents()
+            custom = base.custom if Part.CUSTOM in parts else clone.custom
+            if Part.CUSTOM in parts or clone.clone_of is None:
+                changes["customData"] = {**custom, MARK: base.name}
+        if changes:
+            doing = f"set the password of user {clone.name}" if with_password else f"make {clone.name} as {base.name}"
+            steps.append(({"updateUser": clone.name, **changes}, list(parts.values()), doing))
+        return steps
+
+    def _update(self, account: Account, changes: Document) -> None:
+        self._lease.assert_fresh()
+        self._write(
+            account.database, {"updateUser": account.name, **changes}, f"set the password of user {account.name}"
+        )
+        self._wrote(self._server, account.name)
+
+    def _password(self, credential: Credential, like: Account) -> Document:
+        return {"pwd": credential.password.reveal(), **self._mechanisms(like)}
+
+    def _mechanisms(self, account: Account) -> Document:
+        if self._directory.roles_only or not account.mechanisms:
+            return {}
+        return {"mechanisms": sorted(account.mechanisms)}  # left out, they would become all that the server has
+
+    def _write(self, database: str, command: Document, doing: str) -> None:
+        self._run(database, command if self._directory.roles_only else {**command, "writeConcern": MAJORITY}, doing)
+
+    def _run(self, database: str, command: Document, doing: str) -> Document:
+        try:
+            return self._login.command(database, command)
+        except PyMongoError as error:
+            raise failed_command(error, self._server, doing) from None

@@ -1,0 +1,88 @@
+"""The users of a MongoDB server, as far as one session may look at them. Reads only; decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from rotated_secrets.databases.base import Server
+from rotated_secrets.databases.mongo.errors import failed_command, is_unauthorized, is_unknown
+from rotated_secrets.databases.mongo.login import Document, Login
+from rotated_secrets.databases.mongo.users import Account, read_account
+
+
+class Directory:
+    """Finds users by name and database."""
+
+    def __init__(self, login: Login, server: Server, user: str, source: str) -> None:
+        """``user`` of database ``source`` is logged in."""
+        self._login = login
+        self._server = server
+        self._user = user
+        self._source = source
+        self.roles_only = False
+        """The server keeps roles of a user and nothing else, as DocumentDB does. Known after the first look."""
+        status = self._run("admin", {"connectionStatus": 1, "showPrivileges": True}, f"look who {user} is")
+        self.privileges: Sequence[Mapping[str, Any]] | None = status.get("authInfo", {}).get(
+            "authenticatedUserPrivileges"
+        )
+        """What the session may do; None where the server does not tell."""
+
+    def databases_of(self, user: str) -> list[str]:
+        """Where users of this name are, as far as this session may look."""
+        visible = self._databases_to_look_at()
+        if visible is not None and not visible and user == self._user:
+            return [self._source]  # whoever may look at nobody may look at itself
+        look: Document = {"usersInfo": {"forAllDBs": True}, "filter": {"user": user}}
+        try:
+            answer = self._login.command("admin", look)
+            return sorted({str(each["db"]) for each in answer["users"] if each["user"] == user})
+        except PyMongoError as error:
+            if not (is_unauthorized(error) or is_unknown(error)):
+                raise failed_command(error, self._server, f"look for user {user}") from None
+        return [database for database in sorted(visible or {self._source}) if self.accounts([user], database)]
+
+    def accounts(self, users: Sequence[str], database: str) -> dict[str, Account]:
+        """Those of the users of this database that exist."""
+        doing = f"look at user {users[0]} of database {database}"
+        documents: list[Document] = []
+        if not self.roles_only:
+            try:
+                documents = self._login.command(
+                    database,
+                    {
+                        "usersInfo": [{"user": user, "db": database} for user in users],
+                        "showCustomData": True,
+                        "showAuthenticationRestrictions": True,
+                    },
+                )["users"]
+            except PyMongoError as error:
+                if not is_unknown(error):
+                    raise failed_command(error, self._server, doing) from None
+                self.roles_only = True
+            else:
+                self.roles_only = any("mechanisms" not in each and "userId" not in each for each in documents)
+        if self.roles_only:
+            # In the words of AWS's template.
+            documents = [
+                each for user in users for each in self._run(database, {"usersInfo": user}, doing).get("users", ())
+            ]
+        return {account.name: account for account in map(read_account, documents)}
+
+    def _databases_to_look_at(self) -> set[str] | None:
+        """Whose users the session may look at, without those of a right to look at all; None where nobody tells."""
+        if self.privileges is None:
+            return None
+        return {
+            str(resource["db"])
+            for resource in (each.get("resource") or {} for each in self.privileges if "viewUser" in each["actions"])
+            if resource.get("collection") == "" and resource.get("db")
+        }
+
+    def _run(self, database: str, command: Document, doing: str) -> Document:
+        try:
+            return self._login.command(database, command)
+        except PyMongoError as error:
+            raise failed_command(error, self._server, doing) from None

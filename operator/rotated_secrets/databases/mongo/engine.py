@@ -1,0 +1,190 @@
+"""The engines for MongoDB and DocumentDB: look by logging in as a user itself, and open sessions for admins.
+
+Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secrets", AWS Secrets Manager User Guide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Unavailable, Users
+from rotated_secrets.databases.mongo.admin import MongoAdminSession
+from rotated_secrets.databases.mongo.errors import (
+    TOOK_TOO_LONG,
+    condition,
+    failed_command,
+    is_temporary,
+    is_unauthorized,
+    is_unknown,
+)
+from rotated_secrets.databases.mongo.login import Document, Login, authentication_database, log_in
+from rotated_secrets.databases.mongo.queries import NotAQuery, read_query
+from rotated_secrets.databases.mongo.users import Account, differences, read_account, unusable_name
+from rotated_secrets.values import Credential
+
+LEASE_SECONDS = 10.0
+VERIFY_SECONDS = 5.0
+CUT_AFTER_SECONDS = 1.0
+"""How much later than by the server's own clock a query is cut that does not end."""
+ROUTERS_LAG_SECONDS = 40.0
+"""Routers of a sharded cluster look for changed users every 30 seconds (userCacheInvalidationIntervalSecs)."""
+
+
+class MongoEngine:
+    """MongoDB 4.4 and later, and what speaks its protocol and keeps users as it does."""
+
+    default_port = 27017
+    strategies = frozenset({Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS})
+    passwords = PasswordLimits()
+
+    def __init__(self, lease_seconds: float = LEASE_SECONDS, verify_seconds: float = VERIFY_SECONDS) -> None:
+        """``lease_seconds``: after which others may take a lock that its holder doesn't renew.
+
+        ``verify_seconds``: what the queries of one :meth:`verify` may take together.
+        """
+        self._lease_seconds = lease_seconds
+        self._verify_seconds = verify_seconds
+        self._written: dict[tuple[str, str], float] = {}
+        self._guard = threading.Lock()
+
+    def check_username(self, username: str) -> None:
+        why = unusable_name(username)
+        if why:
+            raise Refused(why)
+
+    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
+        source, user = self._source(credential), credential.username
+        lagging = self._was_written(server, user)
+        with contextlib.closing(log_in(server, credential, source, lagging=lagging)) as login:
+            return [
+                *_wrong_identity(login, server, user, source, users),
+                *_failing(login, server, credential.dbname or source, queries, self._verify_seconds),
+            ]
+
+    def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        source, user = self._source(credential), credential.username
+        login = log_in(server, credential, source, lagging=self._was_written(server, user))
+        try:
+            if not login.greeting.writable:
+                raise Unavailable(
+                    f"{server} takes no writes now: it is a secondary of its replica set; name the primary in host, "
+                    f"or better a DNS name with the addresses of all members"
+                )
+            return MongoAdminSession(
+                login,
+                server,
+                user,
+                source,
+                lease_seconds=self._lease_seconds,
+                source_of=self._source,
+                wrote=self._note_written,
+            )
+        except BaseException:
+            login.close()
+            raise
+
+    def _source(self, credential: Credential) -> str:
+        """As AWS's template: the user belongs to ``dbname``, where the value has no ``authSource``."""
+        return authentication_database(credential, credential.dbname)
+
+    def _note_written(self, server: Server, user: str) -> None:
+        now = time.monotonic()
+        with self._guard:
+            recent = {key: then for key, then in self._written.items() if now - then < ROUTERS_LAG_SECONDS}
+            self._written = {**recent, (server.host, user): now}
+
+    def _was_written(self, server: Server, user: str) -> bool:
+        """Whether the user's password was set so short a time ago that a router may not know it."""
+        then = self._written.get((server.host, user))
+        return then is not None and time.monotonic() - then < ROUTERS_LAG_SECONDS
+
+
+class DocumentDbEngine(MongoEngine):
+    """Amazon DocumentDB under its own name; as ``mongo``, which is AWS's word for it, it works as well.
+
+    Source of the limits: "Quotas and limits" and "Managing users", Amazon DocumentDB Developer Guide.
+    """
+
+    passwords = PasswordLimits(longest=100, excluded='/"@ ')
+
+    def check_username(self, username: str) -> None:
+        super().check_username(username)
+        if len(username) > 63:
+            raise Refused(
+                f"user {username[:20]}… has {len(username)} characters, and DocumentDB takes at most 63; "
+                f"choose a shorter user name or clone suffix"
+            )
+
+    def _source(self, credential: Credential) -> str:
+        """All users are of database admin."""
+        return authentication_database(credential, None)
+
+
+def _wrong_identity(login: Login, server: Server, user: str, source: str, users: Users) -> Iterator[str]:
+    try:
+        sessions = _authenticated(login.command("admin", {"connectionStatus": 1}))
+        accounts = _both(login, users, source) if user == users.clone else {}
+    except PyMongoError as error:
+        raise failed_command(error, server, f"look who {user} is") from None
+    # DocumentDB has its users in admin, whatever database they log in by.
+    if sessions not in ([(user, source)], [(user, "admin")]):
+        yield f"the session of {user} is not one of user {user} of database {source}"
+    base, clone = accounts.get(users.base), accounts.get(user)
+    if base is not None and clone is not None:
+        yield from (each.sentence for each in differences(base, clone) if each.role is not None)
+
+
+def _authenticated(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and databases of the users that a connection is logged in as."""
+    authenticated = (status.get("authInfo") or {}).get("authenticatedUsers") or ()
+    return [(str(each.get("user")), str(each.get("db"))) for each in authenticated]
+
+
+def _both(login: Login, users: Users, source: str) -> dict[str, Account]:
+    """Both users, where this one may look at them: few may."""
+    wanted = [{"user": user, "db": source} for user in (users.base, users.clone)]
+    try:
+        answer = login.command(source, {"usersInfo": wanted})
+    except PyMongoError as error:
+        if is_unauthorized(error) or is_unknown(error):
+            return {}
+        raise
+    return {account.name: account for account in map(read_account, answer.get("users", ()))}
+
+
+def _failing(login: Login, server: Server, database: str, queries: Sequence[str], seconds: float) -> Iterator[str]:
+    """Run each query as far as its first row; its text and rows stay here and there.
+
+    ``seconds`` is for all together.
+    """
+    end = time.monotonic() + seconds
+    for number, query in enumerate(queries, start=1):
+        left = max(end - time.monotonic(), 0.001)
+        try:
+            command = {**read_query(query), "maxTimeMS": max(1, int(left * 1000))}
+            answer = login.command(database, command, left + CUT_AFTER_SECONDS)
+            _forget(login, database, answer)
+        except NotAQuery as error:
+            yield f"verify query {number} is not taken: {error}"
+        except PyMongoError as error:
+            if getattr(error, "code", None) == TOOK_TOO_LONG:
+                yield f"verify queries took longer than {seconds:g} s together (at query {number}); make them cheaper"
+                return
+            if is_temporary(error):
+                raise failed_command(error, server, f"run verify query {number}") from None
+            yield f"verify query {number} failed: {condition(error)}"
+
+
+def _forget(login: Login, database: str, answer: Document) -> None:
+    """Have the server close a cursor that has more rows."""
+    cursor = answer.get("cursor") or {}
+    if cursor.get("id"):
+        collection = str(cursor.get("ns", "")).partition(".")[2]
+        login.command(database, {"killCursors": collection, "cursors": [cursor["id"]]})

@@ -1,0 +1,126 @@
+"""What MongoDB's and pymongo's errors mean: wrong password, not now, or never.
+
+A server is told by its error codes alone. Its texts are never repeated: they quote commands, and whoever chose the host
+could otherwise read other people's ports.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+
+from pymongo.errors import NotPrimaryError, OperationFailure
+
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+
+# Source of the codes: src/mongo/base/error_codes.yml of MongoDB's server.
+UNAUTHORIZED = 13
+AUTHENTICATION_FAILED = 18
+TOOK_TOO_LONG = 50
+DUPLICATE_KEY = 11000
+USER_EXISTS = 51003
+USER_NOT_FOUND = 11
+
+_NOT_NOW = frozenset(
+    {
+        6,  # HostUnreachable
+        7,  # HostNotFound
+        24,  # LockTimeout
+        46,  # LockBusy
+        TOOK_TOO_LONG,
+        64,  # WriteConcernTimeout
+        79,  # UnknownReplWriteConcern
+        89,  # NetworkTimeout
+        91,  # ShutdownInProgress
+        100,  # UnsatisfiableWriteConcern
+        112,  # WriteConflict
+        133,  # FailedToSatisfyReadPreference
+        189,  # PrimarySteppedDown
+        202,  # NetworkInterfaceExceededTimeLimit
+        262,  # ExceededTimeLimit
+        290,  # TransactionExceededLifetimeLimitSeconds
+        317,  # ConnectionPoolExpired
+        365,  # TemporarilyUnavailable
+        9001,  # SocketException
+        10058,
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11602,  # InterruptedDueToReplStateChange
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+        # Somebody else made the user, or took it away, between our look and our command.
+        USER_EXISTS,
+        USER_NOT_FOUND,
+    }
+)
+_NAME_MISMATCH = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL."""
+
+
+def failed_connection(error: BaseException, server: Server, user: str) -> Unavailable:
+    """The meaning of what went wrong before the server was told a name."""
+    return Unavailable(f"user {user} at {server} could not log in: {_kind(error)}")
+
+
+def failed_login(error: BaseException, server: Server, user: str, source: str, *, certain: bool) -> DatabaseError:
+    """The meaning of what went wrong while the server looked at the password.
+
+    ``certain`` is False where the server may know an older password than the one that was set last.
+    """
+    where = f"user {user} of database {source} at {server}"
+    if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
+        if certain:
+            return AuthenticationFailed(
+                f"{where} does not log in: the password is wrong, the user is not there, or its authentication "
+                f"restrictions do not admit this host; if it belongs to another database, add authSource to the value"
+            )
+        return Unavailable(
+            f"{where} does not log in, at a server that may not know its newest password yet; it is tried again"
+        )
+    if isinstance(error, OperationFailure) and error.code is not None:
+        return Unavailable(f"{where} could not log in: {condition(error)}")
+    return Unavailable(f"{where} could not log in: {_kind(error)}")
+
+
+def failed_command(error: BaseException, server: Server, doing: str) -> DatabaseError:
+    """The meaning of an error that a command of ours raised; ``doing`` completes "could not …"."""
+    if is_temporary(error):
+        return Unavailable(f"could not {doing} at {server}: {condition(error)}; it is tried again")
+    return Refused(f"could not {doing} at {server}: {condition(error)}")
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Whether the same command may succeed later, because nothing says that it can't."""
+    if isinstance(error, OperationFailure) and not isinstance(error, NotPrimaryError):
+        return error.code is None or error.code in _NOT_NOW
+    return True
+
+
+def is_unauthorized(error: BaseException) -> bool:
+    return isinstance(error, OperationFailure) and error.code == UNAUTHORIZED
+
+
+def is_unknown(error: BaseException) -> bool:
+    """Whether the server does not know the command or a field of it, as far as codes tell that."""
+    return isinstance(error, OperationFailure) and not is_temporary(error) and not is_unauthorized(error)
+
+
+def condition(error: BaseException) -> str:
+    """The code and its name, which hold no value of anybody's."""
+    if not isinstance(error, OperationFailure) or error.code is None:
+        return "the connection was lost"
+    name = str((error.details or {}).get("codeName", ""))
+    shown = f" ({name})" if re.fullmatch("[A-Za-z0-9]{1,60}", name) else ""
+    return f"code {error.code}{shown}"
+
+
+def _kind(error: BaseException) -> str:
+    causes = (error, error.__cause__, error.__context__)
+    invalid = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
+    if invalid is not None and getattr(invalid, "verify_code", None) in _NAME_MISMATCH:
+        return "its TLS certificate is for another name than the host in the secret value"
+    if invalid is not None:
+        return "its TLS certificate is not signed by a trusted authority; check the CA certificates"
+    if any(isinstance(each, ssl.SSLError) for each in causes):
+        return "it offers no TLS, or none that is safe; turn TLS on there, or choose another database.tls.mode"
+    return "the server cannot be reached, does not answer as MongoDB does, or wants TLS where none was asked for"
