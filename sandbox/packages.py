@@ -36,6 +36,17 @@ def ensure_mariadb() -> str:
     return f"MariaDB: {program_path('mariadbd')}"
 
 
+def ensure_redis() -> str:
+    """Redis' server, by the system's package manager where it isn't there yet.
+
+    Raises:
+        NotInstalled
+    """
+    if program_path("redis-server") is None:
+        _apt_install("redis-server")
+    return f"Redis: {program_path('redis-server')}"
+
+
 def ensure_mysql() -> str:
     """MySQL's server: the one on the PATH, else Debian unstable's, unpacked in a cache folder of its own.
 
