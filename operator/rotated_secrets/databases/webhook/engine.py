@@ -59,13 +59,12 @@ class WebhookEngine:
     strategies = frozenset({Strategy.RANDOM_VALUE, Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS})
     passwords = PasswordLimits()
 
-    def __init__(
-        self, receiver: Receiver, key: SigningKey, purpose: Purpose, *, call_seconds: float = CALL_SECONDS
-    ) -> None:
+    call_seconds = CALL_SECONDS
+
+    def __init__(self, receiver: Receiver, key: SigningKey, purpose: Purpose) -> None:
         self._receiver = receiver
         self._key = key
         self._purpose = purpose
-        self._call_seconds = call_seconds
         self._was_set: list[VersionId | None] = []
         self._latest = 0
 
@@ -104,7 +103,7 @@ class WebhookEngine:
         value = dict(content) if content is not None else credential.value and credential.value.text.reveal()
         body = self._body(verb, credential, value, rights)
         hidden, whom = Hidden(value), f"webhook {self._receiver}, asked to {verb} {self._whose(credential)},"
-        until = time.monotonic() + self._call_seconds
+        until = time.monotonic() + self.call_seconds
         sent_at = 0
 
         def signed() -> dict[str, str]:
@@ -114,7 +113,7 @@ class WebhookEngine:
             return self._key.headers(request_id, sent_at, body)
 
         for attempt in stamina.retry_context(
-            on=_pause, attempts=ATTEMPTS, timeout=self._call_seconds, wait_initial=0.2, wait_max=1.0, wait_jitter=0.2
+            on=_pause, attempts=ATTEMPTS, timeout=self.call_seconds, wait_initial=0.2, wait_max=1.0, wait_jitter=0.2
         ):
             with attempt:
                 reply = post(server, self._receiver, body, signed, until=until)

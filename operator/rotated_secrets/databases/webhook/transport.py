@@ -42,11 +42,15 @@ def post(
         Unavailable: nobody knows what came of it; TryAgain where it is worth sending it again at once.
     """
     connection = _connected(server, until)
+    cut = threading.Event()
     try:
-        with _deadline(connection, until - time.monotonic()):
-            return _exchanged(connection, receiver, body, signed(), until)
+        with _deadline(connection, until - time.monotonic(), cut):
+            reply = _exchanged(connection, receiver, body, signed(), until)
+        if not cut.is_set():
+            return reply
+        raise TimeoutError  # what was read is not all there was
     except _FAILURES:
-        if time.monotonic() >= until:
+        if cut.is_set() or time.monotonic() >= until:
             raise Unavailable(
                 f"webhook {receiver} did not answer in time; whether it did anything is not known"
             ) from None
@@ -130,12 +134,12 @@ def _failed_connect(error: Exception, server: Server) -> Unavailable:
 
 
 @contextlib.contextmanager
-def _deadline(connection: HTTPSConnection, seconds: float) -> Iterator[None]:
+def _deadline(connection: HTTPSConnection, seconds: float, cut: threading.Event) -> Iterator[None]:
     """Cut the connection when what happens inside takes longer: a timeout of the socket begins anew with every byte."""
     if connection.sock is None:
         raise OSError("not connected")
     with socket.socket(fileno=os.dup(connection.sock.fileno())) as wire:
-        timer = threading.Timer(max(seconds, 0), _cut, (wire,))
+        timer = threading.Timer(max(seconds, 0), _cut, (wire, cut))
         timer.daemon = True
         timer.start()
         try:
@@ -145,7 +149,8 @@ def _deadline(connection: HTTPSConnection, seconds: float) -> Iterator[None]:
             timer.join()
 
 
-def _cut(wire: socket.socket) -> None:
+def _cut(wire: socket.socket, cut: threading.Event) -> None:
+    cut.set()
     with contextlib.suppress(OSError):
         wire.shutdown(socket.SHUT_RDWR)
 

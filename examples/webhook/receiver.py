@@ -1,0 +1,117 @@
+"""A webhook for OAuth client secrets: the operator makes a new secret, and this puts it where it is checked.
+
+Standard library alone. Give `Clients` the calls of your own service, and keep the rest: it lets nobody but the operator
+in, nothing old, and nothing twice. What is remembered is lost when this stops; `docs/webhook.md` says what that means.
+"""
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import os
+import ssl
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+TOLERANCE = 300  # seconds that a request may be old, or the two clocks may differ
+LONGEST = 1 << 20  # bytes of a request
+
+
+class Clients:
+    """Stands for your authorization server: which secret each client has."""
+
+    def __init__(self, secrets):
+        self.secrets = dict(secrets)
+
+    def put(self, client_id, secret):
+        if client_id not in self.secrets:
+            return {"ok": False, "message": f"there is no client {client_id}"}
+        self.secrets[client_id] = secret
+        return {"ok": True}
+
+    def test(self, client_id, secret):
+        if hmac.compare_digest(self.secrets.get(client_id, "").encode(), secret.encode()):
+            return {"ok": True}
+        return {"ok": False, "failure": "authentication", "message": f"the secret of client {client_id} is another"}
+
+
+class Receiver(ThreadingHTTPServer):
+    def __init__(self, address, clients, key, tls=None):
+        super().__init__(address, Handler)
+        self.clients, self.lock = clients, threading.Lock()
+        self.key = base64.b64decode(key.removeprefix("whsec_"))
+        self.seen = {}  # signatures, and until when they would be taken
+        self.done = {}  # by secret: when the last one was set, its request's id, and the ids of all
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def answer(self, headers, body):
+        """Status and answer for one request."""
+        request_id, sent, now = headers.get("Webhook-Id", ""), headers.get("Webhook-Timestamp", ""), time.time()
+        signed = f"{request_id}.{sent}.".encode() + body
+        expected = "v1," + base64.b64encode(hmac.digest(self.key, signed, hashlib.sha256)).decode()
+        if not any(hmac.compare_digest(expected, each) for each in headers.get("Webhook-Signature", "").split()):
+            return 401, {"message": "wrong signature"}
+        if abs(now - int(sent)) > TOLERANCE:
+            return 401, {"message": "made too long ago, or the clocks differ"}
+        with self.lock:  # one at a time, so that nothing comes between looking and doing
+            self.seen = {each: until for each, until in self.seen.items() if until > now}
+            if expected in self.seen:
+                return 409, {"message": "this very request was here before"}
+            self.seen[expected] = int(sent) + TOLERANCE
+            return self.carried_out(request_id, int(sent), json.loads(body))
+
+    def carried_out(self, request_id, sent, request):
+        data, value = request["data"], request["data"]["value"]
+        if request["type"] == "rotated_secrets.v1.test":
+            return 200, self.clients.test(value["client_id"], value["client_secret"])
+        if request["type"] != "rotated_secrets.v1.set":
+            return 400, {"message": "not a type that is known here"}
+        last, last_id, ids = self.done.get(data["secret"]["arn"], (0, None, set()))
+        if request_id == last_id:
+            return 200, {"ok": True}  # again, because our answer was lost
+        if sent < last or request_id in ids:
+            return 409, {"message": "a newer one was set since"}
+        result = self.clients.put(value["client_id"], value["client_secret"])
+        if result["ok"]:
+            self.done[data["secret"]["arn"]] = (sent, request_id, {*ids, request_id})
+        return 200, result
+
+
+class Handler(BaseHTTPRequestHandler):
+    timeout = 15
+
+    def do_POST(self):
+        length = int(self.headers.get("Content-Length", 0))
+        try:
+            if not 0 < length <= LONGEST:
+                raise ValueError("too long, or empty")
+            status, answer = self.server.answer(self.headers, self.rfile.read(length))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            status, answer = 400, {"message": "not a request as docs/webhook.md has it"}
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--listen", default="0.0.0.0:8443", help="address and port; port 0 takes a free one")
+    parser.add_argument("--certificate", required=True, help="PEM file")
+    parser.add_argument("--private-key", required=True, help="PEM file")
+    parser.add_argument("--clients", required=True, help="JSON file: the present secret of each client")
+    given = parser.parse_args()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(given.certificate, given.private_key)
+    host, _, port = given.listen.rpartition(":")
+    known = Clients(json.loads(Path(given.clients).read_text()))
+    with Receiver((host, int(port)), known, os.environ["WEBHOOK_KEY"], context) as receiver:
+        sys.stderr.write(f"listening at https://{host}:{receiver.server_port}/\n")
+        receiver.serve_forever()
