@@ -94,7 +94,7 @@ class RedisServer:
             self.port,
             username=user,
             password=password,
-            **{**defaults, **verify, **options},  # type: ignore[arg-type]
+            **{**defaults, **verify, **options},
         )
 
     def command(self, *words: str, user: str | None = None, password: str | None = None) -> Any:
@@ -102,7 +102,7 @@ class RedisServer:
         client = self.client(user, password)
         client.response_callbacks.clear()
         with contextlib.closing(client):
-            return client.execute_command(*words)
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     def make_user(self, name: str, password: str, *rules: str) -> None:
         """Make or replace a user, and keep it over a restart where users are kept; no log has the password."""
@@ -193,7 +193,8 @@ def redis_server(
 ) -> Iterator[RedisServer]:
     """A fresh server, removed at the end.
 
-    `default_user` are the rules of the user that a connection has before it logs in; `settings` go into redis.conf on
+    `default_user` are the rules of the user that a connection has before it logs in (none: what `requirepass` and Redis
+    itself say); `settings` go into redis.conf on
     top of the sandbox's own. Raises ServerStartError.
     """
     _program()
@@ -237,7 +238,7 @@ def digest(password: str) -> str:
 
 def _start_on_free_port(server: RedisServer, settings: Mapping[str, str], default_user: Sequence[str]) -> RedisServer:
     users = [
-        f"user default {' '.join(default_user)}",
+        *([f"user default {' '.join(default_user)}"] if default_user else []),
         f"user {ADMIN_USER} on #{digest(server.admin_password)} ~* &* +@all",
     ]
     for last_try in (False, False, True):

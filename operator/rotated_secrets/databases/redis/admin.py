@@ -1,0 +1,195 @@
+"""The session of a Redis user that sets passwords and rights, on every node that its secret names.
+
+Knows nothing of the order of a rotation's steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.redis.node import Node
+from rotated_secrets.databases.redis.users import (
+    User,
+    differences,
+    digest,
+    not_the_clone,
+    rules_of_clone,
+    unusable_name,
+)
+from rotated_secrets.databases.redis.wire import log_in
+from rotated_secrets.values import Credential
+
+NODES_KEY = "nodes"
+PERSISTENCE_KEY = "acl_persistence"
+EXTERNAL = "external"
+
+
+def open_session(server: Server, credential: Credential, idle_seconds: float) -> RedisAdminSession:
+    """Log in to every node, or to none: a node that is down is found before anything is changed on another."""
+    with contextlib.ExitStack() as opened:
+        nodes = []
+        for one in (server, *server.others):
+            node = Node(log_in(one, credential), one, credential.username)
+            opened.callback(node.close)
+            nodes.append(node)
+        opened.pop_all()
+    fields = (credential.value.fields if credential.value else None) or {}
+    return RedisAdminSession(
+        nodes,
+        idle_seconds,
+        keeps_users=fields.get(PERSISTENCE_KEY) != EXTERNAL,
+        knows_replicas=NODES_KEY in fields,
+    )
+
+
+class RedisAdminSession:
+    """Open connections of the user who changes others, or itself."""
+
+    def __init__(self, nodes: Sequence[Node], idle_seconds: float, *, keeps_users: bool, knows_replicas: bool) -> None:
+        """``keeps_users``: that they outlast a restart is for us to see to.
+
+        ``knows_replicas``: the secret's author wrote down the nodes, so that those left out are so on purpose.
+        """
+        self._nodes = nodes
+        self._idle_seconds = idle_seconds
+        self._keeps_users = keeps_users
+        self._knows_replicas = knows_replicas
+        self._locked: str | None = None
+
+    def __enter__(self) -> RedisAdminSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in self._nodes:
+            node.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        if self._locked == base_user:
+            for node in self._nodes:
+                node.is_there()
+            return True
+        name = f"rotated-secrets:{hashlib.sha256(base_user.encode()).hexdigest()[:32]}"
+        taken: list[Node] = []
+        for node in self._nodes:
+            if not node.lock(name, self._idle_seconds):
+                for held in taken:
+                    held.unlock()
+                return False
+            taken.append(node)
+        self._locked = base_user
+        return True
+
+    def check_users(self, users: Users) -> None:
+        self._check_nodes(users)
+        for node in self._nodes:
+            _examined(node, users)
+        if self._keeps_users:
+            # Only trying tells whether the files can be written; what is written is what is so already.
+            for node in self._nodes:
+                node.keep_users()
+
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
+        user = credential.username
+        if user not in (users.base, users.clone):
+            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        if keep is not None and keep.username != user:
+            raise Refused(f"a password of user {keep.username} is none that {user} could keep")
+        passwords = [digest(each.password) for each in (keep, credential) if each is not None]
+        found = [_examined(node, users) for node in self._nodes]
+        repaired: Counter[str] = Counter()
+        remaining: Counter[str] = Counter()
+        for node, (base, clone) in zip(self._nodes, found, strict=True):
+            rules = ["resetpass", *passwords, "on"]
+            if user == users.clone:
+                differing = [] if clone is None or rights is Rights.IGNORE else list(differences(base, clone))
+                if clone is None or (differing and rights is Rights.ENFORCE):
+                    rules = [*rules_of_clone(base), *passwords, "on"]
+                    repaired.update(differing)
+                else:
+                    remaining.update(differing)
+            node.set_user(user, rules)
+            if self._keeps_users:
+                node.keep_users()
+        return RightsReport(self._told(repaired), self._told(remaining))
+
+    def disable_login(self, user: str) -> None:
+        for node in self._nodes:
+            # ACL SETUSER would make a user that is not there.
+            if node.user(user) is not None:
+                node.set_user(user, ["off"])
+                if self._keeps_users:
+                    node.keep_users()
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        counted: Counter[tuple[str, str]] = Counter()
+        try:
+            for node in self._nodes:
+                mine = [client for client in node.other_clients() if client.user == user]
+                counted.update((client.address, client.database) for client in mine)
+        except Refused:
+            return None
+        return tuple(Connections(*where, count) for where, count in sorted(counted.items()))
+
+    def _check_nodes(self, users: Users) -> None:
+        """Users are each node's own, so a node that is not named would go on with old passwords."""
+        named = len(self._nodes)
+        for node in self._nodes:
+            replicas = [client for client in node.other_clients() if client.is_replica]
+            replicating = sorted({client.user for client in replicas} & {users.base, users.clone})
+            if replicating:
+                raise Refused(
+                    f"replicas of {node.server} log in to it as {', '.join(replicating)} (masteruser), and could not "
+                    "after a rotation; give replication a user of its own"
+                )
+            cluster = node.cluster_nodes()
+            known = cluster or (1 + len(replicas))
+            if known > named and (cluster or not self._knows_replicas):
+                raise Refused(
+                    f"{node.server} belongs to {known} servers, each with users of its own, and the secret value names "
+                    f"{named}; write the others into its key {NODES_KEY}, as a list of host:port, and into the admin "
+                    "secret's as well"
+                )
+
+    def _told(self, sentences: Counter[str]) -> tuple[str, ...]:
+        """Each once; with several nodes, on how many of them."""
+        several = len(self._nodes) > 1
+        return tuple(
+            f"{each} (on {n} of {len(self._nodes)} nodes)" if several else each for each, n in sentences.items()
+        )
+
+
+def _examined(node: Node, users: Users) -> tuple[User, User | None]:
+    """Both users as they are, once it is certain that they may be changed."""
+    for name in (users.base, users.clone):
+        unusable = unusable_name(name) if name is not None else None
+        if unusable:
+            raise Refused(unusable)
+    base = node.user(users.base)
+    if base is None:
+        raise Refused(f"user {users.base} does not exist at {node.server}; create it, or correct the secret value")
+    if base.needs_no_password:
+        raise Refused(
+            f"user {users.base} at {node.server} needs no password (nopass), so that a new one would lock others out; "
+            f"give it one: ACL SETUSER {users.base} resetpass"
+        )
+    if users.clone is None:
+        return base, None
+    if not base.has_selectors:
+        raise Refused(
+            f"{node.server} is older than Redis 7, which AlternatingUsers needs; write strategy: DualPassword"
+        )
+    clone = node.user(users.clone)
+    why = not_the_clone(base, clone) if clone else None
+    if why:
+        raise Refused(f"user {users.clone} at {node.server} is not provably the clone of {users.base}: {why}")
+    return base, clone

@@ -1,0 +1,164 @@
+"""The engine for Redis: looks by logging in as a user itself, and opens sessions for admins, on every node named."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Unavailable, Users
+from rotated_secrets.databases.redis.admin import NODES_KEY, open_session
+from rotated_secrets.databases.redis.errors import NOT_NOW, ErrorReply, Lost, TooLong, failed_command
+from rotated_secrets.databases.redis.users import unusable_name
+from rotated_secrets.databases.redis.wire import Wire, log_in
+from rotated_secrets.values import Credential
+
+IDLE_SECONDS = 10.0
+"""After which a holder of the lock that has sent nothing is taken for frozen."""
+VERIFY_SECONDS = 5.0
+"""Well below IDLE_SECONDS, or the lock would be gone before its holder is back."""
+LOGIN_SECONDS = 8.0
+MOST_NODES = 100
+MOST_BYTES = 1 << 20
+"""Of a verify query's answer: the server sends it whole or not at all."""
+DEFAULT_PORT = 6379
+
+_HOST_AND_PORT = re.compile(r"\[?(?P<host>[^\[\]]+?)\]?(?::(?P<port>[0-9]{1,5}))?")
+_ELSEWHERE = ("MOVED", "ASK")
+"""Another node of the cluster has the key. The server looks at the user's rights first (processCommand in server.c)."""
+_READ_ONLY = """
+    bitcount bitpos dbsize dump exists expiretime geodist geohash geopos geosearch get getbit getrange hexists hget
+    hgetall hkeys hlen hmget hrandfield hscan hstrlen hvals keys lcs lindex llen lolwut lpos lrange mget pexpiretime
+    pfcount ping pttl randomkey scan scard sdiff sinter sintercard sismember smembers smismember sort_ro srandmember
+    sscan strlen substr sunion touch ttl type xlen xpending xrange xrevrange zcard zcount zdiff zinter zintercard
+    zlexcount zmscore zrandmember zrange zrangebylex zrangebyscore zrank zrevrange zrevrangebylex zrevrangebyscore
+    zrevrank zscan zscore zunion
+"""
+"""What changes nothing, so that the server need not be asked: few users may run COMMAND INFO."""
+
+
+class RedisEngine:
+    """Redis 6 and later, Valkey, and what speaks their protocol and has their access control lists."""
+
+    default_port = DEFAULT_PORT
+    strategies = frozenset({Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS, Strategy.DUAL_PASSWORD})
+    # CONFIG_AUTHPASS_MAX_LEN in server.h.
+    passwords = PasswordLimits(longest=512)
+
+    def __init__(self, idle_seconds: float = IDLE_SECONDS, verify_seconds: float = VERIFY_SECONDS) -> None:
+        """``idle_seconds``: after which another may take the lock of a session that sends nothing, and ends it.
+
+        ``verify_seconds``: what the queries of one :meth:`verify` may take together.
+        """
+        self._idle_seconds = idle_seconds
+        self._verify_seconds = verify_seconds
+
+    def check_username(self, username: str) -> None:
+        why = unusable_name(username)
+        if why:
+            raise Refused(why)
+
+    def hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
+        own = credential.host, credential.port or self.default_port
+        fields = (credential.value.fields if credential.value else None) or {}
+        further = fields.get(NODES_KEY) or []
+        if isinstance(further, str):
+            further = [part.strip() for part in further.split(",") if part.strip()]
+        if not isinstance(further, list) or len(further) > MOST_NODES:
+            raise Refused(f"{NODES_KEY} in the secret value must be a list of at most {MOST_NODES} host:port")
+        named = [own, *(_host_and_port(each, own[1]) for each in further)]
+        each_once: dict[tuple[str, int], tuple[str, int]] = {}
+        for host, port in named:
+            each_once.setdefault((host.lower(), port), (host, port))
+        return tuple(each_once.values())
+
+    def verify(
+        self,
+        server: Server,
+        credential: Credential,
+        users: Users,  # noqa: ARG002 - a user cannot see its own rights: the admin's session compares them
+        queries: Sequence[str] = (),
+    ) -> list[str]:
+        failed: dict[str, None] = {}
+        seconds = self._verify_seconds
+        for node in (server, *server.others):
+            with log_in(node, credential, LOGIN_SECONDS) as wire:
+                failed |= dict.fromkeys(_wrong_identity(wire, node, credential.username))
+                begun = time.monotonic()
+                failed |= dict.fromkeys(_failing(wire, node, queries, seconds, self._verify_seconds))
+                seconds -= time.monotonic() - begun
+        return list(failed)
+
+    def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        return open_session(server, credential, self._idle_seconds)
+
+
+def _host_and_port(text: object, port: int) -> tuple[str, int]:
+    """One node, as people write them: host, host:port, [address]:port, or an IPv6 address as it is."""
+    if isinstance(text, str) and text.count(":") > 1 and "[" not in text:
+        return text, port
+    found = _HOST_AND_PORT.fullmatch(text) if isinstance(text, str) else None
+    if found is None or not 0 < int(found["port"] or port) < 65536:
+        raise Refused(f"{NODES_KEY} in the secret value must be host:port each, for example redis-2.example.com:6379")
+    return found["host"], int(found["port"] or port)
+
+
+def _wrong_identity(wire: Wire, server: Server, user: str) -> Iterator[str]:
+    try:
+        who = wire.ask("ACL", "WHOAMI")
+    except ErrorReply as error:
+        if error.code != "NOPERM":
+            raise failed_command(error, server, f"look who {user} is") from None
+        # Few users may ask; the server has taken their name with the password.
+        return
+    except (Lost, TooLong) as error:
+        raise failed_command(error, server, f"look who {user} is") from None
+    if who != user:
+        yield f"the session of {user} at {server} is one of another user"
+
+
+def _failing(wire: Wire, server: Server, queries: Sequence[str], seconds: float, all_seconds: float) -> Iterator[str]:
+    """Run each query where it changes nothing; its text and answer stay here and there."""
+    end = time.monotonic() + seconds
+    for number, query in enumerate(queries, start=1):
+        what = f"verify query {number}"
+        try:
+            words = shlex.split(query)
+        except ValueError:
+            words = []
+        if not words:
+            yield f"{what} is no command: write one command of Redis with its arguments, quotes in pairs"
+            continue
+        try:
+            if not _changes_nothing(wire, words, end):
+                yield f"{what} is no command that only reads; it has to be one"
+                continue
+            wire.ask(*words, seconds=end - time.monotonic(), most_bytes=MOST_BYTES)
+        except ErrorReply as error:
+            if error.code in _ELSEWHERE:
+                continue
+            if error.code in NOT_NOW:
+                raise failed_command(error, server, f"run {what}") from None
+            yield f"{what} failed at {server}: {error.code}"
+        except TooLong:
+            yield f"{what} answers more than {MOST_BYTES >> 20} MiB; ask for less"
+            return
+        except Lost as error:
+            if not error.late:
+                raise Unavailable(
+                    f"could not run {what} at {server}: the connection was lost; it is tried again"
+                ) from None
+            yield f"verify queries took longer than {all_seconds:g} s together (at query {number}); make them cheaper"
+            return
+
+
+def _changes_nothing(wire: Wire, words: Sequence[str], end: float) -> bool:
+    if words[0].lower() in _READ_ONLY.split():
+        return True
+    told = wire.ask("COMMAND", "INFO", words[0], seconds=end - time.monotonic(), most_bytes=MOST_BYTES)
+    try:
+        return "readonly" in told[0][2]
+    except (IndexError, TypeError):
+        return False

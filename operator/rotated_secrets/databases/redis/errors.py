@@ -1,0 +1,90 @@
+"""What Redis' errors mean: wrong password, not now, or never.
+
+Nothing that an address answered is repeated: whoever chose the host could otherwise read other people's ports.
+"""
+
+from __future__ import annotations
+
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+
+NOT_NOW = frozenset(
+    {
+        "ASK",
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "MOVED",
+        "NOAUTH",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "UNKILLABLE",
+    }
+)
+"""Codes of replies that say nothing about the command: the server or its cluster is not able to carry it out now."""
+
+
+class ErrorReply(Exception):
+    """The server's answer was an error. Its text may quote the command, so it is not told to anybody."""
+
+    @property
+    def code(self) -> str:
+        """The error's first word, ``ERR`` where it has no more specific one."""
+        word = str(self).partition(" ")[0]
+        return word if word.isascii() and word.isupper() and len(word) <= 20 else "ERR"
+
+
+class Lost(Exception):
+    """The connection is gone, or what came by it was no answer. ``late`` where the time was over."""
+
+    def __init__(self, why: str = "", late: bool = False) -> None:
+        super().__init__(why)
+        self.late = late
+
+
+class TooLong(Exception):
+    """The answer has more bytes than were asked for; the connection is gone."""
+
+
+class CannotConnect(Exception):
+    """No connection came about; the message ends a sentence about the server."""
+
+
+def failed_login(error: Exception, server: Server, user: str) -> DatabaseError:
+    """The meaning of what came of AUTH."""
+    where = f"user {user} at {server}"
+    if isinstance(error, CannotConnect):
+        return Unavailable(f"{where} could not log in: {error}")
+    text = str(error)
+    if isinstance(error, ErrorReply):
+        if error.code == "WRONGPASS":
+            return AuthenticationFailed(
+                f"{where} does not log in: the password is wrong, or the user is not there or is off"
+            )
+        # Before Redis 6 there was one password and no users.
+        if "wrong number of arguments" in text.lower():
+            return Refused(f"{server} has no users; Redis 6 or later is needed")
+        if error.code == "DENIED":
+            return Unavailable(
+                f"{where} could not log in: the server is in protected mode; give its user default a password, "
+                "or set protected-mode no"
+            )
+    if "max number of clients" in text:
+        return Unavailable(f"{where} could not log in: too many connections; it has to have one to spare")
+    return Unavailable(f"{where} could not log in: the server does not answer, or not as Redis does")
+
+
+def failed_command(error: Exception, server: Server, doing: str, needed: str = "") -> DatabaseError:
+    """The meaning of a failed command of ours; ``doing`` completes "could not …", ``needed`` are rules of a user."""
+    if isinstance(error, ErrorReply):
+        if error.code == "NOPERM":
+            return Refused(f"could not {doing} at {server}: the user that changes others may not; run: {needed}")
+        if error.code not in NOT_NOW:
+            return Refused(f"could not {doing} at {server}: the server refuses it ({error.code}); see its log")
+        return Unavailable(f"could not {doing} at {server}: {error.code}; it is tried again")
+    if isinstance(error, TooLong):
+        return Refused(f"could not {doing} at {server}: the answer is too long to be true")
+    return Unavailable(f"could not {doing} at {server}: the connection was lost; it is tried again")

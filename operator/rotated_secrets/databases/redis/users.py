@@ -1,0 +1,162 @@
+"""A Redis user as ACL GETUSER shows it: what it may, and whether another may exactly the same. Pure.
+
+Source of the rules and of what `ACL SETUSER` makes of them: "ACL", Redis documentation, and ACLSetUser in acl.c.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from rotated_secrets.values import SecretText
+
+_STATE = frozenset({"on", "off", "nopass"})
+# A line of the configuration file has its words apart by spaces, and quotes and backslashes mean something in it: the
+# server writes a name there as it is, and would not start again.
+_UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f\"'\\]")
+
+
+@dataclass(frozen=True)
+class Selector:
+    """One set of rights: of the user itself, or one more that it has beside them (Redis 7)."""
+
+    commands: tuple[str, ...]
+    """Rules in their order, which matters."""
+    keys: frozenset[str]
+    channels: frozenset[str]
+
+    def rules(self) -> list[str]:
+        """What `ACL SETUSER` takes to make a set of rights that has nothing yet into this one."""
+        return [*sorted(self.keys), "resetchannels", *sorted(self.channels), *self.commands]
+
+
+@dataclass(frozen=True)
+class User:
+    """A user with all that was given to it."""
+
+    name: str
+    flags: frozenset[str]
+    passwords: frozenset[str] = field(repr=False)
+    """SHA-256 in hexadecimal digits."""
+    own: Selector
+    selectors: frozenset[Selector]
+    has_selectors: bool
+    """Whether the server has such a thing: Redis 7."""
+
+    @property
+    def needs_no_password(self) -> bool:
+        return "nopass" in self.flags
+
+    @property
+    def further_flags(self) -> frozenset[str]:
+        return self.flags - _STATE
+
+    def is_marked_as_clone_of(self, base: str) -> bool:
+        return mark(base) in self.selectors
+
+
+def read_user(name: str, answer: Sequence[Any]) -> User:
+    """A user from the answer to `ACL GETUSER` of Redis 7, and as much of it as passwords need from one of Redis 6."""
+    fields = _pairs(answer)
+    selectors = fields.get("selectors")
+    return User(
+        name,
+        frozenset(fields.get("flags", ())),
+        frozenset(fields.get("passwords", ())),
+        _selector(fields),
+        frozenset(_selector(_pairs(each)) for each in selectors or ()),
+        selectors is not None,
+    )
+
+
+def _pairs(answer: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(answer[::2], answer[1::2], strict=False))
+
+
+def _selector(fields: dict[str, Any]) -> Selector:
+    return Selector(
+        tuple(_words(fields.get("commands"))),
+        frozenset(_words(fields.get("keys"))),
+        frozenset(_words(fields.get("channels"))),
+    )
+
+
+def _words(found: Any) -> Sequence[str]:
+    return found.split() if isinstance(found, str) else tuple(found or ())
+
+
+def mark(base: str) -> Selector:
+    """A right to nothing, by which a clone says whose it is: keys that no command may be used on."""
+    return Selector(("-@all",), frozenset({f"~rotated-secrets:clone-of:{quote(base, safe='')}"}), frozenset())
+
+
+def digest(password: SecretText) -> str:
+    """What the server keeps of a password, as a rule that makes it one: no log then has the password."""
+    return "#" + hashlib.sha256(password.reveal().encode()).hexdigest()
+
+
+def rules_of_clone(base: User) -> list[str]:
+    """What makes any user, new or not, into the clone of ``base``; password and `on` come besides."""
+    selectors = sorted(" ".join(each.rules()) for each in {*base.selectors, mark(base.name)})
+    return ["reset", *sorted(base.further_flags), *base.own.rules(), *(f"({rules})" for rules in selectors)]
+
+
+def differences(base: User, clone: User) -> Iterator[str]:
+    """Where the clone is not what its base user's clone is made to be, each a sentence."""
+    if not clone.is_marked_as_clone_of(base.name):
+        yield f"{clone.name} is not marked as the clone of {base.name}"
+    yield from _other_rights(base, clone)
+
+
+def _other_rights(base: User, clone: User) -> Iterator[str]:
+    name, marked = clone.name, mark(base.name)
+    yield from _compared(name, "flags", base.further_flags, clone.further_flags)
+    yield from _compared(name, "commands", base.own.commands, clone.own.commands)
+    yield from _compared(name, "keys", base.own.keys, clone.own.keys)
+    yield from _compared(name, "channels", base.own.channels, clone.own.channels)
+    expected, found = (
+        frozenset(f"({' '.join(each.rules())})" for each in user.selectors - {marked}) for user in (base, clone)
+    )
+    yield from _compared(name, "selectors", expected, found)
+
+
+def _compared(
+    clone: str, what: str, expected: frozenset[str] | tuple[str, ...], found: frozenset[str] | tuple[str, ...]
+) -> Iterator[str]:
+    if expected == found:
+        return
+    lacks, beyond = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+    parts = [f"lacks {' '.join(sorted(lacks))}"] if lacks else []
+    parts += [f"has {' '.join(sorted(beyond))} of its own"] if beyond else []
+    yield f"{what} of {clone}: {' and '.join(parts) or 'the same rules in another order'}"
+
+
+def not_the_clone(base: User, found: User) -> str | None:
+    """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
+
+    Only who may change users can have marked it. Without a mark, nothing may be won or lost with its password: it may
+    do exactly what the base user may.
+    """
+    if found.is_marked_as_clone_of(base.name):
+        return None
+    others = [*_other_rights(base, found)]
+    if not others:
+        return None
+    return f"{'; '.join(others)}; if it is the clone, give it exactly the rules of {base.name}, or ACL DELUSER it"
+
+
+def unusable_name(name: str) -> str | None:
+    """Why the server has no user of this name, or could not keep it."""
+    if not name:
+        return "the user name is empty; correct it"
+    if _UNUSABLE.search(name):
+        return (
+            f"user name {name!r} holds a space, a control character, a quote or a backslash, which Redis does not take "
+            "or cannot read again from its files; choose another"
+        )
+    return None
