@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from rotated_secrets.databases.base import Engine, Refused
+from rotated_secrets.databases.plugins import load, package_of
 
 ENTRY_POINT_GROUP = "rotated_secrets.databases"
 
@@ -39,36 +40,47 @@ def engine_named(name: str) -> Engine:
     """The engine for a secret value's ``engine``, whose names are lower case as in AWS's templates.
 
     Raises:
-        Refused: there is none of this name.
+        Refused: there is none of this name, there are several, or it cannot be loaded.
     """
     known = known_engines()
     if name not in known:
         raise Refused(f"engine {name[:60]!r} in the secret value is not known; known are {', '.join(sorted(known))}")
-    return _loaded(known[name])
+    entry, *rivals = known[name]
+    if rivals:
+        packages = " and ".join(sorted(package_of(each) for each in known[name]))
+        raise Refused(f"engine {name} is brought by {packages}; remove one of the packages, or have one rename its own")
+    found = _loaded(entry)
+    if isinstance(found, Refused):
+        raise Refused(str(found))
+    return found
 
 
 @lru_cache(maxsize=1)
-def known_engines() -> Mapping[str, EntryPoint]:
+def known_engines() -> Mapping[str, tuple[EntryPoint, ...]]:
     """Where every engine is, by each of its names."""
     built_in = [EntryPoint(name, where, ENTRY_POINT_GROUP) for name, where in BUILT_IN.items()]
     return gather(built_in, entry_points(group=ENTRY_POINT_GROUP))
 
 
-def gather(built_in: Iterable[EntryPoint], added: Iterable[EntryPoint]) -> Mapping[str, EntryPoint]:
+def gather(built_in: Iterable[EntryPoint], added: Iterable[EntryPoint]) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Entry points by name: that of an added engine is the ``engine`` of its secret values.
 
-    Raises:
-        ValueError: two engines claim one name; an engine that was added must not take the place of another silently.
+    All that claim a name are kept: none may take the place of another silently, and what is wrong with one name is no
+    other engine's trouble.
     """
-    by_name: dict[str, EntryPoint] = {}
+    by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry in (*built_in, *added):
-        if entry.name in by_name:
-            raise ValueError(f"two engines are named {entry.name!r}; remove one of the packages that bring them")
-        by_name[entry.name] = entry
+        by_name[entry.name] = (*by_name.get(entry.name, ()), entry)
     return MappingProxyType(by_name)
 
 
 @lru_cache(maxsize=64)
-def _loaded(entry: EntryPoint) -> Engine:
-    engine: Engine = entry.load()()
-    return engine
+def _loaded(entry: EntryPoint) -> Engine | Refused:
+    """Loaded once, also where that fails: what is wrong with a package stays so until the operator is started anew."""
+    if entry.dist is None:
+        engine: Engine = entry.load()()
+        return engine
+    try:
+        return load(entry)
+    except Refused as error:
+        return error

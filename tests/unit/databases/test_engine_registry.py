@@ -1,12 +1,91 @@
-"""An engine is found by the name that a secret value gives it."""
+"""An engine is found by the name that a secret value gives it, and a broken plug-in is nobody else's trouble."""
 
 from __future__ import annotations
 
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 
-from rotated_secrets.databases.base import Refused
+from rotated_secrets.api.rotation import Rights, Strategy
+from rotated_secrets.databases import registry
+from rotated_secrets.databases.base import (
+    AuthenticationFailed,
+    NamesHosts,
+    PasswordLimits,
+    Refused,
+    Server,
+    Tls,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.databases.postgres import PostgresEngine
-from rotated_secrets.databases.registry import engine_named, gather
+from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.values import Credential, SecretText
+
+SERVER = Server("db", ("192.0.2.1",), 1, Tls())
+CREDENTIAL = Credential("toy", "db", "app", SecretText("canary-password"))
+Install = Callable[..., None]
+
+ENGINE = """
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.databases.base import AuthenticationFailed, PasswordLimits
+
+class Toy:
+    default_port = 1
+    strategies = frozenset({Strategy.SINGLE_USER})
+    passwords = PasswordLimits(longest=40)
+    def check_username(self, username): pass
+    def verify(self, server, credential, users, queries=()):
+        if queries:
+            raise AuthenticationFailed("no")
+        raise RuntimeError(credential.password.reveal())
+    def open_admin(self, server, credential): return Session()
+
+class Session:
+    def __enter__(self): return self
+    def __exit__(self, *error): raise OSError("gone")
+    def try_lock(self, base_user): return True
+    def check_users(self, users): raise SystemExit(3)
+    def set_password(self, users, credential, rights, keep=None): raise RuntimeError(credential.password.reveal())
+
+class Half:
+    default_port = 1
+    strategies = {"SingleUser"}
+
+class Ends:
+    def __init__(self): raise SystemExit(1)
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Packages as pip leaves them: a module, and the metadata that name its entry points."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def installed(package: str, entry_points: str, code: str = ENGINE) -> None:
+        (tmp_path / f"{package}.py").write_text(code)
+        metadata = tmp_path / f"{package}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(f"[rotated_secrets.databases]\n{entry_points}\n")
+        importlib.invalidate_caches()
+        forget()
+
+    forget()
+    yield installed
+    forget()
+    for package in tmp_path.glob("*.py"):
+        sys.modules.pop(package.stem, None)
+
+
+def forget() -> None:
+    registry.known_engines.cache_clear()
+    registry._loaded.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["postgres", "aurora-postgresql"])
@@ -14,25 +93,96 @@ def test_postgresql_is_known_by_both_of_its_names(name: str) -> None:
     assert isinstance(engine_named(name), PostgresEngine)
 
 
-@pytest.mark.parametrize("name", ["db2", "Postgres", ""])
+@pytest.mark.parametrize("name", ["db2", "Postgres", "", "webhook"])
 def test_an_unknown_engine_is_refused_with_those_that_are_known(name: str) -> None:
-    with pytest.raises(Refused, match="known are aurora-postgresql, postgres"):
+    with pytest.raises(Refused, match="known are aurora-mysql, aurora-postgresql, docdb"):
         engine_named(name)
 
 
 def test_a_long_name_is_cut_in_the_refusal() -> None:
     with pytest.raises(Refused) as told:
         engine_named("x" * 60_000)
-    assert len(str(told.value)) < 200
+    assert len(str(told.value)) < 300
 
 
-def test_an_added_engine_is_found_by_its_names() -> None:
-    class Added(PostgresEngine):
-        names = frozenset({"cockroach"})
+def test_no_driver_is_loaded_before_a_value_names_its_engine() -> None:
+    program = """
+import sys
+from rotated_secrets.databases.registry import known_engines
+assert "postgres" in known_engines()
+print([name for name in ("psycopg2", "pymysql", "pymongo", "redis", "oracledb", "pytds") if name in sys.modules])
+"""
+    path = os.pathsep.join(each for each in sys.path if each)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "[]\n"
 
-    assert isinstance(gather([PostgresEngine()], [Added()])["cockroach"], Added)
+
+def test_a_plug_in_is_found_by_the_name_of_its_entry_point(install: Install) -> None:
+    install("toy_engine", "toy = toy_engine:Toy")
+    engine = engine_named("toy")
+    assert (engine.default_port, engine.strategies) == (1, frozenset({Strategy.SINGLE_USER}))
+    assert engine.passwords == PasswordLimits(longest=40)
+    assert isinstance(engine, NamesHosts) and engine.hosts(CREDENTIAL) == (("db", 1),)
+    assert engine_named("toy") is engine
 
 
-def test_an_added_engine_cannot_take_the_place_of_another() -> None:
-    with pytest.raises(ValueError, match="two engines are named"):
-        gather([PostgresEngine()], [PostgresEngine()])
+def test_two_packages_with_one_name_are_both_named_and_stop_no_other_engine(install: Install) -> None:
+    install("toy_engine", "toy = toy_engine:Toy")
+    install("other_engine", "toy = other_engine:Toy\nfurther = other_engine:Toy")
+    with pytest.raises(Refused, match=r"engine toy is brought by other_engine 1\.0 and toy_engine 1\.0; remove one"):
+        engine_named("toy")
+    assert engine_named("further").default_port == 1
+    assert isinstance(engine_named("postgres"), PostgresEngine)
+
+
+def test_a_plug_in_does_not_take_the_place_of_an_engine_that_is_here(install: Install) -> None:
+    install("toy_engine", "postgres = toy_engine:Toy")
+    with pytest.raises(Refused, match=r"engine postgres is brought by rotated-secrets itself and toy_engine 1\.0"):
+        engine_named("postgres")
+    assert engine_named("aurora-postgresql")
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "code", "told"),
+    [
+        (
+            "toy = broken:Toy",
+            "import no_such_driver",
+            "cannot be loaded: ModuleNotFoundError: No module named 'no_s",
+        ),
+        ("toy = broken:Toy", "raise SystemExit(1)", "cannot be loaded: SystemExit"),
+        ("toy = broken:Missing", ENGINE, "cannot be loaded: AttributeError"),
+        ("toy = broken:Ends", ENGINE, "cannot be loaded: SystemExit"),
+        ("toy = broken:Half", ENGINE, r"lacks strategies \(a frozenset of Strategy\), passwords .*, the method check_"),
+    ],
+)
+def test_a_broken_plug_in_is_refused_with_the_name_of_its_package(
+    install: Install, entry_point: str, code: str, told: str
+) -> None:
+    install("broken", entry_point, code)
+    for _ in range(2):
+        with pytest.raises(Refused, match=rf"^engine toy of package broken 1\.0 .*{told}"):
+            engine_named("toy")
+    assert isinstance(engine_named("postgres"), PostgresEngine)
+
+
+def test_whatever_a_plug_in_raises_is_doubtful_and_shows_nothing(install: Install) -> None:
+    install("toy_engine", "toy = toy_engine:Toy")
+    engine = engine_named("toy")
+    with pytest.raises(AuthenticationFailed, match=r"^no$"):
+        engine.verify(SERVER, CREDENTIAL, Users("app"), ["SELECT 1"])
+    calls: list[Callable[[], object]] = [lambda: engine.verify(SERVER, CREDENTIAL, Users("app"))]
+    with engine.open_admin(SERVER, CREDENTIAL) as session:
+        assert session.try_lock("app") is True
+        calls += [
+            lambda: session.check_users(Users("app")),
+            lambda: session.set_password(Users("app"), CREDENTIAL, Rights.ENFORCE),
+            lambda: session.disable_login("app"),
+            lambda: session.sessions_of("app"),
+        ]
+        for call in calls:
+            with pytest.raises(Unavailable, match=r"^engine toy of package toy_engine 1\.0 failed to ") as told:
+                call()
+            assert "canary" not in str(told.value) and told.value.__suppress_context__

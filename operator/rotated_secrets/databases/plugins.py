@@ -1,0 +1,153 @@
+"""Engines of other packages: what they must have, and how their faults are kept from everything else.
+
+Knows no engine. A fault of a plug-in is told with the name of its package, and never with what its error says: an error
+of somebody else's code may quote a password.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from rotated_secrets.api.rotation import Rights, Strategy
+from rotated_secrets.databases.base import (
+    AdminSession,
+    Connections,
+    DatabaseError,
+    Engine,
+    NamesHosts,
+    PasswordLimits,
+    Refused,
+    RightsReport,
+    Server,
+    Unavailable,
+    Users,
+)
+from rotated_secrets.values import Credential
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_METHODS = ("check_username", "verify", "open_admin")
+_LONGEST = 200
+# A plug-in that ends the process (SystemExit) is no more welcome to than one that raises.
+_FAULTS = (Exception, SystemExit)
+
+
+def package_of(entry: EntryPoint) -> str:
+    """The package that brings an engine, with its version."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "rotated-secrets itself"
+
+
+def load(entry: EntryPoint) -> Engine:
+    """The engine behind an entry point, wrapped so that it can raise nothing but what an engine may.
+
+    Raises:
+        Refused: it cannot be loaded, or is no engine.
+    """
+    who = f"engine {entry.name} of package {package_of(entry)}"
+    try:
+        engine = entry.load()()
+        lacks = tuple(_lacking(engine))
+    except _FAULTS as error:
+        # Nothing secret is near yet, and a missing module's name is what a person needs.
+        words = " ".join(str(error).split())[:_LONGEST]
+        raise Refused(
+            f"{who} cannot be loaded: {type(error).__name__}: {words}; mend the package or remove it"
+        ) from None
+    if lacks:
+        raise Refused(f"{who} is no engine: it lacks {', '.join(lacks)}; see docs/plugins.md")
+    return _Guarded(who, engine)
+
+
+def _lacking(engine: Any) -> Sequence[str]:
+    """What an engine has to have, and this object has not, or not of the right kind."""
+    strategies = getattr(engine, "strategies", None)
+    kinds = {
+        "default_port (a number)": isinstance(getattr(engine, "default_port", None), int),
+        "strategies (a frozenset of Strategy)": isinstance(strategies, frozenset)
+        and all(isinstance(each, Strategy) for each in strategies),
+        "passwords (PasswordLimits)": isinstance(getattr(engine, "passwords", None), PasswordLimits),
+        **{f"the method {name}": callable(getattr(engine, name, None)) for name in _METHODS},
+    }
+    return [what for what, is_there in kinds.items() if not is_there]
+
+
+def _kept(who: str, doing: str, call: Callable[[], T]) -> T:
+    """What the plug-in answers. Doubtful is whatever it raises that an engine does not."""
+    try:
+        return call()
+    except DatabaseError:
+        raise
+    except _FAULTS as error:
+        raise Unavailable(
+            f"{who} failed to {doing}: {type(error).__name__} is no error that an engine may raise; mend the package"
+        ) from None
+
+
+class _Guarded:
+    """An engine that keeps its faults to itself."""
+
+    def __init__(self, who: str, engine: Engine) -> None:
+        self._who = who
+        self._engine = engine
+        self.default_port = engine.default_port
+        self.strategies = engine.strategies
+        self.passwords = engine.passwords
+
+    def check_username(self, username: str) -> None:
+        _kept(self._who, "look at a user's name", lambda: self._engine.check_username(username))
+
+    def hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
+        engine = self._engine
+        if isinstance(engine, NamesHosts):
+            return _kept(self._who, "name its hosts", lambda: engine.hosts(credential))
+        return ((credential.host, credential.port or self.default_port),)
+
+    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
+        return _kept(self._who, "verify", lambda: list(self._engine.verify(server, credential, users, queries)))
+
+    def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        session = _kept(self._who, "open a session", lambda: self._engine.open_admin(server, credential).__enter__())
+        return _GuardedSession(self._who, session)
+
+
+class _GuardedSession:
+    """A session of such an engine."""
+
+    def __init__(self, who: str, session: AdminSession) -> None:
+        self._who = who
+        self._session = session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._session.__exit__(kind, error, trace)
+        except _FAULTS as fault:
+            # Nothing is lost but a connection, and what came before counts.
+            log.warning("%s failed to close its session: %s", self._who, type(fault).__name__)
+
+    def try_lock(self, base_user: str) -> bool:
+        return _kept(self._who, "take its lock", lambda: self._session.try_lock(base_user))
+
+    def check_users(self, users: Users) -> None:
+        _kept(self._who, "look at its users", lambda: self._session.check_users(users))
+
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
+        return _kept(self._who, "set a password", lambda: self._session.set_password(users, credential, rights, keep))
+
+    def disable_login(self, user: str) -> None:
+        _kept(self._who, "lock a user out", lambda: self._session.disable_login(user))
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        return _kept(self._who, "look for sessions", lambda: self._session.sessions_of(user))
