@@ -13,14 +13,13 @@ from types import MappingProxyType
 
 from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
 
-SYNTAX = 1064
-HISTORY = 3638
+HISTORY = frozenset({3638, 3639})
 """The account's PASSWORD HISTORY or PASSWORD REUSE INTERVAL forbids this password."""
 CURRENT_PASSWORD_NEEDED = frozenset({3892, 13226})
 POLICY = frozenset({1819})
 """A password validation component or plugin refuses this password."""
 NO_SUCH_DATABASE = frozenset({1044, 1049})
-NO_PRIVILEGE = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1396, 1403, 1410, 1698, 3619, 3879, 4009})
+NO_PRIVILEGE = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1403, 1410, 1698, 3619, 3879, 4009})
 """The session's user may not do this; some of them also say that there is no such user or object to it."""
 READ_ONLY_TRANSACTION = 1792
 TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
@@ -72,6 +71,7 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         3168: "it is not available now",
         3572: "a lock is not to be had now",
         3955: "the user is locked for a while after failed logins (FAILED_LOGIN_ATTEMPTS)",
+        1396: "a user appeared or went meanwhile, or is not one that may be changed",
         1524: "the user's authentication plug-in is not loaded there",
         1251: "the user's authentication plug-in is one that this client does not know",
     }

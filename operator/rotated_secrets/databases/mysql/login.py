@@ -39,10 +39,11 @@ IDLE_SECONDS = 60
 ADDRESSES_TRIED = 4
 ANSWER_BYTES = 4 * 1024 * 1024
 """The most that the answer to one statement may take."""
+ROW_BYTES = 64 * 1024
+"""The most that is read of what a verify query brings."""
 
 Row = tuple[Any, ...]
-Setting = str | int
-Settings = Mapping[str, Setting]
+Settings = Mapping[str, str | int]
 
 # What the server or its administrator may have set otherwise, and on which our statements and their answers depend:
 # how strings and names are quoted, in which language the name of a missing privilege comes, and how long is waited.
@@ -62,13 +63,18 @@ _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _CLIENT_ERRORS = range(2000, 3000)
 
 
-class _Connection(Connection[Any]):
+class TooMuch(ConnectionLost):
+    """More came than was asked for; the connection was cut."""
+
+
+class _Connection(Connection):
     """The driver's connection, which reads no more than it was asked to, and knows how far its login came.
 
-    Overrides two methods that the driver keeps for itself: it has no other place for either.
+    Reaches into what the driver keeps for itself: it has no other place for any of this.
     """
 
     _secure: bool
+    _result: Any
     server_version: str
     server_capabilities: int
     budget = ANSWER_BYTES
@@ -77,12 +83,23 @@ class _Connection(Connection[Any]):
     def _read_bytes(self, num_bytes: int) -> bytes:
         self.budget -= num_bytes
         if self.budget < 0:
-            raise ConnectionLost("more was sent than was asked for")
+            raise TooMuch("more was sent than was asked for")
         return bytes(super()._read_bytes(num_bytes))  # type: ignore[misc]
 
     def _request_authentication(self) -> None:
         self.greeted = True
         super()._request_authentication()  # type: ignore[misc]
+
+    def throw_away(self, query: str) -> None:
+        """Run a query, and keep no more than one of its rows at a time."""
+        self.query(query, unbuffered=True)  # type: ignore[no-untyped-call]
+        result = self._result
+        try:
+            while result.unbuffered_active:
+                result._read_rowdata_packet_unbuffered()
+        finally:
+            # Else it would go on reading when it is deleted.
+            result.unbuffered_active = False
 
     @property
     def password_seen(self) -> bool:
@@ -129,6 +146,12 @@ class Session:
             cursor.execute(statement)
             return tuple(cursor.fetchall())
 
+    def throw_away(self, query: str, seconds: float) -> None:
+        """Run a query, and throw away what it brings. Raises: as :meth:`ask`, and TooMuch."""
+        self._connection.budget = ROW_BYTES
+        with _deadline(self._wire, seconds), _driver_errors():
+            self._connection.throw_away(query)
+
     def use(self, database: str) -> None:
         """Make a database the one that unqualified names are looked up in. Raises: as :meth:`ask`."""
         with _deadline(self._wire, STATEMENT_SECONDS), _driver_errors():
@@ -138,6 +161,12 @@ class Session:
         """Set variables of this session. Raises: as :meth:`ask`."""
         values = (f"{name} = {literal(to) if isinstance(to, str) else to}" for name, to in settings.items())
         self.ask("SET SESSION " + ", ".join(values))
+
+    def statement_timeout(self, seconds: float) -> Settings:
+        """The variable that ends statements that take longer; MySQL's is for SELECT alone."""
+        if self.is_mariadb:
+            return {"max_statement_time": f"{seconds:.3f}"}
+        return {"max_execution_time": max(1, int(seconds * 1000))}
 
     @contextlib.contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -173,10 +202,8 @@ def log_in(server: Server, credential: Credential, settings: Settings | None = N
         with _deadline(cut, 2 * CONNECT_SECONDS):
             _shake_hands(connection, wire, server, username)
         session = Session(connection, cut, server, username)
-        timeout = {"max_statement_time": STATEMENT_SECONDS} if session.is_mariadb else {}
-        timeout = timeout or {"max_execution_time": STATEMENT_SECONDS * 1000}
         with session.doing(f"open a session of {username}"):
-            session.pin({**PINNED, **timeout, **(settings or {})})
+            session.pin({**PINNED, **session.statement_timeout(STATEMENT_SECONDS), **(settings or {})})
     except BaseException:
         with contextlib.suppress(Exception):
             connection.close()

@@ -1,0 +1,56 @@
+"""Is an account the clone of another? Whose password may be set must be proven, not guessed. Pure.
+
+A clone that was made here carries a mark, which takes CREATE USER to write. One that AWS's rotation template made
+carries none: it is taken for what it is where nothing is won or lost with its password.
+"""
+
+from __future__ import annotations
+
+from rotated_secrets.databases.mysql.accounts import Account
+from rotated_secrets.databases.mysql.catalog import User
+from rotated_secrets.databases.mysql.grants import beyond
+from rotated_secrets.databases.mysql.options import PASSWORD_PLUGINS, mark_statement
+from rotated_secrets.databases.parity import first_of
+
+
+def no_password(user: User) -> str | None:
+    """Why an account is none whose password can be set."""
+    if user.options.plugin not in PASSWORD_PLUGINS:
+        return (
+            f"user {user.account} logs in by plug-in {user.options.plugin}, which has no password of the server's; "
+            f"run: ALTER USER {user.account.sql} IDENTIFIED WITH caching_sha2_password BY '…'"
+        )
+    if user.has_factors:
+        return (
+            f"user {user.account} logs in by more than a password (multi-factor authentication), and can't be rotated"
+        )
+    return None
+
+
+def misplaced(base: Account, found: tuple[Account, ...]) -> str | None:
+    """Why the accounts of the clone's name are not the clone's: it has its base user's host part, and no other."""
+    others = [account for account in found if account.host != base.host]
+    if not others:
+        return None
+    return (
+        f"{first_of([str(account) for account in others])} has another host part than {base}; "
+        f"if it is the clone: RENAME USER {others[0].sql} TO {base.named(others[0].user).sql}"
+    )
+
+
+def not_the_clone(base: User, clone: User) -> str | None:
+    """Why an existing account cannot be taken for the clone; both with their rights."""
+    marked = clone.options.clone_of
+    if marked == str(base.account):
+        return None
+    proof = f"if it is the clone: {mark_statement(clone.account, base.account)}"
+    if marked is not None:
+        return f"it is marked as the clone of {marked}; {proof}"
+    more = beyond(base.rights, clone.rights)
+    if more:
+        return f"it has rights that {base.account} has not: {first_of(more)}; {proof}"
+    if not clone.rights:
+        return f"it has no rights at all, so nothing says that it is; {proof}"
+    if clone.locked or not clone.primary:
+        return f"it is a role, or locked; {proof}"
+    return None
