@@ -1,0 +1,297 @@
+"""The session of a MariaDB user that sets passwords and rights.
+
+No statement of it holds a password: MariaDB writes them to its logs as they come. Knows nothing of the order of a
+rotation's steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import (
+    AuthenticationFailed,
+    Connections,
+    Refused,
+    RightsReport,
+    Server,
+    Users,
+)
+from rotated_secrets.databases.mariadb.clone import (
+    Seen,
+    clone_entries,
+    create,
+    is_unfinished,
+    not_the_clone,
+    other_default_role,
+    parity,
+)
+from rotated_secrets.databases.mariadb.hashes import PASSWORD_PLUGINS
+from rotated_secrets.databases.mariadb.itself import set_own_password
+from rotated_secrets.databases.mariadb.state import Entry, State, identified, unsettable, with_passwords
+from rotated_secrets.databases.mysql.accounts import LOCAL_HOSTS, Account, literal, the_account, unusable_name
+from rotated_secrets.databases.mysql.catalog import own_account
+from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError
+from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege, RightSet
+from rotated_secrets.databases.mysql.login import Row, Session, log_in
+from rotated_secrets.databases.mysql.sessions import sessions_of, try_lock
+from rotated_secrets.databases.mysql.show_grants import UnknownGrant, read
+from rotated_secrets.databases.parity import reconcile
+from rotated_secrets.values import Credential
+
+NAME_CHARACTERS = 80
+"""What MariaDB documents; it may take more."""
+OLDEST = (10, 4)
+"""Since when there is mysql.global_priv, and several ways to log in for one account."""
+
+# Without NO_AUTO_CREATE_USER a GRANT to a user that was just dropped would make one without a password.
+_SQL_MODE = "STRICT_TRANS_TABLES,NO_AUTO_CREATE_USER"
+_VALIDATION = """
+SELECT plugin_name FROM information_schema.plugins
+WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' AND @@GLOBAL.strict_password_validation
+"""
+
+
+def open_session(server: Server, credential: Credential, idle_seconds: int) -> MariaDbAdminSession:
+    """Log in, and look who it was that logged in, and where."""
+    session = log_in(server, credential, {"sql_mode": _SQL_MODE, "wait_timeout": idle_seconds})
+    try:
+        with session.doing("open the admin's session"):
+            return MariaDbAdminSession(session, own_account(session))
+    except BaseException:
+        session.close()
+        raise
+
+
+class MariaDbAdminSession:
+    """An open connection of the user who changes others, or itself."""
+
+    def __init__(self, session: Session, account: Account) -> None:
+        version = ".".join(map(str, session.version))
+        if not session.is_mariadb or session.version < OLDEST:
+            what = f"MariaDB {version}" if session.is_mariadb else "no MariaDB"
+            raise Refused(
+                f"{session.server} is {what}; it takes MariaDB {'.'.join(map(str, OLDEST))} or later "
+                f"(for MySQL write engine: mysql in the secret value)"
+            )
+        if account.user != session.user:
+            raise Refused(
+                f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
+                f"a user that logs in as itself"
+            )
+        self._session = session
+        self._account = account
+        self._server = session.server
+
+    def __enter__(self) -> MariaDbAdminSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        with self._session.doing(f"lock user {base_user}"):
+            return try_lock(self._session, base_user)
+
+    def check_users(self, users: Users) -> None:
+        self._examined(users)
+
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
+        user = credential.username
+        if user not in (users.base, users.clone):
+            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        if keep is not None and (keep.username != user or user != users.base):
+            raise Refused(f"a second password is for the same user, and not {keep.username} beside {user}")
+        examined = self._examined(users)
+        if examined is None:
+            if keep is not None:
+                raise Refused(f"a second password of user {user} takes an admin secret (spec.rotation.adminSecretId)")
+            set_own_password(self._session, credential)
+            return RightsReport()
+        base, clone = examined
+        if user == users.clone:
+            return self._set_clones(users, base, clone, credential, rights)
+        passwords = [each.password for each in (keep, credential) if each is not None]
+        self._log_in_by(base.state, with_passwords(base.state.entries, passwords))
+        return self._made_equal(users, rights, its_turn=False) if clone else RightsReport()
+
+    def disable_login(self, user: str) -> None:
+        account = the_account(state.account for state in self._states(user))
+        if account is None:
+            raise Refused(f"user {user} at {self._server} is none, or there are several of this name")
+        self._run(f"lock user {user} out", f"ALTER USER {account.sql} ACCOUNT LOCK")
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        with self._session.doing(f"count sessions of user {user}"):
+            return sessions_of(self._session, user)
+
+    def _set_clones(
+        self, users: Users, base: Seen, clone: Seen | None, credential: Credential, rights: Rights
+    ) -> RightsReport:
+        """The password comes last: what logs in has its rights."""
+        unfinished = clone is None or is_unfinished(clone.state, users.base)
+        entries = clone_entries(base.state, credential.password)
+        if clone is None:
+            account = base.state.account.named(credential.username)
+            self._run(f"create user {account.user}", create(base.state, account))
+        report = self._made_equal(users, rights, its_turn=True, unfinished=unfinished)
+        self._log_in_by(self._both(users)[1].state, entries)
+        return self._with_default_role(users, credential, report, rights, unfinished)
+
+    def _made_equal(self, users: Users, rights: Rights, *, its_turn: bool, unfinished: bool = False) -> RightsReport:
+        clone = str(users.clone)
+        return reconcile(
+            lambda: parity(*self._both(users), its_turn=its_turn),
+            lambda statement, _: self._run(f"make user {clone} equal to {users.base}", statement),
+            rights,
+            clone=clone,
+            unfinished=unfinished,
+        )
+
+    def _with_default_role(
+        self, users: Users, credential: Credential, report: RightsReport, rights: Rights, unfinished: bool
+    ) -> RightsReport:
+        """What is told where the admin may not set a default role: the clone may set its own, now that it logs in."""
+        clone = credential.username
+        left = other_default_role(*self._both(users))
+        if not left:
+            return report
+
+        def as_clone(statement: str, _: str) -> None:
+            try:
+                with log_in(self._server, credential) as session, session.doing(f"set the default role of {clone}"):
+                    session.ask(statement)
+            except AuthenticationFailed as error:
+                raise Refused(str(error)) from None
+
+        own = reconcile(
+            lambda: other_default_role(*self._both(users)), as_clone, rights, clone=clone, unfinished=unfinished
+        )
+        told = tuple(f"{clone} {each.sentence}" for each in left)
+        before = tuple(sentence for sentence in report.remaining if not sentence.startswith(told))
+        return RightsReport(report.repaired + own.repaired, before + own.remaining)
+
+    def _log_in_by(self, state: State, entries: Sequence[Entry]) -> None:
+        unlock = " ACCOUNT UNLOCK" if state.locked else ""
+        self._run(
+            f"set the password of user {state.account.user}",
+            f"ALTER USER {state.account.sql} {identified(entries)}{unlock}",
+        )
+
+    def _examined(self, users: Users) -> tuple[Seen, Seen | None] | None:
+        """Both users as they are, once it is certain that they may be changed.
+
+        None where the session is the user's own, and may change that one's password alone.
+        """
+        for name in (users.base, users.clone):
+            unusable = unusable_name(name, NAME_CHARACTERS) if name is not None else None
+            if unusable:
+                raise Refused(unusable)
+        self._check_server()
+        if not self._may("CREATE USER"):
+            if users == Users(self._session.user):
+                return None
+            raise Refused(
+                f"{self._session.user} may not change other users at {self._server}; "
+                f"run: GRANT CREATE USER ON *.* TO {self._account.sql}"
+            )
+        base = self._base(users.base)
+        clone = self._clone(base.state.account, users.clone) if users.clone is not None else None
+        why = not_the_clone(base, clone) if clone else None
+        if why:
+            raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")
+        return base, clone
+
+    def _check_server(self) -> None:
+        """A server that checks passwords takes no hashes, unless it is told to."""
+        found = self._ask("look whether the server checks passwords", _VALIDATION)
+        if found:
+            raise Refused(
+                f"{self._server} checks passwords by {', '.join(str(row[0]) for row in found)}, and takes no hashes "
+                f"then; no password is sent to it, for it would be written to its logs; "
+                f"run: SET GLOBAL strict_password_validation = OFF"
+            )
+
+    def _both(self, users: Users) -> tuple[Seen, Seen]:
+        base = self._base(users.base)
+        clone = self._clone(base.state.account, str(users.clone))
+        if clone is None:
+            raise Refused(f"user {users.clone} was dropped at {self._server} while it was rotated")
+        return base, clone
+
+    def _base(self, user: str) -> Seen:
+        states = self._states(user)
+        account = the_account(state.account for state in states)
+        if not states:
+            raise Refused(f"user {user} does not exist at {self._server}; create it, or correct the secret value")
+        if account is None:
+            hosts = ", ".join(sorted(state.account.host for state in states))
+            raise Refused(
+                f"there are several users {user} at {self._server}, from hosts {hosts}, and which one the secret is "
+                f"for is not known; leave one of them"
+            )
+        found = next(state for state in states if state.account == account)
+        if found.is_role:
+            raise Refused(f"{user} at {self._server} is a role, and no user; correct the secret value")
+        why = unsettable(found.entries)
+        if why:
+            raise Refused(
+                f"user {user} at {self._server} {why}; give it a password that MariaDB keeps itself, by "
+                f"ALTER USER {account.sql} IDENTIFIED VIA {' or '.join(sorted(PASSWORD_PLUGINS))} USING …"
+            )
+        return Seen(found, self._rights(account))
+
+    def _clone(self, base: Account, user: str) -> Seen | None:
+        states = {state.account: state for state in self._states(user)}
+        own = states.pop(base.named(user), None)
+        others = sorted(account.host for account in states if account.host not in LOCAL_HOSTS)
+        if others:
+            where = ", ".join(host or "nowhere, which makes it a role" for host in others)
+            raise Refused(
+                f"user {user} at {self._server} is not provably the clone of {base.user}: "
+                f"there is one from {where}, and {base.user} is from {base.host}"
+            )
+        return Seen(own, self._rights(own.account)) if own else None
+
+    def _states(self, user: str) -> tuple[State, ...]:
+        rows = self._ask(
+            f"look at user {user}",
+            f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User = {literal(user)}",
+            missing="SELECT ON mysql.*",
+        )
+        return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
+
+    def _rights(self, account: Account) -> RightSet:
+        doing = f"look at the rights of user {account.user}"
+        return self._read(doing, self._ask(doing, f"SHOW GRANTS FOR {account.sql}", missing="SELECT ON mysql.*"))
+
+    def _may(self, privilege: str) -> bool:
+        doing = "look what the admin may do"
+        own = self._read(doing, self._ask(doing, "SHOW GRANTS"))
+        return bool({Privilege(EVERYTHING, privilege), Privilege(EVERYTHING, ALL)} & own)
+
+    def _read(self, doing: str, rows: Sequence[Row]) -> RightSet:
+        try:
+            return read(str(row[0]) for row in rows)
+        except UnknownGrant as error:
+            raise Refused(f"could not {doing} at {self._server}: {error} is not understood") from None
+
+    def _run(self, doing: str, statement: str) -> None:
+        self._ask(doing, statement)
+
+    def _ask(self, doing: str, statement: str, missing: str | None = None) -> tuple[Row, ...]:
+        with self._session.doing(doing):
+            try:
+                return self._session.ask(statement)
+            except ServerError as error:
+                if missing is None or error.code not in NO_PRIVILEGE:
+                    raise
+        raise Refused(
+            f"could not {doing} at {self._server}: {self._session.user} lacks a privilege; "
+            f"run: GRANT {missing} TO {self._account.sql}"
+        )
