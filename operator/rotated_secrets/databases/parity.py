@@ -25,11 +25,13 @@ class Difference:
     """Statements, run in order; empty where only a person can mend it."""
     lacks: bool = False
     """The clone can do less: an application would fail with it."""
+    place: str = ""
+    """The database in which the repairs are run, where an engine has to say."""
 
 
 def reconcile(
     look: Callable[[], Sequence[Difference]],
-    run: Callable[[str], None],
+    run: Callable[[str, str], None],
     rights: Rights,
     *,
     clone: str,
@@ -37,7 +39,8 @@ def reconcile(
 ) -> RightsReport:
     """Mend what ``rights`` says, all of it where the clone is ``unfinished``, and tell the rest.
 
-    An unfinished clone was made by us, now or by an attempt that did not end: what it is given is no news to anybody.
+    ``run`` takes a statement and its place. An unfinished clone was made by us, now or by an attempt that did not end:
+    what it is given is no news to anybody.
 
     Raises:
         Refused: the clone lacks something that could not be given to it, and ``rights`` is Enforce: a credential that
@@ -56,7 +59,7 @@ def reconcile(
             tried.append(difference)
             try:
                 for statement in difference.repairs:
-                    run(statement)
+                    run(statement, difference.place)
             except Refused as error:
                 failures[difference.sentence] = str(error)
         remaining = look()

@@ -105,7 +105,7 @@ class RedshiftAdminSession:
 
         return reconcile(
             seen,
-            lambda statement: self._run(database, f"make user {user} equal", statement),
+            lambda statement, _: self._run(database, f"make user {user} equal", statement),
             rights,
             clone=user,
             unfinished=created,

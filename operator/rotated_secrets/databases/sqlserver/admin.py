@@ -1,0 +1,286 @@
+"""The session of a SQL Server login that sets passwords and rights. Knows nothing of the order of a rotation's steps.
+
+Whoever owns a database can have its DDL triggers run with the rights of who changes something in it. So inside a
+database everything is done by a connection of its own that has become the database's owner and cannot turn back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from types import TracebackType
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.idle import IdleLimit
+from rotated_secrets.databases.parity import Difference, reconcile
+from rotated_secrets.databases.sqlserver import catalog
+from rotated_secrets.databases.sqlserver.rights import (
+    DatabaseUser,
+    Login,
+    literal,
+    login_differences,
+    mark_on,
+    quoted,
+    unusable_name,
+    user_differences,
+)
+from rotated_secrets.databases.sqlserver.session import DEFAULT_DATABASE, Session, open_session
+from rotated_secrets.values import Credential
+
+_LOCK = """
+DECLARE @answer int;
+EXEC @answer = sys.sp_getapplock @Resource = %s, @LockMode = 'Exclusive', @LockOwner = 'Session', @LockTimeout = 0;
+SELECT @answer
+"""
+_MAY = "SELECT HAS_PERMS_BY_NAME(NULL, NULL, %s)"
+_ACT_AS_OWNER = "EXECUTE AS USER = N'dbo' WITH NO REVERT"
+_SESSIONS = """
+SELECT COALESCE(c.client_net_address, s.host_name, N'unknown'), COALESCE(DB_NAME(s.database_id), N''), COUNT(*)
+FROM sys.dm_exec_sessions AS s LEFT JOIN sys.dm_exec_connections AS c ON c.session_id = s.session_id
+WHERE s.is_user_process = 1 AND s.original_login_name = %s AND s.session_id <> @@SPID
+GROUP BY COALESCE(c.client_net_address, s.host_name, N'unknown'), COALESCE(DB_NAME(s.database_id), N'')
+ORDER BY 1, 2
+"""
+
+
+class SqlServerAdminSession:
+    """An open connection of the login that changes others, or itself, and one more in each database looked into."""
+
+    def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
+        self._server = server
+        self._credential = credential
+        self._idle = idle
+        self._home_name = credential.dbname or DEFAULT_DATABASE
+        self._main = open_session(server, credential, self._home_name)
+        self._inside: dict[str, Session] = {}
+
+    def __enter__(self) -> SqlServerAdminSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for session in (self._main, *self._inside.values()):
+            session.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        resource = f"rotated-secrets/{hashlib.sha256(base_user.encode()).hexdigest()[:32]}"
+        return int(self._home.ask(f"lock user {base_user}", _LOCK, resource)[0][0]) >= 0
+
+    def check_users(self, users: Users) -> None:
+        for name in (users.base, users.clone):
+            unusable = unusable_name(name) if name is not None else None
+            if unusable:
+                raise Refused(unusable)
+        base = catalog.login(self._home, users.base)
+        if base is None:
+            return  # a contained user perhaps: in which database is known once its credential is
+        if users.clone is not None:
+            self._may_make_equal()
+            self._proven(base, catalog.login(self._home, users.clone), users.clone)
+
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
+        user = credential.username
+        if keep is not None:
+            raise Refused(f"SQL Server has one password a user, so none of {user} can be kept beside the new one")
+        if user not in (users.base, users.clone):
+            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        self.check_users(users)
+        base = catalog.login(self._home, users.base)
+        if base is None:
+            return self._set_contained(users, credential, rights)
+        found = base if user == users.base else catalog.login(self._home, user)
+        if found is None:
+            self._create_login(base, credential)
+        else:
+            self._set_login(found, credential)
+        if user != users.clone:
+            return RightsReport()
+        return reconcile(
+            lambda: self._login_differences(users.base, user),
+            lambda statement, place: self._run(place, f"make user {user} equal", statement),
+            rights,
+            clone=user,
+            unfinished=found is None,
+        )
+
+    def disable_login(self, user: str) -> None:
+        if catalog.login(self._home, user) is not None:
+            self._home.ask(f"lock user {user} out", f"ALTER LOGIN {quoted(user)} DISABLE")
+            return
+        session = self._in(self._home_name)
+        found = catalog.user_named(session, user, self._home_name)
+        if found is None or not found.contained:
+            raise Refused(
+                f"user {user} at {self._server} is no login and not known to database {self._home_name}, so it is not "
+                f"locked out; write its database into dbname of the admin secret"
+            )
+        session.ask(f"lock user {user} out", f"DENY CONNECT TO {quoted(user)}")
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        if not self._may("VIEW SERVER STATE"):
+            return None
+        found = self._home.ask(f"count sessions of user {user}", _SESSIONS, user)
+        return tuple(Connections(str(client), str(database), int(count)) for client, database, count in found)
+
+    # ---- logins of the server
+
+    def _create_login(self, base: Login, credential: Credential) -> None:
+        """Make the clone with its mark, at once: one without it would be taken for a stranger."""
+        name = quoted(credential.username)
+        options = [
+            f"DEFAULT_DATABASE = {quoted(base.database or DEFAULT_DATABASE)}",
+            *([f"DEFAULT_LANGUAGE = {quoted(base.language)}"] if base.language else []),
+            f"CHECK_EXPIRATION = {'ON' if base.expiration else 'OFF'}",
+            f"CHECK_POLICY = {'ON' if base.policy else 'OFF'}",
+        ]
+        doing = f"create login {credential.username}"
+        self._home.ask(doing, "BEGIN TRANSACTION")
+        try:
+            self._home.ask(doing, f"CREATE LOGIN {name} WITH {_password(credential)}, {', '.join(options)}")
+            self._home.ask(doing, f"GRANT {mark_on('LOGIN', base.name)} TO {name}")
+            self._home.ask(doing, "COMMIT TRANSACTION")
+        except Refused:
+            self._home.ask(doing, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+            raise
+
+    def _set_login(self, login: Login, credential: Credential) -> None:
+        doing, name = f"set the password of user {login.name}", quoted(login.name)
+        if credential.username == self._credential.username:
+            old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
+            self._home.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{old}")
+            return
+        self._home.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{' UNLOCK' if login.locked else ''}")
+        if login.disabled:
+            self._home.ask(doing, f"ALTER LOGIN {name} ENABLE")
+
+    def _login_differences(self, base_name: str, clone_name: str) -> Sequence[Difference]:
+        base, clone = catalog.login(self._home, base_name), catalog.login(self._home, clone_name)
+        if base is None or clone is None:
+            raise Refused(f"login {base_name} or {clone_name} was dropped at {self._server} while it was rotated")
+        found = list(login_differences(base, clone))
+        for database in catalog.databases_of(self._home, (base.sid, clone.sid)):
+            session = self._in(database)
+            user = catalog.user_of_login(session, base.sid, database)
+            schema = f" WITH DEFAULT_SCHEMA = {quoted(user.schema)}" if user and user.schema else ""
+            found += user_differences(
+                user,
+                catalog.user_of_login(session, clone.sid, database),
+                base.name,
+                database,
+                f"CREATE USER {quoted(clone.name)} FOR LOGIN {quoted(clone.name)}{schema}",
+            )
+        return found
+
+    def _proven(self, base: Login, clone: Login | None, name: str) -> None:
+        mark = mark_on("LOGIN", base.name)
+        if clone is not None and mark not in clone.permissions:
+            raise Refused(
+                f"login {name} at {self._server} is not provably the clone of {base.name}; if it is the clone, run: "
+                f"GRANT {mark} TO {quoted(name)}"
+            )
+
+    def _may_make_equal(self) -> None:
+        for permission in ("ALTER ANY LOGIN", "VIEW ANY DEFINITION"):
+            if not self._may(permission):
+                admin = self._credential.username
+                raise Refused(
+                    f"{admin} lacks {permission} at {self._server}; run: GRANT {permission} TO {quoted(admin)}"
+                )
+
+    def _may(self, permission: str) -> bool:
+        return self._home.ask("look what the admin may do", _MAY, permission) == [(1,)]
+
+    # ---- users that one database keeps for itself
+
+    def _set_contained(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
+        user, database = credential.username, credential.dbname or DEFAULT_DATABASE
+        own = credential.username == self._credential.username
+        session = self._home if own and self._home_name == database else self._in(database)
+        base = catalog.user_named(session, users.base, database)
+        if base is None or not base.contained:
+            raise Refused(
+                f"user {users.base} is neither a login with a password at {self._server}, nor a user with a password "
+                f"in database {database}; create it, or correct username and dbname in the secret value"
+            )
+        doing, name = f"set the password of user {user} in database {database}", quoted(user)
+        if own:
+            old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
+            session.ask(doing, f"ALTER USER {name} WITH {_password(credential)}{old}")
+            return RightsReport()
+        clone = catalog.user_named(session, users.clone, database) if users.clone is not None else None
+        mark = mark_on("USER", base.name)
+        if clone is not None and (not clone.contained or mark not in clone.permissions):
+            raise Refused(
+                f"user {users.clone} in database {database} is not provably the clone of {base.name}; if it is the "
+                f"clone, run there: GRANT {mark} TO {quoted(clone.name)}"
+            )
+        created = user == users.clone and clone is None
+        if created:
+            self._create_contained(session, base, credential, doing)
+        else:
+            session.ask(doing, f"ALTER USER {name} WITH {_password(credential)}")
+        if user != users.clone:
+            return RightsReport()
+        return reconcile(
+            lambda: list(
+                user_differences(
+                    catalog.user_named(session, users.base, database),
+                    catalog.user_named(session, user, database),
+                    users.base,
+                    database,
+                    "",
+                )
+            ),
+            lambda statement, _: self._run(database, f"make user {user} equal", statement),
+            rights,
+            clone=user,
+            unfinished=created,
+        )
+
+    def _create_contained(self, session: Session, base: DatabaseUser, credential: Credential, doing: str) -> None:
+        name = quoted(credential.username)
+        options = [
+            _password(credential),
+            *([f"DEFAULT_SCHEMA = {quoted(base.schema)}"] if base.schema else []),
+            *([f"DEFAULT_LANGUAGE = {quoted(base.language)}"] if base.language else []),
+        ]
+        session.ask(doing, "BEGIN TRANSACTION")
+        try:
+            session.ask(doing, f"CREATE USER {name} WITH {', '.join(options)}")
+            session.ask(doing, f"GRANT {mark_on('USER', base.name)} TO {name}")
+            session.ask(doing, "COMMIT TRANSACTION")
+        except Refused:
+            session.ask(doing, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+            raise
+
+    # ---- connections
+
+    @property
+    def _home(self) -> Session:
+        self._idle.check()
+        return self._main
+
+    def _run(self, place: str, doing: str, statement: str) -> None:
+        (self._in(place) if place else self._home).ask(doing, statement)
+
+    def _in(self, database: str) -> Session:
+        """A connection to one database that is its owner there, and nobody anywhere else."""
+        self._idle.check()
+        if database not in self._inside:
+            session = open_session(self._server, self._credential, database)
+            try:
+                session.ask(f"act as the owner of database {database}", _ACT_AS_OWNER)
+            except BaseException:
+                session.close()
+                raise
+            self._inside[database] = session
+        return self._inside[database]
+
+
+def _password(credential: Credential) -> str:
+    """As text: a hash is taken only where no policy is checked, and traces leave such statements out."""
+    return f"PASSWORD = {literal(credential.password.reveal())}"
