@@ -1,0 +1,78 @@
+"""Which database a secret is for that a service of AWS manages: its tags say so. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rotated_secrets.cloud.calls import CloudRefused
+from rotated_secrets.values import Arn
+
+TAGS: Final = {
+    "aws:rds:primarydbinstancearn": ("rds", "db"),
+    "aws:rds:primarydbclusterarn": ("rds", "cluster"),
+    "aws:redshift:primaryclusterarn": ("redshift", "cluster"),
+}
+"""By lower case key: AWS's own documents and functions write them differently.
+
+A tag whose key begins with "aws:" is AWS's own: nobody else can add, change or remove one ("Tag naming limits and
+requirements", Tagging AWS Resources User Guide). So a tenant who may tag a secret cannot make it another database's.
+"""
+
+_ARN: Final = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):(?P<service>[a-z]+):(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):"
+    r"(?P<kind>db|cluster):(?P<name>[A-Za-z0-9-]{1,63})"
+)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A DB instance, a DB cluster or a Redshift cluster."""
+
+    arn: str
+    service: str
+    """``rds`` or ``redshift``."""
+    region: str
+    account: str
+    kind: str
+    """``db`` or ``cluster``."""
+    name: str
+
+    @classmethod
+    def of(cls, arn: str) -> Resource | None:
+        """What an ARN names; None where it is not one of these."""
+        found = _ARN.fullmatch(arn)
+        if found is None:
+            return None
+        return cls(arn, found["service"], found["region"], found["account"], found["kind"], found["name"])
+
+    def __str__(self) -> str:
+        what = (
+            "Redshift cluster" if self.service == "redshift" else "DB instance" if self.kind == "db" else "DB cluster"
+        )
+        return f"{what} {self.name} in {self.region}"
+
+
+def database_of(tags: Mapping[str, str], secret: Arn) -> Resource | None:
+    """The database that a managed secret is for; None where AWS manages it for none.
+
+    Raises:
+        CloudRefused: the tag does not name a database of the secret's own account and region.
+    """
+    for key, value in tags.items():
+        expected = TAGS.get(key.lower())
+        if expected is None:
+            continue
+        database = Resource.of(value)
+        if database is None or (database.service, database.kind) != expected:
+            raise CloudRefused(f"tag {key} of secret {secret} does not name a database that the operator knows")
+        _, _, _, region, account, *_ = secret.split(":")
+        if (database.region, database.account) != (region, account):
+            raise CloudRefused(
+                f"tag {key} of secret {secret} names a database of another account or region; "
+                "name the secret of the account and region that the database is in"
+            )
+        return database
+    return None
