@@ -43,7 +43,7 @@ ROW_BYTES = 64 * 1024
 """The most that is read of what a verify query brings."""
 
 Row = tuple[Any, ...]
-Settings = Mapping[str, str | int]
+Settings = Mapping[str, str | float]
 
 # What the server or its administrator may have set otherwise, and on which our statements and their answers depend:
 # how strings and names are quoted, in which language the name of a missing privilege comes, and how long is waited.
@@ -92,7 +92,7 @@ class _Connection(Connection):
 
     def throw_away(self, query: str) -> None:
         """Run a query, and keep no more than one of its rows at a time."""
-        self.query(query, unbuffered=True)  # type: ignore[no-untyped-call]
+        self.query(query, unbuffered=True)
         result = self._result
         try:
             while result.unbuffered_active:
@@ -165,7 +165,7 @@ class Session:
     def statement_timeout(self, seconds: float) -> Settings:
         """The variable that ends statements that take longer; MySQL's is for SELECT alone."""
         if self.is_mariadb:
-            return {"max_statement_time": f"{seconds:.3f}"}
+            return {"max_statement_time": round(seconds, 3)}
         return {"max_execution_time": max(1, int(seconds * 1000))}
 
     @contextlib.contextmanager
