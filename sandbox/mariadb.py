@@ -70,6 +70,9 @@ def _first_statements(user: str, password: str) -> tuple[str, ...]:
     digest = hashlib.sha1(hashlib.sha1(password.encode()).digest()).hexdigest().upper()
     return (
         f"CREATE USER `{user}`@`%` IDENTIFIED VIA mysql_native_password USING '*{digest}'",
+        # What GRANT PROXY would do, which nobody may at this point.
+        "INSERT INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant) "
+        f"VALUES ('%', '{user}', '%', '', 1)",
         # One for each name that the machine has.
         "DELETE FROM mysql.global_priv WHERE User = 'root'",
         "FLUSH PRIVILEGES",

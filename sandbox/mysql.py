@@ -95,4 +95,8 @@ def _initialise(program: Program, data: Path, account: Account | None) -> None:
 
 def _first_statements(user: str, password: str) -> tuple[str, ...]:
     # MySQL rewrites such statements before it logs them.
-    return f"CREATE USER `{user}`@`%` IDENTIFIED BY '{password}'", "DROP USER root@localhost"
+    return (
+        f"CREATE USER `{user}`@`%` IDENTIFIED BY '{password}'",
+        f"GRANT PROXY ON ''@'' TO `{user}`@`%` WITH GRANT OPTION",
+        "DROP USER root@localhost",
+    )
