@@ -97,15 +97,18 @@ class SqlServerAdminSession:
             self._create_login(base, credential)
         else:
             self._set_login(found, credential)
-        if user != users.clone:
-            return RightsReport()
-        return reconcile(
-            lambda: self._login_differences(users.base, user),
-            lambda statement, place: self._run(place, f"make user {user} equal", statement),
-            rights,
-            clone=user,
-            unfinished=found is None,
-        )
+        report = RightsReport()
+        if user == users.clone:
+            report = reconcile(
+                lambda: self._login_differences(users.base, user),
+                lambda statement, place: self._run(place, f"make user {user} equal", statement),
+                rights,
+                clone=user,
+                unfinished=found is None or found.disabled,
+            )
+        if found is None or found.disabled:
+            self._home.ask(f"let user {user} in", f"ALTER LOGIN {quoted(user)} ENABLE")
+        return report
 
     def disable_login(self, user: str) -> None:
         if catalog.login(self._home, user) is not None:
@@ -129,7 +132,10 @@ class SqlServerAdminSession:
     # ---- logins of the server
 
     def _create_login(self, base: Login, credential: Credential) -> None:
-        """Make the clone with its mark, at once: one without it would be taken for a stranger."""
+        """Make the clone with its mark, at once: one without it would be taken for a stranger.
+
+        It is let in once it has its rights, so that a clone which was left half made is known by not being let in.
+        """
         name = quoted(credential.username)
         options = [
             f"DEFAULT_DATABASE = {quoted(base.database or DEFAULT_DATABASE)}",
@@ -142,6 +148,7 @@ class SqlServerAdminSession:
         try:
             self._home.ask(doing, f"CREATE LOGIN {name} WITH {_password(credential)}, {', '.join(options)}")
             self._home.ask(doing, f"GRANT {mark_on('LOGIN', base.name)} TO {name}")
+            self._home.ask(doing, f"ALTER LOGIN {name} DISABLE")
             self._home.ask(doing, "COMMIT TRANSACTION")
         except Refused:
             self._home.ask(doing, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
@@ -150,12 +157,12 @@ class SqlServerAdminSession:
     def _set_login(self, login: Login, credential: Credential) -> None:
         doing, name = f"set the password of user {login.name}", quoted(login.name)
         if credential.username == self._credential.username:
+            if credential.password == self._credential.password:
+                return  # the session was opened with it
             old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
             self._home.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{old}")
             return
         self._home.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{' UNLOCK' if login.locked else ''}")
-        if login.disabled:
-            self._home.ask(doing, f"ALTER LOGIN {name} ENABLE")
 
     def _login_differences(self, base_name: str, clone_name: str) -> Sequence[Difference]:
         base, clone = catalog.login(self._home, base_name), catalog.login(self._home, clone_name)
@@ -208,6 +215,8 @@ class SqlServerAdminSession:
             )
         doing, name = f"set the password of user {user} in database {database}", quoted(user)
         if own:
+            if credential.password == self._credential.password:
+                return RightsReport()
             old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
             session.ask(doing, f"ALTER USER {name} WITH {_password(credential)}{old}")
             return RightsReport()

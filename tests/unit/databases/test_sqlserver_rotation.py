@@ -1,0 +1,490 @@
+"""What the operator says to SQL Server, statement by statement, and what it makes of the answers.
+
+No SQL Server is to be had here: the real driver talks to a server that takes exactly what is written down below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import Connections, DatabaseError, Refused, RightsReport, Unavailable, Users
+from rotated_secrets.databases.sqlserver import SqlServerEngine, catalog
+from rotated_secrets.databases.sqlserver.admin import SqlServerAdminSession
+from rotated_secrets.values import Credential, SecretText
+from tests.unit.databases.doubles.sqlserver_server import (
+    Conversation,
+    Row,
+    SqlServerDouble,
+    Step,
+    asked,
+    done,
+    failing,
+)
+
+CANARY = "Canary'7hT2-pQ9xLw4R"
+WRITTEN = "N'Canary''7hT2-pQ9xLw4R'"
+USERS = Users("app", "app_clone")
+PINNED = [
+    done(f"SET {setting}") for setting in ("XACT_ABORT ON", "LOCK_TIMEOUT 5000", "QUOTED_IDENTIFIER ON", "NOCOUNT ON")
+]
+AS_OWNER = [*PINNED, done("EXECUTE AS USER = N'dbo' WITH NO REVERT")]
+BASE_SID, CLONE_SID = bytes(range(16)), bytes(range(16, 32))
+MARK: Row = ("G", "IMPERSONATE", "SERVER_PRINCIPAL", "LOGIN", None, "app", None)
+CONNECT_SQL: Row = ("G", "CONNECT SQL", "SERVER", "", None, "", None)
+CONNECT: Row = ("G", "CONNECT", "DATABASE", "", None, "", None)
+SET_CLONE = done(f"ALTER LOGIN [app_clone] WITH PASSWORD = {WRITTEN}")
+
+
+def credential(username: str, password: str = CANARY, dbname: str | None = None) -> Credential:
+    return Credential("sqlserver", "127.0.0.1", username, SecretText(password), dbname=dbname)
+
+
+ADMIN = credential("admin", "Adm1nPassword")
+
+
+def login(name: str, *permissions: Row, roles: tuple[str, ...] = (), **fields: object) -> list[Step]:
+    """One look at one login."""
+    number, sid = (7, CLONE_SID) if name.endswith("_clone") else (6, BASE_SID)
+    row = {
+        "disabled": False, "locked": 0, "database": "shop", "language": "us_english", "policy": True, "expiration": False,
+        **fields,
+    }  # fmt: skip
+    return [
+        asked(catalog._LOGIN, name, rows=[(number, name, sid, *row.values())]),  # type: ignore[list-item]
+        asked(catalog._SERVER_PERMISSIONS, number, rows=[CONNECT_SQL, *permissions]),
+        asked(catalog._SERVER_ROLES, number, rows=[(role,) for role in roles]),
+    ]
+
+
+def clone_login(*permissions: Row, **fields: object) -> list[Step]:
+    return login("app_clone", MARK, *permissions, **fields)  # type: ignore[arg-type]
+
+
+def no_login(name: str) -> list[Step]:
+    return [asked(catalog._LOGIN, name)]
+
+
+def databases(*where_known: str, all_of_them: tuple[str, ...] = ("master", "sh]op")) -> list[Step]:
+    sids = f"0x{BASE_SID.hex().upper()}, 0x{CLONE_SID.hex().upper()}"
+    parts = [
+        f"SELECT N'{name}' FROM [{name.replace(']', ']]')}].sys.database_principals WHERE sid IN ({sids})"
+        for name in all_of_them
+    ]
+    return [
+        asked(catalog._DATABASES, rows=[(name,) for name in all_of_them]),
+        asked(" UNION ".join(parts), rows=[(name,) for name in where_known]),
+    ]
+
+
+def may() -> list[Step]:
+    return [
+        asked("SELECT HAS_PERMS_BY_NAME(NULL, NULL, %s)", permission, rows=[(1,)])
+        for permission in ("ALTER ANY LOGIN", "VIEW ANY DEFINITION")
+    ]
+
+
+def checked(*, clone: bool = True) -> list[Step]:
+    """check_users, where all is well."""
+    return [*login("app"), *may(), *(clone_login() if clone else no_login("app_clone"))]
+
+
+def user(  # noqa: PLR0913
+    name: str,
+    *permissions: Row,
+    by_name: bool = False,
+    schema: str = "dbo",
+    roles: tuple[str, ...] = (),
+    schemas: tuple[str, ...] = (),
+    contained: bool = False,
+) -> list[Step]:
+    """One look at one user of a database."""
+    number, sid = (17, CLONE_SID) if name.endswith("_clone") else (16, BASE_SID)
+    which = asked(f"{catalog._USER} AND u.sid = 0x{sid.hex().upper()}")
+    if by_name:
+        which = asked(f"{catalog._USER} AND u.name = %s", name)
+    found: Row = (number, name, schema, None, 2 if contained else 1)
+    return [
+        Step(which.statement, which.parameters, (found,)),
+        asked(catalog._PERMISSIONS, number, rows=[CONNECT, *permissions]),
+        asked(catalog._ROLES, number, rows=[(role,) for role in roles]),
+        asked(catalog._SCHEMAS, number, rows=[(each,) for each in schemas]),
+    ]
+
+
+def nobody(sid: bytes) -> list[Step]:
+    return [asked(f"{catalog._USER} AND u.sid = 0x{sid.hex().upper()}")]
+
+
+@contextlib.contextmanager
+def session(
+    *at_home: list[Step], inside: dict[str, list[Step]] | None = None, own: Credential = ADMIN
+) -> Iterator[SqlServerAdminSession]:
+    home = own.dbname or "master"
+    said = [*PINNED, *(step for several in at_home for step in several)]
+    conversations = [Conversation(own.username, own.password.reveal(), home, said)]
+    conversations += [
+        Conversation(own.username, own.password.reveal(), name, [*AS_OWNER, *steps])
+        for name, steps in (inside or {}).items()
+    ]
+    with SqlServerDouble(*conversations) as double:
+        with SqlServerEngine().open_admin(double.server(), own) as opened:
+            assert isinstance(opened, SqlServerAdminSession)
+            yield opened
+
+
+def test_the_first_rotation_makes_the_clone_and_gives_it_everything() -> None:
+    server_rights: list[Row] = [
+        ("W", "VIEW SERVER STATE", "SERVER", "", None, "", None),
+        ("G", "CONTROL", "ENDPOINT", "ENDPOINT", None, "mirror", None),
+    ]
+    rights: list[Row] = [
+        ("G", "SELECT", "OBJECT_OR_COLUMN", "OBJECT", "sa]les", "or]ders", None),
+        ("D", "SELECT", "OBJECT_OR_COLUMN", "OBJECT", "sa]les", "or]ders", "card"),
+        ("W", "EXECUTE", "SCHEMA", "SCHEMA", None, "api", None),
+        ("D", "DELETE", "DATABASE", "", None, "", None),
+        ("G", "REFERENCES", "TYPE", "TYPE", "dbo", "money2", None),
+    ]
+    owning: Row = ("G", "CONTROL", "SCHEMA", "SCHEMA", None, "own", None)
+    base_login = login("app", *server_rights, roles=("processadmin",))
+    whole_login = clone_login(*server_rights, roles=("processadmin",))
+    base_user = user("app", *rights, roles=("db_datareader",), schemas=("own",), schema="sa]les")
+    home = [
+        [*login("app"), *may(), *no_login("app_clone")],
+        login("app"),
+        no_login("app_clone"),
+        [
+            done("BEGIN TRANSACTION"),
+            done(
+                f"CREATE LOGIN [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_DATABASE = [shop], "
+                f"DEFAULT_LANGUAGE = [us_english], CHECK_EXPIRATION = OFF, CHECK_POLICY = ON"
+            ),
+            done("GRANT IMPERSONATE ON LOGIN::[app] TO [app_clone]"),
+            done("ALTER LOGIN [app_clone] DISABLE"),
+            done("COMMIT TRANSACTION"),
+        ],
+        base_login,
+        clone_login(),
+        databases("sh]op"),
+        [
+            done("ALTER SERVER ROLE [processadmin] ADD MEMBER [app_clone]"),
+            done("GRANT VIEW SERVER STATE TO [app_clone] WITH GRANT OPTION"),
+            done("GRANT CONTROL ON ENDPOINT::[mirror] TO [app_clone]"),
+        ],
+        base_login,
+        whole_login,
+        databases("sh]op"),
+        base_login,
+        whole_login,
+        databases("sh]op"),
+        [done("ALTER LOGIN [app_clone] ENABLE")],
+    ]
+    inside = [
+        *base_user,
+        *nobody(CLONE_SID),
+        done("CREATE USER [app_clone] FOR LOGIN [app_clone] WITH DEFAULT_SCHEMA = [sa]]les]"),
+        *base_user,
+        *user("app_clone", schema="sa]les"),
+        done("ALTER ROLE [db_datareader] ADD MEMBER [app_clone]"),
+        done("DENY DELETE TO [app_clone]"),
+        done("GRANT SELECT ON OBJECT::[sa]]les].[or]]ders] TO [app_clone]"),
+        done("DENY SELECT ON OBJECT::[sa]]les].[or]]ders] ([card]) TO [app_clone]"),
+        done("GRANT EXECUTE ON SCHEMA::[api] TO [app_clone] WITH GRANT OPTION"),
+        done("GRANT CONTROL ON SCHEMA::[own] TO [app_clone]"),
+        done("GRANT REFERENCES ON TYPE::[dbo].[money2] TO [app_clone]"),
+        *base_user,
+        *user("app_clone", *rights, owning, roles=("db_datareader",), schema="sa]les"),
+    ]
+    with session(*home, inside={"sh]op": inside}) as opened:
+        assert opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE) == RightsReport()
+
+
+def test_a_clone_left_half_made_is_completed_whatever_is_else_to_be_repaired() -> None:
+    base, locked = login("app", roles=("dbcreator",)), clone_login(disabled=True)
+    home = [
+        [*login("app"), *may(), *locked],
+        login("app"),
+        locked,
+        [SET_CLONE],
+        base,
+        locked,
+        databases(),
+        [done("ALTER SERVER ROLE [dbcreator] ADD MEMBER [app_clone]")],
+        base,
+        clone_login(roles=("dbcreator",), disabled=True),
+        databases(),
+        [done("ALTER LOGIN [app_clone] ENABLE")],
+    ]
+    with session(*home) as opened:
+        assert opened.set_password(USERS, credential("app_clone"), Rights.IGNORE) == RightsReport()
+
+
+def test_what_the_base_user_was_given_denied_and_lost_since_holds_for_the_clone_after_its_turn() -> None:
+    on: Row = ("SCHEMA", "SCHEMA", None, "s", None)
+    wanted: list[Row] = [("G", "SELECT", *on), ("D", "DELETE", *on), ("G", "UPDATE", *on)]
+    found: list[Row] = [("W", "SELECT", *on), ("W", "DELETE", *on), ("D", "UPDATE", *on), ("G", "INSERT", *on)]
+    base = user("app", *wanted)
+    home = [
+        checked(), login("app"), clone_login(), [SET_CLONE],
+        login("app"), clone_login(database="other", policy=False), databases("shop", "stale", all_of_them=("shop", "stale")),
+        [
+            done("ALTER LOGIN [app_clone] WITH DEFAULT_DATABASE = [shop]"),
+            done("ALTER LOGIN [app_clone] WITH CHECK_POLICY = ON"),
+        ],
+        login("app"), clone_login(), databases("shop", all_of_them=("shop",)),
+    ]  # fmt: skip
+    shop = [
+        *base,
+        *user("app_clone", *found, roles=("old",), schemas=("mine",)),
+        done("ALTER AUTHORIZATION ON SCHEMA::[mine] TO [app]"),
+        done("ALTER ROLE [old] DROP MEMBER [app_clone]"),
+        done("DENY DELETE ON SCHEMA::[s] TO [app_clone] CASCADE"),
+        done("REVOKE INSERT ON SCHEMA::[s] FROM [app_clone]"),
+        done("REVOKE GRANT OPTION FOR SELECT ON SCHEMA::[s] FROM [app_clone] CASCADE"),
+        done("GRANT UPDATE ON SCHEMA::[s] TO [app_clone]"),
+        *base,
+        *user("app_clone", *wanted),
+    ]
+    stale = [*nobody(BASE_SID), *user("app_clone"), done("REVOKE CONNECT FROM [app_clone]")]
+    with session(*home, inside={"shop": shop, "stale": stale}) as opened:
+        report = opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+    assert report.remaining == ()
+    assert len(report.repaired) == 9
+    assert "app_clone owns schema mine in database shop" in report.repaired
+
+
+def test_a_clone_that_cannot_be_given_what_it_lacks_is_not_made_current() -> None:
+    base = login("app", roles=("sysadmin",))
+    home = [
+        checked(), login("app"), clone_login(), [SET_CLONE], base, clone_login(), databases(),
+        [failing("ALTER SERVER ROLE [sysadmin] ADD MEMBER [app_clone]", 15151)], base, clone_login(), databases(),
+    ]  # fmt: skip
+    with session(*home) as opened:
+        with pytest.raises(
+            Refused, match=r"for it lacks server role sysadmin \(.*error 15151, the admin lacks a right"
+        ):
+            opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+
+
+@pytest.mark.parametrize(("rights", "told"), [(Rights.REPORT, 1), (Rights.IGNORE, 0)])
+def test_nothing_is_repaired_that_is_not_to_be(rights: Rights, told: int) -> None:
+    look = [login("app", roles=("dbcreator",)), clone_login(), databases()] if rights is Rights.REPORT else []
+    with session(checked(), login("app"), clone_login(), [SET_CLONE], *look) as opened:
+        report = opened.set_password(USERS, credential("app_clone"), rights)
+    assert report == RightsReport((), ("app_clone lacks server role dbcreator",)[:told])
+
+
+def test_a_base_user_that_owns_its_database_has_no_equal() -> None:
+    owner = [asked(f"{catalog._USER} AND u.sid = 0x{BASE_SID.hex().upper()}", rows=[(1, "dbo", "dbo", None, 1)])]
+    home = [checked(), login("app"), clone_login(), [SET_CLONE], login("app"), clone_login()]
+    home += [databases("shop", all_of_them=("shop",))]
+    with session(*home, inside={"shop": [*owner, *user("app_clone")]}) as opened:
+        with pytest.raises(Refused, match="does not own database shop, which app does"):
+            opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+
+
+def test_a_permission_of_an_unknown_class_is_told_and_not_passed_over() -> None:
+    odd: Row = ("G", "ALTER", "AVAILABILITY_GROUP", None, None, None, None)
+    base = login("app", odd)
+    home = [checked(), login("app"), clone_login(), [SET_CLONE], base, clone_login(), databases()]
+    with (
+        session(*home) as opened,
+        pytest.raises(Refused, match="may lack ALTER on something of class AVAILABILITY_GROUP"),
+    ):
+        opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+
+
+def test_the_base_users_turn_sets_its_password_alone_and_lets_it_in_again() -> None:
+    locked = login("app", disabled=True, locked=1)
+    with session(
+        checked(), locked,
+        [done(f"ALTER LOGIN [app] WITH PASSWORD = {WRITTEN} UNLOCK"), done("ALTER LOGIN [app] ENABLE")],
+    ) as opened:  # fmt: skip
+        assert opened.set_password(USERS, credential("app"), Rights.ENFORCE) == RightsReport()
+
+
+def test_a_login_sets_its_own_password_without_an_admin() -> None:
+    own = credential("app", "Old'1Password")
+    change = done(f"ALTER LOGIN [app] WITH PASSWORD = {WRITTEN} OLD_PASSWORD = N'Old''1Password'")
+    with session(login("app"), login("app"), [change], own=own) as opened:
+        opened.set_password(Users("app"), credential("app"), Rights.ENFORCE)
+
+
+def test_a_password_that_the_session_was_opened_with_is_not_set_again() -> None:
+    with session(login("app"), login("app"), own=credential("app")) as opened:
+        opened.set_password(Users("app"), credential("app"), Rights.ENFORCE)
+
+
+def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed() -> None:
+    with session(login("app"), may(), login("app_clone")) as opened:
+        with pytest.raises(Refused, match=r"run: GRANT IMPERSONATE ON LOGIN::\[app\] TO \[app_clone\]"):
+            opened.check_users(USERS)
+
+
+def test_an_admin_who_sees_a_part_of_the_rights_is_refused() -> None:
+    lacking = asked("SELECT HAS_PERMS_BY_NAME(NULL, NULL, %s)", "VIEW ANY DEFINITION", rows=[(0,)])
+    with session(login("app"), [may()[0], lacking]) as opened:
+        with pytest.raises(Refused, match=r"run: GRANT VIEW ANY DEFINITION TO \[admin\]"):
+            opened.check_users(USERS)
+
+
+def test_a_database_whose_owner_is_gone_is_told() -> None:
+    home = [checked(), login("app"), clone_login(), [SET_CLONE], login("app"), clone_login()]
+    home += [databases("shop", all_of_them=("shop",))]
+    said = [*PINNED, *(step for several in home for step in several)]
+    inside = [*PINNED, failing("EXECUTE AS USER = N'dbo' WITH NO REVERT", 15517)]
+    with SqlServerDouble(
+        Conversation("admin", "Adm1nPassword", "master", said), Conversation("admin", "Adm1nPassword", "shop", inside)
+    ) as double:
+        with (
+            SqlServerEngine().open_admin(double.server(), ADMIN) as opened,
+            pytest.raises(Refused, match="ALTER AUTHORIZATION ON DATABASE"),
+        ):
+            opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+
+
+# ---- users of a contained database
+
+
+CONTAINED_MARK: Row = ("G", "IMPERSONATE", "DATABASE_PRINCIPAL", "USER", None, "app", None)
+
+
+def contained(name: str, *permissions: Row, **fields: object) -> list[Step]:
+    return user(name, *permissions, by_name=True, contained=True, **fields)  # type: ignore[arg-type]
+
+
+def test_a_contained_users_clone_is_made_in_its_database() -> None:
+    base = contained("app", roles=("writers",), schema="sales")
+    inside = [
+        *base,
+        asked(f"{catalog._USER} AND u.name = %s", "app_clone"),
+        done("BEGIN TRANSACTION"),
+        done(f"CREATE USER [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_SCHEMA = [sales]"),
+        done("GRANT IMPERSONATE ON USER::[app] TO [app_clone]"),
+        done("COMMIT TRANSACTION"),
+        *base,
+        *contained("app_clone", CONTAINED_MARK, schema="sales"),
+        done("ALTER ROLE [writers] ADD MEMBER [app_clone]"),
+        *base,
+        *contained("app_clone", CONTAINED_MARK, roles=("writers",), schema="sales"),
+    ]
+    with session(no_login("app"), no_login("app"), inside={"shop": inside}) as opened:
+        opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
+
+
+def test_a_clone_that_could_not_be_made_leaves_no_transaction_behind() -> None:
+    inside = [
+        *contained("app"),
+        asked(f"{catalog._USER} AND u.name = %s", "app_clone"),
+        done("BEGIN TRANSACTION"),
+        failing(f"CREATE USER [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_SCHEMA = [dbo]", 15118),
+        done("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"),
+    ]
+    with session(no_login("app"), no_login("app"), inside={"shop": inside}) as opened:
+        with pytest.raises(Refused, match="the server's password policy does not take the password") as told:
+            opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
+    assert CANARY not in str(told.value) and WRITTEN not in str(told.value)
+
+
+def test_a_contained_user_sets_its_own_password_without_an_admin() -> None:
+    own = credential("app", "Old1Password", dbname="shop")
+    change = done(f"ALTER USER [app] WITH PASSWORD = {WRITTEN} OLD_PASSWORD = N'Old1Password'")
+    with session(no_login("app"), no_login("app"), contained("app"), [change], own=own) as opened:
+        opened.set_password(Users("app"), credential("app", dbname="shop"), Rights.ENFORCE)
+
+
+@pytest.mark.parametrize("there", [contained("app_clone"), user("app_clone", CONTAINED_MARK, by_name=True)])
+def test_a_stranger_in_a_contained_database_is_refused_before_anything_is_changed(there: list[Step]) -> None:
+    with session(no_login("app"), no_login("app"), inside={"shop": [*contained("app"), *there]}) as opened:
+        with pytest.raises(Refused, match=r"run there: GRANT IMPERSONATE ON USER::\[app\] TO \[app_clone\]"):
+            opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
+
+
+def test_a_user_that_is_nowhere_is_refused() -> None:
+    nowhere = asked(f"{catalog._USER} AND u.name = %s", "app")
+    with session(no_login("app"), no_login("app"), inside={"shop": [nowhere]}) as opened:
+        with pytest.raises(Refused, match="neither a login with a password"):
+            opened.set_password(USERS, credential("app", dbname="shop"), Rights.ENFORCE)
+
+
+# ---- the rest of the session
+
+
+def test_the_lock_is_taken_by_try_and_held_by_the_session() -> None:
+    resource = f"rotated-secrets/{hashlib.sha256(b'app').hexdigest()[:32]}"
+    lock = "DECLARE @answer int; EXEC @answer = sys.sp_getapplock @Resource = %s, @LockMode = 'Exclusive', @LockOwner = 'Session', @LockTimeout = 0; SELECT @answer"
+    steps = [asked(lock, resource, rows=[(answer,)]) for answer in (0, 1, -1)]
+    with session(steps) as opened:
+        assert [opened.try_lock("app") for _ in steps] == [True, True, False]
+
+
+def test_a_failed_first_rotation_disables_the_login() -> None:
+    with session(clone_login(), [done("ALTER LOGIN [app_clone] DISABLE")]) as opened:
+        opened.disable_login("app_clone")
+
+
+def test_a_failed_first_rotation_locks_a_contained_user_out() -> None:
+    inside = [*contained("app_clone"), done("DENY CONNECT TO [app_clone]")]
+    admin = credential("admin", "Adm1nPassword", dbname="shop")
+    said = [*PINNED, *no_login("app_clone")]
+    with (
+        SqlServerDouble(
+            Conversation("admin", "Adm1nPassword", "shop", said),
+            Conversation("admin", "Adm1nPassword", "shop", [*AS_OWNER, *inside]),
+        ) as double,
+        SqlServerEngine().open_admin(double.server(), admin) as opened,
+    ):
+        opened.disable_login("app_clone")
+
+
+def test_sessions_are_counted_where_they_may_be_seen() -> None:
+    from rotated_secrets.databases.sqlserver import admin  # noqa: PLC0415
+
+    state = "VIEW SERVER STATE"
+    steps = [
+        asked(admin._MAY, state, rows=[(1,)]),
+        asked(admin._SESSIONS, "app", rows=[("10.0.0.9", "shop", 2)]),
+        asked(admin._MAY, state, rows=[(0,)]),
+    ]
+    with session(steps) as opened:
+        assert opened.sessions_of("app") == (Connections("10.0.0.9", "shop", 2),)
+        assert opened.sessions_of("app") is None
+
+
+def test_a_session_that_was_silent_for_too_long_is_not_used_any_more() -> None:
+    with SqlServerDouble(Conversation("admin", "Adm1nPassword", "master", PINNED)) as double:
+        with SqlServerEngine(idle_seconds=-1).open_admin(double.server(), ADMIN) as opened:
+            with pytest.raises(Unavailable, match="silent for more than"):
+                opened.try_lock("app")
+
+
+@pytest.mark.parametrize("name", ["a" * 129, "DOMAIN\\app", "", "##system##", "a\x00b", "a\nb"])
+def test_names_that_cannot_be_are_refused_without_a_connection(name: str) -> None:
+    with pytest.raises(Refused):
+        SqlServerEngine().check_username(name)
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning", "told"),
+    [
+        (15151, Refused, "the admin lacks a right for it"),
+        (15247, Refused, "the admin lacks a right for it"),
+        (15116, Refused, "password policy"),
+        (102, Refused, "error 102"),
+        (1205, Unavailable, "tried again"),
+        (1222, Unavailable, "tried again"),
+        (3906, Unavailable, "tried again"),
+        (15025, Unavailable, "tried again"),
+    ],
+)
+def test_what_a_failed_statement_means(number: int, meaning: type[DatabaseError], told: str) -> None:
+    statement = f"ALTER LOGIN [app] WITH PASSWORD = {WRITTEN}"
+    with session(login("app"), login("app"), [failing(statement, number)]) as opened:
+        with pytest.raises(meaning, match=told) as error:
+            opened.set_password(Users("app"), credential("app"), Rights.ENFORCE)
+    assert CANARY not in str(error.value) and WRITTEN not in str(error.value)
+    assert error.value.__cause__ is None
