@@ -12,6 +12,7 @@ from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.spec import Webhook
 from rotated_secrets.api.status import Reason
 from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.managed import ManagedSecrets
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.databases.base import Engine
@@ -83,7 +84,7 @@ def _check_webhook(webhook: Webhook, settings: Settings) -> None:
         )
 
 
-def terms_of(resource: RotatedSecret, description: SecretDescription, services: Services) -> Terms:
+def terms_of(resource: RotatedSecret, description: SecretDescription, services: Services, place: Place | None) -> Terms:
     rotation = resource.spec.rotation
     minimum = timedelta(seconds=services.settings.minimum_interval)
     return Terms(
@@ -92,16 +93,24 @@ def terms_of(resource: RotatedSecret, description: SecretDescription, services: 
         schedule=parse_schedule(rotation.schedule, minimum) if rotation.schedule else None,
         request=resource.rotate_request,
         created_at=resource.created_at,
-        place=place_of(resource),
+        place=place,
     )
 
 
-def place_of(resource: RotatedSecret) -> Place | None:
-    """Where the credential logs in, as far as its value need not say it."""
+def place_of(
+    resource: RotatedSecret, current: StoredVersion, description: SecretDescription, managed: ManagedSecrets
+) -> Place | None:
+    """Where the credential logs in, as far as its value need not say it.
+
+    Raises:
+        Refused, StoreError: AWS was to tell, and did not.
+    """
     if (webhook := resource.spec.webhook) is not None:
         receiver = Receiver.at(webhook.url)
         names_user = resource.spec.rotation.strategy is not Strategy.RANDOM_VALUE
         return Place("webhook", receiver.host, receiver.port, names_user=names_user, settles=True)
+    if resource.spec.rotation.strategy is Strategy.EXTERNAL:
+        return managed.login(current.value, description)
     return None if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE else Place()
 
 
@@ -152,7 +161,8 @@ def engine_of(credential: Credential, terms: Terms, webhook: Engine | None = Non
             f"{credential.engine} has no {strategy}; write rotation.strategy: {' or '.join(sorted(possible))}",
         )
     try:
-        check_drawing(terms.rotation, engine.passwords)
+        if strategy is not Strategy.EXTERNAL:
+            check_drawing(terms.rotation, engine.passwords)
     except InvalidPasswordPolicy as error:
         raise Unusable(Reason.INVALID_SPEC, f"{credential.engine}: {error}") from None
     users = users_of(terms.rotation, credential.username)
@@ -167,13 +177,17 @@ def rotated_elsewhere(resource: RotatedSecret, description: SecretDescription, s
     older = services.registry.older(Key(resource.namespace, resource.name), description.arn)
     if older is not None:
         return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
-    if description.owning_service:
-        return f"this secret is managed and rotated by the AWS service {description.owning_service}"
-    if description.rotation_enabled:
-        return (
-            "AWS rotates this secret itself (RotationEnabled); "
-            f"run aws secretsmanager cancel-rotate-secret --secret-id {description.arn} to have it rotated here"
-        )
+    if resource.spec.rotation.strategy is not Strategy.EXTERNAL:
+        if description.owning_service:
+            return (
+                f"this secret is managed and rotated by the AWS service {description.owning_service}; "
+                "write rotation.strategy: External to follow it"
+            )
+        if description.rotation_enabled:
+            return (
+                "AWS rotates this secret itself (RotationEnabled); write rotation.strategy: External to follow it, or "
+                f"run aws secretsmanager cancel-rotate-secret --secret-id {description.arn} to have it rotated here"
+            )
     if description.primary_region:
         return (
             f"this secret is a replica of the one in {description.primary_region}; "

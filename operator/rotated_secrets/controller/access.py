@@ -59,18 +59,19 @@ class Request:
     region: str
     """Where a mere name is looked up."""
     keeps_to_itself: bool
-    """Rotated by SingleUser and delivered nowhere, as an admin secret may be."""
+    """Rotated by SingleUser or External and delivered nowhere, as an admin secret may be."""
 
     @classmethod
     def source(cls, resource: RotatedSecret, home: Home) -> Request:
         """What ``spec.source`` asks for."""
-        single = resource.spec.rotation.strategy is Strategy.SINGLE_USER
+        # AlternatingUsers would give an admin's rights to a second user.
+        alone = resource.spec.rotation.strategy in (Strategy.SINGLE_USER, Strategy.EXTERNAL)
         return cls(
             resource.namespace,
             Use.SOURCE,
             SecretId(resource.spec.source.secret_id),
             resource.spec.source.region or home.region,
-            keeps_to_itself=single and not resource.spec.target.is_delivered,
+            keeps_to_itself=alone and not resource.spec.target.is_delivered,
         )
 
     @classmethod
@@ -170,7 +171,7 @@ class AccessPolicy:
             return PolicyDenied(
                 f"{place.name} is an admin secret by the operator's access policy, and its password would be delivered "
                 f"to pods of namespace {request.namespace}; to rotate it without, write rotation.strategy: SingleUser "
-                "and target.creationPolicy: None"
+                "or External, and target.creationPolicy: None"
             )
         as_source = any(_matches(rule.secrets, place.name, request.namespace) for rule in mine)
         if as_source or (is_admin_secret and as_admin):

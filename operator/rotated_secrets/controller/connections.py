@@ -21,9 +21,11 @@ from rotated_secrets.databases.base import (
     Refused,
     Server,
     Tls,
+    Unavailable,
     Users,
 )
 from rotated_secrets.databases.hosts import HostRules, resolve
+from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.values import Credential
 
@@ -62,14 +64,29 @@ class Connections:
         rules: HostRules,
         read_admin: Callable[[], Credential] | None,
         metrics: Metrics,
+        is_copy: Callable[[Credential, Credential], bool] | None = None,
     ) -> None:
-        """``read_admin`` reads the admin secret, each time anew; None where the user changes its own password."""
+        """Logins for ``application``.
+
+        Args:
+            engine: that of the value.
+            application: AWSCURRENT's credential.
+            trust: how connections are protected.
+            rules: which hosts may be connected to.
+            read_admin: reads the admin secret, each time anew; None where the user changes its own password.
+            metrics: where logins are counted.
+            is_copy: whether the first credential, the application's, is for a read replica or another end point of the
+                database that the second is for; None where nobody can tell.
+        """
         self._engine = engine
         self._application = application
         self._trust = trust
         self._rules = rules
         self._read_admin = read_admin
         self._metrics = metrics
+        self._is_copy = is_copy
+        self._primary: Credential | None = None
+        """The admin's, once it is known that the application logs in at a copy of its database."""
         self._addresses: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -77,13 +94,36 @@ class Connections:
         return self._engine.passwords
 
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
+        if self._primary is None:
+            return self._verify(credential, users, queries)
+        failed = self._verify(_at(self._primary, credential), users, queries)
+        return failed or self._verify_copy(credential, self._primary, users, queries)
+
+    def _verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         server = self._server(credential, self._trust.for_application(credential))
         return self._counted("verify", lambda: self._engine.verify(server, credential, users, queries))
+
+    def _verify_copy(
+        self, credential: Credential, primary: Credential, users: Users, queries: Sequence[str]
+    ) -> list[str]:
+        """What works at the primary and not at its copy is on its way there: to be waited for, never to be undone."""
+        try:
+            failed = self._verify(credential, users, queries)
+        except AuthenticationFailed as error:
+            failed = [str(error)]
+        if failed:
+            raise Unavailable(
+                f"{credential.host} does not have yet what works at {primary.host}, whose copy it is: "
+                f"{'; '.join(failed)}; it is tried again until the replication has caught up"
+            )
+        return []
 
     def open_admin(self, own: Credential) -> AdminSession:
         if self._read_admin is None:
             return self._open(own, self._trust.for_application(own))
         admin = self._admin(self._read_admin)
+        if self._primary is not None:
+            self._prove(own, admin)
         try:
             return self._open(admin, self._trust.for_admin(admin))
         except AuthenticationFailed:
@@ -93,6 +133,20 @@ class Connections:
                 raise
             return self._open(again, self._trust.for_admin(again))
 
+    def _prove(self, own: Credential, admin: Credential) -> None:
+        """The application's login at a copy is no proof at the primary: a copy may lag, for days if nobody looks.
+
+        It would go on taking a password that was changed because it had leaked, and who has that password would have
+        the admin set another.
+        """
+        try:
+            self._verify(_at(admin, own), Users(own.username), ())
+        except AuthenticationFailed as error:
+            raise AuthenticationFailed(
+                f"{error}; its copy {own.host} takes that password, so either the replication lags behind or the "
+                "secret value is old"
+            ) from None
+
     def _admin(self, read: Callable[[], Credential]) -> Credential:
         """The admin's credential, which must be for the database that the application's is for.
 
@@ -101,17 +155,33 @@ class Connections:
         admin = read()
         application = self._application
         # The port too: what answers another port of the same host may be the tenant's own, and proves nothing.
-        if self._place(admin) != self._place(application):
-            raise Refused(
-                f"the admin secret is for {' '.join(self._place(admin))}, and the secret value for "
-                f"{' '.join(self._place(application))}; engine, host and port of both must be the same"
-            )
-        return admin
+        if self._place(admin) == self._place(application):
+            return admin
+        if self._logs_in_at_copy(admin):
+            self._primary = admin
+            return admin
+        raise Refused(
+            f"the admin secret is for {' '.join(self._place(admin))}, and the secret value for "
+            f"{' '.join(self._place(application))}; engine, host and port of both must be the same, or the secret "
+            "value's host a read replica or an end point of the admin's DB instance or cluster, by RDS's word"
+        )
+
+    def _logs_in_at_copy(self, admin: Credential) -> bool:
+        one_kind = self._place(admin)[0] == self._place(self._application)[0]
+        # Where a value names several hosts, none of them is the one that AWS could be asked about.
+        if self._is_copy is None or not one_kind or isinstance(self._engine, NamesHosts):
+            return False
+        return self._is_copy(self._with_port(self._application), self._with_port(admin))
+
+    def _with_port(self, credential: Credential) -> Credential:
+        return replace(credential, port=credential.port or self._engine.default_port)
 
     def _place(self, credential: Credential) -> tuple[str, ...]:
         port = credential.port or self._engine.default_port
         further = sorted(f"{host.lower()}:{port}" for host, port in self._hosts(credential)[1:])
-        return credential.engine, credential.host.lower(), str(port), *further
+        ours = self._application.engine
+        engine = ours if _are_one_kind(credential.engine, ours) else credential.engine
+        return engine, credential.host.rstrip(".").lower(), str(port), *further
 
     def _hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
         if isinstance(self._engine, NamesHosts):
@@ -142,6 +212,22 @@ class Connections:
             raise
         finally:
             self._metrics.database_connection(engine=self._application.engine, purpose=purpose, outcome=outcome)
+
+
+def _at(other: Credential, credential: Credential) -> Credential:
+    """A credential at another's server."""
+    return replace(credential, host=other.host, port=other.port)
+
+
+def _are_one_kind(one: str, other: str) -> bool:
+    """Whether two names are those of one engine, as ``postgres`` and ``aurora-postgresql`` are."""
+    if one == other:
+        return True
+    try:
+        engines = engine_named(one), engine_named(other)
+    except Refused:
+        return False
+    return any(isinstance(this, type(that)) for this, that in (engines, engines[::-1]))
 
 
 def _said_by(credential: Credential) -> TlsMode:

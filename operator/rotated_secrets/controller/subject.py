@@ -19,6 +19,7 @@ from rotated_secrets.controller.acceptance import (
     current_of,
     description_of,
     engine_of,
+    place_of,
     rotated_elsewhere,
     terms_of,
 )
@@ -27,6 +28,7 @@ from rotated_secrets.controller.access_file import AccessPolicyFile, InvalidPoli
 from rotated_secrets.controller.connections import Connections, Trust
 from rotated_secrets.controller.delivered import DeliveredSecret, Written
 from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.managed import ManagedSecrets
 from rotated_secrets.controller.scheduler import utc_now
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import InvalidSettings
@@ -122,6 +124,7 @@ class Looker:
         self._services = services
         self._rules = HostRules(settings.allowed_networks, settings.denied_networks)
         self._secrets = TargetSecrets(services.cluster)
+        self._managed = ManagedSecrets(services.stores.client)
         self._noted: dict[Key, tuple[str, Arn]] = {}
         try:
             self._policy = AccessPolicyFile(settings.access_policy_file)
@@ -158,12 +161,14 @@ class Looker:
         services.feeds.at(region).noted(description.arn, description.stages)
         self._noted[key] = (region, description.arn)
         current = current_of(store, description)
-        terms = terms_of(resource, description, services)
         try:
+            terms = terms_of(resource, description, services, place_of(resource, current, description, self._managed))
             check_value(terms, current)
             credential = terms.credential(current) if terms.has_database else None
             webhook = self._webhook(resource, credential, current, description)
             engine = engine_of(credential, terms, webhook) if credential else None
+        except AccessDenied as error:
+            raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
         connections = self._connections(resource, engine, credential) if credential and engine else None
@@ -218,6 +223,8 @@ class Looker:
     def _connections(self, resource: RotatedSecret, engine: Engine, credential: Credential) -> Connections:
         spec, home = resource.spec, self._home()
         admin_id = spec.rotation.admin_secret_id or credential.masterarn
+        if spec.rotation.strategy is Strategy.EXTERNAL:
+            admin_id = None  # the value may name one, for whoever rotates it
         if admin_id is None and spec.webhook is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
             raise Unusable(
                 Reason.INVALID_SPEC,
@@ -236,16 +243,19 @@ class Looker:
             trust=self._trust(resource),
             rules=self._rules,
             read_admin=(lambda: self._admin(admin, home)) if admin is not None else None,
+            is_copy=self._managed.is_copy,
             metrics=self._services.metrics,
         )
 
     def _admin(self, request: Request, home: Home) -> Credential:
         """Read the admin secret, and look once more whether it may be: now its ARN is known."""
         try:
-            version = self._services.stores.at(_region_of(request)).get(request.asked, stage=Stage.CURRENT)
+            store = self._services.stores.at(_region_of(request))
+            version = store.get(request.asked, stage=Stage.CURRENT)
             self._policy.current().check_returned(request, version.arn, home)
-            return Credential.of(version.value, arn=version.arn, version_id=version.version_id)
-        except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused) as error:
+            place = self._managed.place(version.value, lambda: store.describe(version.arn))
+            return Credential.of(version.value, place, arn=version.arn, version_id=version.version_id)
+        except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused, Refused) as error:
             raise Refused(f"admin secret {request.asked}: {error}") from None
 
     def _webhook(

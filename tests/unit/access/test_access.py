@@ -193,11 +193,15 @@ def _resource(**spec: Any) -> RotatedSecret:
         ({"target": {"creationPolicy": "None"}}, True),
         ({}, False),
         ({"target": {"creationPolicy": "Merge", "deletionPolicy": "Retain"}}, False),
+        ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "External"}}, True),
+        ({"rotation": {"strategy": "External"}}, False),
         ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "AlternatingUsers"}}, False),
         ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "RandomValue"}}, False),
     ],
 )
-def test_only_single_user_without_delivery_may_rotate_an_admin_secret(spec: dict[str, Any], allowed: bool) -> None:
+def test_only_what_makes_no_second_user_and_delivers_nothing_may_rotate_an_admin_secret(
+    spec: dict[str, Any], allowed: bool
+) -> None:
     assert _allows(DEFAULT, Request.source(_resource(**spec), HOME)) is allowed
 
 

@@ -61,13 +61,21 @@ def connections(
 
 @pytest.mark.parametrize(
     "elsewhere",
-    [replace(ADMIN, host="192.0.2.8"), replace(ADMIN, port=6432), replace(ADMIN, engine="aurora-postgresql")],
+    [replace(ADMIN, host="192.0.2.8"), replace(ADMIN, port=6432), replace(ADMIN, engine="mysql")],
 )
 def test_admin_is_not_sent_to_a_server_on_which_the_application_proved_nothing(elsewhere: Credential) -> None:
     engine = RecordingEngine()
     with pytest.raises(Refused, match="engine, host and port of both must be the same"):
         connections(engine, elsewhere).open_admin(APPLICATION)
     assert engine.tried == []
+
+
+def test_an_engines_names_are_names_of_one_thing() -> None:
+    """AWS's functions for PostgreSQL take "postgres" and "aurora-postgresql" for either secret."""
+    engine = RecordingEngine()
+    with pytest.raises(StopIteration):
+        connections(engine, replace(ADMIN, engine="aurora-postgresql")).open_admin(APPLICATION)
+    assert [user for user, _ in engine.tried] == ["admin"]
 
 
 def test_admin_secret_that_was_rotated_meanwhile_is_read_once_more() -> None:
