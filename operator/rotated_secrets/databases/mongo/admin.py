@@ -8,7 +8,7 @@ Knows nothing of the order of a rotation's steps.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -26,13 +26,13 @@ from rotated_secrets.databases.mongo.users import (
     Difference,
     Part,
     differences,
+    grant_role,
     missing_privilege,
     not_the_clone,
     unusable_name,
 )
 from rotated_secrets.values import Credential
 
-UNKNOWN_CLIENT = "unknown"
 _ROLES_ONLY = frozenset({Part.LACKS_ROLE, Part.HAS_ROLE})
 
 
@@ -72,7 +72,9 @@ class MongoAdminSession:
         self._wrote = wrote
         self._lease = Lease(login, server, user, source, lease_seconds)
         self._directory = Directory(login, server, user, source)
-        self._database: str | None = None
+        self._databases: list[str] = []
+        self._proven: set[tuple[str, str]] = set()
+        """Users, by name and database, that were seen to be the base user or its clone."""
 
     def __enter__(self) -> MongoAdminSession:
         return self
@@ -91,18 +93,22 @@ class MongoAdminSession:
             unusable = unusable_name(name) if name is not None else None
             if unusable:
                 raise Refused(unusable)
-        refusal = None
+        self._databases = self._directory.databases_of(users.base)
+        refusals = []
         # More than one: the credential will tell which is meant, and that one is looked at again before it is changed.
-        for database in self._directory.databases_of(users.base):
+        for database in self._databases:
             try:
                 self._examined(users, database)
-                return
             except Refused as error:
-                refusal = refusal or error
-        raise refusal or Refused(
-            f"user {users.base} does not exist at {self._server}, in no database that {self._user} may look at; "
-            f"create it, or correct the secret value"
-        )
+                refusals.append(error)
+        if not self._databases:
+            raise Refused(
+                f"user {users.base} does not exist at {self._server}, in no database that {self._user} may look at; "
+                f"create it, correct the secret value, or run: "
+                f"{grant_role(self._source, self._user, 'userAdminAnyDatabase', 'admin')}"
+            )
+        if len(refusals) == len(self._databases):
+            raise refusals[0]
 
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
@@ -113,8 +119,9 @@ class MongoAdminSession:
         if user not in (users.base, users.clone):
             raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
         self._lease.assert_held()
+        self._databases = [database]
         seen = self._examined(users, database)
-        self._database = database
+        self._databases = [database] = [seen.base.database]
         before = seen.differences()
         failures: dict[str, str] = {}
         enforced = rights is Rights.ENFORCE
@@ -124,65 +131,50 @@ class MongoAdminSession:
                 self._repair(seen.base, seen.clone, before, failures, with_password=None)
         elif seen.clone is None:
             self._create(seen.base, credential)
-            # Nothing that was made complete is a repair.
-            return RightsReport(remaining=self._remaining(users, database, {}))
         else:
             self._repair(seen.base, seen.clone, before if enforced else (), None, with_password=credential)
-        if rights is Rights.IGNORE:
+        created = user == users.clone and seen.clone is None
+        if rights is Rights.IGNORE and not created:
             return RightsReport()
-        remaining = self._remaining(users, database, failures)
-        left = {sentence.partition(" (")[0] for sentence in remaining}
-        repaired = [each.sentence for each in before if each.sentence not in left] if enforced else []
-        return RightsReport(tuple(repaired), remaining)
+        left = [each.sentence for each in self._examined(users, database).differences()]
+        return RightsReport(
+            # Nothing that was made complete is a repair.
+            tuple(each.sentence for each in before if enforced and each.sentence not in left),
+            tuple(f"{sentence} ({failures[sentence]})" if sentence in failures else sentence for sentence in left),
+        )
 
     def disable_login(self, user: str) -> None:
         """By a password that nobody knows: MongoDB has no other way to lock a user out that keeps all it has."""
         database = self._database_of(user)
         found = self._directory.accounts([user], database).get(user)
-        if found is None:
-            raise Refused(f"user {user} of database {database} does not exist at {self._server}")
+        if found is None or (user, database) not in self._proven:
+            raise Refused(
+                f"user {user} of database {database} at {self._server} is not locked out: it is not provably one that "
+                f"this session may change"
+            )
         self._lease.assert_held()
         self._update(found, {"pwd": secrets.token_urlsafe(48), **self._mechanisms(found)})
 
     def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
-        if self._login.greeting.sharded:
-            return None  # a router sees its own clients alone
         try:
-            database = self._database_of(user)
-            return self._sessions(user, database)
+            return self._directory.sessions(user, self._database_of(user))
         except Refused:
             return None
 
-    def _sessions(self, user: str, database: str) -> tuple[Connections, ...]:
-        pipeline = [
-            {"$currentOp": {"allUsers": True, "idleConnections": True}},
-            {"$match": {"effectiveUsers": {"$elemMatch": {"user": user, "db": database}}}},
-            {"$project": {"client": 1, "connectionId": 1}},
-            {"$group": {"_id": "$connectionId", "client": {"$first": "$client"}}},
-        ]
-        command: Document = {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 10_000}}
-        answer = self._run("admin", command, f"count sessions of user {user}")
-        counts: dict[str, int] = {}
-        for each in answer["cursor"]["firstBatch"]:
-            if each["_id"] != self._login.connection_id:
-                address = str(each.get("client") or UNKNOWN_CLIENT).rpartition(":")[0] or UNKNOWN_CLIENT
-                counts[address.strip("[]")] = counts.get(address.strip("[]"), 0) + 1
-        return tuple(Connections(client, database, count) for client, count in sorted(counts.items()))
-
     def _database_of(self, user: str) -> str:
-        databases = [self._database] if self._database else self._directory.databases_of(user)
-        if len(databases) != 1:
+        """The one that is meant: the last credential's, else the only one that was found."""
+        if len(self._databases) != 1:
             raise Refused(
-                f"users named {user} at {self._server} are in {len(databases)} databases that {self._user} may look "
-                f"at ({', '.join(databases[:5])}), and which is meant is not known"
+                f"which user {user} at {self._server} is meant is not known: {self._user} sees its base user in "
+                f"{len(self._databases)} databases"
             )
-        return databases[0]
+        return self._databases[0]
 
     def _examined(self, users: Users, database: str) -> Seen:
         """Both users as they are, once it is certain that they may be changed."""
         names = [name for name in (users.base, users.clone) if name is not None]
         found = self._directory.accounts(names, database)
-        if self._directory.roles_only and not found:
+        if not found and (self._directory.roles_only or self._directory.privileges is None):
             database = "admin"  # where all of its users are, whatever database they log in by
             found = self._directory.accounts(names, database)
         base, clone = found.get(users.base), found.get(users.clone or "")
@@ -209,12 +201,8 @@ class MongoAdminSession:
                 f"user {users.clone} of database {database} at {self._server} is not provably the clone of "
                 f"{users.base}: {why}"
             )
+        self._proven |= {(each.name, each.database) for each in (base, clone) if each is not None}
         return Seen(base, clone)
-
-    def _remaining(self, users: Users, database: str, failures: Mapping[str, str]) -> tuple[str, ...]:
-        seen = self._examined(users, database)
-        sentences = [each.sentence for each in seen.differences()]
-        return tuple(f"{each} ({failures[each]})" if each in failures else each for each in sentences)
 
     # ---- changes
 
@@ -229,6 +217,7 @@ class MongoAdminSession:
             command["authenticationRestrictions"] = base.restriction_documents()
         self._lease.assert_fresh()
         self._write(base.database, command, f"create user {credential.username}")
+        self._proven.add((credential.username, base.database))
         self._wrote(self._server, credential.username)
 
     def _repair(

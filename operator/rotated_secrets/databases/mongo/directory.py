@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from rotated_secrets.databases.base import Server
+from rotated_secrets.databases.base import Connections, Server
 from rotated_secrets.databases.mongo.errors import failed_command, is_unauthorized, is_unknown
 from rotated_secrets.databases.mongo.login import Document, Login
 from rotated_secrets.databases.mongo.users import Account, read_account
+
+UNKNOWN_CLIENT = "unknown"
+MOST_SESSIONS = 10_000
+"""As many as are told of one user."""
 
 
 class Directory:
@@ -24,11 +29,18 @@ class Directory:
         self._source = source
         self.roles_only = False
         """The server keeps roles of a user and nothing else, as DocumentDB does. Known after the first look."""
-        status = self._run("admin", {"connectionStatus": 1, "showPrivileges": True}, f"look who {user} is")
-        self.privileges: Sequence[Mapping[str, Any]] | None = status.get("authInfo", {}).get(
-            "authenticatedUserPrivileges"
-        )
+        self.privileges = self._told_privileges()
         """What the session may do; None where the server does not tell."""
+
+    def _told_privileges(self) -> Sequence[Mapping[str, Any]] | None:
+        try:
+            status = self._login.command("admin", {"connectionStatus": 1, "showPrivileges": True})
+        except PyMongoError as error:
+            if is_unknown(error):
+                return None
+            raise failed_command(error, self._server, f"look who {self._user} is") from None
+        told: Sequence[Mapping[str, Any]] | None = status.get("authInfo", {}).get("authenticatedUserPrivileges")
+        return told
 
     def databases_of(self, user: str) -> list[str]:
         """Where users of this name are, as far as this session may look."""
@@ -42,7 +54,9 @@ class Directory:
         except PyMongoError as error:
             if not (is_unauthorized(error) or is_unknown(error)):
                 raise failed_command(error, self._server, f"look for user {user}") from None
-        return [database for database in sorted(visible or {self._source}) if self.accounts([user], database)]
+        if visible is None:
+            visible = {self._source}
+        return [database for database in sorted(visible) if self.accounts([user], database)]
 
     def accounts(self, users: Sequence[str], database: str) -> dict[str, Account]:
         """Those of the users of this database that exist."""
@@ -71,6 +85,21 @@ class Directory:
             ]
         return {account.name: account for account in map(read_account, documents)}
 
+    def sessions(self, user: str, database: str) -> tuple[Connections, ...] | None:
+        """Who is logged in as this user, but for the session itself; None where that cannot be seen."""
+        if self._login.greeting.sharded:
+            return None  # a router sees its own clients alone
+        pipeline = [
+            {"$currentOp": {"allUsers": True, "idleConnections": True}},
+            {"$match": {"effectiveUsers": {"$elemMatch": {"user": user, "db": database}}}},
+            {"$project": {"client": 1, "connectionId": 1}},
+            {"$group": {"_id": "$connectionId", "client": {"$first": "$client"}}},
+        ]
+        command: Document = {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": MOST_SESSIONS}}
+        found = self._run("admin", command, f"count sessions of user {user}")["cursor"]["firstBatch"]
+        clients = Counter(_address(each.get("client")) for each in found if each["_id"] != self._login.connection_id)
+        return tuple(Connections(client, database, count) for client, count in sorted(clients.items()))
+
     def _databases_to_look_at(self) -> set[str] | None:
         """Whose users the session may look at, without those of a right to look at all; None where nobody tells."""
         if self.privileges is None:
@@ -86,3 +115,8 @@ class Directory:
             return self._login.command(database, command)
         except PyMongoError as error:
             raise failed_command(error, self._server, doing) from None
+
+
+def _address(client: object) -> str:
+    """The address of a client that is shown as ``address:port``."""
+    return str(client or "").rpartition(":")[0].strip("[]") or UNKNOWN_CLIENT

@@ -26,10 +26,10 @@ from rotated_secrets.databases.mongo.errors import (
 )
 from rotated_secrets.databases.mongo.login import Document, Login, authentication_database, log_in
 from rotated_secrets.databases.mongo.queries import NotAQuery, read_query
-from rotated_secrets.databases.mongo.users import Account, differences, read_account, unusable_name
+from rotated_secrets.databases.mongo.users import Account, Part, differences, read_account, unusable_name
 from rotated_secrets.values import Credential
 
-LEASE_SECONDS = 10.0
+LEASE_SECONDS = 5.0
 VERIFY_SECONDS = 5.0
 CUT_AFTER_SECONDS = 1.0
 """How much later than by the server's own clock a query is cut that does not end."""
@@ -138,7 +138,7 @@ def _wrong_identity(login: Login, server: Server, user: str, source: str, users:
         yield f"the session of {user} is not one of user {user} of database {source}"
     base, clone = accounts.get(users.base), accounts.get(user)
     if base is not None and clone is not None:
-        yield from (each.sentence for each in differences(base, clone) if each.role is not None)
+        yield from (each.sentence for each in differences(base, clone) if each.part is Part.LACKS_ROLE)
 
 
 def _authenticated(status: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from pymongo.errors import PyMongoError
 
@@ -42,9 +42,9 @@ class Lease:
         if self._name is not None:
             return self._name == name and self._renew()
         try:
-            now = self._login.command("admin", {"hello": 1}).get("localTime")
+            now = self._login.server_time()
             # By the time that this was true a moment ago: late is safe, for it takes over less.
-            self._write({"_id": name, "renewed": {"$lt": _before(now, self._seconds)}}, upsert=True)
+            self._write({"_id": name, "renewed": {"$lt": now - timedelta(seconds=self._seconds)}}, upsert=True)
         except PyMongoError as error:
             if getattr(error, "code", None) == DUPLICATE_KEY:
                 return False
@@ -67,7 +67,7 @@ class Lease:
         Raises:
             Unavailable: the renewal is so long ago that others may have the lock.
         """
-        if self._name is not None and _clock() - self._renewed > self._seconds / 2:
+        if self._name is not None and _clock() - self._renewed > self._seconds * 0.9:
             raise Unavailable(f"the lock of user {self._name} at {self._server} is about to be lost; it is tried again")
 
     def release(self) -> None:
@@ -109,12 +109,6 @@ class Lease:
             f"{self._server}; run: {create_role('rotatedSecretsLocks', [LOCKS])}; "
             f"{grant_role(self._source, self._user, 'rotatedSecretsLocks', 'admin')}"
         )
-
-
-def _before(now: object, seconds: float) -> datetime:
-    if not isinstance(now, datetime):
-        raise PyMongoError("the server does not tell its time")
-    return now - timedelta(seconds=seconds)
 
 
 def _clock() -> float:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from pymongo.auth_shared import _build_credentials_tuple
@@ -97,6 +98,13 @@ class Login:
                 parse_write_concern_error=True,
                 publish_events=False,
             )
+
+    def server_time(self) -> datetime:
+        """By the server's clock. Raises: see :meth:`command`."""
+        now = self.command("admin", dict(self._connection.hello_cmd())).get("localTime")
+        if not isinstance(now, datetime):
+            raise PyMongoError("the server does not tell its time")
+        return now
 
     @property
     def connection_id(self) -> int | None:
