@@ -47,6 +47,7 @@ SETTINGS: Mapping[str, str] = {
     "slowlog-log-slower-than": "0",
     "slowlog-max-len": "10000",
     "tls-auth-clients": "no",
+    "repl-diskless-sync-delay": "0",
 }
 _READY = "Ready to accept connections"
 

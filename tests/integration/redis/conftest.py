@@ -1,4 +1,4 @@
-"""A Redis with TLS for the whole run, and on it a tenant of each test's own."""
+"""A Redis for the whole run, and on it a tenant of each test's own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ RIGHTS = ("~app:*", "&news:*", "+@read", "+@write", "-del", "+client|setname")
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
-    """One server for the whole run; tests keep to users of their own."""
+    """One server for the whole run; tests keep to users of their own. Without TLS: handshakes take most of the time."""
+    with redis_server(tls=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def secure_redis() -> Iterator[RedisServer]:
+    """The same with TLS alone."""
     with redis_server() as server:
         yield server
 
@@ -115,3 +122,9 @@ def saying(credential: Credential, **fields: Any) -> Credential:
 @pytest.fixture
 def tenant(redis: RedisServer) -> Tenant:
     return make_tenant(redis)
+
+
+@pytest.fixture
+def secure(secure_redis: RedisServer) -> Tenant:
+    """A tenant of the server with TLS."""
+    return make_tenant(secure_redis)

@@ -19,14 +19,6 @@ from rotated_secrets.values import Credential, SecretText
 from sandbox.redis import RedisServer, UsersKept, digest, redis_server
 from tests.integration.redis.conftest import ENGINE, Tenant, make_tenant, reach, saying
 
-
-@pytest.fixture(scope="module")
-def plain() -> Iterator[RedisServer]:
-    """Without TLS, whose handshakes take most of a login's time."""
-    with redis_server(tls=False) as server:
-        yield server
-
-
 CANARY = "Kanarienvogel-7!'\\\"%s ü"
 
 
@@ -63,8 +55,8 @@ def test_a_roll_back_makes_the_kept_password_the_only_one(tenant: Tenant) -> Non
         tenant.verify(tenant.base, "second")
 
 
-def test_a_kept_password_is_refused_at_no_instant(plain: RedisServer) -> None:
-    tenant = make_tenant(plain, rights=("+ping",))
+def test_a_kept_password_is_refused_at_no_instant(redis: RedisServer) -> None:
+    tenant = make_tenant(redis, rights=("+ping",))
     refused: list[Exception] = []
     tried = [0]
     done = threading.Event()

@@ -25,7 +25,7 @@ MOST_BYTES = 1 << 20
 """Of a verify query's answer: the server sends it whole or not at all."""
 DEFAULT_PORT = 6379
 
-_HOST_AND_PORT = re.compile(r"\[?(?P<host>[^\[\]]+?)\]?(?::(?P<port>[0-9]{1,5}))?")
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<host>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _ELSEWHERE = ("MOVED", "ASK")
 """Another node of the cluster has the key. The server looks at the user's rights first (processCommand in server.c)."""
 _READ_ONLY = """
@@ -102,7 +102,7 @@ def _host_and_port(text: object, port: int) -> tuple[str, int]:
     found = _HOST_AND_PORT.fullmatch(text) if isinstance(text, str) else None
     if found is None or not 0 < int(found["port"] or port) < 65536:
         raise Refused(f"{NODES_KEY} in the secret value must be host:port each, for example redis-2.example.com:6379")
-    return found["host"], int(found["port"] or port)
+    return found["address"] or found["host"], int(found["port"] or port)
 
 
 def _wrong_identity(wire: Wire, server: Server, user: str) -> Iterator[str]:

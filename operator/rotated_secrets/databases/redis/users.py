@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from rotated_secrets.values import SecretText
 
+_SHOWN = 5
 _STATE = frozenset({"on", "off", "nopass"})
 # A line of the configuration file has its words apart by spaces, and quotes and backslashes mean something in it: the
 # server writes a name there as it is, and would not start again.
@@ -131,9 +132,15 @@ def _compared(
     if expected == found:
         return
     lacks, beyond = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
-    parts = [f"lacks {' '.join(sorted(lacks))}"] if lacks else []
-    parts += [f"has {' '.join(sorted(beyond))} of its own"] if beyond else []
+    parts = [f"lacks {_listed(lacks)}"] if lacks else []
+    parts += [f"has {_listed(beyond)} of its own"] if beyond else []
     yield f"{what} of {clone}: {' and '.join(parts) or 'the same rules in another order'}"
+
+
+def _listed(rules: Counter[str]) -> str:
+    """The first few: until Redis 7.2, what is left of a category of commands is said one by one."""
+    shown = sorted(rules)[:_SHOWN]
+    return " ".join(shown) + (f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else "")
 
 
 def not_the_clone(base: User, found: User) -> str | None:
