@@ -81,7 +81,7 @@ def resolve(host: str, rules: HostRules, lookup: Lookup = look_up) -> tuple[str,
         if why:
             raise Refused(
                 f"host {host} is {why}, which the operator does not connect to; "
-                "correct the host in the secret value, or have the operator's settings allow that network"
+                "correct the host, or have the operator's settings allow that network"
             )
     return tuple(str(address) for address in addresses)
 

@@ -16,6 +16,7 @@ from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import HistoryEntry, RotatedSecretStatus
 from rotated_secrets.controller.acceptance import current_of, description_of, engine_of, place_of
 from rotated_secrets.controller.connections import Connections
+from rotated_secrets.controller.managed import ManagedSecrets
 from rotated_secrets.controller.webhooks import engine_of_webhook, trust_of_webhook
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.hosts import HostRules
@@ -35,6 +36,8 @@ from rotated_secrets.values import SecretId, SecretText, Stage
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+_NO_MANAGED = cast(ManagedSecrets, None)
+"""A webhook has no need to ask AWS where anything is."""
 LOOPBACK = HostRules.of(("127.0.0.0/8",))
 
 
@@ -75,7 +78,7 @@ class Rotating:
         assert webhook is not None
         description = description_of(self.store, self.name)
         current = current_of(self.store, description)
-        rotation, place = resource.spec.rotation, place_of(resource)
+        rotation, place = resource.spec.rotation, place_of(resource, current, description, _NO_MANAGED)
         terms = Terms(description.arn, rotation, None, self.request, resource.created_at, place)
         check_value(terms, current)
         credential = terms.credential(current)
