@@ -79,6 +79,9 @@ def rest_of_aws() -> Client:
     """moto's own application, which few need and which takes a third of the start."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
 
+    from sandbox import secretsmanager_instances  # noqa: PLC0415
+
+    secretsmanager_instances.install()
     return Client(DomainDispatcherApplication(create_backend_app))
 
 
