@@ -37,11 +37,6 @@ def test_its_certificate_is_of_the_authority_that_was_asked_for(server: MysqldSe
         server.connect(ssl_ca=str(stranger))
 
 
-def test_it_can_have_no_tls_at_all() -> None:
-    with mariadb_server(tls=False) as plain:
-        assert plain.sql("SHOW GLOBAL VARIABLES LIKE 'have_ssl'") == [("have_ssl", "DISABLED")]
-
-
 def test_statements_are_in_both_logs_and_the_admins_password_is_in_none(server: MysqldServer) -> None:
     server.sql("CREATE DATABASE `marked by a test`")
     assert "marked by a test" in server.log()
@@ -72,13 +67,14 @@ def test_it_comes_back_with_its_data_after_a_stop_and_after_a_crash(server: Mysq
         assert server.sql("SHOW DATABASES LIKE %s", params=(f"outage_{number}",)) == [(f"outage_{number}",)]
 
 
-def test_nothing_is_left_at_the_end() -> None:
-    with mariadb_server() as running:
+def test_it_can_have_no_tls_at_all_and_nothing_of_it_is_left_at_the_end() -> None:
+    with mariadb_server(tls=False) as running:
+        assert running.sql("SHOW GLOBAL VARIABLES LIKE 'have_ssl'") == [("have_ssl", "DISABLED")]
         directory = running.directory
         assert directory.exists()
     assert not directory.exists()
     with pytest.raises(pymysql.OperationalError):
-        running.connect(ssl_disabled=True)
+        running.connect()
 
 
 def test_a_setting_that_it_does_not_know_is_told_with_what_the_server_said() -> None:

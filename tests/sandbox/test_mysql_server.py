@@ -9,7 +9,6 @@ import pytest
 
 from sandbox.mysql import mysql_server
 from sandbox.mysqld import MysqldServer
-from sandbox.servers import ServerStartError
 from sandbox.tls import CertificateAuthority
 
 
@@ -35,11 +34,6 @@ def test_its_certificate_is_of_the_authority_that_was_asked_for(server: MysqldSe
     stranger.write_text(CertificateAuthority.create().certificate)
     with pytest.raises(pymysql.OperationalError, match="certificate verify failed"):
         server.connect(ssl_ca=str(stranger))
-
-
-def test_it_can_have_no_tls_at_all() -> None:
-    with mysql_server(tls=False) as plain:
-        assert plain.sql("SHOW GLOBAL VARIABLES LIKE 'tls_version'") == [("tls_version", "")]
 
 
 def test_statements_are_in_both_logs_and_the_admins_password_is_in_none(server: MysqldServer) -> None:
@@ -72,15 +66,11 @@ def test_it_comes_back_with_its_data_after_a_stop_and_after_a_crash(server: Mysq
         assert server.sql("SHOW DATABASES LIKE %s", params=(f"outage_{number}",)) == [(f"outage_{number}",)]
 
 
-def test_nothing_is_left_at_the_end() -> None:
-    with mysql_server() as running:
+def test_it_can_have_no_tls_at_all_and_nothing_of_it_is_left_at_the_end() -> None:
+    with mysql_server(tls=False) as running:
+        assert running.sql("SHOW GLOBAL VARIABLES LIKE 'tls_version'") == [("tls_version", "")]
         directory = running.directory
         assert directory.exists()
     assert not directory.exists()
     with pytest.raises(pymysql.OperationalError):
-        running.connect(ssl_disabled=True)
-
-
-def test_a_setting_that_it_does_not_know_is_told_with_what_the_server_said() -> None:
-    with pytest.raises(ServerStartError, match="no-such-setting"), mysql_server(settings={"no-such-setting": "1"}):
-        pass
+        running.connect()

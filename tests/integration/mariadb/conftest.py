@@ -15,6 +15,7 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.mariadb import MariaDbEngine
+from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.values import Credential, SecretText
 from sandbox.mariadb import mariadb_server
 from sandbox.mysqld import MysqldServer
@@ -94,17 +95,18 @@ class Tenant:
     def sql(self, *statements: str, **options: Any) -> list[tuple[Any, ...]]:
         """Statements of the server's own admin, in which {base}, {clone}, {admin} and {schema} stand for names."""
         names = {
-            "base": f"'{self.base}'@'{self.host}'",
-            "clone": f"'{self.clone}'@'{self.host}'",
-            "admin": f"'{self.admin.username}'@'%'",
+            "base": Account(self.base, self.host).sql,
+            "clone": Account(self.clone, self.host).sql,
+            "admin": Account(self.admin.username).sql,
             "schema": f"`{self.schema}`",
         }
         return self.server.sql(*(statement.format(**names) for statement in statements), **options)
 
     def described(self, user: str) -> list[str]:
         """Everything that the server says of an account but its name and its ways to log in."""
-        told = [str(row[0]) for row in self.sql(f"SHOW GRANTS FOR '{user}'@'{self.host}'")]
-        told += [str(row[0]) for row in self.sql(f"SHOW CREATE USER '{user}'@'{self.host}'")]
+        account = Account(user, self.host).sql
+        told = [str(row[0]) for row in self.server.sql(f"SHOW GRANTS FOR {account}")]
+        told += [str(row[0]) for row in self.server.sql(f"SHOW CREATE USER {account}")]
         return sorted(_without_identity(line, user) for line in told)
 
 
@@ -112,7 +114,7 @@ def _without_identity(line: str, user: str) -> str:
     text = r"'(?:[^'\\]|''|\\.)*'"
     way = rf"\w+(?: USING {text})?"
     line = re.sub(rf" IDENTIFIED (?:BY PASSWORD {text}|VIA {way}(?: OR {way})*)", "", line)
-    return line.replace(f"`{user}`", "`…`")
+    return line.replace("`" + user.replace("`", "``") + "`", "`…`")
 
 
 def reach(server: MysqldServer, **changes: Any) -> Server:

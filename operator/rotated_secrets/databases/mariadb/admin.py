@@ -6,8 +6,8 @@ rotation's steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, TracebackType
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
@@ -18,6 +18,7 @@ from rotated_secrets.databases.base import (
     Server,
     Users,
 )
+from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, look, may
 from rotated_secrets.databases.mariadb.clone import (
     Seen,
     clone_entries,
@@ -27,16 +28,12 @@ from rotated_secrets.databases.mariadb.clone import (
     other_default_role,
     parity,
 )
-from rotated_secrets.databases.mariadb.hashes import PASSWORD_PLUGINS
 from rotated_secrets.databases.mariadb.itself import set_own_password
-from rotated_secrets.databases.mariadb.state import Entry, State, identified, unsettable, with_passwords
-from rotated_secrets.databases.mysql.accounts import LOCAL_HOSTS, Account, literal, the_account, unusable_name
+from rotated_secrets.databases.mariadb.state import Entry, State, identified, with_passwords
+from rotated_secrets.databases.mysql.accounts import Account, unusable_name
 from rotated_secrets.databases.mysql.catalog import own_account
-from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError
-from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege, RightSet
-from rotated_secrets.databases.mysql.login import Row, Session, log_in
+from rotated_secrets.databases.mysql.login import Session, log_in
 from rotated_secrets.databases.mysql.sessions import sessions_of, try_lock
-from rotated_secrets.databases.mysql.show_grants import UnknownGrant, read
 from rotated_secrets.databases.parity import reconcile
 from rotated_secrets.values import Credential
 
@@ -45,17 +42,19 @@ NAME_CHARACTERS = 80
 OLDEST = (10, 4)
 """Since when there is mysql.global_priv, and several ways to log in for one account."""
 
-# Without NO_AUTO_CREATE_USER a GRANT to a user that was just dropped would make one without a password.
-_SQL_MODE = "STRICT_TRANS_TABLES,NO_AUTO_CREATE_USER"
-_VALIDATION = """
-SELECT plugin_name FROM information_schema.plugins
-WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' AND @@GLOBAL.strict_password_validation
-"""
+_PINNED: Mapping[str, str | int] = MappingProxyType(
+    {
+        # Without NO_AUTO_CREATE_USER a GRANT to a user that was just dropped would make one without a password.
+        "sql_mode": "STRICT_TRANS_TABLES,NO_AUTO_CREATE_USER",
+        # SET PASSWORD would want a hash of the kind before 4.1.
+        "old_passwords": 0,
+    }
+)
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: int) -> MariaDbAdminSession:
     """Log in, and look who it was that logged in, and where."""
-    session = log_in(server, credential, {"sql_mode": _SQL_MODE, "wait_timeout": idle_seconds})
+    session = log_in(server, credential, {**_PINNED, "wait_timeout": idle_seconds})
     try:
         with session.doing("open the admin's session"):
             return MariaDbAdminSession(session, own_account(session))
@@ -121,9 +120,7 @@ class MariaDbAdminSession:
         return self._made_equal(users, rights, its_turn=False) if clone else RightsReport()
 
     def disable_login(self, user: str) -> None:
-        account = the_account(state.account for state in self._states(user))
-        if account is None:
-            raise Refused(f"user {user} at {self._server} is none, or there are several of this name")
+        account = account_of(self._session, user, self._account)
         self._run(f"lock user {user} out", f"ALTER USER {account.sql} ACCOUNT LOCK")
 
     def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
@@ -192,106 +189,31 @@ class MariaDbAdminSession:
             unusable = unusable_name(name, NAME_CHARACTERS) if name is not None else None
             if unusable:
                 raise Refused(unusable)
-        self._check_server()
-        if not self._may("CREATE USER"):
+        checking = checks_passwords(self._session)
+        if checking:
+            raise Refused(
+                f"{self._server} checks passwords by {', '.join(checking)} and takes no hashes then, and no password "
+                f"is sent to it, for its logs would have it; run: SET GLOBAL strict_password_validation = OFF"
+            )
+        if not may(self._session, "CREATE USER"):
             if users == Users(self._session.user):
                 return None
             raise Refused(
-                f"{self._session.user} may not change other users at {self._server}; "
+                f"{self._account} may not change other users at {self._server}; "
                 f"run: GRANT CREATE USER ON *.* TO {self._account.sql}"
             )
-        base = self._base(users.base)
-        clone = self._clone(base.state.account, users.clone) if users.clone is not None else None
+        base, clone = look(self._session, users, self._account)
         why = not_the_clone(base, clone) if clone else None
         if why:
             raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")
         return base, clone
 
-    def _check_server(self) -> None:
-        """A server that checks passwords takes no hashes, unless it is told to."""
-        found = self._ask("look whether the server checks passwords", _VALIDATION)
-        if found:
-            raise Refused(
-                f"{self._server} checks passwords by {', '.join(str(row[0]) for row in found)}, and takes no hashes "
-                f"then; no password is sent to it, for it would be written to its logs; "
-                f"run: SET GLOBAL strict_password_validation = OFF"
-            )
-
     def _both(self, users: Users) -> tuple[Seen, Seen]:
-        base = self._base(users.base)
-        clone = self._clone(base.state.account, str(users.clone))
+        base, clone = look(self._session, users, self._account)
         if clone is None:
             raise Refused(f"user {users.clone} was dropped at {self._server} while it was rotated")
         return base, clone
 
-    def _base(self, user: str) -> Seen:
-        states = self._states(user)
-        account = the_account(state.account for state in states)
-        if not states:
-            raise Refused(f"user {user} does not exist at {self._server}; create it, or correct the secret value")
-        if account is None:
-            hosts = ", ".join(sorted(state.account.host for state in states))
-            raise Refused(
-                f"there are several users {user} at {self._server}, from hosts {hosts}, and which one the secret is "
-                f"for is not known; leave one of them"
-            )
-        found = next(state for state in states if state.account == account)
-        if found.is_role:
-            raise Refused(f"{user} at {self._server} is a role, and no user; correct the secret value")
-        why = unsettable(found.entries)
-        if why:
-            raise Refused(
-                f"user {user} at {self._server} {why}; give it a password that MariaDB keeps itself, by "
-                f"ALTER USER {account.sql} IDENTIFIED VIA {' or '.join(sorted(PASSWORD_PLUGINS))} USING …"
-            )
-        return Seen(found, self._rights(account))
-
-    def _clone(self, base: Account, user: str) -> Seen | None:
-        states = {state.account: state for state in self._states(user)}
-        own = states.pop(base.named(user), None)
-        others = sorted(account.host for account in states if account.host not in LOCAL_HOSTS)
-        if others:
-            where = ", ".join(host or "nowhere, which makes it a role" for host in others)
-            raise Refused(
-                f"user {user} at {self._server} is not provably the clone of {base.user}: "
-                f"there is one from {where}, and {base.user} is from {base.host}"
-            )
-        return Seen(own, self._rights(own.account)) if own else None
-
-    def _states(self, user: str) -> tuple[State, ...]:
-        rows = self._ask(
-            f"look at user {user}",
-            f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User = {literal(user)}",
-            missing="SELECT ON mysql.*",
-        )
-        return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
-
-    def _rights(self, account: Account) -> RightSet:
-        doing = f"look at the rights of user {account.user}"
-        return self._read(doing, self._ask(doing, f"SHOW GRANTS FOR {account.sql}", missing="SELECT ON mysql.*"))
-
-    def _may(self, privilege: str) -> bool:
-        doing = "look what the admin may do"
-        own = self._read(doing, self._ask(doing, "SHOW GRANTS"))
-        return bool({Privilege(EVERYTHING, privilege), Privilege(EVERYTHING, ALL)} & own)
-
-    def _read(self, doing: str, rows: Sequence[Row]) -> RightSet:
-        try:
-            return read(str(row[0]) for row in rows)
-        except UnknownGrant as error:
-            raise Refused(f"could not {doing} at {self._server}: {error} is not understood") from None
-
     def _run(self, doing: str, statement: str) -> None:
-        self._ask(doing, statement)
-
-    def _ask(self, doing: str, statement: str, missing: str | None = None) -> tuple[Row, ...]:
         with self._session.doing(doing):
-            try:
-                return self._session.ask(statement)
-            except ServerError as error:
-                if missing is None or error.code not in NO_PRIVILEGE:
-                    raise
-        raise Refused(
-            f"could not {doing} at {self._server}: {self._session.user} lacks a privilege; "
-            f"run: GRANT {missing} TO {self._account.sql}"
-        )
+            self._session.ask(statement)

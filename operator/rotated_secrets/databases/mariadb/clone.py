@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rotated_secrets.databases.mariadb.hashes import NATIVE, mark_of
-from rotated_secrets.databases.mariadb.state import Entry, State, Terms, identified, new_entries
+from rotated_secrets.databases.mariadb.state import Entry, State, Terms, identified, new_entries, password_plugins
 from rotated_secrets.databases.mysql.accounts import Account, identifier
 from rotated_secrets.databases.mysql.grants import Member, RightSet, beyond, differences
 from rotated_secrets.databases.parity import Difference, first_of
@@ -90,8 +90,8 @@ def parity(base: Seen, clone: Seen, *, its_turn: bool) -> tuple[Difference, ...]
 
 
 def other_default_role(base: Seen, clone: Seen) -> tuple[Difference, ...]:
-    wanted, found = base.default_role, clone.default_role
-    if wanted == found:
+    wanted, found = base.default_role, clone.state.default_role
+    if found in (wanted, base.state.default_role):
         return ()
     role = identifier(wanted) if wanted else "NONE"
     sentence = f"starts with role {found or 'NONE'} instead of {wanted or 'NONE'}"
@@ -109,10 +109,11 @@ def _other_terms(base: State, clone: State) -> Iterator[Difference]:
 
 
 def _other_plugins(base: State, clone: State) -> Iterator[Difference]:
-    # Nobody can make another plug-in's hash without the password: it waits for the clone's turn.
-    if base.plugins != clone.plugins and not is_unfinished(clone, base.account.user):
+    found = password_plugins(entry for entry in clone.entries if entry != mark(base.account.user))
+    if found and found != base.plugins:
+        # Nobody can make another plug-in's hash without the password: it waits for the clone's turn.
         yield Difference(
-            f"logs in by {_listed(clone.plugins)} instead of {_listed(base.plugins)} until it is given a new password"
+            f"logs in by {_listed(found)} instead of {_listed(base.plugins)} until it is given a new password"
         )
 
 
@@ -121,4 +122,4 @@ def _clauses(terms: Terms) -> Iterator[str]:
 
 
 def _listed(plugins: Iterable[str]) -> str:
-    return " and ".join(plugins) or "nothing"
+    return " and ".join(plugins)

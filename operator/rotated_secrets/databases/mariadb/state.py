@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rotated_secrets.databases.mariadb.hashes import NATIVE, PASSWORD_PLUGINS, hashed
-from rotated_secrets.databases.mysql.accounts import Account, literal
+from rotated_secrets.databases.mysql.accounts import Account, identifier, literal
 from rotated_secrets.values import SecretText
 
 # Others that hold a password, of which it is not known here what they keep.
@@ -37,7 +37,7 @@ class Entry:
 
     @property
     def sql(self) -> str:
-        return f"{self.plugin} USING {literal(self.kept)}" if self.kept else self.plugin
+        return identifier(self.plugin) + (f" USING {literal(self.kept)}" if self.kept else "")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def with_passwords(entries: Sequence[Entry], passwords: Sequence[SecretText]) ->
 
 
 def new_entries(plugins: Iterable[str], passwords: Sequence[SecretText]) -> tuple[Entry, ...]:
-    return tuple(Entry(plugin, hashed(plugin, password)) for plugin in plugins for password in passwords)
+    made = (Entry(plugin, hashed(plugin, password)) for plugin in plugins for password in passwords)
+    return tuple(dict.fromkeys(made))
 
 
 def identified(entries: Iterable[Entry]) -> str:

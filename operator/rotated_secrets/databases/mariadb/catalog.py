@@ -1,0 +1,117 @@
+"""What MariaDB's own tables and SHOW statements say about accounts. Every name is qualified; reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rotated_secrets.databases.base import Refused, Users
+from rotated_secrets.databases.mariadb.clone import Seen
+from rotated_secrets.databases.mariadb.hashes import PASSWORD_PLUGINS
+from rotated_secrets.databases.mariadb.state import State, unsettable
+from rotated_secrets.databases.mysql.accounts import LOCAL_HOSTS, Account, literal, the_account
+from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError
+from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege, RightSet
+from rotated_secrets.databases.mysql.login import Row, Session
+from rotated_secrets.databases.mysql.show_grants import UnknownGrant, read
+
+# A server that checks passwords takes no hashes, unless it is told to.
+_CHECKING = """
+SELECT plugin_name FROM information_schema.plugins
+WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' AND @@GLOBAL.strict_password_validation
+"""
+
+
+def look(session: Session, users: Users, admin: Account) -> tuple[Seen, Seen | None]:
+    """Both users as they are; None for a clone that is not there.
+
+    Raises:
+        Refused: the base user is none whose password can be set, somebody else has the clone's name, or ``admin``,
+            whose session it is, may not look.
+    """
+    base = _base(session, users.base, admin)
+    return base, _clone(session, base.state.account, users.clone, admin) if users.clone is not None else None
+
+
+def account_of(session: Session, user: str, admin: Account) -> Account:
+    """The account of a user name. Raises: Refused, where that is not one."""
+    found = the_account(state.account for state in _states(session, user, admin))
+    if found is None:
+        raise Refused(f"user {user} at {session.server} is none, or there are several of this name")
+    return found
+
+
+def may(session: Session, privilege: str) -> bool:
+    """Whether the session has a privilege on everything, by itself or by a role."""
+    with session.doing(f"look what {session.user} may do"):
+        own = _read(session, session.user, session.ask("SHOW GRANTS"))
+    return bool({Privilege(EVERYTHING, privilege), Privilege(EVERYTHING, ALL)} & own)
+
+
+def checks_passwords(session: Session) -> tuple[str, ...]:
+    """The plug-ins for whose sake the server takes no hashes."""
+    with session.doing("look whether the server checks passwords"):
+        return tuple(str(row[0]) for row in session.ask(_CHECKING))
+
+
+def _base(session: Session, user: str, admin: Account) -> Seen:
+    states = {state.account: state for state in _states(session, user, admin)}
+    if not states:
+        raise Refused(f"user {user} does not exist at {session.server}; create it, or correct the secret value")
+    account = the_account(states)
+    if account is None:
+        hosts = ", ".join(sorted(each.host for each in states))
+        raise Refused(
+            f"there are several users {user} at {session.server}, from hosts {hosts}, and which one the secret is for "
+            f"is not known; leave one of them"
+        )
+    found = states[account]
+    if found.is_role:
+        raise Refused(f"{user} at {session.server} is a role, and no user; correct the secret value")
+    why = unsettable(found.entries)
+    if why:
+        raise Refused(
+            f"user {user} at {session.server} {why}; give it one by "
+            f"ALTER USER {account.sql} IDENTIFIED VIA {' or '.join(sorted(PASSWORD_PLUGINS))} USING PASSWORD('…')"
+        )
+    return Seen(found, _rights(session, account, admin))
+
+
+def _clone(session: Session, base: Account, user: str, admin: Account) -> Seen | None:
+    states = {state.account: state for state in _states(session, user, admin)}
+    own = states.pop(base.named(user), None)
+    others = sorted(account.host for account in states if account.host not in LOCAL_HOSTS)
+    if others:
+        where = ", ".join(host or "nowhere (a role)" for host in others)
+        raise Refused(
+            f"user {user} at {session.server} is not provably the clone of {base.user}: there is one from {where}, and "
+            f"{base.user} is from {base.host}"
+        )
+    return Seen(own, _rights(session, own.account, admin)) if own else None
+
+
+def _states(session: Session, user: str, admin: Account) -> tuple[State, ...]:
+    rows = _ask(session, user, f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User = {literal(user)}", admin)
+    return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
+
+
+def _rights(session: Session, account: Account, admin: Account) -> RightSet:
+    return _read(session, account.user, _ask(session, account.user, f"SHOW GRANTS FOR {account.sql}", admin))
+
+
+def _read(session: Session, user: str, rows: Sequence[Row]) -> RightSet:
+    try:
+        return read(str(row[0]) for row in rows)
+    except UnknownGrant as error:
+        raise Refused(f"could not look at user {user} at {session.server}: {error} is not understood") from None
+
+
+def _ask(session: Session, user: str, statement: str, admin: Account) -> tuple[Row, ...]:
+    with session.doing(f"look at user {user}"):
+        try:
+            return session.ask(statement)
+        except ServerError as error:
+            if error.code not in NO_PRIVILEGE:
+                raise
+    raise Refused(
+        f"{admin} may not look at user {user} at {session.server}; run: GRANT SELECT ON mysql.* TO {admin.sql}"
+    )

@@ -1,0 +1,147 @@
+"""The admin changes the base user and its provable clone alone, and nobody gets anything from its session."""
+
+from __future__ import annotations
+
+import pymysql
+import pytest
+
+from rotated_secrets.databases.base import Refused, RightsReport, Users
+from rotated_secrets.databases.mariadb.hashes import mark_of
+from rotated_secrets.databases.mysql.login import Session
+from sandbox.mariadb import mariadb_server
+from tests.integration.mariadb.conftest import Tenant, make_tenant
+
+PASSWORD = "somebody's"
+
+
+@pytest.fixture
+def stranger(tenant: Tenant) -> Tenant:
+    """Somebody else has the clone's name."""
+    tenant.sql(f'CREATE USER {{clone}} IDENTIFIED BY "{PASSWORD}"', logged=False)
+    return tenant
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        (["GRANT SELECT ON somewhere_else.* TO {clone}"], "somewhere_else"),
+        (["GRANT SUPER ON *.* TO {clone}"], "SUPER"),
+        (["GRANT SELECT ON {schema}.* TO {clone} WITH GRANT OPTION"], "GRANT OPTION"),
+        (["GRANT SELECT (User) ON mysql.global_priv TO {clone}"], "global_priv"),
+        (["GRANT SELECT ON {schema}.* TO {clone}", "ALTER USER {clone} IDENTIFIED VIA unix_socket"], "unix_socket"),
+        (["GRANT SELECT ON {schema}.* TO {clone}", "ALTER USER {clone} ACCOUNT LOCK"], "locked"),
+        (["GRANT USAGE ON *.* TO {clone}"], "no rights at all"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_whoever_is_not_provably_the_clone_keeps_its_password(stranger: Tenant, what: list[str], told: str) -> None:
+    stranger.sql(*what)
+    before = stranger.described(stranger.clone)
+    for user in (stranger.clone, stranger.base):
+        with pytest.raises(Refused, match="not provably the clone") as refused:
+            stranger.set(user, "new")
+        assert told in str(refused.value)
+    assert stranger.described(stranger.clone) == before
+    if told not in ("unix_socket", "locked"):
+        assert stranger.server.sql("SELECT 1", user=stranger.clone, password=PASSWORD)
+
+
+def test_a_person_can_say_that_it_is_the_clone(stranger: Tenant) -> None:
+    stranger.sql("GRANT ALL ON somewhere_else.* TO {clone}")
+    with pytest.raises(Refused) as refused:
+        stranger.set_clone("first")
+    stranger.server.sql(str(refused.value).partition("run: ")[2])
+    stranger.sql("GRANT ALL ON *.* TO {admin} WITH GRANT OPTION")
+    assert stranger.set_clone("first") == RightsReport()
+    assert stranger.described(stranger.clone) == stranger.described(stranger.base)
+
+
+def test_what_another_rotator_made_is_taken_over_where_nothing_is_won_by_it(stranger: Tenant) -> None:
+    stranger.sql("GRANT SELECT, INSERT ON {schema}.* TO {clone}")
+    report = stranger.set_clone("first")
+    assert any("lacks" in sentence for sentence in report.repaired)
+    assert stranger.described(stranger.clone) == stranger.described(stranger.base)
+    # From now on it is known, and what it has too much is taken from it.
+    stranger.sql("REVOKE DELETE ON {schema}.* FROM {base}")
+    assert stranger.set_clone("second").repaired
+    assert stranger.described(stranger.clone) == stranger.described(stranger.base)
+
+
+def test_the_mark_of_another_base_user_is_none(stranger: Tenant) -> None:
+    stranger.sql(f"ALTER USER {{clone}} IDENTIFIED VIA mysql_native_password USING '{mark_of('another')}'")
+    with pytest.raises(Refused, match="not provably the clone"):
+        stranger.set_clone("first")
+
+
+def test_nobody_logs_in_by_the_mark(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    with pytest.raises(pymysql.OperationalError, match="Access denied"):
+        tenant.server.connect(tenant.clone, mark_of(tenant.base))
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("CREATE ROLE `{name}`", "a role"),
+        ("CREATE USER `{name}`@`10.%`", "10.%"),
+    ],
+)
+def test_a_role_and_a_user_from_elsewhere_are_not_the_clone(tenant: Tenant, what: str, told: str) -> None:
+    tenant.server.sql(what.format(name=tenant.clone))
+    with pytest.raises(Refused) as refused:
+        tenant.set_clone("first")
+    assert told in str(refused.value)
+
+
+def test_a_base_user_that_is_none_or_several_is_refused(tenant: Tenant) -> None:
+    with pytest.raises(Refused, match="does not exist"):
+        tenant.set("nobody", "x", users=Users("nobody"))
+    tenant.server.sql(f"CREATE ROLE `role_{tenant.base}`")
+    with pytest.raises(Refused, match="is a role"):
+        tenant.set(f"role_{tenant.base}", "x", users=Users(f"role_{tenant.base}"))
+    tenant.server.sql(f"CREATE USER `{tenant.base}`@`10.%`")
+    with pytest.raises(Refused, match=r"from hosts %, 10\.%"):
+        tenant.set_clone("first")
+
+
+def test_what_is_set_for_all_sessions_does_not_hold_for_the_admins() -> None:
+    with mariadb_server() as server:
+        tenant = make_tenant(server, base="o'b`r\\ie\"\n x")
+        tenant.server.sql(
+            "SET GLOBAL sql_mode = 'ANSI,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,PAD_CHAR_TO_FULL_LENGTH'",
+            "SET GLOBAL sql_quote_show_create = OFF",
+            "SET GLOBAL sql_select_limit = 1",
+            "SET GLOBAL lc_messages = 'de_DE'",
+            "SET GLOBAL old_passwords = ON",
+            "SET GLOBAL character_set_server = 'latin1'",
+        )
+        assert tenant.set_clone("first") == RightsReport()
+        assert tenant.set(tenant.base, "second") == RightsReport()
+        alone = Users(tenant.base)
+        tenant.set(tenant.base, "third", users=alone, admin=tenant.credential(tenant.base, "second"))
+        server.sql("SET GLOBAL sql_mode = DEFAULT", "SET GLOBAL sql_quote_show_create = ON")
+        assert tenant.verify(tenant.clone, "first") == []
+        assert tenant.verify(tenant.base, "third") == []
+        assert tenant.described(tenant.clone) == tenant.described(tenant.base)
+
+
+def test_a_session_of_an_anonymous_user_is_not_taken_for_the_users() -> None:
+    with mariadb_server() as server:
+        tenant = make_tenant(server)
+        tenant.sql("GRANT USAGE ON *.* TO ''@'127.0.0.1' IDENTIFIED BY 'known'", logged=False)
+        failed = tenant.verify(tenant.base, "known")
+        assert f"the session of {tenant.base} is one of @127.0.0.1" in failed
+
+
+def test_a_clone_dropped_meanwhile_is_not_made_anew_by_a_grant(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Session.ask
+
+    def dropping(session: Session, statement: str, *arguments: float) -> object:
+        if statement.startswith("GRANT"):
+            tenant.sql("DROP USER IF EXISTS {clone}")
+        return ask(session, statement, *arguments)
+
+    monkeypatch.setattr(Session, "ask", dropping)
+    with pytest.raises(Refused):
+        tenant.set_clone("first")
+    assert tenant.server.sql(f"SELECT 1 FROM mysql.user WHERE User = '{tenant.clone}'") == []
