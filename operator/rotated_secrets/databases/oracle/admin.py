@@ -1,0 +1,180 @@
+"""The session of an Oracle user that sets passwords and rights. Knows nothing of the order of a rotation's steps.
+
+Oracle commits every change by itself, so a crash can leave a clone half made: it is made locked, and let in once it has
+its rights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from types import TracebackType
+
+from rotated_secrets.api.rotation import Rights
+from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.idle import IdleLimit
+from rotated_secrets.databases.oracle.catalog import look
+from rotated_secrets.databases.oracle.rights import User, differences, mark, quoted, unusable_name
+from rotated_secrets.databases.oracle.session import Session, open_session
+from rotated_secrets.databases.parity import Difference, reconcile
+from rotated_secrets.values import Credential
+
+_EXCLUSIVE = 6
+_LOCKED, _HELD_ALREADY = 0, 4
+"""What DBMS_LOCK.REQUEST answers; 1 is that somebody else has it."""
+_USER_LOCKS = 2**30
+_MAY_LOCK = """
+SELECT COUNT(*) FROM sys.all_procedures
+WHERE owner = 'SYS' AND object_name = 'DBMS_LOCK' AND procedure_name = 'REQUEST'
+"""
+_WHO = """
+SELECT SYS_CONTEXT('USERENV', 'SESSION_USER'), SYS_CONTEXT('USERENV', 'CURRENT_USER') FROM sys.dual
+"""
+_SESSIONS = """
+SELECT NVL(machine, 'unknown'), NVL(service_name, ' '), COUNT(*) FROM sys.gv_$session
+WHERE username = :name AND type = 'USER' AND audsid <> SYS_CONTEXT('USERENV', 'SESSIONID')
+GROUP BY NVL(machine, 'unknown'), NVL(service_name, ' ') ORDER BY 1, 2
+"""
+
+
+class OracleAdminSession:
+    """An open connection of the user who changes others, or itself. Users are known by their names in upper case."""
+
+    def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
+        self._server = server
+        self._credential = credential
+        self._user = credential.username.upper()
+        self._idle = idle
+        self._opened = open_session(server, credential)
+        try:
+            if self._session.ask("open the session", _WHO) != [(self._user, self._user)]:
+                raise Refused(f"the session of {self._user} at {server} does not run as {self._user}")
+        except BaseException:
+            self._opened.close()
+            raise
+
+    def __enter__(self) -> OracleAdminSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        """Taken where the session may take it; else two operators are kept apart by what comes before, as docs say."""
+        doing = f"lock user {base_user}"
+        if self._session.ask(doing, _MAY_LOCK) == [(0,)]:
+            return True
+        digest = hashlib.sha256(f"rotated-secrets/{base_user.upper()}".encode()).digest()
+        number = int.from_bytes(digest[:8]) % _USER_LOCKS
+        answer = self._session.call(doing, "SYS.DBMS_LOCK.REQUEST", id=number, lockmode=_EXCLUSIVE, timeout=0)
+        return answer in (_LOCKED, _HELD_ALREADY)
+
+    def check_users(self, users: Users) -> None:
+        for name in (users.base, users.clone):
+            unusable = unusable_name(name) if name is not None else None
+            if unusable:
+                raise Refused(unusable)
+        if users.clone is None and users.base.upper() == self._user:
+            return  # it has just logged in, and may need no right to look at others
+        self._examined(users)
+
+    def set_password(
+        self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
+    ) -> RightsReport:
+        user = credential.username.upper()
+        clone_name = users.clone.upper() if users.clone is not None else None
+        if keep is not None:
+            raise Refused(f"a second password for {user} is not supported: Oracle has it by profiles since 19.12 alone")
+        if user not in (users.base.upper(), clone_name):
+            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        if '"' in credential.password.reveal():
+            raise Refused(f"the password of {user} holds a double quote, which Oracle has no way to write")
+        self.check_users(users)
+        if user == self._user:
+            self._set_own(credential)
+            return RightsReport()
+        base, clone = self._examined(users)
+        found = base if user == base.name else clone
+        if found is None:
+            self._create(base, credential)
+        else:
+            if clone is found and base.name not in found.becomes:
+                self._run(user, mark(base.name, user))
+            self._run(user, f"ALTER USER {quoted(user)} IDENTIFIED BY {quoted(credential.password.reveal())}")
+        unfinished = found is None or found.locked
+        report = RightsReport()
+        if user == clone_name:
+            report = reconcile(
+                lambda: self._differences(base.name, user),
+                lambda statement, _: self._run(user, statement),
+                rights,
+                clone=user,
+                unfinished=unfinished,
+            )
+        if unfinished:
+            self._run(user, f"ALTER USER {quoted(user)} ACCOUNT UNLOCK")
+        return report
+
+    def disable_login(self, user: str) -> None:
+        self._run(user.upper(), f"ALTER USER {quoted(user.upper())} ACCOUNT LOCK")
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        try:
+            found = self._session.ask(f"count sessions of user {user}", _SESSIONS, name=user.upper())
+        except Refused:
+            return None
+        return tuple(Connections(str(client), str(service).strip(), int(count)) for client, service, count in found)
+
+    def _examined(self, users: Users) -> tuple[User, User | None]:
+        """Both users as they are, once it is certain that they may be changed."""
+        base = look(self._session, users.base.upper())
+        if base is None:
+            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+        if base.authentication != "PASSWORD":
+            raise Refused(
+                f"user {base.name} at {self._server} has no password: it is authenticated {base.authentication}"
+            )
+        if users.clone is None:
+            return base, None
+        if base.maintained:
+            raise Refused(f"user {base.name} came with Oracle and has no equal; use SingleUser")
+        clone = look(self._session, users.clone.upper())
+        if clone is not None and base.name not in clone.becomes and not clone.bare:
+            raise Refused(
+                f"user {clone.name} at {self._server} is not provably the clone of {base.name}; if it is the clone, "
+                f"run: {mark(base.name, clone.name)}"
+            )
+        return base, clone
+
+    def _create(self, base: User, credential: Credential) -> None:
+        user = credential.username.upper()
+        self._run(
+            user,
+            f"CREATE USER {quoted(user)} IDENTIFIED BY {quoted(credential.password.reveal())} "
+            f"DEFAULT TABLESPACE {quoted(base.tablespace)} TEMPORARY TABLESPACE {quoted(base.temporary_tablespace)} "
+            f"PROFILE {quoted(base.profile)} ACCOUNT LOCK",
+        )
+        self._run(user, mark(base.name, user))
+
+    def _set_own(self, credential: Credential) -> None:
+        if credential.password == self._credential.password:
+            return  # the session was opened with it
+        self._session.change_own_password(
+            f"set the password of user {self._user}", self._credential.password.reveal(), credential.password.reveal()
+        )
+
+    def _differences(self, base_name: str, clone_name: str) -> Sequence[Difference]:
+        base, clone = look(self._session, base_name), look(self._session, clone_name)
+        if base is None or clone is None:
+            raise Refused(f"user {base_name} or {clone_name} was dropped at {self._server} while it was rotated")
+        return list(differences(base, clone))
+
+    def _run(self, user: str, statement: str) -> None:
+        self._session.ask(f"change user {user}", statement)
+
+    @property
+    def _session(self) -> Session:
+        self._idle.check()
+        return self._opened

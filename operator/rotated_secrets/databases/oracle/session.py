@@ -1,0 +1,203 @@
+"""One login to one Oracle database, with everything about the connection said explicitly.
+
+The driver runs on an event loop of the session's own: that one connects to one address alone, whatever a listener asks
+for, looks at the name in the certificate itself, and can be told to stop at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import oracledb
+
+from rotated_secrets.api.spec import TlsMode
+from rotated_secrets.databases.base import Refused, Server, Unavailable
+from rotated_secrets.databases.oracle.errors import failed_login, failed_statement
+from rotated_secrets.values import Credential
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+APPLICATION_NAME = "rotated-secrets"
+CONNECT_SECONDS = 5.0
+LOGIN_SECONDS = 10.0
+STATEMENT_SECONDS = 15.0
+CLOSE_SECONDS = 2.0
+ADDRESSES_TRIED = 4
+
+# It is written into a text that has a grammar of its own.
+_SERVICE = re.compile(r"[A-Za-z0-9_$#.-]{1,128}\Z")
+
+
+class Session:
+    """An open connection. For one thread at a time."""
+
+    def __init__(self, loop: OneAddressLoop, connection: oracledb.AsyncConnection, server: Server) -> None:
+        self._loop = loop
+        self._connection = connection
+        self._server = server
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._loop.run(self._connection.close(), CLOSE_SECONDS)
+        self._loop.end()
+
+    def ask(
+        self, doing: str, statement: str, *, first: bool = False, seconds: float = STATEMENT_SECONDS, **binds: object
+    ) -> list[Row]:
+        """Run one statement; returns its rows, or only the ``first``. ``doing`` completes "could not …".
+
+        Raises:
+            Unavailable, Refused: see :func:`failed_statement`.
+        """
+        return self._run(doing, self._execute(statement, binds, first=first), seconds)
+
+    def call(self, doing: str, function: str, **arguments: object) -> int:
+        """Call a function that answers with a number."""
+        return self._run(doing, self._call(function, arguments), STATEMENT_SECONDS)
+
+    def change_own_password(self, doing: str, old: str, new: str) -> None:
+        """The new one travels encrypted with the session's key, and in no statement."""
+        self._run(doing, self._connection.changepassword(old, new), STATEMENT_SECONDS)
+
+    def _run(self, doing: str, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        try:
+            return self._loop.run(work, seconds)
+        except Exception as error:  # noqa: BLE001 - what a server can make the driver raise has no common class
+            raise failed_statement(error, self._server, doing) from None
+
+    async def _execute(self, statement: str, binds: dict[str, object], *, first: bool) -> list[Row]:
+        with self._connection.cursor() as cursor:
+            if first:
+                cursor.arraysize = cursor.prefetchrows = 1
+            await cursor.execute(statement, binds or None)
+            if cursor.description is None:
+                return []
+            if first:
+                row = await cursor.fetchone()
+                return [] if row is None else [row]
+            return list(await cursor.fetchall())
+
+    async def _call(self, function: str, arguments: dict[str, object]) -> int:
+        with self._connection.cursor() as cursor:
+            return int(await cursor.callfunc(function, int, keyword_parameters=arguments))
+
+
+def open_session(server: Server, credential: Credential) -> Session:
+    """Log in, once, at the first address that can be connected to.
+
+    Raises:
+        AuthenticationFailed, Unavailable, LoginDenied (the password was accepted).
+        Refused: dbname is missing or no service's name; the session is somebody else's.
+    """
+    service = credential.dbname
+    if not service:
+        raise Refused("the secret value lacks dbname; write the name of the database's service (or its DB name) there")
+    if not _SERVICE.match(service):
+        raise Refused("dbname in the secret value is not the name of an Oracle service")
+    user = credential.username.upper()
+    for address in server.addresses[:ADDRESSES_TRIED]:
+        loop = OneAddressLoop(server, address)
+        try:
+            connection = loop.run(_connect(server, credential, address, service), LOGIN_SECONDS)
+        except BaseException as error:
+            loop.end()
+            if not isinstance(error, Exception):
+                raise
+            if loop.connected:
+                raise failed_login(error, server, user) from None
+            continue
+        return Session(loop, connection, server)
+    raise Unavailable(f"user {user} at {server} could not log in: the server cannot be reached")
+
+
+async def _connect(server: Server, credential: Credential, address: str, service: str) -> oracledb.AsyncConnection:
+    plain = server.tls.mode is TlsMode.DISABLE
+    connection: oracledb.AsyncConnection = await oracledb.connect_async(
+        user=credential.username.upper(),
+        password=credential.password.reveal(),
+        host=address,
+        port=server.port,
+        protocol="tcp" if plain else "tcps",
+        service_name=service,
+        # What is trusted, and for which name, is the loop's to say.
+        ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        ssl_server_dn_match=False,
+        tcp_connect_timeout=CONNECT_SECONDS,
+        retry_count=0,
+        expire_time=1,
+        stmtcachesize=0,
+        disable_oob=True,
+        program=APPLICATION_NAME,
+        machine=APPLICATION_NAME,
+        terminal=APPLICATION_NAME,
+        osuser=APPLICATION_NAME,
+    )
+    return connection
+
+
+class OneAddressLoop(asyncio.SelectorEventLoop):
+    """An event loop for one connection: to this address, for this name, and nowhere else."""
+
+    def __init__(self, server: Server, address: str) -> None:
+        super().__init__()
+        self._server = server
+        self._address = address
+        self._transports: list[asyncio.BaseTransport] = []
+        self.connected = False
+
+    def run(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Run this to its end.
+
+        Raises:
+            TimeoutError: it took longer, and was stopped.
+        """
+        if self.is_closed():
+            work.close()
+            raise ConnectionError("closed")
+        try:
+            return self.run_until_complete(asyncio.wait_for(work, seconds))
+        except TimeoutError:
+            # What the driver was in the middle of cannot be gone on with.
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Leave nothing open."""
+        for transport in self._transports:
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        if not self.is_closed():
+            self.run_until_complete(asyncio.sleep(0))
+            self.close()
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any) -> Any:
+        if (host, port) != (self._address, self._server.port):
+            raise ConnectionRefusedError("the listener sends on to another host or port, which is not followed")
+        async with asyncio.timeout(CONNECT_SECONDS):
+            made = await super().create_connection(protocol_factory, host, port, **more)
+        self._transports.append(made[0])
+        self.connected = True
+        return made
+
+    async def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **more: Any) -> Any:
+        del sslcontext  # the driver's would look at no name
+        more = {**more, "server_hostname": self._server.host, "ssl_handshake_timeout": CONNECT_SECONDS}
+        secured = await super().start_tls(transport, protocol, _context(self._server), **more)
+        if secured is not None:
+            self._transports.append(secured)
+        return secured
+
+
+def _context(server: Server) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=server.tls.ca_bundle)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = server.tls.mode is TlsMode.VERIFY_FULL
+    if server.tls.mode is TlsMode.REQUIRE and server.tls.ca_bundle is None:
+        context.verify_mode = ssl.CERT_NONE
+    return context
