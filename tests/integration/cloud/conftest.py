@@ -86,13 +86,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def databases(account: SecretsManager, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Databases:
-    """What the operator sees of them, by the clients that it makes everywhere."""
+def stores(account: SecretsManager, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AwsStores:
+    """The operator's identity; its clients find RDS and Redshift by the environment alone."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_RDS", account.endpoint_url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_REDSHIFT", account.endpoint_url)
     session = boto3.session.Session(
         aws_access_key_id=account.access_key_id, aws_secret_access_key=account.secret_access_key
     )
     settings = AwsSettings(region=account.region, read_timeout=5, attempts=2)
-    stores = AwsStores(settings, lambda operation, outcome: clock.asked.append(f"{operation} {outcome}"), session)
+    return AwsStores(settings, lambda operation, outcome: clock.asked.append(f"{operation} {outcome}"), session)
+
+
+@pytest.fixture
+def databases(stores: AwsStores, clock: Clock) -> Databases:
+    """What the operator sees of them."""
     return Databases(stores.client, clock)
