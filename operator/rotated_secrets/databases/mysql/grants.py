@@ -6,7 +6,7 @@ Pure, and the same for MySQL and MariaDB. Where sets come from: :mod:`~rotated_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from rotated_secrets.databases.mysql.accounts import Account, identifier
@@ -151,26 +151,30 @@ def differences(base: RightSet, clone: RightSet, account: Account) -> tuple[Diff
     """
     missing, extra = _differences(base, clone)
     to = account.sql
-    passed_on = {_plain(right) for right in extra if _plain(right) in missing}
     given = [*_on_objects(missing, to, give=True)]
-    # A partial REVOKE needs the privilege on everything, so it comes after all that is given.
-    taken = [
-        _taken(right, f"REVOKE {right.name} ON {On(right.schema).sql} FROM {to}") for right in _of(Withheld, missing)
-    ]
     given += [
         _given(right, f"GRANT {right.name} ON {On(right.schema).sql} TO {to}")
         for right in _of(Withheld, extra)
         if _on_everything(right, base)
     ]
-    taken += _on_objects(extra, to, give=False)
+    # A partial REVOKE needs the privilege on everything, so it comes after all that is given.
+    taken = [
+        _taken(right, f"REVOKE {right.name} ON {On(right.schema).sql} FROM {to}") for right in _of(Withheld, missing)
+    ]
     for right in _passable(missing):
-        if right in passed_on:
+        if any(_plain(each) == right for each in extra):
             taken.append(_no_longer_passed_on(right, to))
         else:
             given.append(_given(right, f"GRANT {right.granted(to)}"))
-    for right in _passable(extra):
-        if _plain(right) not in {_plain(each) for each in missing}:
-            taken.append(_taken(right, f"REVOKE {right.revoked(to)}"))
+    regained = {_plain(right) for right in missing}
+    taken += [
+        _taken(right, f"REVOKE {right.revoked(to)}") for right in _passable(extra) if _plain(right) not in regained
+    ]
+    taken += _on_objects(extra, to, give=False)
+    if Privilege(EVERYTHING, GRANT_OPTION) in extra:
+        # With it MySQL takes the grant options of dynamic privileges away, on disk, and goes on showing them.
+        again = tuple(f"GRANT {right.granted(to)}" for right in _of(Dynamic, base) if right.grantable)
+        taken = [_with(difference, again, after=f"REVOKE {GRANT_OPTION} ON *.* FROM {to}") for difference in taken]
     return (*given, *taken)
 
 
@@ -236,6 +240,10 @@ def _on_objects(rights: Iterable[Right], account: str, *, give: bool) -> Iterato
                 yield Difference(f"lacks {what} on {on.sql}", (statement,), lacks=True)
             else:
                 yield Difference(f"lacks {what} on {on.sql}", (f"GRANT {what} ON {on.sql} TO {account}",), lacks=True)
+
+
+def _with(difference: Difference, more: tuple[str, ...], after: str) -> Difference:
+    return replace(difference, repairs=(after, *more)) if difference.repairs == (after,) else difference
 
 
 def _given(right: Right, statement: str) -> Difference:

@@ -37,6 +37,7 @@ STATEMENT_SECONDS = 15
 LOCK_SECONDS = 5
 IDLE_SECONDS = 60
 ADDRESSES_TRIED = 4
+WAYS_TRIED = 8
 ANSWER_BYTES = 4 * 1024 * 1024
 """The most that the answer to one statement may take."""
 ROW_BYTES = 64 * 1024
@@ -89,6 +90,21 @@ class _Connection(Connection):
     def _request_authentication(self) -> None:
         self.greeted = True
         super()._request_authentication()  # type: ignore[misc]
+
+    def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
+        """Answer for one way to log in after the other: an account of MariaDB may have several."""
+        for _ in range(WAYS_TRIED):
+            try:
+                answer = super()._process_auth(plugin_name, auth_packet, handler)  # type: ignore[misc]
+            except RuntimeError:
+                # The driver lacks a library that the plug-in takes.
+                raise ServerError(UNKNOWN_TO_CLIENT) from None
+            if not answer.is_auth_switch_request():
+                return answer
+            answer.read_uint8()
+            plugin_name, auth_packet = answer.read_string(), answer
+            handler = self._get_auth_plugin_handler(plugin_name)  # type: ignore[misc]
+        return answer
 
     def throw_away(self, query: str) -> None:
         """Run a query, and keep no more than one of its rows at a time."""
@@ -275,7 +291,7 @@ def _driver_errors() -> Iterator[None]:
     """What the driver raises, as what it means. Its own texts and causes stay behind: they may hold a statement."""
     try:
         yield
-    except (_TextAsked, ConnectionLost):
+    except (_TextAsked, ConnectionLost, ServerError):
         raise
     except pymysql.MySQLError as error:
         code, text = (*error.args, 0, "")[:2]

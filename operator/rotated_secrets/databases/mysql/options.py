@@ -23,6 +23,8 @@ PASSWORD_PLUGINS = frozenset({"caching_sha2_password", "sha256_password", "mysql
 
 _LIMITS = ("MAX_QUERIES_PER_HOUR", "MAX_UPDATES_PER_HOUR", "MAX_CONNECTIONS_PER_HOUR", "MAX_USER_CONNECTIONS")
 _UNBOUNDED = -1
+_Clause = tuple[str, str]
+"""What it is called, and how it is written."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Options:
 
 def made_for_clone(base: Options) -> str:
     """Clauses of CREATE USER, after the password, for an account that is bound as this one is. Roles come later."""
-    # In the order of the statement's grammar: REQUIRE, WITH, the rest.
-    usual = _clauses(Options(base.plugin))
-    return " ".join(
-        clause for (_, clause), (_, left_out) in zip(_clauses(base), usual, strict=True) if clause != left_out
-    )
+    usual = Options(base.plugin)
+    limits = [wanted for _, wanted in _unequal(_limits(base), _limits(usual))]
+    clauses = [wanted for _, wanted in _unequal([_require(base)], [_require(usual)])]
+    clauses += [f"WITH {' '.join(limits)}"] if limits else []
+    clauses += [wanted for _, wanted in _unequal(_password_options(base), _password_options(usual))]
+    return " ".join(clauses)
 
 
 def marked(base: Options, account: Account) -> str:
@@ -72,9 +75,13 @@ def mark_statement(clone: Account, base: Account) -> str:
 
 def differences(base: Options, base_account: Account, clone: Options, clone_account: Account) -> Iterator[Difference]:
     """In which options a clone is not its base user's equal. The plug-in, a part of the password, is not among them."""
-    for (name, wanted), (_, found) in zip(_clauses(base), _clauses(clone), strict=True):
-        if wanted != found:
-            yield Difference(f"has another {name} than its base user", (f"ALTER USER {clone_account.sql} {wanted}",))
+    unequal = [
+        *_unequal([_require(base)], [_require(clone)]),
+        *((name, f"WITH {wanted}") for name, wanted in _unequal(_limits(base), _limits(clone))),
+        *_unequal(_password_options(base), _password_options(clone)),
+    ]
+    for name, wanted in unequal:
+        yield Difference(f"has another {name} than its base user", (f"ALTER USER {clone_account.sql} {wanted}",))
     missing, extra = base.default_roles - clone.default_roles, clone.default_roles - base.default_roles
     if missing or extra:
         roles = ", ".join(role.sql for role in sorted(base.default_roles)) or "NONE"
@@ -90,27 +97,30 @@ def differences(base: Options, base_account: Account, clone: Options, clone_acco
         yield Difference("has another comment or other attributes than its base user, or lacks our mark", (statement,))
 
 
-def _clauses(options: Options) -> list[tuple[str, str]]:
+def _unequal(wanted: list[_Clause], found: list[_Clause]) -> Iterator[_Clause]:
+    return (each for each, other in zip(wanted, found, strict=True) if each != other)
+
+
+def _require(options: Options) -> _Clause:
     required = " AND ".join(f"{name} {literal(value)}" if value else name for name, value in options.require)
-    limits = " ".join(f"{name} {number}" for name, number in zip(_LIMITS, options.limits, strict=True))
-    locked_for = "UNBOUNDED" if options.lock_days == _UNBOUNDED else options.lock_days
+    return "REQUIRE", f"REQUIRE {required or 'NONE'}"
+
+
+def _password_options(options: Options) -> list[_Clause]:
+    days = "" if options.reuse_days is None else " DAY"
     current = {None: " DEFAULT", True: "", False: " OPTIONAL"}[options.require_current]
+    locked_for = "UNBOUNDED" if options.lock_days == _UNBOUNDED else options.lock_days
     return [
-        ("REQUIRE", f"REQUIRE {required or 'NONE'}"),
-        ("resource limits", f"WITH {limits}"),
         ("PASSWORD EXPIRE", f"PASSWORD EXPIRE {_lifetime(options.lifetime)}"),
         ("PASSWORD HISTORY", f"PASSWORD HISTORY {_or_default(options.history)}"),
-        (
-            "PASSWORD REUSE INTERVAL",
-            f"PASSWORD REUSE INTERVAL {_or_default(options.reuse_days)}"
-            + ("" if options.reuse_days is None else " DAY"),
-        ),
+        ("PASSWORD REUSE INTERVAL", f"PASSWORD REUSE INTERVAL {_or_default(options.reuse_days)}{days}"),
         ("PASSWORD REQUIRE CURRENT", f"PASSWORD REQUIRE CURRENT{current}"),
-        (
-            "FAILED_LOGIN_ATTEMPTS",
-            f"FAILED_LOGIN_ATTEMPTS {options.failed_logins} PASSWORD_LOCK_TIME {locked_for}",
-        ),
+        ("FAILED_LOGIN_ATTEMPTS", f"FAILED_LOGIN_ATTEMPTS {options.failed_logins} PASSWORD_LOCK_TIME {locked_for}"),
     ]
+
+
+def _limits(options: Options) -> list[_Clause]:
+    return [(name, f"{name} {number}") for name, number in zip(_LIMITS, options.limits, strict=True)]
 
 
 def _lifetime(days: int | None) -> str:
