@@ -146,9 +146,9 @@ class OneAddressLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, server: Server, address: str) -> None:
         super().__init__()
-        self._server = server
-        self._address = address
-        self._transports: list[asyncio.BaseTransport] = []
+        self._for_server = server
+        self._only_address = address
+        self._kept: list[asyncio.BaseTransport] = []
         self.connected = False
 
     def run(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -169,7 +169,7 @@ class OneAddressLoop(asyncio.SelectorEventLoop):
 
     def end(self) -> None:
         """Leave nothing open."""
-        for transport in self._transports:
+        for transport in self._kept:
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()
         if not self.is_closed():
@@ -177,20 +177,20 @@ class OneAddressLoop(asyncio.SelectorEventLoop):
             self.close()
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any) -> Any:
-        if (host, port) != (self._address, self._server.port):
+        if (host, port) != (self._only_address, self._for_server.port):
             raise ConnectionRefusedError("the listener sends on to another host or port, which is not followed")
         async with asyncio.timeout(CONNECT_SECONDS):
             made = await super().create_connection(protocol_factory, host, port, **more)
-        self._transports.append(made[0])
+        self._kept.append(made[0])
         self.connected = True
         return made
 
     async def start_tls(self, transport: Any, protocol: Any, sslcontext: Any, **more: Any) -> Any:
         del sslcontext  # the driver's would look at no name
-        more = {**more, "server_hostname": self._server.host, "ssl_handshake_timeout": CONNECT_SECONDS}
-        secured = await super().start_tls(transport, protocol, _context(self._server), **more)
+        more = {**more, "server_hostname": self._for_server.host, "ssl_handshake_timeout": CONNECT_SECONDS}
+        secured = await super().start_tls(transport, protocol, _context(self._for_server), **more)
         if secured is not None:
-            self._transports.append(secured)
+            self._kept.append(secured)
         return secured
 
 
