@@ -40,6 +40,8 @@ START_SECONDS = 30.0
 PARAMETERS: Mapping[str, str] = {
     "diagnosticDataCollectionEnabled": "false",
     "ttlMonitorEnabled": "false",
+    "scramIterationCount": "5000",
+    "scramSHA256IterationCount": "5000",
     "shutdownTimeoutMillisForSignaledShutdown": "0",
     "logComponentVerbosity": "{verbosity: 1, command: {verbosity: 5}, accessControl: {verbosity: 5}}",
 }
@@ -62,6 +64,7 @@ class MongoServer:
     _arguments: tuple[str, ...] = field(repr=False)
     _account: Account | None = field(repr=False)
     _processes: list[subprocess.Popen[bytes]] = field(repr=False, compare=False, default_factory=list)
+    _clients: list[MongoClient[Document]] = field(repr=False, compare=False, default_factory=list)
 
     @property
     def tls(self) -> bool:
@@ -83,12 +86,11 @@ class MongoServer:
         login = {"username": user, "password": password, "authSource": database}
         return self._client(**{**login, **options})
 
-    def command(
-        self, command: Document, database: str = "admin", user: str | None = None, password: str | None = None
-    ) -> Document:
-        """Run one command on a connection of its own, as the admin or as a user of this database."""
-        with self.client(user, password, database if user else "admin") as client:
-            return client[database].command(command)
+    def command(self, command: Document, database: str = "admin") -> Document:
+        """Run one command as the admin, on a connection that is kept until the server ends."""
+        if not self._clients:
+            self._clients.append(self.client())
+        return self._clients[0][database].command(command)
 
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
@@ -158,6 +160,8 @@ class MongoServer:
         return MongoClient(self.host, self.port, **{**defaults, **tls, **options})
 
     def _signal(self, signum: signal.Signals) -> None:
+        while self._clients:
+            self._clients.pop().close()
         while self._processes:
             process = self._processes.pop()
             process.send_signal(signum)
@@ -208,7 +212,10 @@ def mongo_server(
         _write_files(server, authority or CertificateAuthority.create())
         server = _start_on_free_port(server)
         _create_admin(server)
-        yield server
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def _fixed_arguments(directory: Path, tls: str, replica_set: bool) -> Iterator[str]:

@@ -32,7 +32,7 @@ KNOWN: dict[str, set[str]] = {
     "grantRolesToUser": {"roles"},
     "revokeRolesFromUser": {"roles"},
     "findAndModify": {"query", "update", "upsert", "new", "writeConcern"},
-    "delete": {"deletes"},
+    "delete": {"deletes", "writeConcern"},
     "find": {"filter", "projection", "limit", "singleBatch", "maxTimeMS"},
 }
 OF_USERS = {"usersInfo", "createUser", "updateUser", "grantRolesToUser", "revokeRolesFromUser"}

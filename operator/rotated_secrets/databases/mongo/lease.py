@@ -20,7 +20,8 @@ from rotated_secrets.databases.mongo.login import Document, Login
 from rotated_secrets.databases.mongo.users import LOCKS, create_role, grant_role
 
 DATABASE, COLLECTION = "rotated_secrets", "locks"
-MAJORITY: Document = {"w": "majority", "wtimeout": 10_000}
+MAJORITY: Document = {"w": "majority", "j": True, "wtimeout": 10_000}
+"""No crash takes back what was answered: a password would lock its user out, a lock would hold up the next."""
 
 
 class Lease:
@@ -77,7 +78,8 @@ class Lease:
         mine = {"q": {"_id": self._name, "holder": self._holder}, "limit": 1}
         self._name = None
         with contextlib.suppress(PyMongoError):
-            self._login.command(DATABASE, {"delete": COLLECTION, "deletes": [mine]}, seconds=2.0)
+            command = {"delete": COLLECTION, "deletes": [mine], "writeConcern": MAJORITY}
+            self._login.command(DATABASE, command, seconds=2.0)
 
     def _renew(self) -> bool:
         try:

@@ -88,7 +88,7 @@ def read_account(document: Mapping[str, Any]) -> Account:
             for each in document.get("authenticationRestrictions") or ()
         ),
         custom=custom,
-        clone_of=clone_of if isinstance(clone_of, str) else None,
+        clone_of=clone_of if isinstance(clone_of, str) and clone_of else None,
     )
 
 
