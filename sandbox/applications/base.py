@@ -38,8 +38,6 @@ class DatabaseSide(Protocol):
     """Characters (ASCII) of a user name at most; None where the server has no limit."""
     lacking: str
     """Words by which a refusal names what a :meth:`create_bystander` lacks to be an admin."""
-    changes_itself: bool
-    """Whether a user may change its own password, without an admin."""
     query: str | None
     """A verify query that takes the right that :meth:`give` gives; None where the engine has no such queries."""
 
@@ -69,8 +67,11 @@ class DatabaseSide(Protocol):
     def create_admin(self, admin: Account, user: str) -> None:
         """A user that may rotate ``user``: with the privileges that docs/ENGINE.md asks for, and no others."""
 
+    def let_change_itself(self, account: Account) -> None:
+        """The user gets what docs/ENGINE.md asks for where there is no admin."""
+
     def create_bystander(self, account: Account) -> None:
-        """A user that may log in, and nothing more."""
+        """A user that has what :meth:`give` gives, and nothing more."""
 
     def give(self, account: Account) -> None:
         """One more right, on something that belongs to nobody's application."""
@@ -84,7 +85,7 @@ class DatabaseSide(Protocol):
     # ---- as the application
 
     def log_in(self, account: Account) -> None:
-        """Log in, over TLS where the server has it, and do one thing. Raises: LoginFailed."""
+        """Log in, and do one thing. Raises: LoginFailed."""
 
     def may(self, account: Account) -> bool:
         """Whether the user, logged in, can do what :meth:`give` gives. Raises: LoginFailed."""
@@ -104,6 +105,9 @@ class DatabaseSide(Protocol):
 
     def kill(self) -> None:
         """A crash. Returns when the server is gone."""
+
+    def expire_locks(self) -> None:
+        """What sessions held that are dead is free at once, as it would be by itself after seconds."""
 
     def start(self) -> None:
         """Come back after :meth:`kill`, on the same port. Returns when logins are accepted."""

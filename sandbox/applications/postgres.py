@@ -55,7 +55,6 @@ class PostgresSide:
     engine = "postgres"
     longest_name: int | None = 63
     lacking = "lacks CREATEROLE"
-    changes_itself = True
     query: str | None = f"SELECT count(*) FROM public.{SHARED}"
 
     def __init__(self, server: PostgresServer) -> None:
@@ -103,13 +102,18 @@ class PostgresSide:
             options = "WITH ADMIN OPTION, INHERIT FALSE, SET FALSE"
             self._server.sql(_named(f"GRANT {{}} TO {{}} {options}", user, admin.user))
 
+    def let_change_itself(self, account: Account) -> None:
+        """Everybody may."""
+
     def create_bystander(self, account: Account) -> None:
         self._create_role(account, "")
+        self.give(account)
 
     def give(self, account: Account) -> None:
         self._server.sql(
+            _named("CREATE TABLE IF NOT EXISTS public.{} ()", SHARED),
             _named("GRANT SELECT ON public.{} TO {}", SHARED, account.user),
-            dbname=account.database,
+            dbname=account.database or "postgres",
         )
 
     def take(self, account: Account) -> None:
@@ -149,6 +153,9 @@ class PostgresSide:
 
     def start(self) -> None:
         self._server.start()
+
+    def expire_locks(self) -> None:
+        """They end with their sessions."""
 
     def close(self) -> None:
         """End the onlooker's sessions."""

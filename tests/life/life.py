@@ -156,7 +156,9 @@ class Life:
         self._put(self.secret_id, self.base)
         self.passwords.append(self.password)
         if self.admin is not None:
-            self._create_admin(Account(f"admin{number}x", f"admin-Password-{number}", DATABASE))
+            self._create_admin(Account(f"admin{number}x", f"admin-Password-{number}"))
+        else:
+            self.side.let_change_itself(self.base)
 
     @property
     def side(self) -> DatabaseSide:
@@ -265,6 +267,7 @@ class Life:
 
     def finish(self) -> HistoryEntry:
         """Fresh runs bring what was interrupted to its end: a run may find the old session's lock still held."""
+        self.side.expire_locks()
         eventually(lambda: isinstance(self.run(), Sleep) and self.status.rotation is None, "the rotation is finished")
         return self.check_rotated()
 
