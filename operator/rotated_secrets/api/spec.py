@@ -137,7 +137,8 @@ class RotatedSecretSpec(WrittenModel):
         ),
         Rule(
             "!has(self.database) || !has(self.database.webhook) || "
-            "(!has(self.rotation.adminSecretId) && !has(self.rotation.verifyQueries))",
+            "(!has(self.rotation.adminSecretId) && "
+            "(!has(self.rotation.verifyQueries) || size(self.rotation.verifyQueries) == 0))",
             "a webhook has an admin of its own and runs no queries: leave adminSecretId and verifyQueries out",
             lambda self: (
                 self.webhook is None or (self.rotation.admin_secret_id is None and not self.rotation.verify_queries)

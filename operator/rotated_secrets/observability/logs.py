@@ -26,6 +26,7 @@ CHATTY = {
     **dict.fromkeys(("boto3", "botocore", "s3transfer", "kubernetes", "client", "aiohttp"), logging.INFO),
     # Retries are its warnings; what they come to is told by whoever asked.
     "urllib3": logging.ERROR,
+    "stamina": logging.ERROR,
     # It tells of each event and login, warns that it leaves signals to us, and tells twice of errors that it raises.
     "kopf": logging.WARNING,
     "kopf._core.reactor.running": logging.CRITICAL,

@@ -79,6 +79,11 @@ def _rotation(strategy: str = "AlternatingUsers", **fields: Any) -> Json:
     return _minimal(rotation={"strategy": strategy, **fields})
 
 
+def _webhook(**fields: Any) -> Json:
+    webhook = {"url": "https://hooks.example.com/orders", "authSecretName": "webhook-auth", **fields}
+    return {**_rotation("RandomValue"), "database": {"webhook": webhook}}
+
+
 _CHARACTERS = ("excludePunctuation", "excludeNumbers", "excludeUppercase", "excludeLowercase")
 REFUSED = [
     (_minimal(source={"secretId": "a b"}), "spec.source.secretId", "write the secret's name"),
@@ -102,6 +107,21 @@ REFUSED = [
     (_rotation("RandomValue", adminSecretId="a"), "spec.rotation", "leave adminSecretId out"),
     (_rotation("RandomValue", verifyQueries=["SELECT 1"]), "spec.rotation", "leave verifyQueries out"),
     ({**_rotation("RandomValue"), "database": {}}, "spec", "leave database out"),
+    (_rotation(random={}), "spec.rotation", "only RandomValue makes random values"),
+    (_rotation("RandomValue", random={"keys": ["a", "a"]}), "spec.rotation.random.keys", "a key is named twice"),
+    (_rotation("RandomValue", random={"prefix": "a b"}), "spec.rotation.random.prefix", "write printable ASCII"),
+    (_rotation(retireAfter="1h"), "spec.rotation", "only DualPassword retires an old password"),
+    (_rotation("DualPassword", retireAfter="a day"), "spec.rotation.retireAfter", "write a length of time"),
+    (_rotation("External", adminSecretId="a"), "spec.rotation", "with External someone else sets the password"),
+    (_webhook(url="http://hooks.example.com"), "spec.database.webhook.url", "write https://HOST/PATH"),
+    (_webhook(authSecretName="No"), "spec.database.webhook.authSecretName", "write the name of a Secret"),
+    ({**_webhook(), **_rotation("DualPassword")}, "spec", "a webhook serves the strategies"),
+    ({**_webhook(), **_rotation(adminSecretId="a")}, "spec", "a webhook has an admin of its own"),
+    (
+        _minimal(database={"tls": {}, "webhook": {"url": "https://hooks.example.com", "authSecretName": "auth"}}),
+        "spec.database",
+        "write tls or webhook",
+    ),
     (_rotation(schedule="0 2 * * *"), "spec.rotation.schedule", "write rate(N hours), rate(N days) or cron("),
     (_rotation(adminSecretId="a b"), "spec.rotation.adminSecretId", "write the secret's name"),
     (_rotation(cloneSuffix="-b"), "spec.rotation.cloneSuffix", "write letters, digits and '_'"),
@@ -112,7 +132,11 @@ REFUSED = [
     ),
     (_rotation(password={"length": 7}), "spec.rotation.password.length", "8"),
     (_rotation(password={"length": 129}), "spec.rotation.password.length", "128"),
-    (_rotation("Sometimes"), "spec.rotation.strategy", '"SingleUser", "AlternatingUsers", "RandomValue"'),
+    (
+        _rotation("Sometimes"),
+        "spec.rotation.strategy",
+        '"SingleUser", "AlternatingUsers", "DualPassword", "RandomValue", "External"',
+    ),
     (_minimal(target={"secretName": "Orders"}), "spec.target.secretName", "write the name of a Secret"),
     (_minimal(target={"type": "kubernetes.io/service-account-token"}), "spec.target.type", "Unsupported value"),
     (_minimal(target={"labels": {"app.kubernetes.io/name": "a"}}), "spec.target.labels", "are reserved"),
@@ -167,6 +191,11 @@ def test_a_bad_resource_is_refused_with_a_sentence(
         FULL,
         _minimal(),
         _rotation("RandomValue", verifyQueries=[]),
+        _rotation("RandomValue", random={"keys": ["id", "secret"], "format": "Base64Url", "prefix": "sk_live_"}),
+        _rotation("DualPassword", retireAfter="1d12h"),
+        _rotation("External", schedule="rate(30 days)"),
+        _webhook(caSecretName="hooks-ca"),
+        {**_webhook(), **_rotation("AlternatingUsers", verifyQueries=[])},
         _minimal(source={"secretId": "rds!cluster-1"}),
         _minimal(target={"creationPolicy": "None"}),
         _minimal(target={"creationPolicy": "None", "deletionPolicy": "Retain"}),
