@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable, Users
 from rotated_secrets.databases.mariadb.hashes import native_hash
 from sandbox.mariadb import mariadb_server
 from sandbox.mysqld import MysqldServer
@@ -186,9 +186,9 @@ def test_the_plugin_stays_and_the_clone_has_it_too(ed25519: Tenant) -> None:
             ed25519.verify(user, "other")
     alone = Users(ed25519.base)
     ed25519.set(ed25519.base, "own", users=alone, admin=ed25519.credential(ed25519.base, "new"))
-    ed25519.set(ed25519.base, "beside", users=alone, keep="own")
-    for password in ("own", "beside"):
-        assert ed25519.verify(ed25519.base, password) == []
+    with pytest.raises(Refused, match="use AlternatingUsers"):
+        ed25519.set(ed25519.base, "beside", users=alone, keep="own")
+    assert ed25519.verify(ed25519.base, "own") == []
 
 
 def test_a_plugin_that_takes_a_missing_library_is_refused_before_anything_is_changed(
@@ -198,6 +198,15 @@ def test_a_plugin_that_takes_a_missing_library_is_refused_before_anything_is_cha
     with pytest.raises(Refused, match="PyNaCl"):
         ed25519.set_clone("first")
     assert ed25519.sql(f"SELECT 1 FROM mysql.user WHERE User = '{ed25519.clone}'") == []
+
+
+def test_a_login_that_takes_a_missing_library_is_no_wrong_password(
+    ed25519: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pymysql._auth._nacl_bindings", None)
+    monkeypatch.setitem(sys.modules, "nacl", None)
+    with pytest.raises(Unavailable, match="PyNaCl"):
+        ed25519.verify(ed25519.base, ed25519.password)
 
 
 def test_the_clone_follows_when_its_base_user_gets_another_plugin(ed25519: Tenant) -> None:

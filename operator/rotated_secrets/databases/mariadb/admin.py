@@ -28,6 +28,7 @@ from rotated_secrets.databases.mariadb.clone import (
     other_default_role,
     parity,
 )
+from rotated_secrets.databases.mariadb.hashes import NATIVE
 from rotated_secrets.databases.mariadb.itself import set_own_password
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, with_passwords
 from rotated_secrets.databases.mysql.accounts import Account, unusable_name
@@ -115,6 +116,9 @@ class MariaDbAdminSession:
         base, clone = examined
         if user == users.clone:
             return self._set_clones(users, base, clone, credential, rights)
+        if keep is not None and base.state.plugins != (NATIVE,):
+            # Each further password is asked for by a request to change the plug-in, and not every client takes two.
+            raise Refused(f"user {user} can have two passwords by {NATIVE} alone; use AlternatingUsers instead")
         passwords = [each.password for each in (keep, credential) if each is not None]
         self._log_in_by(base.state, with_passwords(base.state.entries, passwords))
         return self._made_equal(users, rights, its_turn=False) if clone else RightsReport()

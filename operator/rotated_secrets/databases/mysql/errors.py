@@ -22,6 +22,7 @@ NO_SUCH_DATABASE = frozenset({1044, 1049})
 NO_PRIVILEGE = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1403, 1410, 1698, 3619, 3879, 4009})
 """The session's user may not do this; some of them also say that there is no such user or object to it."""
 READ_ONLY_TRANSACTION = 1792
+UNKNOWN_TO_CLIENT = 1251
 TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 """max_execution_time, max_statement_time, and what became of a function that was waiting."""
 WAITED_TOO_LONG = frozenset({1205, 1213})
@@ -73,7 +74,9 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         3955: "the user is locked for a while after failed logins (FAILED_LOGIN_ATTEMPTS)",
         1396: "a user appeared or went meanwhile, or is not one that may be changed",
         1524: "the user's authentication plug-in is not loaded there",
-        1251: "the user's authentication plug-in is one that this client does not know",
+        UNKNOWN_TO_CLIENT: (
+            "the user's authentication plug-in is one that this client does not know (MariaDB's ed25519 takes PyNaCl)"
+        ),
     }
 )
 # SQLSTATE classes: connection, resources, system, and InnoDB's rollbacks.

@@ -23,6 +23,7 @@ from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
 from rotated_secrets.databases.mysql.accounts import SURROGATE, literal
 from rotated_secrets.databases.mysql.errors import (
+    UNKNOWN_TO_CLIENT,
     ConnectionLost,
     ServerError,
     failed_handshake,
@@ -103,7 +104,7 @@ class _Connection(Connection):
                 return answer
             answer.read_uint8()
             plugin_name, auth_packet = answer.read_string(), answer
-            handler = self._get_auth_plugin_handler(plugin_name)  # type: ignore[misc]
+            handler = self._get_auth_plugin_handler(plugin_name)  # type: ignore[attr-defined]
         return answer
 
     def throw_away(self, query: str) -> None:

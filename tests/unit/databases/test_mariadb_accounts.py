@@ -1,0 +1,152 @@
+"""What is read of an account of MariaDB, and what of it becomes a statement."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rotated_secrets.databases.mariadb.clone import Seen, not_the_clone, other_default_role, parity
+from rotated_secrets.databases.mariadb.hashes import ED25519, NATIVE, hashed, mark_of, native_hash
+from rotated_secrets.databases.mariadb.itself import own_entries
+from rotated_secrets.databases.mariadb.state import Entry, State, identified, unsettable, with_passwords
+from rotated_secrets.databases.mysql.grants import Member, On, Privilege
+from rotated_secrets.values import SecretText
+
+NEW, OLD = SecretText("new"), SecretText("old")
+HASH_OF_NEW = native_hash(b"new")
+
+
+def state(user: str = "app", **row: Any) -> State:
+    return State.read(user, "%", json.dumps({"plugin": NATIVE, "authentication_string": "*A", **row}))
+
+
+def test_the_hash_is_the_servers_own() -> None:
+    # SELECT PASSWORD('a'), and IDENTIFIED VIA ed25519 USING PASSWORD('hello world'), on a server.
+    assert native_hash(b"a") == "*667F407DE7C6AD07358FA38DAED7828A72014B4E"
+    pytest.importorskip("nacl")
+    assert hashed(ED25519, SecretText("hello world")) == "aD2NBFjvbsTP7yUVf12IznoLujNP0QL6/H4nUUENVxg"
+
+
+def test_an_account_with_one_way_to_log_in() -> None:
+    assert state().entries == (Entry(NATIVE, "*A"),)
+
+
+def test_alternatives_have_an_empty_place_for_the_first() -> None:
+    found = state(auth_or=[{"plugin": "unix_socket"}, {}, {"plugin": ED25519, "authentication_string": "K"}])
+    assert found.entries == (Entry("unix_socket", ""), Entry(NATIVE, "*A"), Entry(ED25519, "K"))
+    assert found.plugins == (NATIVE, ED25519)
+
+
+def test_terms_are_the_clauses_that_make_them() -> None:
+    found = state(
+        ssl_type=3,
+        ssl_cipher="",
+        x509_issuer="/CN=it's",
+        x509_subject="/CN=\\",
+        max_questions=5,
+        max_statement_time=12.5,
+        password_lifetime=0,
+    ).terms
+    assert found.require == r"REQUIRE ISSUER '/CN=it''s' AND SUBJECT '/CN=\\'"
+    assert found.limits == (
+        "WITH MAX_QUERIES_PER_HOUR 5 MAX_UPDATES_PER_HOUR 0 MAX_CONNECTIONS_PER_HOUR 0 MAX_USER_CONNECTIONS 0 "
+        "MAX_STATEMENT_TIME 12.5"
+    )
+    assert found.lifetime == "PASSWORD EXPIRE NEVER"
+
+
+def test_what_is_left_out_and_what_is_nought_are_the_same_terms() -> None:
+    nought: dict[str, Any] = {"ssl_type": 0, "max_questions": 0, "max_statement_time": 0.0, "password_lifetime": -1}
+    assert state(**nought).terms == state().terms
+
+
+def test_ways_without_a_password_stay_where_they_are() -> None:
+    entries = (Entry("unix_socket", ""), Entry(NATIVE, "*A"), Entry("gssapi", "app@REALM"), Entry(NATIVE, "*B"))
+    assert with_passwords(entries, [NEW]) == (
+        Entry("unix_socket", ""),
+        Entry(NATIVE, HASH_OF_NEW),
+        Entry("gssapi", "app@REALM"),
+    )
+
+
+def test_the_password_that_is_kept_comes_first() -> None:
+    found = with_passwords((Entry(NATIVE, "*A"),), [OLD, NEW])
+    assert found == (Entry(NATIVE, native_hash(b"old")), Entry(NATIVE, HASH_OF_NEW))
+    assert with_passwords(found, [NEW, NEW]) == (Entry(NATIVE, HASH_OF_NEW),)
+
+
+@pytest.mark.parametrize("plugin", ["unix_socket", "pam", "gssapi", "parsec", "mysql_old_password"])
+def test_who_has_no_password_that_can_be_computed_is_named(plugin: str) -> None:
+    assert plugin in (unsettable([Entry(plugin, "x")]) or "")
+
+
+def test_a_password_of_an_unknown_kind_beside_a_known_one_would_stay_valid() -> None:
+    assert "parsec" in (unsettable([Entry(NATIVE, "*A"), Entry("parsec", "x")]) or "")
+    assert unsettable([Entry(NATIVE, "*A"), Entry("unix_socket", "")]) is None
+
+
+def test_what_a_plugin_keeps_is_shown_by_no_repr() -> None:
+    assert "secret" not in repr(Entry(NATIVE, "secret"))
+
+
+def test_names_and_texts_are_quoted() -> None:
+    assert identified([Entry("a`b", "it's"), Entry("unix_socket", "")]) == (
+        "IDENTIFIED VIA `a``b` USING 'it''s' OR `unix_socket`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "entries"),
+    [
+        ("CREATE USER `x`@`%` IDENTIFIED BY PASSWORD '*A' REQUIRE SSL", [Entry(NATIVE, "*A")]),
+        ("CREATE USER `x`@`%`", [Entry(NATIVE, "")]),
+        ("CREATE USER `x`@`%` REQUIRE SSL", [Entry(NATIVE, "")]),
+        (
+            "CREATE USER `IDENTIFIED VIA ``x`@`%` IDENTIFIED VIA unix_socket OR ed25519 USING 'K OR x' WITH MAX_USER_C",
+            [Entry("unix_socket", ""), Entry(ED25519, "K OR x")],
+        ),
+        (
+            r"CREATE USER `x`@`%` IDENTIFIED VIA mysql_native_password USING '*A' OR pam USING 'it\'s OR' ACCOUNT LOCK",
+            [Entry(NATIVE, "*A"), Entry("pam", r"it\'s OR")],
+        ),
+    ],
+)
+def test_what_a_user_sees_of_itself(shown: str, entries: list[Entry]) -> None:
+    assert list(own_entries(shown)) == entries
+
+
+SELECT = Privilege(On("shop"), "SELECT")
+DELETE = Privilege(On("shop"), "DELETE")
+
+
+def seen(found: State, *rights: Privilege | Member) -> Seen:
+    return Seen(found, frozenset(rights))
+
+
+def test_a_marked_clone_is_the_clone_whatever_it_may_do() -> None:
+    marked = state("app_clone", auth_or=[{}, {"plugin": NATIVE, "authentication_string": mark_of("app")}])
+    assert not_the_clone(seen(state(), SELECT), seen(marked, SELECT, DELETE)) is None
+    assert not_the_clone(seen(state("another"), SELECT), seen(marked, SELECT, DELETE))
+
+
+def test_without_a_mark_nothing_may_be_won_by_its_password() -> None:
+    clone = state("app_clone")
+    assert not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT)) is None
+    assert "DELETE" in (not_the_clone(seen(state(), SELECT), seen(clone, SELECT, DELETE)) or "")
+    assert "no rights" in (not_the_clone(seen(state(), SELECT), seen(clone)) or "")
+
+
+def test_a_default_role_that_the_base_user_no_longer_has_is_none() -> None:
+    base, clone = seen(state(default_role="gone")), seen(state("app_clone"))
+    assert other_default_role(base, clone) == ()
+    base = seen(state(default_role="r"), Member("r"))
+    (difference,) = other_default_role(base, clone)
+    assert difference.repairs == ("SET DEFAULT ROLE `r` FOR 'app_clone'@'%'",)
+
+
+def test_what_the_clone_lacks_holds_only_the_clone_back() -> None:
+    base, clone = seen(state(), SELECT), seen(state("app_clone"))
+    assert [each.lacks for each in parity(base, clone, its_turn=True)] == [True]
+    assert [each.lacks for each in parity(base, clone, its_turn=False)] == [False]
