@@ -1,0 +1,116 @@
+"""The four calls to ElastiCache's API, and what its errors mean.
+
+The only module of the databases that knows AWS's SDK. Its errors can quote what was sent, so none is passed on. Which
+endpoint is asked is the operator's environment's to say (``AWS_ENDPOINT_URL_ELASTICACHE``), never a value's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
+from rotated_secrets.databases.elasticache.user import CacheUser
+
+if TYPE_CHECKING:
+    from mypy_boto3_elasticache import ElastiCacheClient
+
+T = TypeVar("T")
+
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "OptInRequired"})
+_NOT_NOW = frozenset(
+    {"InvalidUserState", "InvalidUserStateFault", "Throttling", "ThrottlingException", "RequestLimitExceeded"}
+)
+_NOT_THERE = frozenset({"UserNotFound", "UserNotFoundFault"})
+_MOST_REGIONS = 64
+
+
+@dataclass(frozen=True)
+class Described:
+    """What DescribeUsers says of a user."""
+
+    arn: str
+    name: str
+    status: str
+    authentication: str
+    """``password``, ``no-password`` or ``iam``."""
+    passwords: int
+
+
+class ElastiCacheApi:
+    """One identity's calls. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        # At DEBUG these print requests, passwords included.
+        for library in ("boto3", "botocore", "urllib3"):
+            logger = logging.getLogger(library)
+            logger.setLevel(max(logger.level, logging.INFO))
+        self._session = boto3.session.Session()
+        self._clients: dict[str, ElastiCacheClient] = {}
+        self._lock = threading.Lock()  # sessions are not safe to use from several threads, clients are
+
+    def describe(self, user: CacheUser) -> Described:
+        answer = self._ask("DescribeUsers", user, lambda client: client.describe_users(UserId=user.id))
+        found = [each for each in answer["Users"] if each.get("UserId") == user.id]
+        if not found:
+            raise Refused(f"{user.arn} is not there; correct user_arn in the secret value")
+        how: Mapping[str, Any] = found[0].get("Authentication") or {}
+        return Described(
+            found[0].get("ARN", ""),
+            found[0].get("UserName", ""),
+            found[0].get("Status", ""),
+            how.get("Type", ""),
+            how.get("PasswordCount") or 0,
+        )
+
+    def tags(self, user: CacheUser) -> Mapping[str, str]:
+        call = self._ask(
+            "ListTagsForResource", user, lambda client: client.list_tags_for_resource(ResourceName=user.arn)
+        )
+        return {tag["Key"]: tag.get("Value", "") for tag in call["TagList"] if "Key" in tag}
+
+    def modify(self, user: CacheUser, passwords: Sequence[str]) -> None:
+        """Make these the user's only passwords: two at most, and soon, for that takes until it is active again."""
+        self._ask("ModifyUser", user, lambda client: client.modify_user(UserId=user.id, Passwords=list(passwords)))
+
+    def _ask(self, operation: str, user: CacheUser, call: Callable[[ElastiCacheClient], T]) -> T:
+        try:
+            return call(self._client(user.region))
+        except ClientError as error:
+            failure = _answered(error, operation, user)
+        except (BotoCoreError, ValueError) as error:
+            failure = Unavailable(f"no answer from AWS to {operation} on {user.arn} ({type(error).__name__})")
+        raise failure
+
+    def _client(self, region: str) -> ElastiCacheClient:
+        with self._lock:
+            if region not in self._clients:
+                if len(self._clients) >= _MOST_REGIONS:
+                    self._clients.clear()
+                settings = Config(
+                    connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}
+                )
+                self._clients[region] = self._session.client("elasticache", region_name=region, config=settings)
+            return self._clients[region]
+
+
+def _answered(error: ClientError, operation: str, user: CacheUser) -> DatabaseError:
+    code = str(error.response["Error"].get("Code", ""))
+    status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+    if code in _DENIED:
+        return Refused(
+            f"AWS denies {operation} on {user.arn} ({code}); "
+            f"allow elasticache:{operation} on it to the operator's identity"
+        )
+    if code in _NOT_THERE:
+        return Refused(f"{user.arn} is not there ({operation}: {code}); correct user_arn in the secret value")
+    if code in _NOT_NOW or status >= 500:
+        return Unavailable(f"AWS does not do {operation} on {user.arn} now ({code or status}); it is tried again")
+    return Refused(f"AWS refuses {operation} on {user.arn} ({code})")

@@ -1,0 +1,91 @@
+"""Which ElastiCache user a secret value means, and whether the secret may have it changed. Pure.
+
+The operator's identity may change any user, and a tenant writes the value: that the user is the secret's is said by
+a tag of the user, which takes a right of AWS's to write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rotated_secrets.databases.base import Refused
+from rotated_secrets.values import Credential, Place, SecretValue
+
+ENGINE = "elasticache"
+ARN_KEY = "user_arn"
+OWNER_TAG = "rotatedsecrets.io/secret"
+"""The tag of a user whose value is the ARN of the one secret that may change it."""
+
+_USER_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]{0,20}):elasticache:(?P<region>[a-z]{2}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2})"
+    r":(?P<account>[0-9]{12}):user:(?P<id>[A-Za-z][A-Za-z0-9-]{0,127})"
+)
+_SECRET_ARN = re.compile(r"arn:(?P<partition>[a-z-]+):secretsmanager:[a-z0-9-]+:(?P<account>[0-9]{12}):secret:.+")
+_API = "elasticache.amazonaws.com"
+
+
+@dataclass(frozen=True)
+class CacheUser:
+    """One user, and the secret that claims it."""
+
+    arn: str
+    id: str
+    region: str
+    name: str
+    """What it logs in as."""
+    secret_arn: str
+
+
+def place_in(value: SecretValue) -> Place | None:
+    """What a value leaves out that is for an ElastiCache user, as that of AWS's own template; None for any other.
+
+    Source: SecretsManagerElasticacheUserRotation, whose value is ``{"username", "password", "user_arn"}``.
+    """
+    fields = value.fields or {}
+    arn, engine = fields.get(ARN_KEY), fields.get("engine")
+    if engine != ENGINE and (engine or not arn or not isinstance(arn, str)):
+        return None
+    found = _USER_ARN.fullmatch(arn) if isinstance(arn, str) else None
+    return Place(ENGINE, f"elasticache.{found['region']}.amazonaws.com" if found else _API)
+
+
+def names_host(credential: Credential) -> bool:
+    """Whether the value says where its user logs in, beside whose it is."""
+    place = place_in(credential.value) if credential.value else None
+    return place is None or credential.host != place.host
+
+
+def user_of(credential: Credential) -> CacheUser:
+    """The user that a secret claims, as far as the value alone can be right or wrong.
+
+    Raises: Refused.
+    """
+    written = (credential.value.fields or {}).get(ARN_KEY) if credential.value else None
+    user = _USER_ARN.fullmatch(written) if isinstance(written, str) else None
+    if user is None:
+        raise Refused(
+            f"{ARN_KEY} in the secret value must be the ARN of an ElastiCache user, "
+            "arn:aws:elasticache:REGION:ACCOUNT:user:ID, as aws elasticache describe-users shows it"
+        )
+    secret = _SECRET_ARN.fullmatch(credential.arn or "")
+    if secret is None:
+        raise Refused(f"nobody knows the ARN of the secret that claims {user[0]}, so its password is not changed")
+    if (user["partition"], user["account"]) != (secret["partition"], secret["account"]):
+        raise Refused(
+            f"{user[0]} is of another account than {secret[0]}; the secret of a user has to be in its account"
+        )
+    return CacheUser(user[0], user["id"], user["region"], credential.username, secret[0])
+
+
+def check_owner(user: CacheUser, tags: Mapping[str, str]) -> None:
+    """Raises: Refused, unless the user's tag names this secret, and with the command that would make it so."""
+    if tags.get(OWNER_TAG) == user.secret_arn:
+        return
+    found = "is tagged as another secret's" if OWNER_TAG in tags else "is not tagged as this secret's"
+    raise Refused(
+        f"{user.arn} {found}, so its password is not changed; if it is this secret's: "
+        f"aws elasticache add-tags-to-resource --region {user.region} --resource-name {user.arn} "
+        f"--tags Key={OWNER_TAG},Value={user.secret_arn}"
+    )
