@@ -25,11 +25,13 @@ from rotated_secrets.databases.base import (
     Users,
 )
 from rotated_secrets.databases.hosts import HostRules, resolve
-from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.values import Credential
 
 T = TypeVar("T")
+
+SYNONYMS = ({"postgres", "aurora-postgresql"}, {"mysql", "aurora-mysql"}, {"mongo", "docdb"})
+"""Names that AWS gives one server: the first in its secret values, the second in its API."""
 
 
 @dataclass(frozen=True)
@@ -220,14 +222,7 @@ def _at(other: Credential, credential: Credential) -> Credential:
 
 
 def _are_one_kind(one: str, other: str) -> bool:
-    """Whether two names are those of one engine, as ``postgres`` and ``aurora-postgresql`` are."""
-    if one == other:
-        return True
-    try:
-        engines = engine_named(one), engine_named(other)
-    except Refused:
-        return False
-    return any(isinstance(this, type(that)) for this, that in (engines, engines[::-1]))
+    return one == other or any({one, other} <= names for names in SYNONYMS)
 
 
 def _said_by(credential: Credential) -> TlsMode:

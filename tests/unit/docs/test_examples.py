@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import re
+from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import yaml
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.target import Target
+from rotated_secrets.cloud import instances
 from rotated_secrets.controller.access import AccessPolicy
 from rotated_secrets.controller.access_file import parse_policy
 from rotated_secrets.delivery.render import render
@@ -78,22 +81,35 @@ def test_the_first_policy_is_the_default_and_the_others_are_policies() -> None:
     assert len(others) >= 2
 
 
-def test_the_iam_policy_allows_what_is_called_and_nothing_else() -> None:
-    (policy,) = map(json.loads, blocks(IAM, "json"))
+def test_the_iam_policies_allow_what_is_called_and_nothing_else() -> None:
+    """The first what everybody needs, the second what some features need more."""
+    needed, more = (allowed_by(json.loads(block)) for block in blocks(IAM, "json"))
+    asked = {each for (each,) in constants_of("Asked", aws) if each[0].isupper()}
+    always = asked - {"GetCallerIdentity", "RotateSecret"}
+    assert needed == {f"secretsmanager:{each}" for each in always} | {"kms:Decrypt", "kms:GenerateDataKey"}
+    described = {f"{service}:{operation}" for service, operation in constants_of("ask", instances)}
+    reading = {"secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"}
+    assert more == described | reading | {"secretsmanager:RotateSecret", "lambda:InvokeFunction"}
+    assert all(f"`{each}`" in prose(IAM) for each in needed | more | {"sts:GetCallerIdentity"})
+
+
+def allowed_by(policy: dict[str, list[dict[str, Any]]]) -> set[str]:
     allowed: set[str] = set()
     for statement in policy["Statement"]:
         actions = statement["Action"]
         if statement["Effect"] == "Allow":
             allowed |= {actions} if isinstance(actions, str) else set(actions)
-    asked = {
-        str(call.args[0].value)
-        for call in ast.walk(ast.parse(Path(aws.__file__).read_text()))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Asked"
-        if isinstance(call.args[0], ast.Constant) and str(call.args[0].value)[0].isupper()
-    }
-    ours = {f"secretsmanager:{each}" for each in asked - {"GetCallerIdentity"}}
-    assert allowed == ours | {"kms:Decrypt", "kms:GenerateDataKey"}
-    assert all(f"`{each}`" in prose(IAM) for each in allowed | {"sts:GetCallerIdentity"})
+    return allowed
+
+
+def constants_of(function: str, module: ModuleType) -> set[tuple[str, ...]]:
+    """The texts that a module's calls of a function begin with."""
+    found: set[tuple[str, ...]] = set()
+    for call in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == function:
+            texts = takewhile(lambda each: isinstance(each, ast.Constant), call.args)
+            found.add(tuple(str(each.value) for each in texts if isinstance(each, ast.Constant)))
+    return found - {()}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)

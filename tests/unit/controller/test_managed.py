@@ -1,0 +1,107 @@
+"""What AWS adds to a secret's value, and how its noes reach those who ask."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from rotated_secrets.controller.managed import ManagedSecrets
+from rotated_secrets.databases.base import Refused
+from rotated_secrets.secretstores.base import AccessDenied, SecretDescription, StoreUnavailable
+from rotated_secrets.values import Arn, Credential, Place, SecretText, SecretValue
+
+ARN = Arn("arn:aws:secretsmanager:eu-west-1:111122223333:secret:rds!db-1-AbCdEf")
+INSTANCE = "arn:aws:rds:eu-west-1:111122223333:db:orders"
+MANAGED = SecretDescription(ARN, "rds!db-1", {}, tags={"aws:rds:primaryDBInstanceArn": INSTANCE})
+ORDERS = Place("postgres", "orders.x.eu-west-1.rds.amazonaws.com", 5432)
+ADMIN = Credential("postgres", str(ORDERS.host), "root", SecretText("b"), port=5432, arn=ARN)
+APPLICATION = Credential("postgres", "near.x.eu-west-1.rds.amazonaws.com", "app", SecretText("a"), port=5432)
+
+
+@dataclass
+class Rds:
+    """RDS with one instance, or with an error for everyone."""
+
+    failure: tuple[str, int] | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def client(self, service: str, region: str) -> Rds:
+        self.asked.append((service, region))
+        return self
+
+    def describe_db_instances(self, **_: object) -> dict[str, Any]:
+        if self.failure is not None:
+            code, status = self.failure
+            answer: Any = {"Error": {"Code": code, "Message": "…"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+            raise ClientError(answer, "DescribeDBInstances")
+        endpoint = {"Address": ORDERS.host, "Port": ORDERS.port}
+        return {"DBInstances": [{"DBInstanceIdentifier": "orders", "Engine": "postgres", "Endpoint": endpoint}]}
+
+
+def value(**keys: object) -> SecretValue:
+    return SecretValue.parse(json.dumps(keys))
+
+
+def nobody_asks() -> SecretDescription:
+    raise AssertionError("a value that names its host needs no description")
+
+
+def test_value_that_says_where_it_logs_in_costs_no_call() -> None:
+    rds = Rds()
+    assert ManagedSecrets(rds.client).place(value(engine="postgres", host="db"), nobody_asks) == Place()
+    assert rds.asked == []
+
+
+def test_username_and_password_alone_are_completed_by_the_tag() -> None:
+    rds = Rds()
+    assert ManagedSecrets(rds.client).place(value(username="root", password="b"), lambda: MANAGED) == ORDERS
+    assert rds.asked == [("rds", "eu-west-1")]
+
+
+def test_value_without_host_of_a_secret_that_nobody_manages_is_left_as_it_is() -> None:
+    plain = SecretDescription(ARN, "shop/orders", {})
+    assert ManagedSecrets(Rds().client).place(value(username="root", password="b"), lambda: plain) == Place()
+
+
+@pytest.mark.parametrize(
+    ("followed", "place"),
+    [
+        (SecretValue.parse("sk_live_1"), None),
+        (value(token="sk_live_1"), None),
+        (value(engine="db2", host="db", username="app", password="a"), None),
+        (value(engine="postgres", host="db", username="app", password="a"), Place()),
+        (value(username="root", password="b"), ORDERS),
+    ],
+    ids=["plain text", "no engine", "an engine that is not known", "all there", "managed"],
+)
+def test_what_others_write_is_verified_where_it_is_known_to_log_in(followed: SecretValue, place: Place | None) -> None:
+    described = MANAGED if place is ORDERS else SecretDescription(ARN, "shop/orders", {})
+    assert ManagedSecrets(Rds().client).login(followed, described) == place
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected", "says"),
+    [
+        (("AccessDenied", 403), AccessDenied, "allow rds:DescribeDBInstances"),
+        (("Throttling", 400), StoreUnavailable, "tried again later"),
+        (("InvalidParameterValue", 400), Refused, "AWS refuses DescribeDBInstances"),
+    ],
+)
+def test_noes_are_of_the_kinds_that_a_run_knows(failure: tuple[str, int], expected: type[Exception], says: str) -> None:
+    with pytest.raises(expected, match=says):
+        ManagedSecrets(Rds(failure).client).place(value(username="root", password="b"), lambda: MANAGED)
+
+
+def test_who_may_not_ask_about_replicas_is_told_the_action() -> None:
+    with pytest.raises(Refused, match=r"may be a read replica of .* allow rds:DescribeDBInstances"):
+        ManagedSecrets(Rds(("AccessDenied", 403)).client).is_copy(APPLICATION, ADMIN)
+
+
+def test_admin_secret_decides_in_which_region_its_database_is_looked_for() -> None:
+    rds = Rds()
+    assert not ManagedSecrets(rds.client).is_copy(APPLICATION, ADMIN)
+    assert rds.asked == [("rds", "eu-west-1")]
