@@ -32,7 +32,8 @@ def ensure_mariadb() -> str:
         NotInstalled
     """
     if program_path("mariadbd") is None:
-        _apt_install("mariadb-server-core", "mariadb-client-core")
+        # Not its core alone, which brings no plug-ins.
+        _apt_install("mariadb-server")
     return f"MariaDB: {program_path('mariadbd')}"
 
 

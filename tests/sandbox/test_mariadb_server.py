@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pymysql
 import pytest
@@ -11,6 +16,15 @@ from sandbox.mariadb import mariadb_server
 from sandbox.mysqld import MysqldServer
 from sandbox.servers import ServerStartError
 from sandbox.tls import CertificateAuthority
+from sandbox.waiting import eventually
+
+STARTER = """
+import time
+from sandbox.mariadb import mariadb_server
+with mariadb_server() as server:
+    print(server.directory, server.port, flush=True)
+    time.sleep(600)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +94,20 @@ def test_it_can_have_no_tls_at_all_and_nothing_of_it_is_left_at_the_end() -> Non
 def test_a_setting_that_it_does_not_know_is_told_with_what_the_server_said() -> None:
     with pytest.raises(ServerStartError, match="no-such-setting"), mariadb_server(settings={"no-such-setting": "1"}):
         pass
+
+
+def test_a_killed_starter_leaves_no_server_and_no_directory() -> None:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as starter:
+        assert starter.stdout is not None
+        directory, port = starter.stdout.readline().split()
+        starter.send_signal(signal.SIGKILL)
+        starter.wait()
+    eventually(lambda: not Path(directory).exists(), "the directory is gone")
+    with pytest.raises(pymysql.OperationalError):
+        pymysql.connect(host="127.0.0.1", port=int(port), user="x", password="x")

@@ -19,10 +19,16 @@ from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.values import Credential, SecretText
 from sandbox.mariadb import mariadb_server
 from sandbox.mysqld import MysqldServer
+from tests.unit.docs.documents import ROOT, blocks
 
 ENGINE = MariaDbEngine()
-# What docs/mariadb.md asks for, which a test holds against it.
-ADMIN_GRANTS = ("GRANT CREATE USER ON *.* TO {admin}", "GRANT SELECT ON mysql.* TO {admin}")
+DOCUMENT = ROOT / "docs" / "mariadb.md"
+
+
+def documented(admin: str, password: str, schema: str) -> list[str]:
+    """The statements that make an admin, as a reader of the documentation copies them."""
+    text = blocks(DOCUMENT, "sql")[0].replace("rotator", f"`{admin}`").replace("…", password)
+    return [each.strip() for each in text.replace("shop.", f"`{schema}`.").split(";") if each.strip()]
 
 
 @pytest.fixture(scope="session")
@@ -136,11 +142,9 @@ def make_tenant(server: MysqldServer, *, base: str | None = None, host: str = "%
     )
     tenant.sql(
         f"CREATE USER {{base}} IDENTIFIED BY '{password}' {terms}",
-        f"CREATE USER {{admin}} IDENTIFIED BY '{admin_password}'",
         "CREATE DATABASE {schema}",
         "GRANT ALL ON {schema}.* TO {base}",
-        "GRANT ALL ON {schema}.* TO {admin} WITH GRANT OPTION",
-        *ADMIN_GRANTS,
+        *documented(admin, admin_password, schema),
         logged=False,
     )
     return tenant
