@@ -10,17 +10,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
-from sandbox.mongo import MongoServer, mongo_server
+from sandbox.mongo import Document, MongoServer, mongo_server
 from sandbox.mongo_packages import ensure_mongo
 from sandbox.servers import ServerStartError
 from sandbox.tls import CertificateAuthority
 
-QUICK = {"serverSelectionTimeoutMS": 300}
+QUICK: dict[str, Any] = {"serverSelectionTimeoutMS": 300}
 STARTER = """
 import time
 from sandbox.mongo import mongo_server
@@ -65,12 +66,16 @@ def test_it_is_mongodb_and_takes_logins_with_and_without_tls(server: MongoServer
 
 
 def test_nobody_does_anything_without_a_login(server: MongoServer) -> None:
-    with MongoClient(server.host, server.port, directConnection=True) as client:
+    stranger: MongoClient[Document] = MongoClient(server.host, server.port, directConnection=True)
+    with stranger as client:
         with pytest.raises(OperationFailure, match="requires authentication"):
             client.admin.command({"usersInfo": 1})
         with pytest.raises(OperationFailure, match="requires authentication"):
             client.admin.command({"createUser": "intruder", "pwd": "x", "roles": ["root"]})
-    with pytest.raises(OperationFailure, match="Authentication failed"), server.client(password="wrong") as client:
+    with (
+        pytest.raises(OperationFailure, match="Authentication failed"),
+        server.client(server.admin_user, "wrong") as client,
+    ):
         client.admin.command("ping")
 
 

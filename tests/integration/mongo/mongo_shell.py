@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
 from sandbox.mongo import Document, MongoServer
 
+ROLE_EXISTS = 51002
 _CALL = re.compile(r'db\.getSiblingDB\("([^"]+)"\)\.(\w+)\(')
 
 
@@ -16,7 +19,12 @@ def run_shell(server: MongoServer, text: str) -> int:
     """Run every command in a text, as the superuser; returns how many those were."""
     commands = list(_commands(text))
     for database, command in commands:
-        server.command(command, database)
+        try:
+            server.command(command, database)
+        except OperationFailure as error:
+            # A person goes on at that, too.
+            if error.code != ROLE_EXISTS:
+                raise
     return len(commands)
 
 

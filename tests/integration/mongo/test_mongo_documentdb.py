@@ -45,7 +45,7 @@ class Cluster:
         value = {"engine": "mongo", "host": "localhost", "username": user, "password": password, **self.fields}
         return Credential.of(SecretValue.parse(json.dumps(value)))
 
-    def set(self, user: str, password: str) -> RightsReport:
+    def set_password(self, user: str, password: str) -> RightsReport:
         with self.engine.open_admin(self.reach, self.admin) as session:
             assert session.try_lock(self.users.base)
             session.check_users(self.users)
@@ -78,7 +78,7 @@ def test_two_users_take_turns(cluster: Cluster) -> None:
     users = cluster.users
     for turn in range(1, 5):
         user = f"{users.base}_clone" if turn % 2 else users.base
-        assert cluster.set(user, f"turn-{turn}") == RightsReport()
+        assert cluster.set_password(user, f"turn-{turn}") == RightsReport()
         pending = cluster.credential(user, f"turn-{turn}")
         assert cluster.engine.verify(cluster.reach, pending, users, ['{"find": "prices"}']) == []
     with pytest.raises(AuthenticationFailed):
@@ -87,9 +87,9 @@ def test_two_users_take_turns(cluster: Cluster) -> None:
 
 def test_roles_follow_and_what_is_beyond_them_is_never_sent(cluster: Cluster) -> None:
     base, clone = cluster.users.base, f"{cluster.users.base}_clone"
-    cluster.set(clone, "first")
+    cluster.set_password(clone, "first")
     cluster.server.command({"grantRolesToUser": base, "roles": [{"role": "read", "db": "hr"}]})
-    assert cluster.set(clone, "second").repaired == (f"{clone} lacks role read@hr",)
+    assert cluster.set_password(clone, "second").repaired == (f"{clone} lacks role read@hr",)
     assert cluster.roles(clone) == cluster.roles(base)
     sent = cluster.double.seen("createUser") + cluster.double.seen("updateUser")
     assert sent
@@ -100,19 +100,19 @@ def test_roles_follow_and_what_is_beyond_them_is_never_sent(cluster: Cluster) ->
 
 def test_without_a_mark_a_clone_with_a_role_of_its_own_is_for_a_person_to_judge(cluster: Cluster) -> None:
     base, clone = cluster.users.base, f"{cluster.users.base}_clone"
-    cluster.set(clone, "first")
+    cluster.set_password(clone, "first")
     cluster.server.command({"revokeRolesFromUser": base, "roles": [{"role": "readWrite", "db": "shop"}]})
     with pytest.raises(Refused, match=r'db\.getSiblingDB\("admin"\)\.revokeRolesFromUser'):
-        cluster.set(clone, "second")
+        cluster.set_password(clone, "second")
     assert cluster.roles(clone) == {"readWrite"}
 
 
 def test_a_clone_is_locked_out_and_let_in_again(cluster: Cluster) -> None:
     clone = f"{cluster.users.base}_clone"
-    cluster.set(clone, "first")
+    cluster.set_password(clone, "first")
     with cluster.engine.open_admin(cluster.reach, cluster.admin) as session:
         session.check_users(cluster.users)
         session.disable_login(clone)
     with pytest.raises(AuthenticationFailed):
         cluster.engine.verify(cluster.reach, cluster.credential(clone, "first"), cluster.users)
-    assert cluster.set(clone, "second") == RightsReport()
+    assert cluster.set_password(clone, "second") == RightsReport()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import ssl
 
-from pymongo.errors import NotPrimaryError, OperationFailure
+from pymongo.errors import OperationFailure
 
 from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
 
@@ -91,9 +91,7 @@ def failed_command(error: BaseException, server: Server, doing: str) -> Database
 
 def is_temporary(error: BaseException) -> bool:
     """Whether the same command may succeed later, because nothing says that it can't."""
-    if isinstance(error, OperationFailure) and not isinstance(error, NotPrimaryError):
-        return error.code is None or error.code in _NOT_NOW
-    return True
+    return not isinstance(error, OperationFailure) or error.code is None or error.code in _NOT_NOW
 
 
 def is_unauthorized(error: BaseException) -> bool:

@@ -161,10 +161,10 @@ def missing_privilege(
     if itself:
         if may(privileges, "changeOwnPassword", database) or may(privileges, "changePassword", database):
             return None
+        role = f"rotatesOwnPassword_{database}"
         return (
             f"{admin} lacks changeOwnPassword on database {database}, and there is no admin secret; run: "
-            f"{create_role('rotatesOwnPassword', [own_password(database), LOCKS])}; "
-            f"{grant_role(database, admin, 'rotatesOwnPassword', 'admin')}"
+            f"{create_role(role, [own_password(database), LOCKS])}; {grant_role(database, admin, role, 'admin')}"
         )
     needed = [("viewUser", database), ("changePassword", database)]
     if clones:
