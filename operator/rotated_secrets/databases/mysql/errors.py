@@ -65,10 +65,7 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         3032: "it is in offline mode",
         3100: "a plug-in of replication refuses the statement now",
         3101: "a plug-in of replication rolled the statement back",
-        3159: (
-            "it wants TLS (require_secure_transport) and said so before the password was looked at; "
-            "check database.tls.mode"
-        ),
+        3159: "it wants TLS (require_secure_transport); check database.tls.mode",
         3168: "it is not available now",
         3572: "a lock is not to be had now",
         3955: "the user is locked for a while after failed logins (FAILED_LOGIN_ATTEMPTS)",

@@ -347,7 +347,10 @@ def _context(tls: Tls) -> ssl.SSLContext | None:
     if tls.mode.strength < TlsMode.VERIFY_CA.strength:
         context.verify_mode = ssl.CERT_NONE
     elif tls.ca_bundle is not None:
-        context.load_verify_locations(cadata=tls.ca_bundle)
+        try:
+            context.load_verify_locations(cadata=tls.ca_bundle)
+        except ValueError:
+            raise ssl.SSLError("the CA bundle holds no certificate") from None
     else:
         context.load_default_certs()
     return context
