@@ -52,6 +52,11 @@ def users_of(rotation: Rotation, username: str) -> Users:
     return Users(base, base + rotation.clone_suffix)
 
 
+def is_clone(rotation: Rotation, username: str) -> bool:
+    """Whether this is the one of two users that was made after the other."""
+    return username == users_of(rotation, username).clone
+
+
 def pending_value(terms: Terms, current: StoredVersion, draw: Draw) -> SecretValue:
     """The next version's value: every key kept, the password new, and with AlternatingUsers the other user.
 

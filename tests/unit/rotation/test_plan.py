@@ -232,6 +232,15 @@ def test_first_clone_that_fails_its_test_is_locked_out() -> None:
     assert current(world).version_id == FIRST
 
 
+def test_check_that_only_the_clone_fails_holds_up_no_rotation_that_may_mend_it() -> None:
+    world = settled(world_of())
+    rotate(world, "first")
+    world.database.checks_fail_for = {"app_clone"}
+    rotate(world, "second")
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED] * 2
+    assert Credential.of(current(world).value).username == "app"
+
+
 def test_failed_test_gives_the_passive_user_its_previous_password_back() -> None:
     world = settled(world_of())
     rotate(world, "first")
