@@ -34,6 +34,7 @@ class RotationFunction:
 
     def run(self, *, works: bool = True) -> str:
         version = eventually(self.pending, "AWS was asked to rotate")
+        assert version is not None
         password = secrets.token_urlsafe(12)
         if works:
             self.application.stack.database.sql(
