@@ -40,7 +40,12 @@ def ensure_mongo(python: str | Path = sys.executable) -> str:
         made_once(mongo_directory(), lambda folder: _unpack(folder, python))
     except (OSError, ServerStartError) as error:
         raise NotInstalled(f"MongoDB: {error}") from None
-    return f"MongoDB: {mongo_directory()}"
+    folder = mongo_directory()
+    try:
+        version = _run(["env", f"LD_LIBRARY_PATH={folder / 'lib'}", str(folder / "mongod"), "--version"], folder)
+    except NotInstalled as error:
+        raise NotInstalled(f"MongoDB: {error}\n  install what is missing; libcurl.so.4 is Debian's libcurl4") from None
+    return f"MongoDB {version.split()[2].lstrip('v')}: {folder}"
 
 
 def mongo_directory() -> Path:

@@ -55,8 +55,8 @@ def gone(path: Path, seconds: float = 15.0) -> bool:
 
 def test_installing_what_is_installed_is_quick_and_says_where_it_is() -> None:
     began = time.monotonic()
-    assert ensure_mongo().startswith("MongoDB: /")
-    assert time.monotonic() - began < 1
+    assert ensure_mongo().startswith("MongoDB 6.")
+    assert time.monotonic() - began < 2
 
 
 def test_it_is_mongodb_and_takes_logins_with_and_without_tls(server: MongoServer) -> None:
