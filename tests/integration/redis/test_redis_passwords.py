@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from redis import RedisError
@@ -291,3 +292,18 @@ def test_the_default_user_of_a_server_with_one_password_has_two_meanwhile() -> N
 
 def make_default(password: str) -> Credential:
     return Credential("redis", "localhost", "default", SecretText(password))
+
+
+def test_the_documented_command_makes_an_admin(tenant: Tenant) -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "redis.md").read_text()
+    [command] = [line for line in page.splitlines() if line.startswith("ACL SETUSER rotator ")]
+    words = command.replace("rotator", f"{tenant.admin.username}2").replace("PASSWORD", "documented").split()
+    assert words[6:] == list(RULES)
+    tenant.server.command(*words)
+    admin = tenant.credential(f"{tenant.admin.username}2", "documented")
+    with tenant.open(admin) as session:
+        assert session.try_lock(tenant.base)
+        session.check_users(tenant.users)
+        session.set_password(tenant.users, tenant.credential(tenant.clone, "first"), Rights.ENFORCE)
+        assert session.sessions_of(tenant.clone) == ()
+    assert tenant.verify(tenant.clone, "first") == []

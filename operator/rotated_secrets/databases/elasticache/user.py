@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rotated_secrets.api.names import SECRET_ARN_ANNOTATION
 from rotated_secrets.databases.base import Refused
 from rotated_secrets.values import Credential, Place, SecretValue
 
 ENGINE = "elasticache"
 ARN_KEY = "user_arn"
-OWNER_TAG = "rotatedsecrets.io/secret"
+OWNER_TAG = SECRET_ARN_ANNOTATION
 """The tag of a user whose value is the ARN of the one secret that may change it."""
 
 _USER_ARN = re.compile(
