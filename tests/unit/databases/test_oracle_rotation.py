@@ -56,7 +56,7 @@ def credential(username: str, password: str = CANARY, dbname: str | None = "ORCL
 ADMIN = credential("admin", "Adm1nPassword")
 
 
-def seen(  # noqa: PLR0913
+def seen(
     name: str,
     *,
     status: str = "OPEN",
@@ -105,10 +105,12 @@ def session(
 ) -> Iterator[OracleAdminSession]:
     user = own.username.upper()
     steps = [*opened(user), *(step for several in said for step in several)]
-    with OracleDouble(Conversation(user, own.password.reveal(), "ORCL", steps)):
-        with (engine or OracleEngine()).open_admin(SERVER, own) as connected:
-            assert isinstance(connected, OracleAdminSession)
-            yield connected
+    with (
+        OracleDouble(Conversation(user, own.password.reveal(), "ORCL", steps)),
+        (engine or OracleEngine()).open_admin(SERVER, own) as connected,
+    ):
+        assert isinstance(connected, OracleAdminSession)
+        yield connected
 
 
 def set_clone(*said: list[Step], rights: Rights = Rights.ENFORCE) -> RightsReport:
@@ -310,7 +312,7 @@ def test_a_base_user_that_does_not_exist_is_refused() -> None:
 
 
 def test_an_admin_who_may_not_look_is_told_what_to_be_granted() -> None:
-    with pytest.raises(Refused, match="ORA-00942, .*SELECT_CATALOG_ROLE"):
+    with pytest.raises(Refused, match=r"ORA-00942, .*SELECT_CATALOG_ROLE"):
         check_users([failing(catalog._USER, 942, name="APP")])
 
 
@@ -328,7 +330,7 @@ def test_names_that_cannot_be_are_refused_without_a_connection(name: str) -> Non
 
 def test_a_lower_case_suffix_is_refused_with_what_to_write() -> None:
     OracleEngine().check_username("APP_CLONE")
-    with pytest.raises(Refused, match="write rotation.cloneSuffix: _CLONE"):
+    with pytest.raises(Refused, match=r"write rotation\.cloneSuffix: _CLONE"):
         OracleEngine().check_username("app_clone")
 
 

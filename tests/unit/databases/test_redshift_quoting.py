@@ -1,4 +1,4 @@
-"""Whatever is in a name or text, Redshift reads back what was written: unlike in standard SQL a backslash is special."""
+"""Whatever is in a name or text, Redshift reads back what was written; a backslash is special to it."""
 
 from __future__ import annotations
 

@@ -5,13 +5,15 @@ No Redshift is to be had here: the real driver talks to a server that takes exac
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
+    AdminSession,
     AuthenticationFailed,
     Connections,
     DatabaseError,
@@ -156,13 +158,23 @@ def clone_seen(**more: object) -> list[Step]:
     return seen("app_clone", sysid=101, roles=roles, **more)  # type: ignore[arg-type]
 
 
+@contextlib.contextmanager
+def session(
+    *conversations: Conversation, own: Credential = ADMIN, engine: RedshiftEngine | None = None
+) -> Iterator[AdminSession]:
+    with (
+        RedshiftDouble(*conversations) as double,
+        (engine or RedshiftEngine()).open_admin(double.server, own) as connected,
+    ):
+        yield connected
+
+
 def set_password(
     user: str, *steps: list[Step], rights: Rights = Rights.ENFORCE, users: Users = USERS, clone: bool = True
 ) -> RightsReport:
     said = [*opened("admin"), *checked(clone=clone), *(step for several in steps for step in several)]
-    with RedshiftDouble(Conversation("admin", "Adm1nPassword", "dev", said)) as double:
-        with RedshiftEngine().open_admin(double.server, ADMIN) as session:
-            return session.set_password(users, credential(user), rights)
+    with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
+        return connected.set_password(users, credential(user), rights)
 
 
 def test_the_first_rotation_makes_the_clone_with_all_its_rights_in_one_transaction() -> None:
@@ -369,10 +381,9 @@ def test_a_user_sets_its_own_password_without_an_admin() -> None:
         *exists("app"),
         *single(done(f"ALTER USER \"app\" PASSWORD '{digest('app')}'")),
     ]
-    with RedshiftDouble(Conversation("app", "Old1Password", "dev", said)) as double:
-        with RedshiftEngine().open_admin(double.server, own) as session:
-            session.check_users(Users("app"))
-            session.set_password(Users("app"), credential("app"), Rights.ENFORCE)
+    with session(Conversation("app", "Old1Password", "dev", said), own=own) as connected:
+        connected.check_users(Users("app"))
+        connected.set_password(Users("app"), credential("app"), Rights.ENFORCE)
 
 
 def test_rights_are_compared_in_the_database_of_the_secret() -> None:
@@ -383,18 +394,16 @@ def test_rights_are_compared_in_the_database_of_the_secret() -> None:
         *single(done(f"ALTER USER \"app_clone\" PASSWORD '{digest('app_clone')}'")),
     ]
     in_shop = [*opened("admin"), *seen("app"), *clone_seen()]
-    with RedshiftDouble(
+    with session(
         Conversation("admin", "Adm1nPassword", "dev", at_home), Conversation("admin", "Adm1nPassword", "shop", in_shop)
-    ) as double:
-        with RedshiftEngine().open_admin(double.server, ADMIN) as session:
-            session.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
+    ) as connected:
+        connected.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
 
 
 def check_users(*steps: list[Step], users: Users = USERS) -> None:
     said = [*opened("admin"), *(step for several in steps for step in several)]
-    with RedshiftDouble(Conversation("admin", "Adm1nPassword", "dev", said)) as double:
-        with RedshiftEngine().open_admin(double.server, ADMIN) as session:
-            session.check_users(users)
+    with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
+        connected.check_users(users)
 
 
 def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed() -> None:
@@ -420,9 +429,8 @@ def test_names_that_cannot_be_are_refused_without_a_connection(name: str) -> Non
 
 def test_a_failed_first_rotation_locks_the_clone_out() -> None:
     said = [*opened("admin"), *single(done('ALTER USER "app_clone" PASSWORD DISABLE'))]
-    with RedshiftDouble(Conversation("admin", "Adm1nPassword", "dev", said)) as double:
-        with RedshiftEngine().open_admin(double.server, ADMIN) as session:
-            session.disable_login("app_clone")
+    with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
+        connected.disable_login("app_clone")
 
 
 def test_sessions_are_counted_by_a_superuser_and_unknown_to_others() -> None:
@@ -433,17 +441,19 @@ def test_sessions_are_counted_by_a_superuser_and_unknown_to_others() -> None:
         ("shop", 1),
     )
     said = [*opened("admin"), *superuser(), *single(counted), *superuser(is_one=False)]
-    with RedshiftDouble(Conversation("admin", "Adm1nPassword", "dev", said)) as double:
-        with RedshiftEngine().open_admin(double.server, ADMIN) as session:
-            assert session.sessions_of("app") == (Connections("unknown", "dev", 2), Connections("unknown", "shop", 1))
-            assert session.sessions_of("app") is None
+    with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
+        assert connected.sessions_of("app") == (Connections("unknown", "dev", 2), Connections("unknown", "shop", 1))
+        assert connected.sessions_of("app") is None
 
 
 def test_a_session_that_was_silent_for_too_long_is_not_used_any_more() -> None:
-    with RedshiftDouble(Conversation("admin", "Adm1nPassword", "dev", opened("admin"))) as double:
-        with RedshiftEngine(idle_seconds=-1).open_admin(double.server, ADMIN) as session:
-            with pytest.raises(Unavailable, match="silent for more than"):
-                session.set_password(Users("app"), credential("app"), Rights.ENFORCE)
+    with (
+        session(
+            Conversation("admin", "Adm1nPassword", "dev", opened("admin")), engine=RedshiftEngine(idle_seconds=-1)
+        ) as connected,
+        pytest.raises(Unavailable, match="silent for more than"),
+    ):
+        connected.set_password(Users("app"), credential("app"), Rights.ENFORCE)
 
 
 # ---- verify
@@ -495,10 +505,12 @@ def test_verify_queries_run_inside_a_query_that_takes_one_row() -> None:
     limit = done("SET statement_timeout TO 4999")
     steps: list[Step] = [done("BEGIN"), done("RESET search_path"), limit, queried("SELECT a FROM t"), done("ROLLBACK")]
     engine = RedshiftEngine(verify_seconds=5.0)
-    with RedshiftDouble(Conversation("app", CANARY, "dev", [*opened("app"), *steps])) as double:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("time.monotonic", iter([0.0, 0.001, *([0.002] * 99)]).__next__)
-            assert engine.verify(double.server, credential("app"), USERS, ["SELECT a FROM t;"]) == []
+    with (
+        RedshiftDouble(Conversation("app", CANARY, "dev", [*opened("app"), *steps])) as double,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("time.monotonic", iter([0.0, 0.001, *([0.002] * 99)]).__next__)
+        assert engine.verify(double.server, credential("app"), USERS, ["SELECT a FROM t;"]) == []
 
 
 @pytest.mark.parametrize("query", ["DELETE FROM t", "SELECT 1; DROP TABLE t", "SELECT ';'", "CALL p()", ""])

@@ -131,9 +131,11 @@ def test_an_address_that_nobody_listens_at_is_passed_over() -> None:
 
 @pytest.mark.parametrize("number", [18456, 18470, 18486, 18487, 18488, 18452])
 def test_a_refusal_of_the_password_is_certain(number: int) -> None:
-    with SqlServerDouble(conversation(refusals=(Error(number),))) as double:
-        with pytest.raises(AuthenticationFailed) as told:
-            log_in(double, TlsMode.DISABLE, None)
+    with (
+        SqlServerDouble(conversation(refusals=(Error(number),))) as double,
+        pytest.raises(AuthenticationFailed) as told,
+    ):
+        log_in(double, TlsMode.DISABLE, None)
     assert CANARY not in str(told.value)
     assert str(number) in str(told.value)
 
@@ -148,9 +150,11 @@ def test_a_closed_database_is_a_failed_check_although_the_login_is_said_to_have_
 
 @pytest.mark.parametrize("number", [18401, 40613, 17142, 99999])
 def test_everything_else_is_tried_again(number: int) -> None:
-    with SqlServerDouble(conversation(refusals=(Error(number),))) as double:
-        with pytest.raises(Unavailable) as told:
-            log_in(double, TlsMode.DISABLE, None)
+    with (
+        SqlServerDouble(conversation(refusals=(Error(number),))) as double,
+        pytest.raises(Unavailable) as told,
+    ):
+        log_in(double, TlsMode.DISABLE, None)
     assert CANARY not in str(told.value)
 
 

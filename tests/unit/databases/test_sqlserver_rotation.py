@@ -50,12 +50,17 @@ ADMIN = credential("admin", "Adm1nPassword")
 def login(name: str, *permissions: Row, roles: tuple[str, ...] = (), **fields: object) -> list[Step]:
     """One look at one login."""
     number, sid = (7, CLONE_SID) if name.endswith("_clone") else (6, BASE_SID)
-    row = {
-        "disabled": False, "locked": 0, "database": "shop", "language": "us_english", "policy": True, "expiration": False,
+    row: dict[str, object] = {
+        "disabled": False,
+        "locked": 0,
+        "database": "shop",
+        "language": "us_english",
+        "policy": True,
+        "expiration": False,
         **fields,
-    }  # fmt: skip
+    }
     return [
-        asked(catalog._LOGIN, name, rows=[(number, name, sid, *row.values())]),  # type: ignore[list-item]
+        asked(catalog._LOGIN, name, rows=[(number, name, sid, *row.values())]),  # type: ignore[arg-type]
         asked(catalog._SERVER_PERMISSIONS, number, rows=[CONNECT_SQL, *permissions]),
         asked(catalog._SERVER_ROLES, number, rows=[(role,) for role in roles]),
     ]
@@ -93,7 +98,7 @@ def checked(*, clone: bool = True) -> list[Step]:
     return [*login("app"), *may(), *(clone_login() if clone else no_login("app_clone"))]
 
 
-def user(  # noqa: PLR0913
+def user(
     name: str,
     *permissions: Row,
     by_name: bool = False,
@@ -131,10 +136,12 @@ def session(
         Conversation(own.username, own.password.reveal(), name, [*AS_OWNER, *steps])
         for name, steps in (inside or {}).items()
     ]
-    with SqlServerDouble(*conversations) as double:
-        with SqlServerEngine().open_admin(double.server(), own) as opened:
-            assert isinstance(opened, SqlServerAdminSession)
-            yield opened
+    with (
+        SqlServerDouble(*conversations) as double,
+        SqlServerEngine().open_admin(double.server(), own) as opened,
+    ):
+        assert isinstance(opened, SqlServerAdminSession)
+        yield opened
 
 
 def test_the_first_rotation_makes_the_clone_and_gives_it_everything() -> None:
@@ -230,7 +237,8 @@ def test_what_the_base_user_was_given_denied_and_lost_since_holds_for_the_clone_
     base = user("app", *wanted)
     home = [
         checked(), login("app"), clone_login(), [SET_CLONE],
-        login("app"), clone_login(database="other", policy=False), databases("shop", "stale", all_of_them=("shop", "stale")),
+        login("app"), clone_login(database="other", policy=False),
+        databases("shop", "stale", all_of_them=("shop", "stale")),
         [
             done("ALTER LOGIN [app_clone] WITH DEFAULT_DATABASE = [shop]"),
             done("ALTER LOGIN [app_clone] WITH CHECK_POLICY = ON"),
@@ -263,11 +271,11 @@ def test_a_clone_that_cannot_be_given_what_it_lacks_is_not_made_current() -> Non
         checked(), login("app"), clone_login(), [SET_CLONE], base, clone_login(), databases(),
         [failing("ALTER SERVER ROLE [sysadmin] ADD MEMBER [app_clone]", 15151)], base, clone_login(), databases(),
     ]  # fmt: skip
-    with session(*home) as opened:
-        with pytest.raises(
-            Refused, match=r"for it lacks server role sysadmin \(.*error 15151, the admin lacks a right"
-        ):
-            opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+    with (
+        session(*home) as opened,
+        pytest.raises(Refused, match=r"for it lacks server role sysadmin \(.*error 15151, the admin lacks a right"),
+    ):
+        opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
 
 
 @pytest.mark.parametrize(("rights", "told"), [(Rights.REPORT, 1), (Rights.IGNORE, 0)])
@@ -282,9 +290,11 @@ def test_a_base_user_that_owns_its_database_has_no_equal() -> None:
     owner = [asked(f"{catalog._USER} AND u.sid = 0x{BASE_SID.hex().upper()}", rows=[(1, "dbo", "dbo", None, 1)])]
     home = [checked(), login("app"), clone_login(), [SET_CLONE], login("app"), clone_login()]
     home += [databases("shop", all_of_them=("shop",))]
-    with session(*home, inside={"shop": [*owner, *user("app_clone")]}) as opened:
-        with pytest.raises(Refused, match="does not own database shop, which app does"):
-            opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+    with (
+        session(*home, inside={"shop": [*owner, *user("app_clone")]}) as opened,
+        pytest.raises(Refused, match="does not own database shop, which app does"),
+    ):
+        opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
 
 
 def test_a_permission_of_an_unknown_class_is_told_and_not_passed_over() -> None:
@@ -320,16 +330,20 @@ def test_a_password_that_the_session_was_opened_with_is_not_set_again() -> None:
 
 
 def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed() -> None:
-    with session(login("app"), may(), login("app_clone")) as opened:
-        with pytest.raises(Refused, match=r"run: GRANT IMPERSONATE ON LOGIN::\[app\] TO \[app_clone\]"):
-            opened.check_users(USERS)
+    with (
+        session(login("app"), may(), login("app_clone")) as opened,
+        pytest.raises(Refused, match=r"run: GRANT IMPERSONATE ON LOGIN::\[app\] TO \[app_clone\]"),
+    ):
+        opened.check_users(USERS)
 
 
 def test_an_admin_who_sees_a_part_of_the_rights_is_refused() -> None:
     lacking = asked("SELECT HAS_PERMS_BY_NAME(NULL, NULL, %s)", "VIEW ANY DEFINITION", rows=[(0,)])
-    with session(login("app"), [may()[0], lacking]) as opened:
-        with pytest.raises(Refused, match=r"run: GRANT VIEW ANY DEFINITION TO \[admin\]"):
-            opened.check_users(USERS)
+    with (
+        session(login("app"), [may()[0], lacking]) as opened,
+        pytest.raises(Refused, match=r"run: GRANT VIEW ANY DEFINITION TO \[admin\]"),
+    ):
+        opened.check_users(USERS)
 
 
 def test_a_database_whose_owner_is_gone_is_told() -> None:
@@ -337,14 +351,15 @@ def test_a_database_whose_owner_is_gone_is_told() -> None:
     home += [databases("shop", all_of_them=("shop",))]
     said = [*PINNED, *(step for several in home for step in several)]
     inside = [*PINNED, failing("EXECUTE AS USER = N'dbo' WITH NO REVERT", 15517)]
-    with SqlServerDouble(
-        Conversation("admin", "Adm1nPassword", "master", said), Conversation("admin", "Adm1nPassword", "shop", inside)
-    ) as double:
-        with (
-            SqlServerEngine().open_admin(double.server(), ADMIN) as opened,
-            pytest.raises(Refused, match="ALTER AUTHORIZATION ON DATABASE"),
-        ):
-            opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+    with (
+        SqlServerDouble(
+            Conversation("admin", "Adm1nPassword", "master", said),
+            Conversation("admin", "Adm1nPassword", "shop", inside),
+        ) as double,
+        SqlServerEngine().open_admin(double.server(), ADMIN) as opened,
+        pytest.raises(Refused, match="ALTER AUTHORIZATION ON DATABASE"),
+    ):
+        opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
 
 
 # ---- users of a contained database
@@ -384,9 +399,11 @@ def test_a_clone_that_could_not_be_made_leaves_no_transaction_behind() -> None:
         failing(f"CREATE USER [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_SCHEMA = [dbo]", 15118),
         done("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"),
     ]
-    with session(no_login("app"), no_login("app"), inside={"shop": inside}) as opened:
-        with pytest.raises(Refused, match="the server's password policy does not take the password") as told:
-            opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
+    with (
+        session(no_login("app"), no_login("app"), inside={"shop": inside}) as opened,
+        pytest.raises(Refused, match="the server's password policy does not take the password") as told,
+    ):
+        opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
     assert CANARY not in str(told.value) and WRITTEN not in str(told.value)
 
 
@@ -399,16 +416,20 @@ def test_a_contained_user_sets_its_own_password_without_an_admin() -> None:
 
 @pytest.mark.parametrize("there", [contained("app_clone"), user("app_clone", CONTAINED_MARK, by_name=True)])
 def test_a_stranger_in_a_contained_database_is_refused_before_anything_is_changed(there: list[Step]) -> None:
-    with session(no_login("app"), no_login("app"), inside={"shop": [*contained("app"), *there]}) as opened:
-        with pytest.raises(Refused, match=r"run there: GRANT IMPERSONATE ON USER::\[app\] TO \[app_clone\]"):
-            opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
+    with (
+        session(no_login("app"), no_login("app"), inside={"shop": [*contained("app"), *there]}) as opened,
+        pytest.raises(Refused, match=r"run there: GRANT IMPERSONATE ON USER::\[app\] TO \[app_clone\]"),
+    ):
+        opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
 
 
 def test_a_user_that_is_nowhere_is_refused() -> None:
     nowhere = asked(f"{catalog._USER} AND u.name = %s", "app")
-    with session(no_login("app"), no_login("app"), inside={"shop": [nowhere]}) as opened:
-        with pytest.raises(Refused, match="neither a login with a password"):
-            opened.set_password(USERS, credential("app", dbname="shop"), Rights.ENFORCE)
+    with (
+        session(no_login("app"), no_login("app"), inside={"shop": [nowhere]}) as opened,
+        pytest.raises(Refused, match="neither a login with a password"),
+    ):
+        opened.set_password(USERS, credential("app", dbname="shop"), Rights.ENFORCE)
 
 
 # ---- the rest of the session
@@ -416,7 +437,10 @@ def test_a_user_that_is_nowhere_is_refused() -> None:
 
 def test_the_lock_is_taken_by_try_and_held_by_the_session() -> None:
     resource = f"rotated-secrets/{hashlib.sha256(b'app').hexdigest()[:32]}"
-    lock = "DECLARE @answer int; EXEC @answer = sys.sp_getapplock @Resource = %s, @LockMode = 'Exclusive', @LockOwner = 'Session', @LockTimeout = 0; SELECT @answer"
+    lock = (
+        "DECLARE @answer int; EXEC @answer = sys.sp_getapplock @Resource = %s, @LockMode = 'Exclusive', "
+        "@LockOwner = 'Session', @LockTimeout = 0; SELECT @answer"
+    )
     steps = [asked(lock, resource, rows=[(answer,)]) for answer in (0, 1, -1)]
     with session(steps) as opened:
         assert [opened.try_lock("app") for _ in steps] == [True, True, False]
@@ -456,10 +480,12 @@ def test_sessions_are_counted_where_they_may_be_seen() -> None:
 
 
 def test_a_session_that_was_silent_for_too_long_is_not_used_any_more() -> None:
-    with SqlServerDouble(Conversation("admin", "Adm1nPassword", "master", PINNED)) as double:
-        with SqlServerEngine(idle_seconds=-1).open_admin(double.server(), ADMIN) as opened:
-            with pytest.raises(Unavailable, match="silent for more than"):
-                opened.try_lock("app")
+    with (
+        SqlServerDouble(Conversation("admin", "Adm1nPassword", "master", PINNED)) as double,
+        SqlServerEngine(idle_seconds=-1).open_admin(double.server(), ADMIN) as opened,
+        pytest.raises(Unavailable, match="silent for more than"),
+    ):
+        opened.try_lock("app")
 
 
 @pytest.mark.parametrize("name", ["a" * 129, "DOMAIN\\app", "", "##system##", "a\x00b", "a\nb"])
@@ -483,8 +509,10 @@ def test_names_that_cannot_be_are_refused_without_a_connection(name: str) -> Non
 )
 def test_what_a_failed_statement_means(number: int, meaning: type[DatabaseError], told: str) -> None:
     statement = f"ALTER LOGIN [app] WITH PASSWORD = {WRITTEN}"
-    with session(login("app"), login("app"), [failing(statement, number)]) as opened:
-        with pytest.raises(meaning, match=told) as error:
-            opened.set_password(Users("app"), credential("app"), Rights.ENFORCE)
+    with (
+        session(login("app"), login("app"), [failing(statement, number)]) as opened,
+        pytest.raises(meaning, match=told) as error,
+    ):
+        opened.set_password(Users("app"), credential("app"), Rights.ENFORCE)
     assert CANARY not in str(error.value) and WRITTEN not in str(error.value)
     assert error.value.__cause__ is None

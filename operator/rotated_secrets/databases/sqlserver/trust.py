@@ -67,5 +67,7 @@ def _trust(context: SSL.Context, tls: Tls) -> None:
     except ValueError:
         raise Unavailable("the CA certificates to trust are not PEM; correct them") from None
     store = context.get_cert_store()
-    for certificate in certificates if store else ():
+    if store is None:
+        raise Unavailable("the driver's OpenSSL has no place for the CA certificates to trust")
+    for certificate in certificates:
         store.add_cert(crypto.X509.from_cryptography(certificate))

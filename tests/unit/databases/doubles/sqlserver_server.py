@@ -1,7 +1,7 @@
 """A server that speaks TDS, with TLS inside it, and takes exactly the conversations written down for it.
 
-The real driver talks to it, so a certificate is looked at as it would be, parameters arrive as it sends them, and errors
-come in the shape that it gives them. A login or statement that was not expected, or not yet, fails the test.
+The real driver talks to it, so a certificate is looked at as it would be, parameters arrive as it sends them, and
+errors come in the shape that it gives them. A login or statement that was not expected, or not yet, fails the test.
 """
 
 from __future__ import annotations
