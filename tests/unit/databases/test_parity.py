@@ -6,7 +6,7 @@ import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Server, Tls, Unavailable
-from rotated_secrets.databases.idle import IdleLimit, seconds_since_boot
+from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.parity import Difference, reconcile
 
 LACKS = Difference("lacks a", ("GIVE a",), lacks=True, place="shop")
@@ -97,7 +97,3 @@ def test_a_session_that_froze_is_not_gone_on_with() -> None:
     limit.check()
     with pytest.raises(Unavailable, match="silent for more than 30 s"):
         limit.check()
-
-
-def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
-    assert seconds_since_boot() > 0
