@@ -55,8 +55,6 @@ def not_the_clone(base: Seen, clone: Seen) -> str | None:
         why = f"it {first_of(more)}, which {base.state.account.user} has not"
     elif not clone.rights and base.rights:
         why = "it has no rights at all, so nothing says that it is"
-    elif clone.state.locked or clone.state.is_role:
-        why = "it is locked, or a role"
     else:
         return None
     return f"{why}; if it is the clone, run: ALTER USER {clone.state.account.sql} {identified([ours])}"
