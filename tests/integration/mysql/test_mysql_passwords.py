@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable, Users
 from rotated_secrets.values import SecretText
-from sandbox.mysql import mysql_server
 from sandbox.mysqld import MysqldServer
 from tests.integration.mysql.conftest import ENGINE, Tenant, make_tenant, quoted
 
@@ -324,13 +322,6 @@ def test_a_password_is_set_again_where_none_may_be_used_twice(tenant: Tenant) ->
         tenant.set(tenant.base, "base-2")
     assert logs_in(tenant, tenant.base, "base-3")
     assert logs_in(tenant, tenant.clone, "first")
-
-
-@pytest.fixture(scope="module")
-def another() -> Iterator[MysqldServer]:
-    """A server of this module's own, whose settings may be changed."""
-    with mysql_server() as server:
-        yield server
 
 
 def test_a_password_policy_is_named(another: MysqldServer) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
-from sandbox.mysql import mysql_server
 from sandbox.mysqld import MysqldServer
 from tests.integration.mysql.conftest import ENGINE, Tenant, make_tenant, reach
 
@@ -248,13 +246,6 @@ def test_objects_that_run_as_the_clone_are_told(tenant: Tenant) -> None:
     expected = [f"{tenant.clone} is the DEFINER of {what} {where}" for what in ("1 procedure", "1 trigger", "2 views")]
     assert list(tenant.set_clone("second").remaining) == expected
     assert tenant.verify(tenant.clone, "second", "SELECT amount FROM cheap") == []
-
-
-@pytest.fixture(scope="module")
-def another() -> Iterator[MysqldServer]:
-    """A server of this module's own, whose settings may be changed; schemas in grants are patterns there."""
-    with mysql_server() as server:
-        yield server
 
 
 def test_proxies_are_copied(another: MysqldServer) -> None:

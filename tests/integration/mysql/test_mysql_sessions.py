@@ -13,16 +13,15 @@ from collections.abc import Iterator
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, Server, Tls, Unavailable, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Connections, Server, Tls, Unavailable, Users
 from rotated_secrets.databases.mysql import MySqlEngine
 from rotated_secrets.databases.mysql.errors import ConnectionLost
 from rotated_secrets.databases.mysql.login import log_in
 from rotated_secrets.values import Credential, SecretText
-from sandbox.mariadb import mariadb_server
 from sandbox.mysql import mysql_server
 from sandbox.mysqld import MysqldServer
 from sandbox.waiting import eventually
-from tests.integration.mysql.conftest import ENGINE, Tenant, make_tenant, reach
+from tests.integration.mysql.conftest import ENGINE, QUICK, Tenant, make_tenant
 
 
 @pytest.mark.parametrize(
@@ -211,7 +210,7 @@ def test_what_takes_too_long_is_cut(tenant: Tenant) -> None:
 
 
 # What was committed is there after a crash of the server's process.
-BREAKABLE = {"max-connections": "12", "performance-schema": "OFF", "innodb-flush-log-at-trx-commit": "2"}
+BREAKABLE = {**QUICK, "max-connections": "12", "performance-schema": "OFF", "innodb-flush-log-at-trx-commit": "2"}
 
 
 @pytest.fixture(scope="module")
@@ -277,10 +276,3 @@ def test_a_server_that_never_ends_its_answer_is_cut(tenant: Tenant) -> None:
         there = dataclasses.replace(tenant.reach, port=listener.getsockname()[1])
         with pytest.raises(Unavailable, match="does not answer as MySQL does"):
             ENGINE.verify(there, tenant.current, tenant.users)
-
-
-def test_mariadb_is_told_from_mysql(tenant: Tenant) -> None:
-    with mariadb_server() as server:
-        admin = tenant.credential(server.admin_user, server.admin_password)
-        with pytest.raises(Refused, match="write engine: mariadb"):
-            ENGINE.open_admin(reach(server), admin)

@@ -130,6 +130,8 @@ def failed_handshake(error: BaseException | None, server: Server, user: str) -> 
     if isinstance(error, ssl.SSLCertVerificationError):
         if "match" in error.verify_message:
             return Unavailable(f"{where}: its TLS certificate is for another name than the host in the secret value")
+        if "expired" in error.verify_message:
+            return Unavailable(f"{where}: its TLS certificate has expired; renew it there")
         return Unavailable(
             f"{where}: its TLS certificate is not signed by a trusted authority; check the CA certificates"
         )

@@ -137,7 +137,7 @@ _Kind = TypeVar("_Kind", Privilege, Dynamic, Withheld, Member, Proxy)
 def beyond(base: RightSet, clone: RightSet) -> tuple[str, ...]:
     """What ``clone`` may do and ``base`` may not, in words."""
     missing, extra = _differences(base, clone)
-    unrestricted = (right for right in missing if isinstance(right, Withheld))
+    unrestricted = (right for right in _of(Withheld, missing) if _on_everything(right, clone))
     more = (right for right in extra if not isinstance(right, Withheld))
     return tuple(sorted({right.words for right in (*unrestricted, *more)}))
 
