@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.spec import Webhook
 from rotated_secrets.api.status import Reason
 from rotated_secrets.controller.key import Key
@@ -16,14 +16,15 @@ from rotated_secrets.controller.managed import ManagedSecrets
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.databases.base import Engine
+from rotated_secrets.databases.elasticache.user import place_in
 from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, InvalidReceiver, Receiver
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.delivery.render import check_template
-from rotated_secrets.rotation.observation import Terms
+from rotated_secrets.rotation.observation import Obstacle, Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
 from rotated_secrets.rotation.random_value import check_drawing
-from rotated_secrets.rotation.schedule import InvalidSchedule, parse_schedule
+from rotated_secrets.rotation.schedule import InvalidSchedule, Schedule, parse_schedule
 from rotated_secrets.rotation.steps import LookAgain
 from rotated_secrets.rotation.strategies import users_of
 from rotated_secrets.secretstores.base import (
@@ -48,24 +49,33 @@ class Unusable(Exception):
 
 
 def check_spec(resource: RotatedSecret, services: Services) -> None:
-    """What the CRD's schema cannot say, or an API server without it let through."""
-    rotation, settings = resource.spec.rotation, services.settings
+    """What the CRD's schema cannot say, or an API server without it let through, and nothing can be done with.
+
+    Raises: Unusable.
+    """
+    try:
+        check_template(resource.spec.target)
+    except TemplateFailed as error:
+        raise Unusable(Reason.INVALID_SPEC, str(error), asked_the_store=False) from None
+    if resource.spec.webhook is not None:
+        _check_webhook(resource.spec.webhook, services.settings)
+
+
+def obstacle_in(rotation: Rotation, settings: Settings) -> Obstacle | None:
+    """What the CRD's schema cannot say of a rotation. It may have been right before the settings were changed."""
     try:
         check_drawing(rotation)
-        check_template(resource.spec.target)
         if rotation.schedule:
             parse_schedule(rotation.schedule, timedelta(seconds=settings.minimum_interval))
-    except (InvalidPasswordPolicy, InvalidSchedule, TemplateFailed) as error:
-        raise Unusable(Reason.INVALID_SPEC, str(error), asked_the_store=False) from None
+    except (InvalidPasswordPolicy, InvalidSchedule) as error:
+        return Obstacle(Reason.INVALID_SPEC, str(error))
     if rotation.strategy is Strategy.ALTERNATING_USERS and rotation.clone_suffix not in settings.clone_suffixes:
-        raise Unusable(
+        return Obstacle(
             Reason.INVALID_SPEC,
             f"rotation.cloneSuffix {rotation.clone_suffix} is not one that the operator allows; "
             f"write one of {', '.join(settings.clone_suffixes)}, or have it added to --clone-suffixes",
-            asked_the_store=False,
         )
-    if resource.spec.webhook is not None:
-        _check_webhook(resource.spec.webhook, settings)
+    return None
 
 
 def _check_webhook(webhook: Webhook, settings: Settings) -> None:
@@ -86,15 +96,22 @@ def _check_webhook(webhook: Webhook, settings: Settings) -> None:
 
 def terms_of(resource: RotatedSecret, description: SecretDescription, services: Services, place: Place | None) -> Terms:
     rotation = resource.spec.rotation
-    minimum = timedelta(seconds=services.settings.minimum_interval)
     return Terms(
         arn=description.arn,
         rotation=rotation,
-        schedule=parse_schedule(rotation.schedule, minimum) if rotation.schedule else None,
+        schedule=_schedule_of(rotation, timedelta(seconds=services.settings.minimum_interval)),
         request=resource.rotate_request,
         created_at=resource.created_at,
         place=place,
     )
+
+
+def _schedule_of(rotation: Rotation, minimum: timedelta) -> Schedule | None:
+    """None also for one that cannot be followed, which is an obstacle of its own."""
+    try:
+        return parse_schedule(rotation.schedule, minimum) if rotation.schedule else None
+    except InvalidSchedule:
+        return None
 
 
 def place_of(
@@ -111,7 +128,9 @@ def place_of(
         return Place("webhook", receiver.host, receiver.port, names_user=names_user, settles=True)
     if resource.spec.rotation.strategy is Strategy.EXTERNAL:
         return managed.login(current.value, description)
-    return None if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE else Place()
+    if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE:
+        return None
+    return place_in(current.value) or Place()
 
 
 def description_of(store: SecretStore, secret_id: SecretId) -> SecretDescription:
@@ -151,25 +170,30 @@ def engine_of(credential: Credential, terms: Terms, webhook: Engine | None = Non
 
     Raises:
         Refused: there is none, or a user's name doesn't fit it.
-        Unusable: the strategy doesn't.
     """
     engine = webhook or engine_named(credential.engine)
-    strategy, possible = terms.rotation.strategy, engine.strategies | {Strategy.EXTERNAL}
-    if strategy not in possible:
-        raise Unusable(
-            Reason.INVALID_SPEC,
-            f"{credential.engine} has no {strategy}; write rotation.strategy: {' or '.join(sorted(possible))}",
-        )
-    try:
-        if strategy is not Strategy.EXTERNAL:
-            check_drawing(terms.rotation, engine.passwords)
-    except InvalidPasswordPolicy as error:
-        raise Unusable(Reason.INVALID_SPEC, f"{credential.engine}: {error}") from None
     users = users_of(terms.rotation, credential.username)
     for user in (users.base, users.clone):
         if user is not None:
             engine.check_username(user)
     return engine
+
+
+def obstacle_at(engine: Engine, credential: Credential, rotation: Rotation) -> Obstacle | None:
+    """What of a rotation this engine cannot do."""
+    strategy, possible = rotation.strategy, engine.strategies | {Strategy.EXTERNAL}
+    if strategy not in possible:
+        return Obstacle(
+            Reason.INVALID_SPEC,
+            f"{credential.engine} has no {strategy}; write rotation.strategy: {' or '.join(sorted(possible))}",
+        )
+    if strategy is Strategy.EXTERNAL:
+        return None
+    try:
+        check_drawing(rotation, engine.passwords)
+    except InvalidPasswordPolicy as error:
+        return Obstacle(Reason.INVALID_SPEC, f"{credential.engine}: {error}")
+    return None
 
 
 def rotated_elsewhere(resource: RotatedSecret, description: SecretDescription, services: Services) -> str | None:

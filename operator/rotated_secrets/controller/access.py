@@ -161,6 +161,11 @@ class AccessPolicy:
         if denied is not None:
             raise denied
 
+    def is_for_admins(self, arn: Arn) -> bool:
+        """Whether anyone may administer by this secret."""
+        found = _ARN.fullmatch(arn)
+        return found is not None and self._is_admin_secret(_SUFFIX.sub("", found["rest"]))
+
     def _denial(self, request: Request, place: _Place, home: Home) -> PolicyDenied | None:
         mine = [rule for rule in self.rules if rule.concerns(request.namespace) and rule.covers(place, home)]
         as_admin = any(_matches(rule.admin_secrets, place.name, request.namespace) for rule in mine)

@@ -43,9 +43,21 @@ class Trust:
     """PEM text that the resource brings. It is trusted for the resource's own users, never for the admin."""
     operator_ca: str | None
     """PEM text that the operator's settings bring; None is what the system trusts."""
+    missing: str | None = None
+    """Why the text that the resource is to bring is not there."""
+    is_admin: bool = False
+    """The resource's own credential is one that others administer by: it is guarded as an admin's."""
 
     def for_application(self, credential: Credential) -> Tls:
-        """What the resource says, else what the value says, else everything verified."""
+        """What the resource says, else what the value says, else everything verified.
+
+        Raises:
+            Unavailable: the resource says whom to trust, and that is not there: nobody else is trusted instead.
+        """
+        if self.is_admin:
+            return self.for_admin(credential)
+        if self.missing is not None:
+            raise Unavailable(self.missing)
         return Tls(self.spec.mode or _said_by(credential), self.tenant_ca or self.operator_ca)
 
     def for_admin(self, admin: Credential) -> Tls:

@@ -19,6 +19,8 @@ from rotated_secrets.controller.acceptance import (
     current_of,
     description_of,
     engine_of,
+    obstacle_at,
+    obstacle_in,
     place_of,
     rotated_elsewhere,
     terms_of,
@@ -41,7 +43,7 @@ from rotated_secrets.delivery.target import LiveSecret, TargetKind
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.claims import remembered
-from rotated_secrets.rotation.observation import Login, Observation, Terms
+from rotated_secrets.rotation.observation import Login, Observation, Obstacle, Terms
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import (
     AccessDenied,
@@ -99,7 +101,7 @@ class Subject:
             until = None if waiting.reason in (Reason.SUSPENDED, Reason.UNSYNCED) else now + TRY_AGAIN
         else:
             until = waiting.until
-        if seen.login is Login.REJECTED:
+        if seen.login is Login.REJECTED or seen.obstacle is not None:
             until = now + TRY_AGAIN
         # What is in the way of a target Secret does not carry our label, so no watch tells when it goes.
         blocked = seen.target is not None and seen.target.kind is TargetKind.CONFLICT
@@ -171,7 +173,10 @@ class Looker:
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
-        connections = self._connections(resource, engine, credential) if credential and engine else None
+        connections, obstacle = None, obstacle_in(terms.rotation, services.settings)
+        if credential and engine:
+            connections, without_admin = self._connections(resource, engine, credential)
+            obstacle = obstacle or obstacle_at(engine, credential, terms.rotation) or without_admin
         return Subject(
             services=services,
             token=token,
@@ -190,6 +195,7 @@ class Looker:
                 status=remembered(resource.status, terms, utc_now()),
                 target=None,
                 elsewhere=rotated_elsewhere(resource, description, services),
+                obstacle=obstacle,
             ),
         )
 
@@ -220,32 +226,43 @@ class Looker:
             self._services.settled.unsettle(rival)
             self._services.look(rival)
 
-    def _connections(self, resource: RotatedSecret, engine: Engine, credential: Credential) -> Connections:
+    def _connections(
+        self, resource: RotatedSecret, engine: Engine, credential: Credential
+    ) -> tuple[Connections, Obstacle | None]:
+        """Logins; and why there are none by an admin where there must be one."""
         spec, home = resource.spec, self._home()
         admin_id = spec.rotation.admin_secret_id or credential.masterarn
         if spec.rotation.strategy is Strategy.EXTERNAL:
             admin_id = None  # the value may name one, for whoever rotates it
+        obstacle = None
+        admin = Request.admin(resource, SecretId(admin_id), home) if admin_id is not None else None
         if admin_id is None and spec.webhook is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
-            raise Unusable(
+            obstacle = Obstacle(
                 Reason.INVALID_SPEC,
                 "AlternatingUsers needs an admin secret to create the clone user: write its name into "
                 "rotation.adminSecretId, or its ARN into masterarn of the secret value",
             )
-        admin = Request.admin(resource, SecretId(admin_id), home) if admin_id is not None else None
         if admin is not None:
             try:
                 self._policy.current().check_asked(admin, home)
             except PolicyDenied as error:
-                raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
-        return Connections(
+                obstacle = Obstacle(Reason.ACCESS_DENIED, str(error))
+
+        def read_admin() -> Credential:
+            if obstacle is not None or admin is None:
+                raise Refused(obstacle.message if obstacle else "there is no admin secret")
+            return self._admin(admin, home)
+
+        connections = Connections(
             engine,
             application=credential,
-            trust=self._trust(resource),
+            trust=self._trust(resource, credential),
             rules=self._rules,
-            read_admin=(lambda: self._admin(admin, home)) if admin is not None else None,
+            read_admin=read_admin if obstacle is not None or admin is not None else None,
             is_copy=self._managed.is_copy,
             metrics=self._services.metrics,
         )
+        return connections, obstacle
 
     def _admin(self, request: Request, home: Home) -> Credential:
         """Read the admin secret, and look once more whether it may be: now its ARN is known."""
@@ -270,7 +287,7 @@ class Looker:
             return None
         return engine_of_webhook(resource, webhook, credential, current, description, self._secrets)
 
-    def _trust(self, resource: RotatedSecret) -> Trust:
+    def _trust(self, resource: RotatedSecret, credential: Credential) -> Trust:
         if (webhook := resource.spec.webhook) is not None:
             return trust_of_webhook(resource, webhook, self._secrets)
         spec = (resource.spec.database.tls if resource.spec.database else None) or Tls()
@@ -279,8 +296,9 @@ class Looker:
             try:
                 tenant_ca = self._secrets.certificate_authorities(resource.namespace, spec.ca_secret_name)
             except DeliveryRefused as error:
-                raise Unusable(Reason.INVALID_SPEC, str(error)) from None
-        return Trust(spec, tenant_ca, self._operator_ca)
+                return Trust(spec, None, None, missing=str(error))
+        is_admin = credential.arn is not None and self._policy.current().is_for_admins(credential.arn)
+        return Trust(spec, tenant_ca, self._operator_ca, is_admin=is_admin)
 
 
 def _is_delivered(resource: RotatedSecret) -> bool:

@@ -73,6 +73,8 @@ class PasswordLimits:
 
     longest: int | None = None
     """Most characters."""
+    shortest: int = 0
+    """Least characters."""
     excluded: str = ""
     """Characters that must not occur."""
     demanded: tuple[tuple[str, str], ...] = ()

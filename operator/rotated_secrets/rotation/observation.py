@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from rotated_secrets.api.rotation import Rotation, Strategy
-from rotated_secrets.api.status import Claim, ConditionType, RotatedSecretStatus
+from rotated_secrets.api.status import Claim, ConditionType, Reason, RotatedSecretStatus
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.schedule import Schedule
 from rotated_secrets.secretstores.base import Stages, StoredVersion
@@ -58,6 +58,14 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """What a person must mend before anything is rotated. What is current is delivered all the same."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
 class Observation:
     """One look at everything. An action's result is the next observation."""
 
@@ -70,6 +78,7 @@ class Observation:
     """How the target Secret compares with AWSCURRENT rendered; None where nothing is delivered."""
     elsewhere: str | None = None
     """Who else rotates this secret, so that we must not: a sentence."""
+    obstacle: Obstacle | None = None
     pending: StoredVersion | None = None
     """The version that carries AWSPENDING, once it was read."""
     login: Login = Login.UNTRIED

@@ -30,6 +30,10 @@ def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) ->
         raise InvalidPasswordPolicy(
             f"rotation.password.length is {policy.length}, and this engine takes at most {limits.longest} characters"
         )
+    if policy.length < limits.shortest:
+        raise InvalidPasswordPolicy(
+            f"rotation.password.length is {policy.length}, and this engine takes no less than {limits.shortest}"
+        )
     if not alphabet:
         raise InvalidPasswordPolicy("rotation.password leaves no character to choose from; exclude fewer")
     for name, signs in limits.demanded:

@@ -107,6 +107,11 @@ def suspended(seen: Observation, terms: Terms) -> Verdict | None:
     return Verdict(Reason.SUSPENDED, "held: rotation.suspend is true; set it to false to let the due rotation run")
 
 
+def obstructed(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold while something about the resource has to be mended first."""
+    return Verdict(seen.obstacle.reason, f"held: {seen.obstacle.message}") if seen.obstacle else None
+
+
 # ---- why hold: before the pending version is made or the password is set
 
 
@@ -151,7 +156,7 @@ def verify_queries_fail(seen: Observation, terms: Terms) -> Verdict | None:
     )
 
 
-BEFORE_CLAIM: tuple[Policy, ...] = (suspended,)
+BEFORE_CLAIM: tuple[Policy, ...] = (suspended, obstructed)
 BEFORE_SET: tuple[Policy, ...] = (unsynced, login_rejected, verify_queries_fail)
 
 

@@ -74,6 +74,8 @@ def with_findings(
 
 
 def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
+    if seen.obstacle is not None:
+        return Finding(False, seen.obstacle.reason, seen.obstacle.message)
     if terms.has_database and seen.login is Login.REJECTED:
         return Finding(
             False,

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.databases.base import (
     AdminSession,
@@ -199,8 +199,7 @@ class Steps:
             self._session = self._reached.open_admin(own)
             if not self._session.try_lock(users.base):
                 raise LookAgain(
-                    f"someone else holds the lock of user {users.base}: another operator, "
-                    "or a database session that should not (pg_locks tells)"
+                    f"someone else holds the lock of user {users.base}: another operator, or a session that should not"
                 )
             self._session.check_users(users)
         except (AuthenticationFailed, Refused) as error:
@@ -314,7 +313,7 @@ class Steps:
     def _retire(self, seen: Observation) -> Observation:
         current = self._terms.credential(seen.current)
         try:
-            self._admin.set_password(self._users(current), current, self._terms.rotation.rights)
+            self._admin.set_password(self._users(current), current, Rights.IGNORE)
         except Refused as error:
             return replace(seen, refusal=str(error))
         return replace(seen, retired=True)
@@ -333,11 +332,12 @@ class Steps:
         """
         pending = self._pending_credential(seen)
         users = self._users(pending)
-        earlier = self._earlier_credential(seen, pending.username)
+        earlier = self._earlier_credential(seen, pending)
         refused = None
         try:
             if earlier is not None:
-                self._admin.set_password(users, earlier, self._terms.rotation.rights)
+                # Rights are left alone: the other user's are those that pods live by.
+                self._admin.set_password(users, earlier, Rights.IGNORE)
             elif pending.username == users.clone:
                 self._admin.disable_login(pending.username)
         except Refused as error:
@@ -350,16 +350,24 @@ class Steps:
                 return replace(seen, refusal=refused or str(error))
         return replace(seen, restored=True, password_set=False, login=Login.UNTRIED)
 
-    def _earlier_credential(self, seen: Observation, username: str) -> Credential | None:
-        """The last credential of this user before AWSPENDING."""
+    def _earlier_credential(self, seen: Observation, pending: Credential) -> Credential | None:
+        """The last credential of this user before AWSPENDING.
+
+        Of AWSPREVIOUS the password alone is taken: nobody has compared its other keys, and whoever can write the secret
+        could steer the admin by them.
+        """
         current = self._terms.credential(seen.current)
-        if current.username == username:
+        if current.username == pending.username:
             return current
         try:
-            previous = self._terms.credential(self._store.get(self._terms.arn, stage=Stage.PREVIOUS))
+            stored = self._store.get(self._terms.arn, stage=Stage.PREVIOUS)
+            previous = self._terms.credential(stored)
         except (SecretNotFound, InvalidSecretValue):
             return None
-        return previous if previous.username == username else None
+        if previous.username != pending.username or pending.value is None:
+            return None
+        value = pending.value.replacing(password=previous.password.reveal())
+        return self._terms.credential(replace(stored, value=value))
 
     # ---- who and where
 

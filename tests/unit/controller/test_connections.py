@@ -11,7 +11,15 @@ from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.spec import Tls as TlsSpec
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.controller.connections import Connections, Trust
-from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, PasswordLimits, Refused, Server, Users
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    PasswordLimits,
+    Refused,
+    Server,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.values import Credential, SecretText
@@ -172,3 +180,16 @@ def test_admin_goes_to_the_further_hosts_that_both_secrets_name_in_any_order() -
     with pytest.raises(StopIteration):
         connections(engine, on("192.0.2.7 192.0.2.9 192.0.2.8", ADMIN), application=application).open_admin(application)
     assert [len(server.others) for _, server in engine.tried] == [2]
+
+
+def test_credential_that_others_administer_by_is_guarded_as_an_admins() -> None:
+    weak = TlsSpec(mode=TlsMode.DISABLE)
+    assert Trust(weak, "the tenant's", "the operator's").for_application(ADMIN).mode is TlsMode.DISABLE
+    guarded = Trust(weak, "the tenant's", "the operator's", is_admin=True).for_application(ADMIN)
+    assert (guarded.mode, guarded.ca_bundle) == (TlsMode.VERIFY_FULL, "the operator's")
+
+
+def test_where_the_resources_own_authority_is_missing_nobody_else_is_trusted() -> None:
+    trust = Trust(TlsSpec(ca_secret_name="ca"), None, None, missing="Secret shop/ca does not exist")
+    with pytest.raises(Unavailable, match="shop/ca does not exist"):
+        trust.for_application(APPLICATION)

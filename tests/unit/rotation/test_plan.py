@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from rotated_secrets.api.rotation import Rotation, Strategy
-from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus, Step, Trigger
+from rotated_secrets.api.rotation import Rights, Rotation, Strategy
+from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
-from rotated_secrets.rotation.observation import Login
+from rotated_secrets.rotation.observation import Login, Obstacle
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
@@ -383,6 +383,40 @@ def test_pending_that_asks_for_less_protection_than_current_proves_nothing() -> 
     less = SecretValue.parse(value("app_clone", "x").text.reveal().replace("{", '{"ssl": false, ', 1))
     pending = replace(current(world), value=less)
     assert pending_mismatch(world.terms, current(world), pending) == "AWSPENDING has another ssl than AWSCURRENT"
+
+
+def test_roll_back_takes_the_password_alone_from_previous_and_leaves_rights_as_they_are() -> None:
+    """Whoever can write the secret can stage any AWSPREVIOUS."""
+    world = settled(world_of())
+    rotate(world, "first")
+    steering = SecretValue.parse(value("app", "first").text.reveal().replace("{", '{"authSource": "elsewhere", ', 1))
+    staged = VersionId("55555555-5555-5555-5555-555555555555")
+    world.store.versions[staged] = StoredVersion(staged, steering, world.now, ARN)
+    stages = {each: labels - {Stage.PREVIOUS} for each, labels in world.store.stages.items()}
+    world.store.stages = {each: labels for each, labels in stages.items() if labels} | {
+        staged: frozenset({Stage.PREVIOUS})
+    }
+    world.database.checks_fail_for = {"app"}
+    rotate(world, "second")
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK
+    restored, rights = world.database.set_with[-1]
+    assert restored.value is not None and restored.value.fields is not None
+    assert restored.password == SecretText("first") and "authSource" not in restored.value.fields
+    assert rights is Rights.IGNORE
+
+
+def test_what_a_person_must_mend_holds_rotations_up_and_no_delivery() -> None:
+    world = world_of()
+    world.obstacle = Obstacle(Reason.ACCESS_DENIED, "the admin secret is denied")
+    world.request = "request"
+    waiting = ModelOperator(world).run_until_it_waits()
+    assert waiting == Hold(Reason.ACCESS_DENIED, "held: the admin secret is denied")
+    assert world.target == current(world)
+    ready = world.status.condition(ConditionType.READY)
+    assert ready is not None and (ready.status, ready.reason) == ("False", Reason.ACCESS_DENIED)
+    world.obstacle = None
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
 
 
 def test_previous_value_that_is_no_credential_stops_no_roll_back() -> None:

@@ -36,7 +36,7 @@ from rotated_secrets.rotation.actions import (
     Waiting,
 )
 from rotated_secrets.rotation.claims import remembered
-from rotated_secrets.rotation.observation import Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.observation import Observation, Obstacle, Terms, with_stage_moved
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import reported
 from rotated_secrets.rotation.schedule import parse_schedule
@@ -140,6 +140,8 @@ class ModelDatabase:
     checks_fail_for: set[str] = field(default_factory=set)
     refuses_to_set: bool = False
     logins: list[str] = field(default_factory=list)
+    set_with: list[tuple[Credential, Rights]] = field(default_factory=list)
+    """What every password was set with."""
     kept: dict[str, SecretText] = field(default_factory=dict)
     """The second password of a user, where it has one."""
     limits: PasswordLimits = PasswordLimits()  # noqa: RUF009 - frozen
@@ -205,6 +207,7 @@ class ModelSession(AbstractContextManager["ModelSession"]):
         assert self.database.lock_holder is self, "a password was set without the lock"
         if self.database.refuses_to_set:
             raise Refused("the admin lacks a privilege")
+        self.database.set_with.append((credential, rights))
         self.database.passwords[credential.username] = credential.password
         self.database.kept.pop(credential.username, None)
         if keep is not None:
@@ -233,6 +236,7 @@ class World:
     status: RotatedSecretStatus = field(default_factory=RotatedSecretStatus)
     target: StoredVersion | None = None
     target_spoiled: bool = False
+    obstacle: Obstacle | None = None
     late_call: bool = False
     """The call is one that a frozen operator had begun: nobody can check anything before it."""
     was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
@@ -414,6 +418,7 @@ class ModelOperator:
             current=current,
             status=remembered(world.status, terms, world.now),
             target=target.look(current),
+            obstacle=world.obstacle,
         )
         steps = Steps(
             terms,

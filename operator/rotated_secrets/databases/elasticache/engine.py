@@ -45,7 +45,7 @@ class ElastiCacheEngine:
     default_port = 6379
     strategies = frozenset({Strategy.SINGLE_USER, Strategy.DUAL_PASSWORD})
     # The characters that AWS's own template leaves out (SecretsManagerElasticacheUserRotation).
-    passwords = PasswordLimits(longest=128, excluded="/@\"'\\")
+    passwords = PasswordLimits(longest=128, shortest=16, excluded="/@\"'\\")
 
     def __init__(self, wait_seconds: float = WAIT_SECONDS, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
         """``wait_seconds``: for a user to be active again, looked at every ``look_every_seconds``."""
