@@ -31,6 +31,7 @@ from tests.unit.databases.doubles.oracle_driver import (
     Row,
     Step,
     asked,
+    asked_first,
     called,
     changed,
     done,
@@ -372,7 +373,7 @@ def verify(
 
 def test_verify_queries_run_in_a_transaction_that_only_reads_as_far_as_the_first_row() -> None:
     begin, end = done("SET TRANSACTION READ ONLY"), done("ROLLBACK")
-    assert verify(begin, asked("SELECT a FROM t", (1,), (2,)), end, queries=["SELECT a FROM t;"]) == []
+    assert verify(begin, asked_first("SELECT a FROM t", (1,), (2,)), end, queries=["SELECT a FROM t;"]) == []
 
 
 def test_a_failing_query_is_told_by_its_code_alone() -> None:

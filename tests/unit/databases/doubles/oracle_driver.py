@@ -39,10 +39,17 @@ class Step:
     statement: str
     binds: tuple[tuple[str, object], ...] = ()
     answer: tuple[Row, ...] | int | oracledb.Error = ()
+    first: bool = False
+    """No row after the first may be asked for."""
 
 
 def asked(statement: str, *rows: Row, **binds: object) -> Step:
     return Step(_plain(statement), tuple(sorted(binds.items())), rows)
+
+
+def asked_first(statement: str, *rows: Row) -> Step:
+    """A query of which only the first row is wanted."""
+    return Step(_plain(statement), (), rows, first=True)
 
 
 def done(statement: str) -> Step:
@@ -139,7 +146,7 @@ class _Connection:
     async def close(self) -> None:
         self.closed = True
 
-    def take(self, statement: str, binds: dict[str, object]) -> tuple[Row, ...] | int:
+    def take(self, statement: str, binds: dict[str, object]) -> Step:
         said = (_plain(statement), tuple(sorted(binds.items())))
         step = self.steps[0] if self.steps else None
         if step is None or (step.statement, step.binds) != said:
@@ -150,7 +157,7 @@ class _Connection:
         self.steps.pop(0)
         if isinstance(step.answer, oracledb.Error):
             raise step.answer
-        return step.answer
+        return step
 
 
 class _Cursor:
@@ -171,17 +178,18 @@ class _Cursor:
         return None
 
     async def execute(self, statement: str, binds: dict[str, object] | None) -> None:
-        answer = self._connection.take(statement, binds or {})
-        assert isinstance(answer, tuple)
-        self._rows = list(answer)
+        step = self._connection.take(statement, binds or {})
+        assert isinstance(step.answer, tuple)
+        if step.first and (self.arraysize, self.prefetchrows) != (1, 1):
+            self._connection.failures.append(f"more than the first row is fetched of: {step.statement}")
+        self._rows = list(step.answer)
         self.description = ["column"] if _plain(statement).upper().startswith(("SELECT", "WITH")) else None
 
     async def callfunc(self, function: str, kind: type, keyword_parameters: dict[str, object]) -> object:
         assert kind is int
-        return self._connection.take(f"call of {function}", keyword_parameters)
+        return self._connection.take(f"call of {function}", keyword_parameters).answer
 
     async def fetchone(self) -> Row | None:
-        assert (self.arraysize, self.prefetchrows) == (1, 1), "more than one row is fetched"
         return self._rows.pop(0) if self._rows else None
 
     async def fetchall(self) -> list[Row]:
