@@ -141,6 +141,11 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def heard(server: MysqldServer) -> str:
+    """Every statement and login so far; unlike the whole of its logs, it only ever gets longer at its end."""
+    return (server.directory / "general.log").read_text(errors="replace")
+
+
 def reach(server: MysqldServer, **changes: Any) -> Server:
     tls = Tls(TlsMode.VERIFY_FULL, server.ca_pem) if server.tls else Tls(TlsMode.DISABLE)
     return dataclasses.replace(Server("localhost", ("127.0.0.1",), server.port, tls), **changes)

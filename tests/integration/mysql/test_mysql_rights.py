@@ -9,7 +9,7 @@ import pytest
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
 from sandbox.mysqld import MysqldServer
-from tests.integration.mysql.conftest import ENGINE, Tenant, make_tenant, reach
+from tests.integration.mysql.conftest import ENGINE, Tenant, heard, make_tenant, reach
 
 EVERYTHING = (
     "CREATE TABLE {schema}.prices (amount int, note int)",
@@ -93,9 +93,9 @@ def test_what_changed_between_rotations_is_followed_in_everybodys_turn(tenant: T
 
 def test_an_equal_clone_is_not_touched(tenant: Tenant) -> None:
     tenant.set_clone("first")
-    begun = len(tenant.server.log())
+    begun = len(heard(tenant.server))
     tenant.set(tenant.base, "second")
-    since = tenant.server.log()[begun:]
+    since = heard(tenant.server)[begun:]
     assert f"ALTER USER '{tenant.base}'" in since
     assert "GRANT ALL" not in since
     assert "REVOKE" not in since
@@ -107,9 +107,9 @@ def test_what_goes_on_is_never_taken_away_for_a_moment(tenant: Tenant) -> None:
     tenant.sql("CREATE TABLE {schema}.prices (amount int)")
     tenant.set_clone("first")
     tenant.sql("REVOKE ALL ON {schema}.* FROM {base}", "GRANT SELECT ON {schema}.* TO {base}")
-    begun = len(tenant.server.log())
+    begun = len(heard(tenant.server))
     assert tenant.set(tenant.base, "second").remaining == ()
-    revoked = [line for line in tenant.server.log()[begun:].splitlines() if "REVOKE" in line]
+    revoked = [line for line in heard(tenant.server)[begun:].splitlines() if "REVOKE" in line]
     assert revoked
     assert not any("SELECT" in line or "ALL" in line for line in revoked)
     assert tenant.verify(tenant.clone, "first", "SELECT amount FROM prices") == []

@@ -17,7 +17,7 @@ from rotated_secrets.values import Credential, SecretText
 from sandbox.mysql import mysql_server
 from sandbox.mysqld import MysqldServer
 from sandbox.tls import CertificateAuthority
-from tests.integration.mysql.conftest import ENGINE, Tenant, make_tenant
+from tests.integration.mysql.conftest import ENGINE, Tenant, heard, make_tenant
 
 ENCRYPTED = """
 SELECT ST_GeomFromText(IF(VARIABLE_VALUE = '', 'plain', 'POINT(1 1)'))
@@ -91,10 +91,10 @@ def plain() -> Iterator[MysqldServer]:
 
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
 def test_a_server_without_tls_is_never_spoken_to_in_the_clear(plain: MysqldServer, mode: TlsMode) -> None:
-    begun = len(plain.log())
+    begun = len(heard(plain))
     with pytest.raises(Unavailable, match="offers no TLS"):
         look(plain, mode, CertificateAuthority.create().certificate)
-    assert "Connect" not in plain.log()[begun:]
+    assert "Connect" not in heard(plain)[begun:]
 
 
 @pytest.mark.parametrize("plugin", ["caching_sha2_password", "sha256_password"])

@@ -13,7 +13,7 @@ from rotated_secrets.databases.base import AuthenticationFailed, Refused, Rights
 from rotated_secrets.databases.mysql.errors import ConnectionLost
 from rotated_secrets.databases.mysql.login import log_in
 from rotated_secrets.values import Credential, SecretText
-from tests.integration.mysql.conftest import ENGINE, Tenant
+from tests.integration.mysql.conftest import ENGINE, Tenant, heard
 
 
 def valid(tenant: Tenant, *passwords: str) -> list[str]:
@@ -29,7 +29,7 @@ def valid(tenant: Tenant, *passwords: str) -> list[str]:
 
 
 def statements_since(tenant: Tenant, begun: int) -> list[str]:
-    said = re.findall(r"Query\t(ALTER USER .*)", tenant.server.log()[begun:])
+    said = re.findall(r"Query\t(ALTER USER .*)", heard(tenant.server)[begun:])
     return [re.sub(r"^ALTER USER \S+ ", "", one) for one in said if tenant.base in one]
 
 
@@ -50,7 +50,7 @@ def test_a_new_password_comes_beside_the_old_one_which_is_then_retired(tenant: T
 
 
 def test_each_is_one_statement_where_one_is_enough(tenant: Tenant) -> None:
-    begun = len(tenant.server.log())
+    begun = len(heard(tenant.server))
     tenant.set(tenant.base, "second", keep=tenant.password)
     tenant.set(tenant.base, "second", alone=True)
     assert statements_since(tenant, begun) == [RETAINED, DISCARDED]
@@ -61,7 +61,7 @@ def test_setting_again_after_a_crash_changes_nothing(tenant: Tenant, keep: bool)
     tenant.set(tenant.base, "second", keep=tenant.password)
     if not keep:
         tenant.set(tenant.base, "second", alone=True)
-    begun = len(tenant.server.log())
+    begun = len(heard(tenant.server))
     tenant.set(tenant.base, "second", keep=tenant.password if keep else None, alone=True)
     assert statements_since(tenant, begun) == []
     assert "second" in valid(tenant, tenant.password, "second")
@@ -91,7 +91,7 @@ def test_the_one_that_is_kept_stays_valid_whatever_was_there(
     tenant: Tenant, before: tuple[str, str | None], statements: list[str]
 ) -> None:
     arrange(tenant, *before)
-    begun = len(tenant.server.log())
+    begun = len(heard(tenant.server))
     tenant.set(tenant.base, "new", keep="old")
     assert statements_since(tenant, begun) == statements
     assert valid(tenant, "old", "new", "third") == ["old", "new"]
@@ -111,7 +111,7 @@ def test_the_one_that_stays_alone_is_valid_throughout(
 ) -> None:
     """Retiring and rolling back: the secondary one becomes the primary one before the other goes."""
     arrange(tenant, *before)
-    begun = len(tenant.server.log())
+    begun = len(heard(tenant.server))
     tenant.set(tenant.base, "old", alone=True)
     assert statements_since(tenant, begun) == statements
     assert valid(tenant, "old", "new", "third") == ["old"]

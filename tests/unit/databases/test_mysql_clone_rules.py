@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -53,11 +54,9 @@ def test_a_marked_user_is_the_clone_whatever_it_can_do() -> None:
     ],
 )
 def test_any_other_is_not_and_the_statement_that_makes_it_one_is_told(clone: User, why: str) -> None:
-    with pytest.raises(AssertionError, match=why):
-        raise AssertionError(not_the_clone(user(BASE, SELECT), clone))
-    assert """ALTER USER 'app_clone'@'10.%' ATTRIBUTE '{"rotated-secrets": {"clone-of": "app@10.%"}}'""" in str(
-        not_the_clone(user(BASE, SELECT), clone)
-    )
+    told = str(not_the_clone(user(BASE, SELECT), clone))
+    assert re.search(why, told)
+    assert """ALTER USER 'app_clone'@'10.%' ATTRIBUTE '{"rotated-secrets": {"clone-of": "app@10.%"}}'""" in told
 
 
 @pytest.mark.parametrize(

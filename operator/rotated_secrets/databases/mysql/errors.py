@@ -25,7 +25,6 @@ READ_ONLY_TRANSACTION = 1792
 UNKNOWN_TO_CLIENT = 1251
 TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 """max_execution_time, max_statement_time, and what became of a function that was waiting."""
-WAITED_TOO_LONG = frozenset({1205, 1213})
 
 # The server says these once it has looked at the password (sql_authentication.cc, acl_authenticate).
 _WRONG_PASSWORD = frozenset({1045, 1698})
