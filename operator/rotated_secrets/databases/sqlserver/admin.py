@@ -291,5 +291,5 @@ class SqlServerAdminSession:
 
 
 def _password(credential: Credential) -> str:
-    """As text: a hash is taken only where no policy is checked, and traces leave such statements out."""
+    """As text: the server takes a hash only where it checks no policy."""
     return f"PASSWORD = {literal(credential.password.reveal())}"
