@@ -38,6 +38,8 @@ class DatabaseSide(Protocol):
     """Characters (ASCII) of a user name at most; None where the server has no limit."""
     lacking: str
     """Words by which a refusal names what a :meth:`create_bystander` lacks to be an admin."""
+    keeps_two_itself: bool
+    """Whether a user can have two passwords without an admin."""
     query: str | None
     """A verify query that takes the right that :meth:`give` gives; None where the engine has no such queries."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from sandbox.applications.base import DatabaseSide
 
-ENGINES = ("postgres", "mongo", "redis")
+ENGINES = ("postgres", "mysql", "mariadb", "mongo", "redis")
 """The ``engine`` of their secret values; each is a module of this package with a ``running()``."""
 
 

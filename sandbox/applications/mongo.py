@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
 from sandbox.mongo import Document, MongoServer, mongo_server
-from sandbox.servers import ServerStartError
+from sandbox.mongo_packages import mongo_directory
 
 SHARED = "stock"
 """A collection in each database that is no application's; a role to read it is given and taken."""
@@ -30,6 +30,7 @@ class MongoSide:
     engine = "mongo"
     longest_name: int | None = None
     lacking = "may not keep the lock"
+    keeps_two_itself = False
     query: str | None = json.dumps({"find": SHARED})
 
     def __init__(self, server: MongoServer) -> None:
@@ -162,10 +163,8 @@ def _reading(database: str) -> Document:
 @contextlib.contextmanager
 def running() -> Iterator[MongoSide]:
     """A server for applications. Raises: ServerMissing."""
-    with contextlib.ExitStack() as stack:
-        try:
-            fast = ("--setParameter", "scramSHA256IterationCount=5000")
-            server = stack.enter_context(mongo_server(tls="preferTLS", arguments=fast))
-        except ServerStartError as error:
-            raise ServerMissing(str(error)) from None
-        yield stack.enter_context(contextlib.closing(MongoSide(server)))
+    if not mongo_directory().exists():
+        raise ServerMissing("there is no MongoDB here; make setup unpacks one")
+    fast = ("--setParameter", "scramSHA256IterationCount=5000")
+    with mongo_server(tls="preferTLS", arguments=fast) as server, contextlib.closing(MongoSide(server)) as side:
+        yield side

@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2.sql import SQL, Composed, Identifier, Literal
 
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
-from sandbox.postgres import PostgresServer, PostgresStartError, postgres_server
+from sandbox.postgres import PostgresServer, PostgresStartError, default_installation, postgres_server
 
 SHARED = "stock"
 """A table in each database that is no application's; rights on it are given and taken."""
@@ -55,6 +55,7 @@ class PostgresSide:
     engine = "postgres"
     longest_name: int | None = 63
     lacking = "lacks CREATEROLE"
+    keeps_two_itself = False
     query: str | None = f"SELECT count(*) FROM public.{SHARED}"
 
     def __init__(self, server: PostgresServer) -> None:
@@ -195,12 +196,12 @@ class PostgresSide:
 @contextlib.contextmanager
 def running() -> Iterator[PostgresSide]:
     """A server for applications. Raises: ServerMissing."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(postgres_server())
-        except PostgresStartError as error:
-            raise ServerMissing(str(error)) from None
-        yield stack.enter_context(contextlib.closing(PostgresSide(server)))
+    try:
+        default_installation()
+    except PostgresStartError as error:
+        raise ServerMissing(str(error)) from None
+    with postgres_server() as server, contextlib.closing(PostgresSide(server)) as side:
+        yield side
 
 
 def _named(statement: str, *names: str) -> Composed:

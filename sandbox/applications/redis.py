@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from redis.retry import Retry
 
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
 from sandbox.redis import RedisServer, digest, redis_server
-from sandbox.servers import ServerStartError, free_port
+from sandbox.servers import free_port
 
 SHARED = "stock"
 """A key that is no application's; the right to read it is given and taken."""
@@ -40,6 +41,7 @@ class RedisSide:
     engine = "redis"
     longest_name: int | None = None
     lacking = "+acl|setuser"
+    keeps_two_itself = True
     query: str | None = f"STRLEN {SHARED}"
 
     def __init__(self, server: RedisServer) -> None:
@@ -171,9 +173,7 @@ class RedisSide:
 @contextlib.contextmanager
 def running() -> Iterator[RedisSide]:
     """A server for applications. Raises: ServerMissing."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(redis_server())
-        except ServerStartError as error:
-            raise ServerMissing(str(error)) from None
-        yield stack.enter_context(contextlib.closing(RedisSide(server)))
+    if shutil.which("redis-server") is None:
+        raise ServerMissing("there is no redis-server here; install the system's package redis-server")
+    with redis_server() as server, contextlib.closing(RedisSide(server)) as side:
+        yield side

@@ -169,7 +169,7 @@ def _checked(live: LiveOne, side: DatabaseSide) -> Life:
 def _give_back(life: Life, side: DatabaseSide) -> None:
     """Both users, for the roll-back may have made the clone lack what its base user lacked."""
     side.give(life.base)
-    if not side.may(life.held):
+    if life.strategy is Strategy.ALTERNATING_USERS and not side.may(life.held):
         side.give(life.held)
 
 

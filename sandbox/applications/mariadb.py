@@ -1,0 +1,40 @@
+"""Applications at a MariaDB server."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Iterator
+
+from sandbox.applications.base import Account, ServerMissing
+from sandbox.applications.mysqld import DURABLE, MysqldSide, user_name
+from sandbox.mariadb import mariadb_program, mariadb_server
+from sandbox.servers import ServerStartError
+
+
+class MariaDbSide(MysqldSide):
+    """Where a user may have several ways to log in, and each is written down as it is."""
+
+    def spoil(self, account: Account) -> None:
+        ((shown,),) = self.look(f"SHOW CREATE USER {user_name(account)}")
+        other = str(shown).replace(_hash_of(account.password), _hash_of(secrets.token_urlsafe()))
+        self.do(other.replace("CREATE USER", "ALTER USER", 1))
+
+
+@contextlib.contextmanager
+def running() -> Iterator[MysqldSide]:
+    """A server for applications. Raises: ServerMissing."""
+    try:
+        mariadb_program()
+    except ServerStartError as error:
+        raise ServerMissing(str(error)) from None
+    with (
+        mariadb_server(settings=DURABLE) as server,
+        contextlib.closing(MariaDbSide("mariadb", 80, server, keeps_two_itself=False)) as side,
+    ):
+        yield side
+
+
+def _hash_of(password: str) -> str:
+    return f"*{hashlib.sha1(hashlib.sha1(password.encode()).digest()).hexdigest().upper()}"

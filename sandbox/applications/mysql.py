@@ -1,0 +1,25 @@
+"""Applications at a MySQL server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from sandbox.applications.base import ServerMissing
+from sandbox.applications.mysqld import DURABLE, MysqldSide
+from sandbox.mysql import mysql_program, mysql_server
+from sandbox.servers import ServerStartError
+
+
+@contextlib.contextmanager
+def running() -> Iterator[MysqldSide]:
+    """A server for applications. Raises: ServerMissing."""
+    try:
+        mysql_program()
+    except ServerStartError as error:
+        raise ServerMissing(str(error)) from None
+    with (
+        mysql_server(settings=DURABLE) as server,
+        contextlib.closing(MysqldSide("mysql", 32, server, keeps_two_itself=True)) as side,
+    ):
+        yield side
