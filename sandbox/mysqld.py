@@ -48,7 +48,7 @@ SETTINGS: Mapping[str, str] = {
     "general-log": "ON",
     "sync-binlog": "0",
     "innodb-buffer-pool-size": "32M",
-    "innodb-flush-log-at-trx-commit": "0",
+    "innodb-flush-log-at-trx-commit": "2",
     "innodb-doublewrite": "0",
     "innodb-flush-method": "nosync",
     "innodb-fast-shutdown": "2",

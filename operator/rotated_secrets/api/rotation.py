@@ -12,6 +12,7 @@ from rotated_secrets.api.fields import Duration, StoreSecretId, length_of
 from rotated_secrets.api.rules import Rule, WrittenModel, text_matches, unchanged
 
 RETIRE_AFTER = "24h"
+PASSWORD_LENGTH = 32
 
 
 class Strategy(StrEnum):
@@ -60,8 +61,9 @@ class PasswordPolicy(WrittenModel):
         ),
     )
 
-    length: Annotated[int, Field(ge=8, le=128)] = 32
-    """Number of characters, 8 to 128. The engine's own limit applies as well."""
+    length: Annotated[int, Field(ge=8, le=128)] | None = None
+    """Number of characters, 8 to 128. The engine's own limits apply as well. Default: 32, or as many as the engine
+    takes where that is fewer."""
 
     exclude_characters: Annotated[str, Field(max_length=128)] = ""
     """Characters that must not occur."""

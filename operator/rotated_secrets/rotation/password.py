@@ -6,7 +6,7 @@ import math
 import secrets
 import string
 
-from rotated_secrets.api.rotation import PasswordPolicy
+from rotated_secrets.api.rotation import PASSWORD_LENGTH, PasswordPolicy
 from rotated_secrets.databases.base import PasswordLimits
 from rotated_secrets.values import SecretText
 
@@ -26,13 +26,14 @@ class InvalidPasswordPolicy(Exception):
 def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> None:
     """``limits`` are the engine's. Raises: InvalidPasswordPolicy."""
     alphabet, required = _alphabet(policy, limits), _required_types(policy, limits)
-    if limits.longest is not None and policy.length > limits.longest:
+    length = length_of(policy, limits)
+    if limits.longest is not None and length > limits.longest:
         raise InvalidPasswordPolicy(
-            f"rotation.password.length is {policy.length}, and this engine takes at most {limits.longest} characters"
+            f"rotation.password.length is {length}, and this engine takes at most {limits.longest} characters"
         )
-    if policy.length < limits.shortest:
+    if length < limits.shortest:
         raise InvalidPasswordPolicy(
-            f"rotation.password.length is {policy.length}, and this engine takes no less than {limits.shortest}"
+            f"rotation.password.length is {length}, and this engine takes no less than {limits.shortest}"
         )
     if not alphabet:
         raise InvalidPasswordPolicy("rotation.password leaves no character to choose from; exclude fewer")
@@ -46,12 +47,18 @@ def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) ->
             f"rotation.password.excludeCharacters leaves none of a required type; set {' and '.join(emptied)} to true, "
             "or requireEachIncludedType to false"
         )
-    bits = bits_of(policy.length, len(alphabet))
+    bits = bits_of(length, len(alphabet))
     if bits < MINIMUM_BITS:
         raise InvalidPasswordPolicy(
             f"rotation.password allows only {bits:.0f} bits of entropy, and at least {MINIMUM_BITS} are needed; "
             "raise length or exclude fewer characters"
         )
+
+
+def length_of(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> int:
+    """How many characters a password has: as asked for, else as usual, or what the engine takes where that is fewer."""
+    usual = PASSWORD_LENGTH if limits.longest is None else min(PASSWORD_LENGTH, limits.longest)
+    return usual if policy.length is None else policy.length
 
 
 def bits_of(length: int, signs: int) -> float:
@@ -69,7 +76,7 @@ def make_password(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -
     alphabet, required = _alphabet(policy, limits), _required_types(policy, limits)
     first = "".join(sign for sign in alphabet if sign in string.ascii_letters) or alphabet
     while True:  # ends soon: with 64 bits and more, even a type of one character is drawn every few times
-        drawn = secrets.choice(first) + "".join(secrets.choice(alphabet) for _ in range(policy.length - 1))
+        drawn = secrets.choice(first) + "".join(secrets.choice(alphabet) for _ in range(length_of(policy, limits) - 1))
         if all(any(sign in signs for sign in drawn) for signs in required.values()):
             return SecretText(drawn)
 

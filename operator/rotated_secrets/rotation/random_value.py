@@ -19,6 +19,7 @@ from rotated_secrets.rotation.password import (
     InvalidPasswordPolicy,
     bits_of,
     check_policy,
+    length_of,
     make_password,
 )
 from rotated_secrets.values import InvalidSecretValue, SecretText, SecretValue
@@ -41,7 +42,7 @@ def drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> Draw:
     wanted, policy = wanted_of(rotation), rotation.password
     if wanted.format is ValueFormat.PASSWORD:
         return lambda: _prefixed(wanted.prefix, make_password(policy, limits).reveal())
-    return lambda: _prefixed(wanted.prefix, _drawn(wanted.format, policy.length))
+    return lambda: _prefixed(wanted.prefix, _drawn(wanted.format, length_of(policy)))
 
 
 def check_drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> None:
@@ -55,7 +56,7 @@ def check_drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> No
             f"rotation.random.format {form} takes no heed of {' and '.join(ignored)}; leave that out, "
             "or write format: Password"
         )
-    length = policy.length
+    length = length_of(policy)
     if form is ValueFormat.HEX and length % 2:
         raise InvalidPasswordPolicy(
             f"rotation.password.length is {length}, and two hexadecimal digits make a byte; write an even number"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from rotated_secrets.api.rotation import PasswordPolicy
+from rotated_secrets.databases.base import PasswordLimits
 from rotated_secrets.rotation.password import InvalidPasswordPolicy, check_policy, make_password
 
 
@@ -69,3 +70,12 @@ def test_password_meets_any_policy_that_can_be_met(
 def test_impossible_policy_is_refused_with_the_field_to_change(policy: PasswordPolicy, told: str) -> None:
     with pytest.raises(InvalidPasswordPolicy, match=told):
         make_password(policy)
+
+
+def test_length_that_nobody_chose_fits_the_engine() -> None:
+    assert len(make_password(PasswordPolicy())) == 32
+    assert len(make_password(PasswordPolicy(), PasswordLimits(longest=30))) == 30
+    with pytest.raises(InvalidPasswordPolicy, match="at most 30"):
+        check_policy(PasswordPolicy(length=32), PasswordLimits(longest=30))
+    with pytest.raises(InvalidPasswordPolicy, match="no less than 16"):
+        check_policy(PasswordPolicy(length=12), PasswordLimits(shortest=16))

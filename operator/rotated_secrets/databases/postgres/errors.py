@@ -43,6 +43,10 @@ _KINDS = (
     ),
     ("does not match host name", "its TLS certificate is for another name than the host in the secret value"),
     (
+        "requested an unknown authentication type",
+        "it keeps the user's password in a form that libpq does not know (SHA-256 on Redshift); set it once as md5…",
+    ),
+    (
         "authentication method requirement",
         "it asks for the password in a way that would show it, or asks for none; have it use scram-sha-256",
     ),

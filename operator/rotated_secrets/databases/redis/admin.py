@@ -109,14 +109,15 @@ class RedisAdminSession:
         repaired: Counter[str] = Counter()
         remaining: Counter[str] = Counter()
         for node, (base, clone) in zip(self._nodes, found, strict=True):
+            # Whichever of the two has its turn: the clone is to have what its base user has now.
+            differing = [] if clone is None or rights is Rights.IGNORE else list(differences(base, clone))
+            enforced = bool(differing) and rights is Rights.ENFORCE
+            (repaired if enforced else remaining).update(differing)
             rules = ["resetpass", *passwords, "on"]
-            if user == users.clone:
-                differing = [] if clone is None or rights is Rights.IGNORE else list(differences(base, clone))
-                if clone is None or (differing and rights is Rights.ENFORCE):
-                    rules = [*rules_of_clone(base), *passwords, "on"]
-                    repaired.update(differing)
-                else:
-                    remaining.update(differing)
+            if user == users.clone and (clone is None or enforced):
+                rules = [*rules_of_clone(base), *passwords, "on"]
+            elif clone is not None and enforced:
+                node.set_user(clone.name, [*rules_of_clone(base), *clone.ways_in()])
             node.set_user(user, rules)
             if self._keeps_users:
                 node.keep_users()

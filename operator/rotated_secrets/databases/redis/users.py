@@ -57,6 +57,10 @@ class User:
     def further_flags(self) -> frozenset[str]:
         return self.flags - _STATE
 
+    def ways_in(self) -> list[str]:
+        """What `ACL SETUSER` takes to let it in as it is let in now: on or off, and by which passwords."""
+        return [*sorted(self.flags & _STATE), *(f"#{password}" for password in sorted(self.passwords))]
+
     def is_marked_as_clone_of(self, base: str) -> bool:
         return mark(base) in self.selectors
 

@@ -14,9 +14,9 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from pytds import lcid, row_strategies, tds_base  # type: ignore[import-untyped]
-from pytds.connection import NonMarsConnection  # type: ignore[import-untyped]
-from pytds.tds_socket import _TdsSocket  # type: ignore[import-untyped]
+from pytds import lcid, row_strategies, tds_base
+from pytds.connection import NonMarsConnection
+from pytds.tds_socket import _TdsSocket
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server, Unavailable
