@@ -9,7 +9,7 @@ from typing import Self
 
 from sandbox.applications.base import Account, LoginFailed
 
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
 
 
 class Client:
