@@ -82,7 +82,7 @@ def test_times_to_come_are_not_printed_as_ages() -> None:
 def test_defaults_fill_what_a_user_leaves_out() -> None:
     spec: dict[str, Any] = {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "SingleUser"}}
     _SCHEMA.default(written := {"spec": spec})
-    assert written["spec"]["rotation"]["password"]["length"] == 32
+    assert written["spec"]["rotation"]["password"]["excludePunctuation"] is True
     assert written["spec"]["rotation"]["cloneSuffix"] == "_clone"
     assert written["spec"]["target"] == {
         "type": "Opaque",

@@ -29,7 +29,7 @@ MADE = datetime(2026, 1, 1, tzinfo=UTC)
 WEBHOOK = Place(engine="webhook", host="hooks.example.com", names_user=False)
 
 
-def rotation(length: int = 32, **random: Any) -> Rotation:
+def rotation(length: int | None = None, **random: Any) -> Rotation:
     wanted = RandomValue(**random) if random else None
     return Rotation(strategy=Strategy.RANDOM_VALUE, password=PasswordPolicy(length=length), random=wanted)
 
@@ -185,7 +185,7 @@ def test_every_value_is_refused_beforehand_or_as_it_was_asked_for(length: int, f
 
 @pytest.mark.parametrize("form", ValueFormat)
 def test_no_value_is_made_twice_and_every_sign_occurs(form: ValueFormat) -> None:
-    values = [drawn(rotation(32 if form is ValueFormat.UUID else 64, format=form)) for _ in range(300)]
+    values = [drawn(rotation(None if form is ValueFormat.UUID else 64, format=form)) for _ in range(300)]
     assert len(set(values)) == len(values)
     hexadecimal, letters = set("0123456789abcdef"), set(string.ascii_letters + string.digits)
     expected = {
@@ -231,7 +231,7 @@ def test_a_field_that_would_do_nothing_is_refused() -> None:
 
 
 def test_other_strategies_draw_passwords_within_the_limits_of_their_engine() -> None:
-    asked = Rotation(strategy=Strategy.SINGLE_USER)
+    asked = Rotation(strategy=Strategy.SINGLE_USER, password=PasswordPolicy(length=32))
     limits = PasswordLimits(longest=40, excluded="abcdefghijklmnop")
     assert not set(drawing(asked, limits)().reveal()) & set(limits.excluded)
     with pytest.raises(InvalidPasswordPolicy, match="at most 30"):
