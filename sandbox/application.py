@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from sandbox.applications.base import Account
-from sandbox.applications.postgres import PostgresSide
 from sandbox.kubernetes.client import Json
 from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import Stack
@@ -47,7 +45,8 @@ class Application:
         return f"{self.user}_clone"
 
     def manifest(self, spec: Mapping[str, Any] | None = None, **rotation: Any) -> Json:
-        """A RotatedSecret that alternates two users; ``spec`` replaces whole sections, ``rotation`` single fields."""
+        """A RotatedSecret, of two users that take turns where nothing else is said; ``spec`` replaces whole sections,
+        ``rotation`` single fields."""
         strategy = {"strategy": "AlternatingUsers", "adminSecretId": self.admin_secret_id}
         return {
             "apiVersion": "rotatedsecrets.io/v1alpha1",
@@ -61,6 +60,10 @@ class Application:
         found = self.store.client().get_secret_value(SecretId=self.secret_id, VersionStage=stage)
         value: dict[str, Any] = json.loads(found["SecretString"])
         return value
+
+    def account(self, stage: str = "AWSCURRENT") -> Account:
+        """Who logs in with a version in the store."""
+        return account_in(self.value(stage))
 
     def put_value(self, **changes: Any) -> None:
         """A person changes AWSCURRENT by hand: keys set, or removed where None."""
@@ -78,8 +81,12 @@ class Application:
 
     def users(self) -> set[str]:
         """The database users of this application, by their names."""
-        with closing(PostgresSide(self.stack.database)) as side:
-            return side.users(self.user)
+        return self.stack.side.users(self.user)
+
+
+def account_in(value: Mapping[str, Any]) -> Account:
+    """Whom a secret value lets in."""
+    return Account(value["username"], value["password"], value.get("dbname", ""))
 
 
 def create_application(
@@ -95,9 +102,9 @@ def create_application(
 
     Without names given, they are made up of ``name``; ``store`` is the account that holds the secrets.
     """
-    side, store = PostgresSide(stack.database), store or stack.store
+    side, store = stack.side, store or stack.store
     user = user or name.replace("-", "_")
-    made = Application(stack, store, namespace, name, user, database or user, f"admin_{user}"[:63])
+    made = Application(stack, store, namespace, name, user, database or user, f"admin_{user}"[: side.longest_name])
     account = Account(made.user, secrets.token_urlsafe(12), made.database)
     admin = Account(made.admin, secrets.token_urlsafe(12))
     side.create_user(account)

@@ -12,11 +12,11 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
-import psycopg2
 from urllib3.exceptions import HTTPError
 
+from sandbox.application import account_in
+from sandbox.applications.base import Account, DatabaseSide, LoginFailed
 from sandbox.kubernetes.client import Api, Json, StatusError
-from sandbox.postgres import PostgresServer
 
 LOGINS_A_SECOND = 10
 _WATCH_SECONDS = 5
@@ -25,21 +25,28 @@ _WATCH_SECONDS = 5
 class Pod:
     """Logs in ten times a second while the ``with`` lasts. It goes to the server itself, past the operator's proxy."""
 
-    def __init__(self, api: Api, database: PostgresServer, namespace: str, secret_name: str) -> None:
+    def __init__(self, api: Api, side: DatabaseSide, namespace: str, secret_name: str) -> None:
         self._api = api
-        self._database = database
+        self._side = side
         self._secrets = f"/api/v1/namespaces/{namespace}/secrets"
         self._name = secret_name
         self._mounted: dict[str, str] = {}
         self._ending = threading.Event()
         self._following = threading.Thread(target=self._follow, daemon=True)
         self._logging_in = threading.Thread(target=self._log_in_again, daemon=True)
-        self.logins_by_user: Counter[str] = Counter()
+        self.logins_by_account: Counter[Account] = Counter()
         self.failures: list[str] = []
 
     @property
     def logins(self) -> int:
-        return self.logins_by_user.total()
+        return self.logins_by_account.total()
+
+    @property
+    def logins_by_user(self) -> Counter[str]:
+        by_user: Counter[str] = Counter()
+        for account, logins in tuple(self.logins_by_account.items()):
+            by_user[account.user] += logins
+        return by_user
 
     def __enter__(self) -> Self:
         self._following.start()
@@ -76,10 +83,10 @@ class Pod:
                 self._log_in(self._mounted)
 
     def _log_in(self, mounted: dict[str, str]) -> None:
-        user = mounted["username"]
+        account = account_in(mounted)
         try:
-            self._database.connect(user, mounted["password"], mounted["dbname"]).close()
-        except psycopg2.Error as error:
-            self.failures.append(f"{user}: {error}".strip())
+            self._side.log_in(account)
+        except LoginFailed as error:
+            self.failures.append(str(error))
         else:
-            self.logins_by_user[user] += 1
+            self.logins_by_account[account] += 1

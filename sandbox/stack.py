@@ -1,4 +1,4 @@
-"""Everything that an operator works with, up and running: Secrets Manager, PostgreSQL, a Kubernetes with our CRD.
+"""Everything that an operator works with, up and running: Secrets Manager, a database, a Kubernetes with our CRD.
 
 The operator reaches store and database through proxies, which count its calls; everybody else goes there directly.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sandbox.applications.base import DatabaseSide
+from sandbox.applications.engines import running_side
+from sandbox.applications.postgres import PostgresSide
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Cluster, Rule
-from sandbox.postgres import PostgresServer, postgres_server
+from sandbox.postgres import PostgresServer
 from sandbox.proxy import DatabaseProxy, StoreProxy, database_proxy, store_proxy
 from sandbox.secretsmanager import SecretsManager, secrets_manager
+from sandbox.tls import CertificateAuthority
 
 ROOT = Path(__file__).resolve().parents[1]
 CRD = ROOT / "crds" / "rotatedsecrets.yaml"
@@ -34,39 +38,58 @@ OPERATOR_RULES: tuple[Rule, ...] = (
 
 @dataclass(frozen=True)
 class Stack:
-    """The running parts. `store` and `database` are where people and applications go; the operator has the proxies."""
+    """The running parts. `store` and `side` are where people and applications go; the operator has the proxies."""
 
     cluster: Cluster
     api: Api
     store: SecretsManager
     store_proxy: StoreProxy
-    database: PostgresServer
+    authority: CertificateAuthority
+    """Signed the certificates of all its databases."""
+    side: DatabaseSide
     database_proxy: DatabaseProxy
     directory: Path
     """For logs and files; gone at the end."""
 
+    @property
+    def database(self) -> PostgresServer:
+        """The server itself, for what is about PostgreSQL alone."""
+        assert isinstance(self.side, PostgresSide), f"the database of this stack is of engine {self.side.engine}"
+        return self.side.server
+
     def operator_flags(self) -> list[str]:
         """By which an operator finds all of it; what its identity at AWS is, the environment says."""
+        ca_file = self.directory / "database-ca.pem"
+        ca_file.write_text(self.authority.certificate)
         flags = ["--aws-endpoint-url", self.store_proxy.endpoint_url, "--aws-region", self.store.region]
-        flags += ["--allowed-networks", LOOPBACK]
-        if self.database.ca_file is not None:
-            ca_file = self.directory / "database-ca.pem"
-            ca_file.write_text(self.database.ca_pem or "")
-            flags += ["--database-ca-file", str(ca_file)]
-        return flags
+        return [*flags, "--allowed-networks", LOOPBACK, "--database-ca-file", str(ca_file)]
 
 
 @contextmanager
-def running_stack(cluster: Cluster) -> Iterator[Stack]:
-    """The rest of the stack beside a running cluster, which gets the CRD; all but the cluster is gone at the end."""
+def running_stack(cluster: Cluster, engine: str = "postgres") -> Iterator[Stack]:
+    """The rest of the stack beside a running cluster, which gets the CRD; all but the cluster is gone at the end.
+
+    Raises: ServerMissing, where no server of the engine is to be had.
+    """
     with ExitStack() as parts:
+        authority = CertificateAuthority.create()
+        side = parts.enter_context(running_side(engine, authority))
+        in_front_of_database = parts.enter_context(database_proxy(side.host, side.port))
         directory = Path(parts.enter_context(TemporaryDirectory(prefix="sandbox-")))
         store = parts.enter_context(secrets_manager())
-        database = parts.enter_context(postgres_server())
         in_front_of_store = parts.enter_context(store_proxy(store.endpoint_url))
-        in_front_of_database = parts.enter_context(database_proxy(database.host, database.port))
         install_crd(cluster)
-        yield Stack(cluster, cluster.api(), store, in_front_of_store, database, in_front_of_database, directory)
+        yield Stack(cluster, cluster.api(), store, in_front_of_store, authority, side, in_front_of_database, directory)
+
+
+@contextmanager
+def with_database(stack: Stack, engine: str) -> Iterator[Stack]:
+    """The same stack with another database, gone at the end; operators that run already can reach it.
+
+    Raises: ServerMissing, where no server of the engine is to be had.
+    """
+    with running_side(engine, stack.authority) as side, database_proxy(side.host, side.port) as proxy:
+        yield replace(stack, side=side, database_proxy=proxy)
 
 
 def install_crd(cluster: Cluster) -> None:

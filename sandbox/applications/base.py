@@ -44,6 +44,14 @@ class DatabaseSide(Protocol):
     """A verify query that takes the right that :meth:`give` gives; None where the engine has no such queries."""
 
     @property
+    def product(self) -> str:
+        """What people call the server, with its version."""
+
+    @property
+    def owner(self) -> Account:
+        """The user that came with the server, and may do everything."""
+
+    @property
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...

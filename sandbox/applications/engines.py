@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sandbox.applications.base import DatabaseSide
+from sandbox.tls import CertificateAuthority
 
 ENGINES = ("postgres", "mysql", "mariadb", "mongo", "redis")
 """The ``engine`` of their secret values; each is a module of this package with a ``running()``."""
 
 
 @contextmanager
-def running_side(engine: str) -> Iterator[DatabaseSide]:
-    """A server of this engine, on a free loopback port; gone at the end. Raises: ServerMissing."""
-    with importlib.import_module(f"sandbox.applications.{engine}").running() as side:
+def running_side(engine: str, authority: CertificateAuthority | None = None) -> Iterator[DatabaseSide]:
+    """A server of this engine, on a free loopback port; gone at the end. Raises: ServerMissing.
+
+    ``authority`` signs its certificate, where it is to be one that is trusted already.
+    """
+    with importlib.import_module(f"sandbox.applications.{engine}").running(authority) as side:
         yield side

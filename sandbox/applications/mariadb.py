@@ -11,6 +11,7 @@ from sandbox.applications.base import Account, ServerMissing
 from sandbox.applications.mysqld import DURABLE, MysqldSide, user_name
 from sandbox.mariadb import mariadb_program, mariadb_server
 from sandbox.servers import ServerStartError
+from sandbox.tls import CertificateAuthority
 
 
 class MariaDbSide(MysqldSide):
@@ -23,14 +24,14 @@ class MariaDbSide(MysqldSide):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[MysqldSide]:
+def running(authority: CertificateAuthority | None = None) -> Iterator[MysqldSide]:
     """A server for applications. Raises: ServerMissing."""
     try:
         mariadb_program()
     except ServerStartError as error:
         raise ServerMissing(str(error)) from None
     with (
-        mariadb_server(settings=DURABLE) as server,
+        mariadb_server(authority=authority, settings=DURABLE) as server,
         contextlib.closing(MariaDbSide("mariadb", 80, server, keeps_two_itself=False)) as side,
     ):
         yield side

@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
 from sandbox.mongo import Document, MongoServer, mongo_server
 from sandbox.mongo_packages import mongo_directory
+from sandbox.tls import CertificateAuthority
 
 SHARED = "stock"
 """A collection in each database that is no application's; a role to read it is given and taken."""
@@ -36,6 +37,14 @@ class MongoSide:
     def __init__(self, server: MongoServer) -> None:
         self._server = server
         self._onlooker = server.client()
+
+    @property
+    def product(self) -> str:
+        return f"MongoDB {self._onlooker.server_info()['version']}"
+
+    @property
+    def owner(self) -> Account:
+        return Account(self._server.admin_user, self._server.admin_password)
 
     @property
     def host(self) -> str:
@@ -161,10 +170,13 @@ def _reading(database: str) -> Document:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[MongoSide]:
+def running(authority: CertificateAuthority | None = None) -> Iterator[MongoSide]:
     """A server for applications. Raises: ServerMissing."""
     if not mongo_directory().exists():
         raise ServerMissing("there is no MongoDB here; make setup unpacks one")
     fast = ("--setParameter", "scramSHA256IterationCount=5000")
-    with mongo_server(tls="preferTLS", arguments=fast) as server, contextlib.closing(MongoSide(server)) as side:
+    with (
+        mongo_server(authority=authority, tls="preferTLS", arguments=fast) as server,
+        contextlib.closing(MongoSide(server)) as side,
+    ):
         yield side

@@ -45,6 +45,14 @@ class MysqldSide:
     _sessions: list[Connection[Cursor]] = field(default_factory=list)
 
     @property
+    def product(self) -> str:
+        return f"{self.server.program.kind} {self.server.version}"
+
+    @property
+    def owner(self) -> Account:
+        return Account(self.server.admin_user, self.server.admin_password)
+
+    @property
     def host(self) -> str:
         return self.server.host
 

@@ -11,6 +11,7 @@ from psycopg2.sql import SQL, Composed, Identifier, Literal
 
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
 from sandbox.postgres import PostgresServer, PostgresStartError, default_installation, postgres_server
+from sandbox.tls import CertificateAuthority
 
 SHARED = "stock"
 """A table in each database that is no application's; rights on it are given and taken."""
@@ -59,37 +60,45 @@ class PostgresSide:
     query: str | None = f"SELECT count(*) FROM public.{SHARED}"
 
     def __init__(self, server: PostgresServer) -> None:
-        self._server = server
+        self.server = server
         self._onlookers: dict[str, psycopg2.extensions.connection] = {}
 
     @property
+    def product(self) -> str:
+        return f"PostgreSQL {self.server.major}"
+
+    @property
+    def owner(self) -> Account:
+        return Account(self.server.admin_user, self.server.admin_password)
+
+    @property
     def host(self) -> str:
-        return self._server.host
+        return self.server.host
 
     @property
     def port(self) -> int:
-        return self._server.port
+        return self.server.port
 
     @property
     def plain_port(self) -> int | None:
-        return self._server.port
+        return self.server.port
 
     @property
     def ca_pem(self) -> str | None:
-        return self._server.ca_pem
+        return self.server.ca_pem
 
     def value(self, account: Account) -> dict[str, Any]:
         database = {"dbname": account.database} if account.database else {}
-        plain = {} if self._server.tls else {"ssl": False}
+        plain = {} if self.server.tls else {"ssl": False}
         return {"engine": self.engine, "username": account.user, "password": account.password, **database, **plain}
 
     def create_user(self, account: Account) -> None:
         self._create_role(account, "")
-        if not self._server.sql("SELECT 1 FROM pg_database WHERE datname = %s", params=[account.database]):
-            self._server.sql(_named("CREATE DATABASE {} OWNER {}", account.database, account.user))
+        if not self.server.sql("SELECT 1 FROM pg_database WHERE datname = %s", params=[account.database]):
+            self.server.sql(_named("CREATE DATABASE {} OWNER {}", account.database, account.user))
 
     def create_object(self, account: Account) -> None:
-        self._server.sql(
+        self.server.sql(
             _named("CREATE SCHEMA {} AUTHORIZATION {}", account.user, account.user),
             _named("CREATE TABLE {}.prices (price int)", account.user),
             _named("ALTER TABLE {}.prices OWNER TO {}", account.user, account.user),
@@ -99,9 +108,9 @@ class PostgresSide:
 
     def create_admin(self, admin: Account, user: str) -> None:
         self._create_role(admin, "CREATEROLE")
-        if self._server.major >= 16:
+        if self.server.major >= 16:
             options = "WITH ADMIN OPTION, INHERIT FALSE, SET FALSE"
-            self._server.sql(_named(f"GRANT {{}} TO {{}} {options}", user, admin.user))
+            self.server.sql(_named(f"GRANT {{}} TO {{}} {options}", user, admin.user))
 
     def let_change_itself(self, account: Account) -> None:
         """Everybody may."""
@@ -111,17 +120,17 @@ class PostgresSide:
         self.give(account)
 
     def give(self, account: Account) -> None:
-        self._server.sql(
+        self.server.sql(
             _named("CREATE TABLE IF NOT EXISTS public.{} ()", SHARED),
             _named("GRANT SELECT ON public.{} TO {}", SHARED, account.user),
             dbname=account.database or "postgres",
         )
 
     def take(self, account: Account) -> None:
-        self._server.sql(_named("REVOKE SELECT ON public.{} FROM {}", SHARED, account.user), dbname=account.database)
+        self.server.sql(_named("REVOKE SELECT ON public.{} FROM {}", SHARED, account.user), dbname=account.database)
 
     def spoil(self, account: Account) -> None:
-        self._server.sql(_named("ALTER ROLE {} PASSWORD NULL", account.user))
+        self.server.sql(_named("ALTER ROLE {} PASSWORD NULL", account.user))
 
     def log_in(self, account: Account) -> None:
         with self._session(account) as cursor:
@@ -146,14 +155,14 @@ class PostgresSide:
         return frozenset((*attributes[0], *(right for (right,) in self._look(_RIGHTS, params, account.database))))
 
     def log(self) -> str:
-        return self._server.log()
+        return self.server.log()
 
     def kill(self) -> None:
         self.close()
-        self._server.kill()
+        self.server.kill()
 
     def start(self) -> None:
-        self._server.start()
+        self.server.start()
 
     def expire_locks(self) -> None:
         """They end with their sessions."""
@@ -166,13 +175,13 @@ class PostgresSide:
     def _look(self, query: str, params: Mapping[str, Any], database: str) -> list[tuple[Any, ...]]:
         """An onlooker looks often: its sessions stay, until :meth:`close`."""
         if database not in self._onlookers:
-            self._onlookers[database] = self._server.connect(dbname=database)
+            self._onlookers[database] = self.server.connect(dbname=database)
         with self._onlookers[database] as connection, connection.cursor() as cursor:
             cursor.execute(query, params)
             return cursor.fetchall()
 
     def _create_role(self, account: Account, attributes: str) -> None:
-        self._server.sql(
+        self.server.sql(
             SQL(f"CREATE ROLE {{}} LOGIN {attributes} PASSWORD {{}}").format(
                 Identifier(account.user), Literal(account.password)
             ),
@@ -183,9 +192,7 @@ class PostgresSide:
     def _session(self, account: Account) -> Iterator[psycopg2.extensions.cursor]:
         try:
             with (
-                contextlib.closing(
-                    self._server.connect(account.user, account.password, account.database)
-                ) as connection,
+                contextlib.closing(self.server.connect(account.user, account.password, account.database)) as connection,
                 connection.cursor() as cursor,
             ):
                 yield cursor
@@ -194,13 +201,13 @@ class PostgresSide:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[PostgresSide]:
+def running(authority: CertificateAuthority | None = None) -> Iterator[PostgresSide]:
     """A server for applications. Raises: ServerMissing."""
     try:
         default_installation()
     except PostgresStartError as error:
         raise ServerMissing(str(error)) from None
-    with postgres_server() as server, contextlib.closing(PostgresSide(server)) as side:
+    with postgres_server(authority=authority) as server, contextlib.closing(PostgresSide(server)) as side:
         yield side
 
 

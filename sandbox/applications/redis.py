@@ -16,6 +16,7 @@ from redis.retry import Retry
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
 from sandbox.redis import RedisServer, digest, redis_server
 from sandbox.servers import free_port
+from sandbox.tls import CertificateAuthority
 
 SHARED = "stock"
 """A key that is no application's; the right to read it is given and taken."""
@@ -50,6 +51,15 @@ class RedisSide:
         self._onlooker = server.client()
         self._onlooker.response_callbacks.clear()
         self._open_plain_port()
+
+    @property
+    def product(self) -> str:
+        said = dict(line.split(":", 1) for line in self._look("INFO", "server").splitlines() if ":" in line)
+        return f"Redis {said['redis_version']}"
+
+    @property
+    def owner(self) -> Account:
+        return Account(self._server.admin_user, self._server.admin_password)
 
     @property
     def host(self) -> str:
@@ -171,9 +181,9 @@ class RedisSide:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[RedisSide]:
+def running(authority: CertificateAuthority | None = None) -> Iterator[RedisSide]:
     """A server for applications. Raises: ServerMissing."""
     if shutil.which("redis-server") is None:
         raise ServerMissing("there is no redis-server here; install the system's package redis-server")
-    with redis_server() as server, contextlib.closing(RedisSide(server)) as side:
+    with redis_server(authority=authority) as server, contextlib.closing(RedisSide(server)) as side:
         yield side

@@ -46,7 +46,7 @@ class Victim:
     @contextmanager
     def with_client(self) -> Iterator[Pod]:
         application = self.application
-        with Pod(self.stack.api, self.stack.database, application.namespace, application.name) as pod:
+        with Pod(self.stack.api, self.stack.side, application.namespace, application.name) as pod:
             eventually(lambda: pod.logins, "the client logs in")
             yield pod
             user = application.value()["username"]

@@ -33,7 +33,7 @@ def test_three_rotations_alternate_two_users_and_the_secret_follows_without_a_fa
     application = orders.application
     orders.apply().until_ready()
     assert held_by(orders) == as_delivered(application.value())
-    with Pod(orders.api, orders.stack.database, application.namespace, application.name) as pod:
+    with Pod(orders.api, orders.stack.side, application.namespace, application.name) as pod:
         for number, user in enumerate((application.clone, application.user, application.clone)):
             orders.rotate(f"number {number}")
             assert application.value()["username"] == user
@@ -138,7 +138,7 @@ def test_two_operators_that_both_believe_they_lead_do_no_harm(
     with make_operator("rival", "--lease-name", "rival") as rival:
         rival.wait_until_it_leads()
         orders.apply().until_ready()
-        with Pod(orders.api, orders.stack.database, application.namespace, application.name) as pod:
+        with Pod(orders.api, orders.stack.side, application.namespace, application.name) as pod:
             for number in range(4):
                 orders.rotate(f"number {number}", seconds=40)
                 user = application.value()["username"]
