@@ -451,5 +451,5 @@ class FollowingWorld(RuleBasedStateMachine):
 
 TestFollowingWorld = FollowingWorld.TestCase
 TestFollowingWorld.settings = settings(
-    max_examples=800, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
