@@ -18,8 +18,8 @@ $(STAMP): requirements/dev.txt pyproject.toml sandbox/install.py sandbox/package
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) sandbox/install.py
 
-demo: $(STAMP) ## rotate a real PostgreSQL user four times while a client logs in; KEEP=1 leaves it all running
-	@$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
+demo: $(STAMP) ## rotate a real database user four times while a client logs in; ENGINE=postgres, mysql, mariadb, mongo or redis; KEEP=1 leaves it all running
+	@$(BIN)/python -m sandbox.demo $(if $(ENGINE),--engine $(ENGINE)) $(if $(KEEP),--keep)
 
 test: $(STAMP) ## all tests; KUBERNETES=embedded or KUBERNETES=controlplane says on what
 	$(BIN)/pytest -n 2 --dist worksteal --ignore tests/bench $(ARGS)

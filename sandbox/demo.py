@@ -1,4 +1,4 @@
-"""`make demo`: the main job, shown. A PostgreSQL user is rotated four times while a client logs in ten times a second.
+"""`make demo`: the main job, shown. A database user is rotated four times while a client logs in ten times a second.
 
 The last line it prints says how that went, and its exit code says the same.
 """
@@ -19,7 +19,9 @@ from subprocess import CalledProcessError
 import yaml
 
 from sandbox.application import RESOURCES, Application, create_application
+from sandbox.applications.base import ServerMissing
 from sandbox.demo_checks import what_is_wrong
+from sandbox.demo_engines import DEMO_ENGINES, DemoEngine
 from sandbox.demo_screen import Screen
 from sandbox.demo_steps import StepWatch
 from sandbox.kubernetes.client import Json
@@ -33,7 +35,6 @@ NAMESPACE, NAME, USER, DATABASE = "shop", "orders-db", "orders", "shop"
 OPERATOR_NAMESPACE = "rotated-secrets"
 ON_DEMAND, SCHEDULED = 3, 1
 SCHEDULE = "rate(1 minute)"
-DATABASE_URL = "postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}"
 FOLDER = ROOT / ".cache" / "demo"
 LOGINS_SHOWN = 15
 """How often the client logs in as the new user before the next rotation."""
@@ -45,8 +46,11 @@ PATIENCE = 30.0
 class Demo:
     """What is up, once everything is."""
 
+    engine: DemoEngine
     stack: Stack
     application: Application
+    strangers: frozenset[str]
+    """The database's users before there was an application."""
     pod: Pod
     screen: Screen
     folder: Path
@@ -65,6 +69,7 @@ class Demo:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--engine", choices=DEMO_ENGINES, default="postgres", help="whose user is rotated")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     parser.add_argument("--kube-context", help="run on the cluster of this context of the kubeconfig")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the operator's log goes")
@@ -78,9 +83,12 @@ def main() -> int:
         parser.error(str(error))
     with ExitStack() as everything:
         try:
-            demo = everything.enter_context(_everything_up(choice, screen, arguments.folder))
+            demo = everything.enter_context(_everything_up(choice, arguments.engine, screen, arguments.folder))
         except KeyboardInterrupt:
             return 130
+        except ServerMissing as error:
+            screen.bad(str(error))
+            return 1
         except (OSError, RuntimeError, CalledProcessError) as error:
             screen.bad(f"the sandbox did not start: {error}")
             return 1
@@ -102,14 +110,15 @@ def _run(demo: Demo) -> list[str]:
         _apply(demo)
         for number in range(1, ON_DEMAND + 1):
             _rotate_on_demand(demo, number)
+        _see_retired(demo)
         _rotate_by_schedule(demo)
         demo.screen.title("What is left")
         demo.screen.command(f"kubectl -n {NAMESPACE} describe rsec {NAME}")
         demo.screen.output(demo.cluster.kubectl("-n", NAMESPACE, "describe", "rsec", NAME).stdout)
-        demo.screen.stages(demo.application)
-        wrong = what_is_wrong(demo.application, demo.rotations(), ON_DEMAND + SCHEDULED)
+        _show_stages(demo)
+        wrong = [*_miscounted(demo), *what_is_wrong(demo.application, demo.engine.story, demo.strangers)]
         if not wrong:
-            demo.screen.good("two users and no third, every version staged as AWS would have it, no AWSPENDING left")
+            demo.screen.good(demo.engine.story.well)
     except KeyboardInterrupt:
         return ["interrupted"]
     except (TimeoutError, OperatorDied, CalledProcessError) as error:
@@ -118,7 +127,8 @@ def _run(demo: Demo) -> list[str]:
 
 
 @contextmanager
-def _everything_up(choice: Choice, screen: Screen, folder: Path) -> Iterator[Demo]:
+def _everything_up(choice: Choice, engine_name: str, screen: Screen, folder: Path) -> Iterator[Demo]:
+    engine = DEMO_ENGINES[engine_name]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "operator.log"
     log.write_text("")
@@ -127,11 +137,11 @@ def _everything_up(choice: Choice, screen: Screen, folder: Path) -> Iterator[Dem
         with screen.waiting(f"starting Kubernetes: {choice.description}"):
             cluster = parts.enter_context(running_cluster(choice))
         screen.good(f"Kubernetes: {cluster.description}")
-        with screen.waiting("starting Secrets Manager and PostgreSQL"):
-            stack = parts.enter_context(running_stack(cluster))
+        with screen.waiting(f"starting Secrets Manager and {engine.title}"):
+            stack = parts.enter_context(running_stack(cluster, engine_name))
         screen.good(f"Secrets Manager: moto at {stack.store.endpoint_url}")
-        tls = "SCRAM and TLS" if stack.database.tls else "SCRAM, no TLS in this build"
-        screen.good(f"PostgreSQL {stack.database.major}: {tls}, at {stack.database.host}:{stack.database.port}")
+        tls = "with TLS" if stack.side.ca_pem else "without TLS, which this build lacks"
+        screen.good(f"{stack.side.product}: {tls}, at {stack.side.host}:{stack.side.port}")
         with screen.waiting("starting the operator"):
             for namespace in (OPERATOR_NAMESPACE, NAMESPACE):
                 manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
@@ -139,12 +149,14 @@ def _everything_up(choice: Choice, screen: Screen, folder: Path) -> Iterator[Dem
             operator = parts.enter_context(_operator(stack, log))
             operator.wait_until_it_leads()
         screen.good(f"operator: process {operator.pid}, its log is {_short(log)}")
+        strangers = frozenset(stack.side.users(""))
         application = create_application(stack, NAMESPACE, NAME, user=USER, database=DATABASE)
         screen.good(
             f"user {USER}, admin {application.admin}, and their secrets in the store: "
             f"{application.secret_id}, {application.admin_secret_id}"
         )
-        demo = Demo(stack, application, Pod(stack.api, stack.database, NAMESPACE, NAME), screen, folder)
+        pod = Pod(stack.api, stack.side, NAMESPACE, NAME)
+        demo = Demo(engine, stack, application, strangers, pod, screen, folder)
         with demo.pod:
             screen.good(f"a client logs in {LOGINS_A_SECOND} times a second with what Secret {NAMESPACE}/{NAME} says")
             yield demo
@@ -157,7 +169,8 @@ def _operator(stack: Stack, log: Path) -> OperatorProcess:
 
 
 def _apply(demo: Demo) -> None:
-    manifest = demo.application.manifest({"target": {"template": {"DATABASE_URL": DATABASE_URL}}}, schedule=SCHEDULE)
+    target = {"template": {"DATABASE_URL": demo.engine.url}}
+    manifest = demo.application.manifest({"target": target}, **demo.engine.story.rotation, schedule=SCHEDULE)
     text = yaml.safe_dump(manifest, sort_keys=False, width=200)
     demo.screen.title("A RotatedSecret")
     demo.screen.yaml(text)
@@ -177,16 +190,29 @@ def _rotate_on_demand(demo: Demo, number: int) -> None:
     demo.screen.title(f"Rotation {number} of {ON_DEMAND + SCHEDULED}, on demand")
     request = ["annotate", "rsec", NAME, f"rotatedsecrets.io/rotate=demo-{number}", "--overwrite"]
     demo.screen.command(f"kubectl -n {NAMESPACE} {' '.join(request)}")
-    with StepWatch(demo.stack.api, NAMESPACE, NAME) as steps:
+    with StepWatch(demo.stack.api, NAMESPACE, NAME, demo.engine.story.steps) as steps:
         demo.cluster.kubectl("-n", NAMESPACE, *request)
         demo.screen.steps(steps.until_rotated(PATIENCE))
     _show(demo)
 
 
+def _see_retired(demo: Demo) -> None:
+    """Until the old password has ended, where the strategy keeps one."""
+    seconds = demo.engine.story.retire_seconds
+    if seconds is None:
+        return
+    demo.screen.title(f"The old password retires, {seconds} seconds after the new one was delivered")
+    with demo.screen.waiting("both passwords log in until then"):
+        patience = seconds + PATIENCE
+        eventually(lambda: not demo.resource()["status"].get("retiring"), "the old password retires", seconds=patience)
+    demo.screen.good("the password before the present one logs in no longer")
+    _show_database(demo)
+
+
 def _rotate_by_schedule(demo: Demo) -> None:
     demo.screen.title(f"Rotation {ON_DEMAND + SCHEDULED} of {ON_DEMAND + SCHEDULED}, by schedule: {SCHEDULE}")
     due = datetime.fromisoformat(demo.resource()["status"]["nextRotationTime"])
-    with StepWatch(demo.stack.api, NAMESPACE, NAME) as steps:
+    with StepWatch(demo.stack.api, NAMESPACE, NAME, demo.engine.story.steps) as steps:
         seconds = (due - datetime.now(UTC)).total_seconds()
         with demo.screen.countdown(f"due at {due:%H:%M:%S} UTC", seconds) as advance:
             while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
@@ -197,27 +223,49 @@ def _rotate_by_schedule(demo: Demo) -> None:
 
 
 def _show(demo: Demo) -> None:
-    """The state after a rotation, once the client has moved to the new user."""
-    active = demo.resource()["status"]["activeUser"]
-    enough = demo.pod.logins_by_user[active] + LOGINS_SHOWN
-    with demo.screen.waiting(f"the client logs in as {active}"):
-        eventually(lambda: demo.pod.logins_by_user[active] >= enough, f"the client logs in as {active}")
+    """The state after a rotation, once the client has moved to the new credential."""
+    current = demo.application.account()
+    enough = demo.pod.logins_by_account[current] + LOGINS_SHOWN
+    says = f"the client logs in as {current.user} with the new password"
+    with demo.screen.waiting(says):
+        eventually(lambda: demo.pod.logins_by_account[current] >= enough, says)
     demo.screen.command(f"kubectl -n {NAMESPACE} get rsec")
     demo.screen.output(demo.cluster.kubectl("-n", NAMESPACE, "get", "rsec").stdout)
-    demo.screen.users(demo.application, active, demo.pod.logins_by_user)
+    _show_database(demo)
+
+
+def _show_database(demo: Demo) -> None:
+    story = demo.engine.story
+    demo.screen.table(story.columns, story.rows(demo.application, demo.pod))
+
+
+def _show_stages(demo: Demo) -> None:
+    application = demo.application
+    demo.screen.output(f"\nsecret {application.secret_id} in the store:")
+    rows = (
+        (version, stage, application.account(stage).user)
+        for stage, versions in sorted(application.stages().items())
+        for version in versions
+    )
+    demo.screen.table(("version", "stage", "user"), rows)
+
+
+def _miscounted(demo: Demo) -> list[str]:
+    rotations, wanted = demo.rotations(), ON_DEMAND + SCHEDULED
+    return [] if rotations == wanted else [f"there were {rotations} rotations instead of {wanted}"]
 
 
 def _leave_running(demo: Demo) -> None:
     environment = demo.folder / "environment"
-    _write_environment(demo.stack, environment)
+    _write_environment(demo, environment)
     demo.screen.look_around(
         {
-            f"source {_short(environment)}": "first: KUBECONFIG, and how to reach AWS and PostgreSQL",
+            f"source {_short(environment)}": f"first: KUBECONFIG, and how to reach AWS and {demo.engine.title}",
             f"kubectl -n {NAMESPACE} get rsec -w": "the schedule goes on, a rotation a minute",
             f"kubectl -n {NAMESPACE} annotate rsec {NAME} --overwrite rotatedsecrets.io/rotate=$RANDOM": "rotate now",
             f"kubectl -n {NAMESPACE} delete secret {NAME}": "it is back within a second",
             f"aws secretsmanager describe-secret --secret-id {NAMESPACE}/{NAME}": "the store's own view",
-            "psql -c '\\du'": "the users",
+            demo.engine.look: "the users" + (f" ({demo.engine.needs})" if demo.engine.needs else ""),
             f"tail -f {_short(demo.folder / 'operator.log')}": "the operator's log",
         }
     )
@@ -230,18 +278,12 @@ def _leave_running(demo: Demo) -> None:
         environment.unlink(missing_ok=True)
 
 
-def _write_environment(stack: Stack, file: Path) -> None:
-    database = stack.database
+def _write_environment(demo: Demo, file: Path) -> None:
     variables = {
         "PATH": f"{Path(sys.executable).parent}:$PATH",
-        "KUBECONFIG": str(stack.cluster.kubeconfig),
-        **stack.store.environment(),
-        "PGHOST": database.host,
-        "PGPORT": str(database.port),
-        "PGUSER": database.admin_user,
-        "PGPASSWORD": database.admin_password,
-        "PGDATABASE": DATABASE,
-        **({"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(database.ca_file)} if database.tls else {}),
+        "KUBECONFIG": str(demo.cluster.kubeconfig),
+        **demo.stack.store.environment(),
+        **demo.engine.variables(demo.stack, DATABASE),
     }
     file.touch(mode=0o600)
     file.write_text("".join(f'export {name}="{value}"\n' for name, value in variables.items()))

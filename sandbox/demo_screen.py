@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,15 +12,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.application import Application
 from sandbox.demo_steps import StepDone
 
 WIDTH_WITHOUT_TERMINAL = 120
-_USERS = """
-SELECT r.rolname, array_to_string(ARRAY(
-    SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), ', ')
-FROM pg_roles r WHERE r.rolcanlogin AND NOT r.rolsuper ORDER BY r.rolname
-"""
 
 
 class Screen:
@@ -84,23 +78,10 @@ class Screen:
                 Text.assemble(("✓ ", "green"), (f"{step.name:<13}", "bold"), (f"{took:>7}", "dim"), f"  {step.says}")
             )
 
-    def users(self, application: Application, active: str | None, logins: Mapping[str, int]) -> None:
-        """The database's users, except the server's own superuser; ``logins`` are the client's, by user."""
-        table = Table("database user", "member of", "client's logins", "", box=None, pad_edge=False, header_style="dim")
-        for user, groups in application.stack.database.sql(_USERS):
-            if user == application.admin:
-                table.add_row(user, groups, "", Text("admin", "dim"))
-            else:
-                what = Text("active", "bold green") if user == active else Text("passive")
-                table.add_row(user, groups, str(logins.get(user, 0)), what)
-        self._console.print(table)
-
-    def stages(self, application: Application) -> None:
-        table = Table("version", "stage", "user", box=None, pad_edge=False, header_style="dim")
-        for stage, versions in sorted(application.stages().items()):
-            for version in versions:
-                table.add_row(version, stage, application.value(stage)["username"])
-        self._console.print(f"\nsecret {application.secret_id} in the store:")
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+        table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+        for row in rows:
+            table.add_row(*row)
         self._console.print(table)
 
     def look_around(self, commands: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,12 +14,6 @@ from urllib3.exceptions import HTTPError
 from sandbox.application import RESOURCES
 from sandbox.kubernetes.client import Api, Json, StatusError
 
-STEPS = {
-    "CreateSecret": ("createSecret", "a new version carries AWSPENDING: the other user, a new password"),
-    "SetSecret": ("setSecret", "the admin gave that user the password and the rights"),
-    "TestSecret": ("testSecret", "that user logged in"),
-    "FinishSecret": ("finishSecret", "AWSCURRENT moved to the new version"),
-}
 _WATCH_SECONDS = 90
 
 
@@ -33,12 +27,13 @@ class StepDone:
 
 
 class StepWatch:
-    """Watches one RotatedSecret while the ``with`` lasts."""
+    """Watches one RotatedSecret while the ``with`` lasts; ``says`` has what each step of its status did."""
 
-    def __init__(self, api: Api, namespace: str, name: str) -> None:
+    def __init__(self, api: Api, namespace: str, name: str, says: Mapping[str, str]) -> None:
         self._api = api
         self._path = f"{RESOURCES}/namespaces/{namespace}/rotatedsecrets"
         self._name = name
+        self._says = says
         self._seen: queue.SimpleQueue[tuple[float, Json]] = queue.SimpleQueue()
         self._ended = threading.Event()
 
@@ -65,7 +60,7 @@ class StepWatch:
             step = (status.get("rotation") or {}).get("step")
             if step != running:
                 if running is not None:
-                    yield StepDone(*STEPS[running], at - since)
+                    yield StepDone(running[0].lower() + running[1:], self._says[running], at - since)
                 running, since = step, at
             if step is None and len(status.get("history", [])) > self._served_before and _is_delivered(status):
                 yield StepDone("delivered", f"the Secret holds version {status['syncedVersionId']}")

@@ -57,12 +57,15 @@ class Stack:
         assert isinstance(self.side, PostgresSide), f"the database of this stack is of engine {self.side.engine}"
         return self.side.server
 
+    @property
+    def ca_file(self) -> Path:
+        """The certificate of its authority."""
+        return self.directory / "database-ca.pem"
+
     def operator_flags(self) -> list[str]:
         """By which an operator finds all of it; what its identity at AWS is, the environment says."""
-        ca_file = self.directory / "database-ca.pem"
-        ca_file.write_text(self.authority.certificate)
         flags = ["--aws-endpoint-url", self.store_proxy.endpoint_url, "--aws-region", self.store.region]
-        return [*flags, "--allowed-networks", LOOPBACK, "--database-ca-file", str(ca_file)]
+        return [*flags, "--allowed-networks", LOOPBACK, "--database-ca-file", str(self.ca_file)]
 
 
 @contextmanager
@@ -79,7 +82,10 @@ def running_stack(cluster: Cluster, engine: str = "postgres") -> Iterator[Stack]
         store = parts.enter_context(secrets_manager())
         in_front_of_store = parts.enter_context(store_proxy(store.endpoint_url))
         install_crd(cluster)
-        yield Stack(cluster, cluster.api(), store, in_front_of_store, authority, side, in_front_of_database, directory)
+        api = cluster.api()
+        stack = Stack(cluster, api, store, in_front_of_store, authority, side, in_front_of_database, directory)
+        stack.ca_file.write_text(authority.certificate)
+        yield stack
 
 
 @contextmanager

@@ -172,7 +172,7 @@ class RedisSide:
     @contextlib.contextmanager
     def _session(self, account: Account) -> Iterator[Redis]:
         # By the plain port: with TLS the driver reads all authorities of the system for each client.
-        login = {"username": account.user, "password": account.password, "retry": Retry(NoBackoff(), 0)}
+        login: dict[str, Any] = {"username": account.user, "password": account.password, "retry": Retry(NoBackoff(), 0)}
         with contextlib.closing(Redis(self.host, self._plain_port, protocol=2, **login)) as client:
             try:
                 yield client
