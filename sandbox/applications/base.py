@@ -109,7 +109,7 @@ class DatabaseSide(Protocol):
         """All that the user can do and is bound by, a phrase each, equal for two users that are alike."""
 
     def log(self) -> str:
-        """All that the server has logged, in every log that it keeps."""
+        """All that the server has logged since the last look at least, in every log that it keeps."""
 
     # ---- as an operator of the machine
 

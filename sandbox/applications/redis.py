@@ -82,19 +82,19 @@ class RedisSide:
 
     def create_user(self, account: Account) -> None:
         keys = (f"~{account.user}:*", f"~{SHARED}", f"&{account.user}:*")
-        self._server.make_user(account.user, account.password, *keys, *_OWN)
+        self._make_user(account, *keys, *_OWN)
 
     def create_object(self, account: Account) -> None:
         self._look("SET", f"{account.user}:price", "1")
 
     def create_admin(self, admin: Account, user: str) -> None:  # noqa: ARG002 - it reaches every user
-        self._server.make_user(admin.user, admin.password, *_ADMIN)
+        self._make_user(admin, *_ADMIN)
 
     def let_change_itself(self, account: Account) -> None:
         self._change(account.user, *_ADMIN)
 
     def create_bystander(self, account: Account) -> None:
-        self._server.make_user(account.user, account.password, f"~{SHARED}", "+ping", "+strlen")
+        self._make_user(account, f"~{SHARED}", "+ping", "+strlen")
 
     def give(self, account: Account) -> None:
         self._change(account.user, "+strlen")
@@ -142,7 +142,9 @@ class RedisSide:
         )
 
     def log(self) -> str:
-        return self._server.written() + str(self._look("SLOWLOG", "GET", "-1"))
+        commands = str(self._look("SLOWLOG", "GET", "-1"))
+        self._look("SLOWLOG", "RESET")  # it holds what the next look is not to read again
+        return self._server.written() + commands
 
     def close(self) -> None:
         """End the onlooker's session."""
@@ -165,9 +167,12 @@ class RedisSide:
     def _look(self, *words: str) -> Any:
         return self._onlooker.execute_command(*words)  # type: ignore[no-untyped-call]
 
+    def _make_user(self, account: Account, *rules: str) -> None:
+        self._change(account.user, "reset", "on", f"#{digest(account.password)}", *rules)
+
     def _change(self, user: str, *rules: str) -> None:
         self._look("ACL", "SETUSER", user, *rules)
-        self._server.keep_users()
+        self._look("ACL", "SAVE")
 
     @contextlib.contextmanager
     def _session(self, account: Account) -> Iterator[Redis]:

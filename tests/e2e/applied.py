@@ -11,6 +11,7 @@ from typing import Any
 from sandbox.application import RESOURCES, Application
 from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.proxy import Call
+from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 
@@ -154,14 +155,22 @@ def _named(subject: str) -> str:
     return subject.partition(":secret:")[2] if subject.startswith("arn:") else subject
 
 
+def as_delivered(value: Mapping[str, object]) -> dict[str, str]:
+    """A secret value as its keys stand in the Secret: texts as they are, everything else as JSON."""
+    return {key: each if isinstance(each, str) else json.dumps(each) for key, each in value.items()}
+
+
 def passwords_in(stack: Stack) -> Iterator[str]:
     """Every password that any version of any secret in the sandbox's account holds."""
-    client = stack.store.client()
-    for page in client.get_paginator("list_secrets").paginate():
+    for page in stack.store.client().get_paginator("list_secrets").paginate():
         for secret in page["SecretList"]:
-            listed = client.list_secret_version_ids(SecretId=secret["ARN"], IncludeDeprecated=True)
-            for version in listed["Versions"]:
-                found = client.get_secret_value(SecretId=secret["ARN"], VersionId=version["VersionId"])
-                text = found.get("SecretString", "")
-                value = json.loads(text) if text.startswith("{") else {}
-                yield from (value[key] for key in ("password", "token") if value.get(key))
+            yield from passwords_of(stack.store, secret["ARN"])
+
+
+def passwords_of(store: SecretsManager, secret_id: str) -> Iterator[str]:
+    """Every password that any version of a secret holds."""
+    client = store.client()
+    for version in client.list_secret_version_ids(SecretId=secret_id, IncludeDeprecated=True)["Versions"]:
+        text = client.get_secret_value(SecretId=secret_id, VersionId=version["VersionId"]).get("SecretString", "")
+        value = json.loads(text) if text.startswith("{") else {}
+        yield from (value[key] for key in ("password", "token") if value.get(key))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.application import create_application
+from sandbox.applications.base import ServerMissing
 from sandbox.kubernetes.client import StatusError
 from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
-from sandbox.stack import OPERATOR_RULES, Stack, running_stack
+from sandbox.stack import OPERATOR_RULES, Stack, running_stack, with_database
 from tests.e2e.applied import Applied
 
 IMPATIENT = ("--backoff-base", "0.2s", "--backoff-cap", "1s", "--retry-period", "0.5s", "--poll-interval", "1s")
@@ -38,6 +41,29 @@ def home(stack: Stack) -> str:
 def operator_kubeconfig(cluster: Cluster, home: str) -> Path:
     """With the operator's own rights, where the cluster enforces any."""
     return cluster.operator_kubeconfig(OPERATOR_RULES, home)
+
+
+StackOn = Callable[[str], Stack]
+
+
+@pytest.fixture(scope="session")
+def stack_on(stack: Stack) -> Iterator[StackOn]:
+    """The same stack with another engine's database, started once: the one operator reaches them all."""
+    found: dict[str, Stack | ServerMissing] = {}
+    with ExitStack() as databases:
+
+        def on(engine: str) -> Stack:
+            if engine not in found:
+                try:
+                    found[engine] = databases.enter_context(with_database(stack, engine))
+                except ServerMissing as error:
+                    found[engine] = error
+            there = found[engine]
+            if isinstance(there, ServerMissing):
+                (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{engine}: {there}")
+            return there
+
+        yield on
 
 
 StartOperator = Callable[..., OperatorProcess]
@@ -78,9 +104,9 @@ def make_application(stack: Stack, home: str) -> Iterator[MakeApplication]:
     """Applications of this test's own; their resources are gone afterwards, so that no operator goes on with them."""
     made: list[Applied] = []
 
-    def make(**settings: Any) -> Applied:
+    def make(on: Stack = stack, **settings: Any) -> Applied:
         name = f"orders-{secrets.token_hex(4)}"
-        applied = Applied(create_application(stack, home, name, **{"database": DATABASE, **settings}))
+        applied = Applied(create_application(on, home, name, **{"database": DATABASE, **settings}))
         made.append(applied)
         return applied
 

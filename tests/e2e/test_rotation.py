@@ -12,7 +12,7 @@ from sandbox.pod import Pod
 from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
+from tests.e2e.applied import Applied, as_delivered
 from tests.e2e.conftest import MakeApplication, StartOperator
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -22,11 +22,6 @@ def held_by(applied: Applied) -> dict[str, str]:
     found = applied.secret()
     assert found is not None
     return found
-
-
-def as_delivered(value: dict[str, object]) -> dict[str, str]:
-    """A secret value as its keys stand in the Secret: texts as they are, everything else as JSON."""
-    return {key: each if isinstance(each, str) else json.dumps(each) for key, each in value.items()}
 
 
 def test_three_rotations_alternate_two_users_and_the_secret_follows_without_a_failed_login(orders: Applied) -> None:
