@@ -84,6 +84,17 @@ def test_a_suffix_that_makes_somebody_elses_name_is_refused(tenant: Tenant, vict
     assert ENGINE.verify(tenant.reach, tenant.credential(name, "theirs", dbname=None), users) == []
 
 
+@pytest.mark.parametrize("turn", ["base", "clone"])
+def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the_rest(tenant: Tenant, turn: str) -> None:
+    """Another tenant owns a user of the clone's name, and proves it by logging in."""
+    tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT SELECT ON {schema}.* TO {clone}")
+    before = tenant.described(tenant.clone)
+    with pytest.raises(Refused, match=r"not all the rights .*ALTER USER .* ATTRIBUTE"):
+        tenant.set(getattr(tenant, turn), "stolen")
+    assert tenant.verify(tenant.base, tenant.password) == []
+    assert tenant.described(tenant.clone) == before
+
+
 def test_a_tenant_cannot_mark_a_user_as_its_clone(tenant: Tenant) -> None:
     tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT PROCESS ON *.* TO {clone}")
     mark = f"""ATTRIBUTE '{{"rotated-secrets": {{"clone-of": "{tenant.base}@{tenant.host}"}}}}'"""

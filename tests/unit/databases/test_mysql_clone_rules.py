@@ -14,7 +14,7 @@ from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.databases.mysql.admin import MySqlAdminSession
 from rotated_secrets.databases.mysql.catalog import User
 from rotated_secrets.databases.mysql.clones import misplaced, no_password, not_the_clone
-from rotated_secrets.databases.mysql.grants import EVERYTHING, Member, On, Privilege
+from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Member, On, Privilege
 from rotated_secrets.databases.mysql.options import Options, differences, made_for_clone, marked
 from rotated_secrets.values import SecretText
 
@@ -31,10 +31,12 @@ def user(account: Account, *rights: Privilege, attributes: dict[str, Any] | None
     return replace(made, **changes)
 
 
-def test_a_user_that_can_do_no_more_than_the_base_user_is_taken_for_the_clone() -> None:
-    base = user(BASE, SELECT, Privilege(On("shop"), "INSERT"))
-    assert not_the_clone(base, user(CLONE, SELECT)) is None
-    assert not_the_clone(base, user(CLONE, SELECT, Privilege(On("shop"), "INSERT"))) is None
+def test_without_a_mark_a_user_is_taken_for_the_clone_only_as_the_base_users_equal() -> None:
+    insert = Privilege(On("shop"), "INSERT")
+    base = user(BASE, SELECT, insert)
+    assert not_the_clone(base, user(CLONE, SELECT, insert)) is None
+    assert "not all the rights of app@10.%: INSERT on `shop`.*" in str(not_the_clone(base, user(CLONE, SELECT)))
+    assert "not all the rights" in str(not_the_clone(user(BASE, Privilege(On("shop"), ALL)), user(CLONE, SELECT)))
 
 
 def test_a_marked_user_is_the_clone_whatever_it_can_do() -> None:

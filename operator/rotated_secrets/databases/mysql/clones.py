@@ -1,7 +1,8 @@
 """Is an account the clone of another? Whose password may be set must be proven, not guessed. Pure.
 
 A clone that was made here carries a mark, which takes CREATE USER to write. One that AWS's rotation template made
-carries none: it is taken for what it is where nothing is won or lost with its password.
+carries none: it is taken for what it is where it has its base user's rights, no more and no fewer. With fewer it may be
+somebody's who would be given the rest, and the base user's password with it.
 """
 
 from __future__ import annotations
@@ -46,11 +47,14 @@ def not_the_clone(base: User, clone: User) -> str | None:
     proof = f"if it is the clone: {mark_statement(clone.account, base.account)}"
     if marked is not None:
         return f"it is marked as the clone of {marked}; {proof}"
-    more = beyond(base.rights, clone.rights)
-    if more:
-        return f"it has rights that {base.account} has not: {first_of(more)}; {proof}"
     if not clone.rights:
         return f"it has no rights at all, so nothing says that it is; {proof}"
     if clone.locked or not clone.primary:
         return f"it is a role, or locked; {proof}"
+    if clone.rights != base.rights:
+        more, fewer = beyond(base.rights, clone.rights), beyond(clone.rights, base.rights)
+        if more:
+            return f"it has rights that {base.account} has not: {first_of(more)}; {proof}"
+        lacking = first_of(fewer) if fewer else "they are granted in another way"
+        return f"it has not all the rights of {base.account}: {lacking}; {proof}"
     return None
