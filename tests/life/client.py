@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from sandbox.applications.base import Account, LoginFailed
 
-PAUSE_SECONDS = 0.1
+SHARE = 0.25
+"""How much of the time it knocks: the rest of the machine is for those whom it watches."""
 
 
 class Client:
@@ -38,7 +40,7 @@ class Client:
 
     def _go(self) -> None:
         while True:
-            held = self._held()
+            held, began = self._held(), time.monotonic()
             try:
                 self._log_in(held)
             except LoginFailed as error:
@@ -47,5 +49,5 @@ class Client:
                     self.failures.append(str(error))
             else:
                 self.logins += 1
-            if self._ending.wait(PAUSE_SECONDS):
+            if self._ending.wait((time.monotonic() - began) * (1 / SHARE - 1)):
                 return

@@ -93,9 +93,7 @@ def test_password_of_every_allowed_sign_is_put_back_exactly(live: LiveOne, side:
         before = life.held
         _fail(life, side)
         _check_rolled_back(life, before)
-        life.later += AFTER_EVERY_BACKOFF
-        assert isinstance(life.run(), actions.Sleep)
-        life.check_rotated()
+        _try_again(life)
 
 
 def test_admin_without_the_privilege_is_told_so_and_nothing_is_changed(live: LiveOne, side: DatabaseSide) -> None:
@@ -111,17 +109,6 @@ def test_admin_without_the_privilege_is_told_so_and_nothing_is_changed(live: Liv
     assert life.stages() == versions
     assert life.held == before == life.at(Stage.CURRENT)
     assert life.logs_in(before)
-
-
-def test_three_failed_attempts_are_the_end_of_it(live: LiveOne, side: DatabaseSide) -> None:
-    life = live(admin="bystander").deliver()
-    life.ask()
-    for _ in range(3):
-        life.run()
-        life.later += AFTER_EVERY_BACKOFF
-    assert life.status.rotation is None
-    assert "given up after 3 attempts" in life.status.history[0].message
-    life.check_at_rest()
 
 
 def test_name_that_is_too_long_is_refused_before_anything_is_changed(pair: Pair, side: DatabaseSide) -> None:
@@ -192,11 +179,10 @@ def _previous(life: Life) -> Account | None:
 
 
 def _try_again(life: Life) -> None:
-    """The next attempt, once its time has come, succeeds; and so does the next rotation."""
+    """The next attempt, once its time has come, succeeds."""
     life.later += AFTER_EVERY_BACKOFF
     assert isinstance(life.run(), actions.Sleep)
     life.check_rotated()
-    life.rotate()
 
 
 def _credential(pair: Pair, user: str) -> Credential:

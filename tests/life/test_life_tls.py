@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.spec import Tls as TlsSpec
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.controller.connections import Trust
@@ -14,10 +14,12 @@ from rotated_secrets.rotation.actions import Retry
 from rotated_secrets.values import Stage
 from sandbox.applications.base import DatabaseSide
 from sandbox.tls import CertificateAuthority
-from tests.life.conftest import LiveOne
+from tests.life.conftest import LiveOne, pairs_with
 from tests.life.life import Life
 from tests.life.tap import Tap, tapped
 
+ONE_OF_EACH_ENGINE = pairs_with(Strategy.ALTERNATING_USERS)
+"""How a connection is protected does not depend on the strategy."""
 WRONG = CertificateAuthority.create().certificate
 
 
@@ -37,20 +39,21 @@ def plain(side: DatabaseSide) -> Iterator[Tap]:
         yield relay
 
 
+@ONE_OF_EACH_ENGINE
 def test_nothing_can_be_read_on_the_way_where_the_right_authority_is_trusted(live: LiveOne, tap: Tap) -> None:
     life = live(value_keys={"port": tap.port}).deliver()
     life.rotate()
     _check_unread(life, tap)
 
 
-@pytest.mark.parametrize("said", [{}, {"ssl": True}], ids=["unsaid", "ssl"])
-def test_wrong_authority_is_waited_for_and_nothing_is_sent(live: LiveOne, tap: Tap, said: dict[str, Any]) -> None:
-    life = live(value_keys={"port": tap.port, **said})
+def test_wrong_authority_is_waited_for_and_nothing_is_sent(live: LiveOne, tap: Tap) -> None:
+    life = live(value_keys={"port": tap.port})
     life.trust = Trust(TlsSpec(), None, WRONG)
     _check_not_rotated(life)
     _check_unread(life, tap)
 
 
+@ONE_OF_EACH_ENGINE
 def test_resource_that_asks_for_more_than_the_value_gets_it(live: LiveOne, tap: Tap) -> None:
     life = live(value_keys={"port": tap.port, "ssl": False})
     life.trust = Trust(TlsSpec(mode=TlsMode.VERIFY_FULL), None, life.side.ca_pem)
@@ -58,6 +61,7 @@ def test_resource_that_asks_for_more_than_the_value_gets_it(live: LiveOne, tap: 
     _check_unread(life, tap)
 
 
+@ONE_OF_EACH_ENGINE
 def test_value_that_says_no_tls_is_taken_at_its_word(live: LiveOne, plain: Tap) -> None:
     life = live(value_keys={"port": plain.port, "ssl": False})
     life.trust = Trust(TlsSpec(), None, WRONG)
@@ -65,6 +69,7 @@ def test_value_that_says_no_tls_is_taken_at_its_word(live: LiveOne, plain: Tap) 
     assert life.user.encode() in plain.sent
 
 
+@ONE_OF_EACH_ENGINE
 def test_tenant_cannot_weaken_the_connection_of_the_admin(live: LiveOne, tap: Tap) -> None:
     """Nor have it trust an authority of the tenant's."""
     life = live(value_keys={"port": tap.port}).deliver()
