@@ -72,7 +72,7 @@ def main() -> int:
     parser.add_argument("--engine", choices=DEMO_ENGINES, default="postgres", help="whose user is rotated")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     parser.add_argument("--kube-context", help="run on the cluster of this context of the kubeconfig")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the operator's log goes")
+    parser.add_argument("--folder", type=Path, help="where the operator's log goes")
     arguments = parser.parse_args()
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
@@ -83,7 +83,9 @@ def main() -> int:
         parser.error(str(error))
     with ExitStack() as everything:
         try:
-            demo = everything.enter_context(_everything_up(choice, arguments.engine, screen, arguments.folder))
+            demo = everything.enter_context(
+                _everything_up(choice, arguments.engine, screen, arguments.folder or FOLDER / arguments.engine)
+            )
         except KeyboardInterrupt:
             return 130
         except ServerMissing as error:
@@ -265,7 +267,7 @@ def _leave_running(demo: Demo) -> None:
             f"kubectl -n {NAMESPACE} annotate rsec {NAME} --overwrite rotatedsecrets.io/rotate=$RANDOM": "rotate now",
             f"kubectl -n {NAMESPACE} delete secret {NAME}": "it is back within a second",
             f"aws secretsmanager describe-secret --secret-id {NAMESPACE}/{NAME}": "the store's own view",
-            demo.engine.look: "the users" + (f" ({demo.engine.needs})" if demo.engine.needs else ""),
+            demo.engine.look: "the users",
             f"tail -f {_short(demo.folder / 'operator.log')}": "the operator's log",
         }
     )

@@ -18,9 +18,7 @@ class DemoEngine:
     """A template of the target Secret: what the engine's drivers take."""
     look: str
     """A command that shows the users."""
-    needs: str = ""
-    """What the command is, where few people have it."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
     """How that command finds the server, as its owner."""
     tls_environment: Mapping[str, str] = field(default_factory=dict)
     """The same, where the server speaks TLS."""
@@ -36,10 +34,11 @@ class DemoEngine:
 
 
 _LOGIN = "{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}"
+_MYSQL_USERS = '-h $MYSQL_HOST -u $MYSQL_USER --ssl-ca=$MYSQL_CA -e "SELECT user, host FROM mysql.user"'
 _MYSQL = DemoEngine(
     "MySQL",
     f"mysql://{_LOGIN}/{{{{ dbname }}}}",
-    'mysql -h $MYSQL_HOST -u $MYSQL_USER --ssl-ca=$MYSQL_CA -e "SELECT user, host FROM mysql.user"',
+    f"mysql {_MYSQL_USERS}",
     environment={
         "MYSQL_HOST": "{host}",
         "MYSQL_TCP_PORT": "{port}",
@@ -64,12 +63,14 @@ DEMO_ENGINES: Mapping[str, DemoEngine] = {
         tls_environment={"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "{ca}"},
     ),
     "mysql": _MYSQL,
-    "mariadb": replace(_MYSQL, title="MariaDB", url=f"mariadb://{_LOGIN}/{{{{ dbname }}}}"),
+    "mariadb": replace(
+        _MYSQL, title="MariaDB", url=f"mariadb://{_LOGIN}/{{{{ dbname }}}}", look=f"mariadb {_MYSQL_USERS}"
+    ),
     "mongo": DemoEngine(
         "MongoDB",
         f"mongodb://{_LOGIN}/{{{{ dbname }}}}?tls=true",
-        'mongosh "$MONGODB_URI" --eval "db.getSiblingDB(\'shop\').getUsers()"',
-        needs="mongosh is MongoDB's own client",
+        "python -c 'import os, pymongo; "
+        'print(*pymongo.MongoClient(os.environ["MONGODB_URI"]).shop.command("usersInfo")["users"], sep="\\n")\'',
         environment={"MONGODB_URI": "mongodb://{user}:{password}@{host}:{port}/?tls=true&tlsCAFile={ca}"},
     ),
     "redis": DemoEngine(

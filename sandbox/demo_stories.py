@@ -45,9 +45,12 @@ def _users(application: Application, pod: Pod) -> Iterator[Row]:
     active, logins = application.account().user, pod.logins_by_user
     yield application.admin, "", "", Text("admin", "dim")
     for user in sorted(application.users()):
-        rights = "" if user == application.user else "as " if _alike(application) else "other than "
+        if user == application.user:
+            rights = "its own"
+        else:
+            rights = f"{'as' if _alike(application) else 'other than'} {application.user}"
         what = Text("active", "bold green") if user == active else Text("passive")
-        yield user, rights and rights + application.user, str(logins[user]), what
+        yield user, rights, str(logins[user]), what
 
 
 def _wrong_users(application: Application) -> Iterator[str]:

@@ -49,7 +49,7 @@ StackOn = Callable[[str], Stack]
 @pytest.fixture(scope="session")
 def stack_on(stack: Stack) -> Iterator[StackOn]:
     """The same stack with another engine's database, started once: the one operator reaches them all."""
-    found: dict[str, Stack | ServerMissing] = {}
+    found: dict[str, Stack | ServerMissing] = {stack.side.engine: stack}
     with ExitStack() as databases:
 
         def on(engine: str) -> Stack:
