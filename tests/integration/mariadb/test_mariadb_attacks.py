@@ -6,7 +6,9 @@ import pymysql
 import pytest
 
 from rotated_secrets.databases.base import Refused, RightsReport, Users
-from rotated_secrets.databases.mariadb.hashes import mark_of
+from rotated_secrets.databases.mariadb.clone import mark, mark_statements
+from rotated_secrets.databases.mariadb.hashes import native_hash, no_passwords_hash
+from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.databases.mysql.login import Session
 from sandbox.mariadb import mariadb_server
 from tests.integration.mariadb.conftest import Tenant, make_tenant
@@ -49,16 +51,15 @@ def test_a_person_can_say_that_it_is_the_clone(stranger: Tenant) -> None:
     stranger.sql("GRANT ALL ON somewhere_else.* TO {clone}")
     with pytest.raises(Refused) as refused:
         stranger.set_clone("first")
-    stranger.server.sql(str(refused.value).partition("run: ")[2])
+    stranger.server.sql(*str(refused.value).partition("run: ")[2].split("; "))
     stranger.sql("GRANT ALL ON *.* TO {admin} WITH GRANT OPTION")
-    assert stranger.set_clone("first") == RightsReport()
+    assert stranger.set_clone("first").remaining == ()
     assert stranger.described(stranger.clone) == stranger.described(stranger.base)
 
 
 def test_what_another_rotator_made_is_taken_over_where_nothing_is_won_by_it(stranger: Tenant) -> None:
-    stranger.sql("GRANT SELECT, INSERT ON {schema}.* TO {clone}")
-    report = stranger.set_clone("first")
-    assert any("lacks" in sentence for sentence in report.repaired)
+    stranger.sql("GRANT ALL ON {schema}.* TO {clone}")
+    assert stranger.set_clone("first") == RightsReport()
     assert stranger.described(stranger.clone) == stranger.described(stranger.base)
     # From now on it is known, and what it has too much is taken from it.
     stranger.sql("REVOKE DELETE ON {schema}.* FROM {base}")
@@ -67,15 +68,57 @@ def test_what_another_rotator_made_is_taken_over_where_nothing_is_won_by_it(stra
 
 
 def test_the_mark_of_another_base_user_is_none(stranger: Tenant) -> None:
-    stranger.sql(f"ALTER USER {{clone}} IDENTIFIED VIA mysql_native_password USING '{mark_of('another')}'")
+    stranger.server.sql(*mark_statements(Account("another"), Account(stranger.clone)))
     with pytest.raises(Refused, match="not provably the clone"):
         stranger.set_clone("first")
 
 
-def test_nobody_logs_in_by_the_mark(tenant: Tenant) -> None:
+@pytest.mark.parametrize("turn", ["base", "clone"])
+@pytest.mark.parametrize("option", ["", "WITH GRANT OPTION"])
+def test_what_a_user_can_write_of_itself_makes_it_nobodys_clone(stranger: Tenant, turn: str, option: str) -> None:
+    """A password as a hash, and where it may pass on anything at all, its whole list of ways to log in."""
+    role = mark(stranger.base)
+    nobodys, own = no_passwords_hash(stranger.base), native_hash(PASSWORD.encode())
+    via = f"mysql_native_password USING '{own}' OR mysql_native_password USING '{nobodys}'"
+    stranger.sql(f"GRANT SELECT ON other_{stranger.schema}.* TO {{clone}} {option}", f"CREATE ROLE `{role}`")
+    session = stranger.server.connect(user=stranger.clone, password=PASSWORD)
+    with session, session.cursor() as cursor:
+        for statement in (
+            f"GRANT `{role}` TO CURRENT_USER()",
+            f"CREATE OR REPLACE ROLE `{role}`",
+            f"ALTER USER CURRENT_USER() IDENTIFIED VIA {via}",
+        ):
+            with pytest.raises(pymysql.MySQLError):
+                cursor.execute(statement)
+        cursor.execute(
+            f"GRANT USAGE ON other_{stranger.schema}.* TO CURRENT_USER() IDENTIFIED VIA {via}"
+            if option
+            else f"SET PASSWORD = '{nobodys}'"
+        )
+        with pytest.raises(Refused, match="not provably the clone"):
+            stranger.set(getattr(stranger, turn), "stolen")
+    assert stranger.verify(stranger.base, stranger.password) == []
+
+
+@pytest.mark.parametrize("turn", ["base", "clone"])
+def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the_rest(
+    stranger: Tenant, turn: str
+) -> None:
+    """Another tenant owns a user of the clone's name, and proves it by logging in."""
+    stranger.sql("GRANT SELECT ON {schema}.* TO {clone}")
+    before = stranger.described(stranger.clone)
+    with pytest.raises(Refused, match="not all the rights"):
+        stranger.set(getattr(stranger, turn), "stolen")
+    assert stranger.verify(stranger.base, stranger.password) == []
+    assert stranger.described(stranger.clone) == before
+
+
+def test_the_mark_of_a_clone_that_is_gone_is_used_again_by_whatever_admin(tenant: Tenant) -> None:
     tenant.set_clone("first")
-    with pytest.raises(pymysql.OperationalError, match="Access denied"):
-        tenant.server.connect(tenant.clone, mark_of(tenant.base))
+    tenant.sql("DROP USER {clone}")
+    tenant.sql("GRANT ALL ON *.* TO {admin} WITH GRANT OPTION")
+    assert tenant.set(tenant.clone, "second", admin=tenant.superuser) == RightsReport()
+    assert tenant.set_clone("third") == RightsReport()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rotated_secrets.databases.mariadb.clone import Seen, not_the_clone, other_default_role, parity
-from rotated_secrets.databases.mariadb.hashes import ED25519, NATIVE, hashed, mark_of, native_hash
+from rotated_secrets.databases.mariadb.clone import Seen, mark, not_the_clone, other_default_role, parity
+from rotated_secrets.databases.mariadb.hashes import ED25519, NATIVE, hashed, native_hash, no_passwords_hash
 from rotated_secrets.databases.mariadb.itself import own_entries
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, unsettable, with_passwords
 from rotated_secrets.databases.mysql.grants import Member, On, Privilege
@@ -125,15 +125,29 @@ def seen(found: State, *rights: Privilege | Member) -> Seen:
     return Seen(found, frozenset(rights))
 
 
-def test_a_marked_clone_is_the_clone_whatever_it_may_do() -> None:
-    marked = state("app_clone", auth_or=[{}, {"plugin": NATIVE, "authentication_string": mark_of("app")}])
-    assert not_the_clone(seen(state(), SELECT), seen(marked, SELECT, DELETE)) is None
-    assert not_the_clone(seen(state("another"), SELECT), seen(marked, SELECT, DELETE))
+@pytest.mark.parametrize("name", ["app", "a" * 80])
+def test_a_marked_clone_is_the_clone_whatever_it_may_do(name: str) -> None:
+    assert len(mark(name)) <= 80
+    marked = seen(state("app_clone"), SELECT, DELETE, Member(mark(name)))
+    assert not_the_clone(seen(state(name), SELECT), marked) is None
+    assert not_the_clone(seen(state("another"), SELECT), marked)
+
+
+def test_what_has_our_placeholder_for_a_password_is_the_clone_only_locked_and_without_rights() -> None:
+    """A user may write it in itself, and lock nobody."""
+    placeholder: dict[str, Any] = {"authentication_string": no_passwords_hash("app")}
+    base = seen(state(), SELECT, DELETE)
+    assert not_the_clone(base, seen(state("app_clone", **placeholder))) is not None
+    assert not_the_clone(base, seen(state("app_clone", account_locked=True, **placeholder))) is None
+    assert not_the_clone(base, seen(state("app_clone", account_locked=True, **placeholder), SELECT)) is not None
 
 
 def test_without_a_mark_nothing_may_be_won_by_its_password() -> None:
     clone = state("app_clone")
-    assert not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT)) is None
+    assert not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT, DELETE)) is None
+    assert "not all the rights of app: DELETE" in (
+        not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT)) or ""
+    )
     assert "DELETE" in (not_the_clone(seen(state(), SELECT), seen(clone, SELECT, DELETE)) or "")
     assert "no rights" in (not_the_clone(seen(state(), SELECT), seen(clone)) or "")
 

@@ -21,16 +21,17 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, look, may
 from rotated_secrets.databases.mariadb.clone import (
     Seen,
-    clone_entries,
     create,
+    is_marked,
     is_unfinished,
+    mark_statements,
     not_the_clone,
     other_default_role,
     parity,
 )
 from rotated_secrets.databases.mariadb.hashes import NATIVE
 from rotated_secrets.databases.mariadb.itself import set_own_password
-from rotated_secrets.databases.mariadb.state import Entry, State, identified, with_passwords
+from rotated_secrets.databases.mariadb.state import Entry, State, identified, new_entries, with_passwords
 from rotated_secrets.databases.mysql.accounts import Account, unusable_name
 from rotated_secrets.databases.mysql.catalog import own_account
 from rotated_secrets.databases.mysql.login import Session, log_in
@@ -136,10 +137,13 @@ class MariaDbAdminSession:
     ) -> RightsReport:
         """The password comes last: what logs in has its rights."""
         unfinished = clone is None or is_unfinished(clone.state, users.base)
-        entries = clone_entries(base.state, credential.password)
+        entries = new_entries(base.state.plugins, [credential.password])
+        account = base.state.account.named(credential.username)
         if clone is None:
-            account = base.state.account.named(credential.username)
             self._run(f"create user {account.user}", create(base.state, account))
+        if clone is None or not is_marked(clone, users.base):
+            for statement in mark_statements(base.state.account, account):
+                self._run(f"mark user {account.user} as the clone of {users.base}", statement)
         report = self._made_equal(users, rights, its_turn=True, unfinished=unfinished)
         self._log_in_by(self._both(users)[1].state, entries)
         return self._with_default_role(users, credential, report, rights, unfinished)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from rotated_secrets.databases.mariadb.hashes import NATIVE, mark_of
-from rotated_secrets.databases.mariadb.state import Entry, State, Terms, identified, new_entries, password_plugins
+from rotated_secrets.databases.mariadb.hashes import NATIVE, no_passwords_hash
+from rotated_secrets.databases.mariadb.state import Entry, State, Terms, identified, password_plugins
 from rotated_secrets.databases.mysql.accounts import Account, identifier
 from rotated_secrets.databases.mysql.grants import Member, RightSet, beyond, differences
 from rotated_secrets.databases.parity import Difference, first_of
-from rotated_secrets.values import SecretText
+
+_MARK = "rotated-secrets/clone-of/"
 
 
 @dataclass(frozen=True)
@@ -27,24 +29,51 @@ class Seen:
         return self.state.default_role if self.state.default_role in roles else ""
 
 
-def mark(base: str) -> Entry:
-    """One more way to log in, which nobody can take, that says whose clone an account is.
+def mark(base: str) -> str:
+    """The role, without any right, by which an account is known as the clone of a base user.
 
-    Whoever may write it may set every password anyway, so it can't be forged by a tenant; an account's owner who
-    changes the password leaves it as it is. It is there from the first statement on.
+    It takes CREATE USER to make it, and nobody but who made it may pass it on. What stands in the account itself would
+    be no proof: a user may give itself another password, as a hash, and with the GRANT OPTION on anything at all it
+    may write its ways to log in, REQUIRE and limits as it likes.
     """
-    return Entry(NATIVE, mark_of(base))
+    # Role names have as many characters as user names.
+    return _MARK + (base if len(_MARK + base) <= 80 else hashlib.sha256(base.encode()).hexdigest()[:40])
+
+
+def mark_statements(base: Account, clone: Account) -> tuple[str, str]:
+    """What says that one account is the clone of another. A role that is left over is made anew, to be passed on."""
+    role = identifier(mark(base.user))
+    return f"CREATE OR REPLACE ROLE {role}", f"GRANT {role} TO {clone.sql}"
+
+
+def is_marked(clone: Seen, base: str) -> bool:
+    return any(isinstance(right, Member) and right.role == mark(base) for right in clone.rights)
+
+
+def clone_of(seen: Seen) -> str | None:
+    """Whose clone an account is marked as."""
+    roles = (right.role for right in seen.rights if isinstance(right, Member) and right.role.startswith(_MARK))
+    return next((role.removeprefix(_MARK) for role in roles), None)
+
+
+def without_password(base: str) -> Entry:
+    """How the clone of a base user logs in before it has a password: not at all."""
+    return Entry(NATIVE, no_passwords_hash(base))
 
 
 def is_unfinished(clone: State, base: str) -> bool:
-    """Whether it was made by us and never had a password."""
-    return clone.entries == (mark(base),)
+    """Whether it was made by us and never had a password. It takes CREATE USER to lock an account."""
+    return clone.locked and clone.entries == (without_password(base),)
 
 
 def not_the_clone(base: Seen, clone: Seen) -> str | None:
-    """Why an account without our mark cannot be taken for the clone: nothing may be won or lost with its password."""
-    ours = mark(base.state.account.user)
-    if ours in clone.state.entries:
+    """Why an account without our mark cannot be taken for the clone: nothing may be won or lost with its password.
+
+    What has fewer rights than the base user may be somebody's who would be given the rest, and the base user's password
+    with it.
+    """
+    user = base.state.account.user
+    if is_marked(clone, user) or (is_unfinished(clone.state, user) and not clone.rights):
         return None
     others = sorted({entry.plugin for entry in clone.state.entries} - {entry.plugin for entry in base.state.entries})
     more = [
@@ -52,24 +81,21 @@ def not_the_clone(base: Seen, clone: Seen) -> str | None:
         *(f"has {right}" for right in beyond(base.rights, clone.rights)),
     ]
     if more:
-        why = f"it {first_of(more)}, which {base.state.account.user} has not"
-    elif not clone.rights and base.rights:
+        why = f"it {first_of(more)}, which {user} has not"
+    elif not clone.rights:
         why = "it has no rights at all, so nothing says that it is"
+    elif clone.rights != base.rights:
+        fewer = beyond(clone.rights, base.rights)
+        why = f"it has not all the rights of {user}: {first_of(fewer) if fewer else 'they are granted in another way'}"
     else:
         return None
-    return f"{why}; if it is the clone, run: ALTER USER {clone.state.account.sql} {identified([ours])}"
+    return f"{why}; if it is the clone, run: {'; '.join(mark_statements(base.state.account, clone.state.account))}"
 
 
 def create(base: State, clone: Account) -> str:
-    """The statement that makes the clone: with its mark, its terms and no password, and locked."""
-    return " ".join(
-        (f"CREATE USER {clone.sql}", identified([mark(base.account.user)]), *_clauses(base.terms), "ACCOUNT LOCK")
-    )
-
-
-def clone_entries(base: State, password: SecretText) -> tuple[Entry, ...]:
-    """The clone's ways to log in. Raises: Refused, where a plug-in takes a library that is not there."""
-    return (*new_entries(base.plugins, [password]), mark(base.account.user))
+    """The statement that makes the clone: with its terms and no password, and locked."""
+    nobodys = identified([without_password(base.account.user)])
+    return " ".join((f"CREATE USER {clone.sql}", nobodys, *_clauses(base.terms), "ACCOUNT LOCK"))
 
 
 def parity(base: Seen, clone: Seen, *, its_turn: bool) -> tuple[Difference, ...]:
@@ -79,7 +105,9 @@ def parity(base: Seen, clone: Seen, *, its_turn: bool) -> tuple[Difference, ...]
     is not, nothing that it lacks holds its base user back.
     """
     account = clone.state.account
-    lacking_or_not = (*differences(base.rights, clone.rights, account), *_other_terms(base.state, clone.state))
+    user = base.state.account.user
+    rights = frozenset(right for right in clone.rights if not (isinstance(right, Member) and right.role == mark(user)))
+    lacking_or_not = (*differences(base.rights, rights, account), *_other_terms(base.state, clone.state))
     later = (*other_default_role(base, clone), *(() if its_turn else _other_plugins(base.state, clone.state)))
     return (
         *(replace(each, lacks=each.lacks and its_turn) for each in lacking_or_not),
@@ -107,7 +135,7 @@ def _other_terms(base: State, clone: State) -> Iterator[Difference]:
 
 
 def _other_plugins(base: State, clone: State) -> Iterator[Difference]:
-    found = password_plugins(entry for entry in clone.entries if entry != mark(base.account.user))
+    found = password_plugins(entry for entry in clone.entries if entry != without_password(base.account.user))
     if found and found != base.plugins:
         # Nobody can make another plug-in's hash without the password: it waits for the clone's turn.
         yield Difference(

@@ -54,8 +54,8 @@ def hashed(plugin: str, password: SecretText) -> str:
     return _HASHES[plugin](password.reveal().encode())
 
 
-def mark_of(base: str) -> str:
-    """What makes an account known as the clone of a base user: the form of a hash, and no password has it.
+def no_passwords_hash(base: str) -> str:
+    """What the clone of a base user has until its first password: the form of a hash, and no password has it.
 
     A login would take a text whose SHA-1 this is, and it comes from another function.
     """
