@@ -55,6 +55,7 @@ class Reason(StrEnum):
     SET_FAILED = "SetFailed"
     TEST_FAILED = "TestFailed"
     FINISH_FAILED = "FinishFailed"
+    RETIRE_FAILED = "RetireFailed"
     ROLLED_BACK = "RolledBack"
     ABANDONED = "Abandoned"
     # Held
@@ -180,6 +181,9 @@ class Claim(_ReportedModel):
 
     started_at: Instant
     """When this attempt began."""
+
+    retains: bool = False
+    """DualPassword: the password of fromVersionId goes on working beside the new one."""
 
     asked_at: Instant | None = None
     """External: when AWS was asked to rotate, or was found to be rotating already."""

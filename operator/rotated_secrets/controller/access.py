@@ -59,19 +59,23 @@ class Request:
     region: str
     """Where a mere name is looked up."""
     keeps_to_itself: bool
-    """Rotated by SingleUser or External and delivered nowhere, as an admin secret may be."""
+    """Rotated by SingleUser or External, and neither delivered nor sent anywhere nor used for queries of the
+    namespace's own, as an admin secret may be."""
 
     @classmethod
     def source(cls, resource: RotatedSecret, home: Home) -> Request:
         """What ``spec.source`` asks for."""
-        # AlternatingUsers would give an admin's rights to a second user.
-        alone = resource.spec.rotation.strategy in (Strategy.SINGLE_USER, Strategy.EXTERNAL)
+        spec = resource.spec
+        # AlternatingUsers would give an admin's rights to a second user, a webhook gets the value, and a query run as
+        # an admin tells, by its success alone, whatever an admin may read.
+        alone = spec.rotation.strategy in (Strategy.SINGLE_USER, Strategy.EXTERNAL)
+        kept = spec.webhook is None and not spec.rotation.verify_queries and not spec.target.is_delivered
         return cls(
             resource.namespace,
             Use.SOURCE,
             SecretId(resource.spec.source.secret_id),
             resource.spec.source.region or home.region,
-            keeps_to_itself=alone and not resource.spec.target.is_delivered,
+            keeps_to_itself=alone and kept,
         )
 
     @classmethod
@@ -174,9 +178,9 @@ class AccessPolicy:
         is_admin_secret = self._is_admin_secret(place.name)
         if is_admin_secret and not request.keeps_to_itself:
             return PolicyDenied(
-                f"{place.name} is an admin secret by the operator's access policy, and its password would be delivered "
-                f"to pods of namespace {request.namespace}; to rotate it without, write rotation.strategy: SingleUser "
-                "or External, and target.creationPolicy: None"
+                f"{place.name} is an admin secret by the operator's access policy, and namespace {request.namespace} "
+                "could have more of it than its rotation: write rotation.strategy: SingleUser or External and "
+                "target.creationPolicy: None, without rotation.verifyQueries and without database.webhook"
             )
         as_source = any(_matches(rule.secrets, place.name, request.namespace) for rule in mine)
         if as_source or (is_admin_secret and as_admin):

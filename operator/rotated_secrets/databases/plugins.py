@@ -61,7 +61,8 @@ def load(entry: EntryPoint) -> Engine:
         ) from None
     if lacks:
         raise Refused(f"{who} is no engine: it lacks {', '.join(lacks)}; see docs/plugins.md")
-    return _Guarded(who, engine)
+    names = engine if isinstance(engine, NamesHosts) else None
+    return _Guarded(who, engine) if names is None else _GuardedWithHosts(who, engine, names)
 
 
 def _lacking(engine: Any) -> Sequence[str]:
@@ -102,18 +103,23 @@ class _Guarded:
     def check_username(self, username: str) -> None:
         _kept(self._who, "look at a user's name", lambda: self._engine.check_username(username))
 
-    def hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
-        engine = self._engine
-        if isinstance(engine, NamesHosts):
-            return _kept(self._who, "name its hosts", lambda: engine.hosts(credential))
-        return ((credential.host, credential.port or self.default_port),)
-
     def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
         return _kept(self._who, "verify", lambda: list(self._engine.verify(server, credential, users, queries)))
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         session = _kept(self._who, "open a session", lambda: self._engine.open_admin(server, credential).__enter__())
         return _GuardedSession(self._who, session)
+
+
+class _GuardedWithHosts(_Guarded):
+    """One that names its hosts itself."""
+
+    def __init__(self, who: str, engine: Engine, names: NamesHosts) -> None:
+        super().__init__(who, engine)
+        self._names = names
+
+    def hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
+        return _kept(self._who, "name its hosts", lambda: self._names.hosts(credential))
 
 
 class _GuardedSession:

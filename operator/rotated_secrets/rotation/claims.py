@@ -21,7 +21,7 @@ from rotated_secrets.api.status import (
 )
 from rotated_secrets.rotation.observation import Observation, Terms, known_ids
 from rotated_secrets.rotation.policies import ATTEMPTS, Cause, set_began, why_rotate
-from rotated_secrets.rotation.strategies import next_successor, next_user
+from rotated_secrets.rotation.strategies import lineage, next_successor, next_user
 from rotated_secrets.values import VersionId
 
 
@@ -67,10 +67,16 @@ def resumed(seen: Observation, terms: Terms, pending_id: VersionId, now: datetim
         version_id=pending_id,
         # Nobody knows how far it got, so the roll-back must reckon with the worst.
         step=Step.SET if terms.has_database else Step.CREATE,
+        retains=retains(terms),
         started_at=now,
         message="resumed from the store",
     )
     return seen.status.model_copy(update={"rotation": claim})
+
+
+def retains(terms: Terms) -> bool:
+    """Whether a rotation leaves the old password valid: told before it is set, for the strategy may be changed then."""
+    return terms.rotation.strategy is Strategy.DUAL_PASSWORD
 
 
 def with_failure(status: RotatedSecretStatus, failure: str) -> RotatedSecretStatus:
@@ -90,19 +96,19 @@ def served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> Rota
     entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
     status = _without_claim(seen.status, claim).with_history(entry)
     changes: dict[str, object] = {
-        "retiring": _retiring(seen, terms, claim, now),
+        "retiring": _retiring(seen, terms, claim),
         "last_rotation_time": now.replace(microsecond=0),
         "last_rotation_duration": f"{took / timedelta(seconds=1):.1f}s",
     }
     return status.model_copy(update=changes)
 
 
-def _retiring(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> Retiring | None:
-    """What this rotation leaves valid beside the new password; a third one has ended with it."""
-    if terms.rotation.strategy is not Strategy.DUAL_PASSWORD:
-        return None
-    after = now + terms.rotation.retire_delay if seen.synced else None
-    return Retiring(version_id=claim.from_version_id, user=terms.credential(seen.current).username, after=after)
+def _retiring(seen: Observation, terms: Terms, claim: Claim) -> Retiring | None:
+    """What this rotation leaves valid beside the new password, or what an earlier one left and this one did not end."""
+    user, before = _user_of(seen, terms, claim), seen.status.retiring
+    if claim.retains and user is not None:
+        return Retiring(version_id=claim.from_version_id, user=user)
+    return before if before is not None and before.user != user else None
 
 
 def retiring_at(status: RotatedSecretStatus, moment: datetime) -> RotatedSecretStatus:
@@ -125,11 +131,10 @@ def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> R
 
 def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
     outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
-    before = retired(seen.status) if set_began(seen) else seen.status  # the roll-back left AWSCURRENT's password alone
     if claim.attempt >= ATTEMPTS:
         entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
-        return _without_claim(before, claim).with_history(entry)
-    status = before.with_history(_entry(seen, terms, claim, now, outcome, failure))
+        return _without_claim(seen.status, claim).with_history(entry)
+    status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
     # Its version is chosen, and its time told, when the attempt begins.
     again = claim.model_copy(
         update={
@@ -138,6 +143,7 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
             "step": Step.CREATE,
             "asked_at": None,
             "failure": None,
+            "retains": False,
         }
     )
     return status.model_copy(update={"rotation": again})
@@ -176,4 +182,4 @@ def _user_of(seen: Observation, terms: Terms, claim: Claim) -> str | None:
 
 
 def next_id(seen: Observation, terms: Terms) -> VersionId:
-    return next_successor(terms.arn, seen.current_id, known_ids(seen))
+    return next_successor(lineage(terms), seen.current_id, known_ids(seen))

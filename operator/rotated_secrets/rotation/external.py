@@ -10,17 +10,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rotated_secrets.api.status import Claim, Reason, Step
-from rotated_secrets.rotation.actions import Action, Hold, ProbeCurrent, RequestRotation, Sleep, WriteStatus
+from rotated_secrets.rotation.actions import Abandon, Action, Hold, ProbeCurrent, RequestRotation, Sleep, WriteStatus
 from rotated_secrets.rotation.claims import claimed, failed, next_id, served, with_claim, with_failure
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
     first_verdict,
+    is_ours,
     next_due,
     retry_at,
     unsynced,
     why_rotate,
 )
+from rotated_secrets.rotation.strategies import descends_from, lineage
 from rotated_secrets.values import Arn
 
 PATIENCE = timedelta(hours=1)
@@ -58,6 +60,8 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if claim.from_version_id != seen.current_id:
         made = claim.model_copy(update={"version_id": seen.current_id})
         return WriteStatus(served(seen, terms, made, now))
+    if seen.pending_id is not None and is_ours(seen, terms) and claim.step is Step.CREATE:
+        return Abandon(seen.pending_id)  # this operator made it, by another strategy, and set nothing
     if claim.step is not Step.CREATE:
         return Hold(
             Reason.INVALID_SPEC,
@@ -110,7 +114,7 @@ def _ask(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 def _ask_for(claim: Claim, seen: Observation, terms: Terms, now: datetime) -> Action:
     if (wait_until := retry_at(seen, terms)) is not None and now < wait_until:
         return Sleep(wait_until)
-    if claim.version_id is None:
+    if claim.version_id is None or not descends_from(lineage(terms), [seen.current_id], claim.version_id):
         return WriteStatus(with_claim(seen.status, version_id=next_id(seen, terms), started_at=now))
     if seen.refusal is not None:
         return WriteStatus(with_failure(seen.status, seen.refusal))

@@ -43,6 +43,7 @@ from rotated_secrets.rotation.claims import (
     next_id,
     overtaken,
     resumed,
+    retains,
     retired,
     retiring_at,
     served,
@@ -58,6 +59,7 @@ from rotated_secrets.rotation.policies import (
     is_stale,
     login_rejected,
     managed_elsewhere,
+    may_be_the_only_one,
     next_due,
     next_retirement,
     one_user_between,
@@ -91,7 +93,7 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         action = decide(seen, terms, now)
         if action is not None:
             return action
-    moments = (next_due(seen, terms), next_retirement(seen))
+    moments = (next_due(seen, terms), next_retirement(seen, now))
     return Sleep(min((moment for moment in moments if moment is not None), default=None))
 
 
@@ -138,9 +140,31 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
         return None
     if claim.from_version_id != seen.current_id:
         return WriteStatus(overtaken(seen, terms, claim, now))
+    if lost := _pending_is_lost(seen, terms):
+        return lost
     if claim.failure is not None:
         return WriteStatus(failed(seen, terms, claim, claim.failure, now))
     return None
+
+
+def _pending_is_lost(seen: Observation, terms: Terms) -> Action | None:
+    """Someone took AWSPENDING off a version whose password the user may have by now, and no other."""
+    claim = seen.claim
+    if claim is None or not (may_be_the_only_one(terms) and set_began(seen)):
+        return None
+    match seen.login:
+        case Login.UNTRIED:
+            return ProbeCurrent()
+        case Login.UNREACHABLE:
+            return Retry(seen.login_message)
+        case Login.WORKS:
+            return None
+    return Hold(
+        Reason.LOGIN_FAILED,
+        f"held: AWSCURRENT does not log in, and AWSPENDING was taken off version {claim.version_id}, whose password "
+        "may be the one that the database knows; run aws secretsmanager update-secret-version-stage --secret-id "
+        f"{terms.arn} --version-stage AWSPENDING --move-to-version-id {claim.version_id}",
+    )
 
 
 def _give_way(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -188,6 +212,12 @@ def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
         return unlike
     if claim is None or claim.version_id != pending_id:
         return WriteStatus(resumed(seen, terms, pending_id, now))
+    if claim.step in (Step.SET, Step.TEST) and not terms.has_database:
+        return Hold(
+            Reason.INVALID_SPEC,
+            f"held: the rotation to version {pending_id} is at {claim.step}, and a database may know its password "
+            "alone; set rotation.strategy back to what it was until that rotation has ended",
+        )
     return (_set_and_test(seen, terms) if terms.has_database else None) or _finish(seen, pending_id)
 
 
@@ -217,7 +247,7 @@ def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
         return waiting
     # A login is no proof of a finished setSecret: whatever an earlier run reached, this one sets and tests anew.
     if not seen.password_set:
-        return _at_step(seen, Step.SET) or SetPending()
+        return _at_step(seen, Step.SET, retains=retains(terms)) or SetPending()
     if not seen.tested:
         return _at_step(seen, Step.TEST) or TestPending()
     return None
@@ -238,7 +268,9 @@ def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
         return None
     if retiring.after is None:
         return WriteStatus(retiring_at(seen.status, now + terms.rotation.retire_delay))
-    if now < retiring.after:
+    if now < retiring.after or retiring.user != terms.credential(seen.current).username:
+        return None  # the next rotation of that user ends it, if nothing does before
+    if seen.refusal is not None and why_rotate(seen, terms, now) is not None:
         return None
     return _prove_login(seen, terms) or _under_lock(seen) or Retire()
 
@@ -281,7 +313,8 @@ def _prove_login(seen: Observation, terms: Terms) -> Action | None:
         return None
     if seen.login is Login.UNTRIED:
         return ProbeCurrent()
-    if seen.login is Login.REJECTED and one_user_between(seen, terms) and seen.pending_login is Login.UNTRIED:
+    might_be_pending = seen.pending_id is not None and set_began(seen) and may_be_the_only_one(terms)
+    if seen.login is Login.REJECTED and might_be_pending and seen.pending_login is Login.UNTRIED:
         return ProbePending()
     if Login.UNREACHABLE in (seen.login, seen.pending_login):
         return Retry(seen.login_message)
@@ -297,8 +330,8 @@ def _under_lock(seen: Observation) -> Action | None:
     return None if seen.fresh else Refresh()
 
 
-def _at_step(seen: Observation, step: Step) -> Action | None:
+def _at_step(seen: Observation, step: Step, **changes: object) -> Action | None:
     """Tell the step before it begins: durable, since the roll-back depends on it."""
     if seen.claim is None or seen.claim.step is step:
         return None
-    return WriteStatus(with_claim(seen.status, step=step, message=f"{step} begins"))
+    return WriteStatus(with_claim(seen.status, step=step, message=f"{step} begins", **changes))

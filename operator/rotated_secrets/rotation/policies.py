@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import Outcome, Reason, Step, Trigger
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.strategies import descends_from, is_clone
@@ -90,9 +91,10 @@ def retry_at(seen: Observation, terms: Terms) -> datetime | None:
     return history[0].finished_at + wait
 
 
-def next_retirement(seen: Observation) -> datetime | None:
-    """When an old password ends that still works."""
-    return seen.status.retiring.after if seen.status.retiring is not None else None
+def next_retirement(seen: Observation, now: datetime) -> datetime | None:
+    """When an old password ends that still works. One that is overdue waits for what is in its way, not for a time."""
+    after = seen.status.retiring.after if seen.status.retiring is not None else None
+    return after if after is not None and after > now else None
 
 
 # ---- why hold: before anything is claimed
@@ -168,6 +170,14 @@ def first_verdict(policies: tuple[Policy, ...], seen: Observation, terms: Terms)
 def one_user_between(seen: Observation, terms: Terms) -> bool:
     """With one user, AWSCURRENT stops working between setSecret and finishSecret, and only going on mends that."""
     return not terms.keeps_current and seen.pending_id is not None and set_began(seen)
+
+
+def may_be_the_only_one(terms: Terms) -> bool:
+    """Whether a password that was set may have replaced AWSCURRENT's.
+
+    With DualPassword too: the strategy may have been another when the rotation began.
+    """
+    return terms.has_database and terms.rotation.strategy is not Strategy.ALTERNATING_USERS
 
 
 def set_began(seen: Observation) -> bool:

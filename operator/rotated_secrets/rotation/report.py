@@ -110,6 +110,8 @@ def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
         return Finding(None, Reason.ROTATING, claim.message)
     if claim is not None and claim.attempt == 1:
         return Finding(None, Reason.ROTATING, f"attempt {claim.attempt} is at {claim.step}")
+    if claim is None and status.retiring is not None and isinstance(waiting, Retry):
+        return Finding(False, Reason.RETIRE_FAILED, f"{waiting.message}; it is tried again")
     if last is None:
         return Finding(None, Reason.NEVER_ROTATED, "no rotation was due since this resource was created")
     return _ended(last)

@@ -348,6 +348,7 @@ class Steps:
                 self._reached.verify(earlier, users, ())
             except AuthenticationFailed as error:
                 return replace(seen, refusal=refused or str(error))
+            return replace(seen, restored=True, password_set=False, login=Login.WORKS)
         return replace(seen, restored=True, password_set=False, login=Login.UNTRIED)
 
     def _earlier_credential(self, seen: Observation, pending: Credential) -> Credential | None:

@@ -44,6 +44,11 @@ def _successors(arn: Arn, version: VersionId) -> dict[VersionId, int]:
     return {successor(arn, version, n): n for n in range(_SUCCESSORS)}
 
 
+def lineage(terms: Terms) -> Arn:
+    """What names successors: those that AWS is asked to make are told from those that we make."""
+    return Arn(f"{terms.arn}|External") if terms.rotation.strategy is Strategy.EXTERNAL else terms.arn
+
+
 def users_of(rotation: Rotation, username: str) -> Users:
     """The base user and, with AlternatingUsers, its clone, from the name of either."""
     if rotation.strategy is not Strategy.ALTERNATING_USERS:

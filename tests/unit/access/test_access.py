@@ -195,6 +195,20 @@ def _resource(**spec: Any) -> RotatedSecret:
         ({"target": {"creationPolicy": "Merge", "deletionPolicy": "Retain"}}, False),
         ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "External"}}, True),
         ({"rotation": {"strategy": "External"}}, False),
+        (
+            {
+                "target": {"creationPolicy": "None"},
+                "rotation": {"strategy": "SingleUser", "verifyQueries": ["SELECT 1 FROM another_tenants_table"]},
+            },
+            False,
+        ),
+        (
+            {
+                "target": {"creationPolicy": "None"},
+                "database": {"webhook": {"url": "https://hooks.example.com", "authSecretName": "auth"}},
+            },
+            False,
+        ),
         ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "AlternatingUsers"}}, False),
         ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "RandomValue"}}, False),
     ],

@@ -124,7 +124,7 @@ def test_a_plug_in_is_found_by_the_name_of_its_entry_point(install: Install) -> 
     engine = engine_named("toy")
     assert (engine.default_port, engine.strategies) == (1, frozenset({Strategy.SINGLE_USER}))
     assert engine.passwords == PasswordLimits(longest=40)
-    assert isinstance(engine, NamesHosts) and engine.hosts(CREDENTIAL) == (("db", 1),)
+    assert not isinstance(engine, NamesHosts), "it does not, so read replicas may stand in for its host"
     assert engine_named("toy") is engine
 
 

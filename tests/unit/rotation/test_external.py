@@ -22,9 +22,11 @@ from rotated_secrets.rotation.observation import Login, with_stage_moved
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
 from rotated_secrets.secretstores.base import StoredVersion, StoreRefused
-from rotated_secrets.values import Credential, SecretText, Stage, VersionId
+from rotated_secrets.values import Arn, Credential, SecretText, Stage, VersionId
 from tests.unit.rotation.world import ARN, CREATED, FIRST, Call, ModelOperator, World, value
 
+ASKED = Arn(f"{ARN}|External")
+"""What names the versions that AWS is asked for."""
 READING = {"DescribeSecret", "GetSecretValue"}
 
 
@@ -140,13 +142,13 @@ def test_request_has_aws_rotate_once_and_is_served_when_the_version_is_current()
     assert isinstance(waiting, Sleep)
     assert waiting.until is not None
     assert world.status.rotation is not None
-    assert world.store.rotations == [world.status.rotation.version_id] == [successor(ARN, FIRST, 0)]
+    assert world.store.rotations == [world.status.rotation.version_id] == [successor(ASKED, FIRST, 0)]
     RotationFunction(world).finish()
     assert look(world) == Sleep(None)
     entry = world.status.history[0]
     assert (entry.outcome, entry.version_id, entry.trigger) == (
         Outcome.SUCCEEDED,
-        successor(ARN, FIRST, 0),
+        successor(ASKED, FIRST, 0),
         Trigger.ANNOTATION,
     )
     assert world.status.handled_requests.rotate == "now"
@@ -318,7 +320,7 @@ def test_rotation_of_our_own_in_the_middle_is_not_left_behind() -> None:
         trigger=Trigger.ANNOTATION,
         request="now",
         from_version_id=FIRST,
-        version_id=successor(ARN, FIRST, 0),
+        version_id=successor(ASKED, FIRST, 0),
         step=Step.SET,
         started_at=CREATED,
     )

@@ -419,6 +419,36 @@ def test_what_a_person_must_mend_holds_rotations_up_and_no_delivery() -> None:
     assert world.rotations == 1
 
 
+def test_password_that_lost_its_label_is_named_instead_of_forgotten() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    world.request = "request"
+    dying = ModelOperator(world)
+    while not dying.reports:
+        dying.step()
+    dying.end()
+    lost = next(version for version, labels in world.store.stages.items() if Stage.PENDING in labels)
+    world.store.stages = {FIRST: frozenset({Stage.CURRENT})}
+    waiting = ModelOperator(world).run_until_it_waits()
+    assert isinstance(waiting, Hold) and f"--move-to-version-id {lost}" in waiting.message
+    assert world.status.history == ()
+    world.store.stages = {**world.store.stages, lost: frozenset({Stage.PENDING})}
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1 and current(world).version_id == lost
+
+
+def test_rotation_that_set_a_password_is_not_finished_by_a_strategy_that_tests_none() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    world.request = "request"
+    dying = ModelOperator(world)
+    while not dying.reports:
+        dying.step()
+    dying.end()
+    world.rotation = world_of(Strategy.RANDOM_VALUE).rotation
+    stages = dict(world.store.stages)
+    ModelOperator(world).run_until_it_waits()
+    assert world.store.stages == stages
+
+
 def test_previous_value_that_is_no_credential_stops_no_roll_back() -> None:
     world = settled(world_of())
     world.database.checks_fail_for = {"app_clone"}

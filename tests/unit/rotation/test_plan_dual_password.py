@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.api.status import Outcome, Reason
+from rotated_secrets.api.status import ConditionType, Outcome, Reason
+from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
+from rotated_secrets.rotation.plan import plan
 from rotated_secrets.values import Credential, SecretText, Stage
 from tests.unit.rotation.test_plan import current, rotate, settled, world_of
 from tests.unit.rotation.world import FIRST, ModelOperator, World
@@ -113,6 +116,75 @@ def test_admin_that_may_not_retire_is_told_and_tried_again() -> None:
     assert world.status.retiring is None
 
 
+def test_retirement_that_is_refused_is_told_and_holds_up_no_rotation() -> None:
+    world = dual()
+    rotate(world, "one")
+    world.now += DAY
+    world.database.refuses_to_set = True
+    look(world)
+    rotated = world.status.condition(ConditionType.ROTATED)
+    assert rotated is not None and (rotated.status, rotated.reason) == ("False", Reason.RETIRE_FAILED)
+    world.request = "two"
+    look(world)
+    assert world.status.rotation is not None or world.status.history[0].outcome is Outcome.ROLLED_BACK
+    world.database.refuses_to_set = False
+    world.now += timedelta(minutes=10)
+    look(world)
+    assert world.rotations == 2 and "first" not in passwords(world)
+
+
+def test_overdue_retirement_that_waits_for_the_secret_is_not_looked_at_without_a_pause() -> None:
+    world = dual()
+    rotate(world, "request")
+    run = ModelOperator(world)
+    run.step()
+    assert run.run is not None
+    conflict = replace(
+        run.run.seen, target=TargetState(TargetKind.CONFLICT, reason=Reason.NOT_OURS, message="another's")
+    )
+    assert plan(conflict, world.terms, world.now + 2 * DAY) == Sleep(None)
+
+
+def test_password_that_a_rotation_kept_is_retired_though_the_strategy_was_changed_before_it_was_told() -> None:
+    world = dual()
+    world.request = "request"
+    dying = ModelOperator(world)
+    while not world.rotations:
+        dying.step()
+    dying.end()
+    world.rotation = world.rotation.model_copy(update={"strategy": Strategy.SINGLE_USER})
+    look(world)
+    assert world.status.retiring is not None
+    world.now += DAY
+    look(world)
+    assert passwords(world) == {Credential.of(current(world).value).password.reveal()}
+
+
+def test_password_of_another_user_is_not_forgotten_by_a_rotation_that_does_not_end_it() -> None:
+    world = dual()
+    rotate(world, "one")
+    world.rotation = world.rotation.model_copy(update={"strategy": Strategy.ALTERNATING_USERS})
+    rotate(world, "two")
+    assert Credential.of(current(world).value).username == "app_clone"
+    assert world.status.retiring is not None and world.status.retiring.user == "app"
+    rotate(world, "three")
+    assert world.status.retiring is None
+    assert passwords(world) == {Credential.of(current(world).value).password.reveal()}
+
+
+def test_single_user_rotation_that_died_after_set_is_finished_by_dual_password() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    world.request = "request"
+    dying = ModelOperator(world)
+    while not dying.reports:
+        dying.step()
+    dying.end()
+    world.rotation = world.rotation.model_copy(update={"strategy": Strategy.DUAL_PASSWORD})
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1 and world.status.rotation is None
+    assert world.database.logs_in(Credential.of(current(world).value))
+
+
 def test_failed_test_leaves_the_delivered_password_as_the_only_one() -> None:
     world = dual()
     rotate(world, "one")
@@ -125,7 +197,14 @@ def test_failed_test_leaves_the_delivered_password_as_the_only_one() -> None:
     world.check()
     assert world.status.history[0].outcome is Outcome.ROLLED_BACK
     assert passwords(world) == {delivered}
-    assert world.status.retiring is None, "what there was to retire ended with the roll-back"
+    world.database.checks_fail_for.clear()
+    world.now += timedelta(minutes=1)
+    look(world)
+    assert passwords(world) == {delivered, Credential.of(current(world).value).password.reveal()}
+    assert world.status.retiring is not None and world.status.retiring.version_id not in (
+        FIRST,
+        current(world).version_id,
+    )
     assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
 
 

@@ -159,5 +159,5 @@ def _retry_after(answer: HTTPResponse) -> float | None:
     """Source: RFC 9110, section 10.2.3: seconds, or a date."""
     try:
         return Retry().get_retry_after(answer)
-    except InvalidHeader:
+    except (InvalidHeader, ValueError, OverflowError):
         return None
