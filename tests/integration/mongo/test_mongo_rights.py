@@ -119,9 +119,10 @@ def test_a_clone_made_where_rights_are_ignored_is_complete(rich: Tenant) -> None
 
 
 def test_a_clone_as_aws_makes_it_is_taken_over_and_completed(rich: Tenant) -> None:
-    make_user(rich.server, rich.clone, rich.database, [{"role": "readWrite", "db": rich.database}])
+    (base,) = rich.as_admin({"usersInfo": rich.base})["users"]
+    make_user(rich.server, rich.clone, rich.database, base["roles"])
     report = rich.set_clone("first")
-    assert len(report.repaired) == 6
+    assert len(report.repaired) == 3
     assert report.remaining == ()
     assert rich.shown(rich.clone) == rich.shown(rich.base)
     # From now on it is known, whatever its base user loses.
@@ -133,11 +134,15 @@ def test_a_clone_as_aws_makes_it_is_taken_over_and_completed(rich: Tenant) -> No
     ("own", "why"),
     [
         ({"roles": ["dbOwner"]}, r"it has dbOwner@\S+, which \S+ has not; if it is the clone: .*revokeRolesFromUser"),
-        ({"customData": {"team": "strangers"}}, "it has customData of its own"),
-        ({"customData": {MARK: "somebody"}}, "says that it is the clone of somebody"),
-        ({"authenticationRestrictions": [{"clientSource": ["10.1.2.3"]}]}, "restrictions of its own"),
+        ({}, "no roles at all"),
+        ({"roles": ["readWrite"], "customData": {"team": "strangers"}}, "it has customData of its own"),
+        ({"roles": ["readWrite"], "customData": {MARK: "somebody"}}, "says that it is the clone of somebody"),
+        (
+            {"roles": ["readWrite"], "authenticationRestrictions": [{"clientSource": ["10.1.2.3"]}]},
+            "restrictions of its own",
+        ),
     ],
-    ids=["roles", "custom data", "mark", "restrictions"],
+    ids=["roles", "no roles", "custom data", "mark", "restrictions"],
 )
 def test_a_stranger_of_the_clones_name_is_left_alone(tenant: Tenant, own: dict[str, Any], why: str) -> None:
     roles = own.pop("roles", [])
@@ -153,9 +158,21 @@ def test_a_stranger_of_the_clones_name_is_left_alone(tenant: Tenant, own: dict[s
     assert after["users"] == before["users"]
 
 
+@pytest.mark.parametrize("turn", ["base", "clone"])
+def test_who_has_some_of_the_base_users_roles_gets_neither_its_password_nor_the_rest(rich: Tenant, turn: str) -> None:
+    """Another tenant owns a user of the clone's name, and proves it by logging in."""
+    make_user(rich.server, rich.clone, rich.database, ["readWrite"])
+    before = rich.as_admin({"usersInfo": rich.clone, "showCredentials": True})["users"]
+    with pytest.raises(Refused, match="it lacks .*grantRolesToUser"):
+        rich.set(getattr(rich, turn), "stolen")
+    assert rich.verify(rich.base, rich.password) == []
+    assert rich.as_admin({"usersInfo": rich.clone, "showCredentials": True})["users"] == before
+
+
 def test_the_commands_that_make_a_user_the_clone_do(tenant: Tenant) -> None:
     make_user(tenant.server, tenant.clone, tenant.database, ["dbOwner"])
     tenant.as_admin({"revokeRolesFromUser": tenant.clone, "roles": ["dbOwner"]})
+    tenant.as_admin({"grantRolesToUser": tenant.clone, "roles": ["readWrite"]})
     assert tenant.set_clone("first").remaining == ()
     tenant.as_admin({"updateUser": tenant.clone, "customData": {"own": 1}})
     with pytest.raises(Refused, match="customData of its own"):

@@ -56,7 +56,8 @@ def test_an_account_of_a_server_that_keeps_roles_alone_is_read() -> None:
 
 @pytest.mark.parametrize("noise", [None, 5, ["app"], {"a": 1}, ""])
 def test_a_mark_that_is_no_name_is_none(noise: object) -> None:
-    assert not_the_clone(BASE, read_account({"user": "app_clone", "db": "shop", "customData": {MARK: noise}})) is None
+    noisy = read_account({"user": "app_clone", "db": "shop", "customData": {MARK: noise}})
+    assert "no roles at all" in str(not_the_clone(BASE, noisy))
 
 
 def test_equal_users_differ_in_nothing_whatever_the_order() -> None:
@@ -65,6 +66,14 @@ def test_equal_users_differ_in_nothing_whatever_the_order() -> None:
 
 def test_the_mark_proves_a_clone_whatever_its_base_user_lost() -> None:
     assert not_the_clone(dataclasses.replace(BASE, roles=frozenset()), CLONE) is None
+
+
+def test_without_the_mark_a_user_is_taken_for_the_clone_only_as_the_base_users_equal() -> None:
+    unmarked = dataclasses.replace(CLONE, clone_of=None)
+    assert not_the_clone(BASE, unmarked) is None
+    told = not_the_clone(BASE, dataclasses.replace(unmarked, roles=frozenset({READ})))
+    assert told is not None
+    assert shell("shop", "grantRolesToUser", "app_clone", [WRITE.document()]) in told
 
 
 def test_roles_of_another_database_are_other_roles() -> None:

@@ -107,7 +107,8 @@ def not_the_clone(base: Account, clone: Account) -> str | None:
     """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
 
     A user without the mark is taken for it where nothing can be won or lost with its password: as AWS's template
-    makes a clone, with roles of the base user and nothing of its own.
+    makes a clone, with the roles of the base user and nothing of its own. With fewer it may be somebody's who would be
+    given the rest, and the base user's password with it.
     """
     if clone.clone_of == base.name:
         return None
@@ -118,6 +119,13 @@ def not_the_clone(base: Account, clone: Account) -> str | None:
         revoke = shell(clone.database, "revokeRolesFromUser", clone.name, [role.document() for role in beyond])
         return f"it has {', '.join(map(str, beyond))}, which {base.name} has not; if it is the clone: {revoke}"
     marking = shell(clone.database, "updateUser", clone.name, {"customData": {MARK: base.name}})
+    if not clone.roles:
+        return f"it has no roles at all, so nothing says that it is; if it is the clone: {marking}"
+    lacking = sorted(base.roles - clone.roles)
+    if lacking:
+        # DocumentDB has no customData to mark it by.
+        grant = shell(clone.database, "grantRolesToUser", clone.name, [role.document() for role in lacking])
+        return f"it lacks {', '.join(map(str, lacking))}, which {base.name} has; if it is the clone: {grant}"
     if clone.custom and clone.custom != base.custom:
         return f"it has customData of its own; if it is the clone: {marking}"
     if clone.restrictions and clone.restrictions != base.restrictions:
