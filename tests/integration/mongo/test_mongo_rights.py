@@ -163,7 +163,7 @@ def test_who_has_some_of_the_base_users_roles_gets_neither_its_password_nor_the_
     """Another tenant owns a user of the clone's name, and proves it by logging in."""
     make_user(rich.server, rich.clone, rich.database, ["readWrite"])
     before = rich.as_admin({"usersInfo": rich.clone, "showCredentials": True})["users"]
-    with pytest.raises(Refused, match="it lacks .*grantRolesToUser"):
+    with pytest.raises(Refused, match=r"it lacks .*grantRolesToUser"):
         rich.set(getattr(rich, turn), "stolen")
     assert rich.verify(rich.base, rich.password) == []
     assert rich.as_admin({"usersInfo": rich.clone, "showCredentials": True})["users"] == before
