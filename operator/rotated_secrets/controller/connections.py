@@ -16,6 +16,7 @@ from rotated_secrets.databases.base import (
     AuthenticationFailed,
     DatabaseError,
     Engine,
+    KeepsUsersInDatabases,
     NamesHosts,
     PasswordLimits,
     Refused,
@@ -166,8 +167,8 @@ class Connections:
 
         As AWS's templates have it, so that no tenant can turn somebody else's admin on a database of its choice.
         """
-        admin = read()
         application = self._application
+        admin = self._in_a_database(read())
         # The port too: what answers another port of the same host may be the tenant's own, and proves nothing.
         if self._place(admin) == self._place(application):
             return admin
@@ -178,12 +179,24 @@ class Connections:
             f"the admin secret is for {' '.join(self._place(admin))}, and the secret value for "
             f"{' '.join(self._place(application))}; engine, host and port of both must be the same, or the secret "
             "value's host a read replica or an end point of the admin's DB instance or cluster, by RDS's word"
+            f"{'; dbname of both must be the same, too' if self._database(application) else ''}"
         )
+
+    def _in_a_database(self, admin: Credential) -> Credential:
+        """An admin secret that names no database, as RDS's own do not, is for the one that the application is in."""
+        if isinstance(self._engine, KeepsUsersInDatabases) and self._database(admin) is None:
+            return replace(admin, dbname=self._application.dbname)
+        return admin
+
+    def _database(self, credential: Credential) -> str | None:
+        return self._engine.users_database(credential) if isinstance(self._engine, KeepsUsersInDatabases) else None
 
     def _logs_in_at_copy(self, admin: Credential) -> bool:
         one_kind = self._place(admin)[0] == self._place(self._application)[0]
         # Where a value names several hosts, none of them is the one that AWS could be asked about.
         if self._is_copy is None or not one_kind or isinstance(self._engine, NamesHosts):
+            return False
+        if self._database(admin) != self._database(self._application):
             return False
         return self._is_copy(self._with_port(self._application), self._with_port(admin))
 
@@ -195,7 +208,9 @@ class Connections:
         further = sorted(f"{host.lower()}:{port}" for host, port in self._hosts(credential)[1:])
         ours = self._application.engine
         engine = ours if _are_one_kind(credential.engine, ours) else credential.engine
-        return engine, credential.host.rstrip(".").lower(), str(port), *further
+        database = self._database(credential)
+        inside = () if database is None else (f"dbname={database}",)
+        return engine, credential.host.rstrip(".").lower(), str(port), *inside, *further
 
     def _hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
         if isinstance(self._engine, NamesHosts):

@@ -177,3 +177,11 @@ class NamesHosts(Protocol):
 
         Raises: Refused, where the value names them in a way that makes no sense.
         """
+
+
+@runtime_checkable
+class KeepsUsersInDatabases(Protocol):
+    """What an engine has besides, where one host and port serve several databases, each with users of its own."""
+
+    def users_database(self, credential: Credential) -> str | None:
+        """The database whose users a credential is for, the same text wherever it is the same; None: none is named."""

@@ -193,3 +193,57 @@ def test_where_the_resources_own_authority_is_missing_nobody_else_is_trusted() -
     trust = Trust(TlsSpec(ca_secret_name="ca"), None, None, missing="Secret shop/ca does not exist")
     with pytest.raises(Unavailable, match="shop/ca does not exist"):
         trust.for_application(APPLICATION)
+
+
+class ServicesEngine(RecordingEngine):
+    """A listener with several services, each with users of its own; remembers to which the admin was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str | None] = []
+
+    def users_database(self, credential: Credential) -> str | None:
+        return credential.dbname.lower() if credential.dbname else None
+
+    def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        self.opened.append(credential.dbname)
+        return super().open_admin(server, credential)
+
+
+def test_admin_is_not_sent_to_a_service_in_which_the_application_proved_nothing() -> None:
+    """Who owns APP in TENANTPDB must not have PROD's APP changed by PROD's admin."""
+    engine, application = ServicesEngine(), replace(APPLICATION, dbname="TENANTPDB")
+    with pytest.raises(Refused, match="dbname of both must be the same"):
+        connections(engine, replace(ADMIN, dbname="PROD"), application=application).open_admin(application)
+    assert engine.opened == []
+
+
+def test_an_application_that_names_no_service_gets_no_admin_of_one() -> None:
+    engine = ServicesEngine()
+    with pytest.raises(Refused):
+        connections(engine, replace(ADMIN, dbname="PROD")).open_admin(APPLICATION)
+    assert engine.opened == []
+
+
+@pytest.mark.parametrize(("named", "opened"), [(None, "Prod.example"), ("PROD.EXAMPLE", "PROD.EXAMPLE")])
+def test_admin_goes_to_the_applications_service_however_its_secret_writes_it(named: str | None, opened: str) -> None:
+    engine, application = ServicesEngine(), replace(APPLICATION, dbname="Prod.example")
+    with pytest.raises(StopIteration):
+        connections(engine, replace(ADMIN, dbname=named), application=application).open_admin(application)
+    assert engine.opened == [opened]
+
+
+def test_a_copys_service_has_to_be_the_admins_too() -> None:
+    engine, application = ServicesEngine(), replace(APPLICATION, host="192.0.2.9", dbname="TENANTPDB")
+    linked = Connections(
+        engine,
+        application=application,
+        trust=Trust(TlsSpec(), None, None),
+        rules=HostRules(),
+        read_admin=lambda: replace(ADMIN, dbname="PROD"),
+        metrics=Metrics(),
+        is_copy=lambda _own, _admin: True,
+    )
+    with pytest.raises(Refused):
+        linked.open_admin(application)
+    assert engine.opened == []

@@ -16,6 +16,7 @@ from rotated_secrets.databases.base import (
     AuthenticationFailed,
     Connections,
     DatabaseError,
+    KeepsUsersInDatabases,
     Refused,
     RightsReport,
     Unavailable,
@@ -435,3 +436,17 @@ def test_what_a_failed_statement_means(code: int, meaning: type[DatabaseError], 
 def test_a_service_that_is_none_is_refused_before_a_connection(dbname: str | None) -> None:
     with OracleDouble(), pytest.raises(Refused, match="dbname"):
         OracleEngine().verify(SERVER, credential("APP", dbname=dbname), USERS)
+
+
+def test_an_admin_of_one_service_changes_no_user_proven_at_another() -> None:
+    """Both services have an APP, and two owners."""
+    tenant = credential("APP", dbname="TENANTPDB")
+    with session() as connected, pytest.raises(Refused, match="write the same dbname into both secrets"):
+        connected.set_password(Users("APP"), tenant, Rights.ENFORCE)
+
+
+def test_services_are_the_same_in_upper_and_lower_case_and_nothing_else() -> None:
+    engine = OracleEngine()
+    assert isinstance(engine, KeepsUsersInDatabases)
+    named = [engine.users_database(credential("APP", dbname=name)) for name in ("Prod", "PROD", "prod.example", None)]
+    assert named == ["prod", "prod", "prod.example", None]

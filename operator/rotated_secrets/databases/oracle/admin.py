@@ -91,6 +91,12 @@ class OracleAdminSession:
             raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
         if '"' in credential.password.reveal():
             raise Refused(f"the password of {user} holds a double quote, which Oracle has no way to write")
+        if (credential.dbname or "").lower() != (self._credential.dbname or "").lower():
+            # The service that the password was proven at: another one has users of its own by the same names.
+            raise Refused(
+                f"user {user} is one of service {credential.dbname}, and {self._user} logged in to "
+                f"{self._credential.dbname} at {self._server}; write the same dbname into both secrets"
+            )
         self.check_users(users)
         if user == self._user:
             self._set_own(credential)

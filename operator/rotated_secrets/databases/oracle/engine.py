@@ -55,6 +55,10 @@ class OracleEngine:
             wrong = [] if who == [(user,)] else [f"the session of {user} is somebody else's"]
             return [*wrong, *_failing(session, queries, self._verify_seconds)]
 
+    def users_database(self, credential: Credential) -> str | None:
+        """One listener serves several databases: the service, whose name is the same in upper and lower case."""
+        return credential.dbname.lower() if credential.dbname else None
+
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return OracleAdminSession(server, credential, IdleLimit(server, self._idle_seconds))
 
