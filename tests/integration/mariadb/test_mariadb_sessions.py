@@ -117,3 +117,11 @@ def test_a_server_that_is_down_is_unavailable_and_comes_back() -> None:
             tenant.verify(tenant.base, tenant.password)
         server.start()
         assert tenant.verify(tenant.clone, "first") == []
+
+
+@pytest.mark.parametrize("query", ["SELECT 1 INTO OUTFILE '{path}'", "SELECT 1 /*M!100000into*/ DUMPFILE '{path}'"])
+def test_a_query_writes_no_file(tenant: Tenant, query: str) -> None:
+    path = tenant.server.directory / "written"
+    (failed,) = ENGINE.verify(tenant.reach, tenant.superuser, tenant.users, [query.format(path=path)])
+    assert "INTO" in failed
+    assert not path.exists()

@@ -115,6 +115,31 @@ def test_a_query_cannot_write_by_a_function(tenant: Tenant) -> None:
     assert tenant.as_base("SELECT count(*) FROM prices") == [(0,)]
 
 
+INTO = "{query} was not run: it holds the word INTO, which could write a file; leave it out"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1 INTO OUTFILE '{path}'",
+        "SELECT 1 INTO OUTFILE '{path}' FROM dual",
+        "SELECT 'a\\'' , 1 into/**/dumpfile '{path}'",
+        "TABLE prices INTo\n  OUTFILE '{path}'",
+        "SELECT 1 /*!INTO OUTFILE '{path}'*/",
+        "SELECT 1 /*!80000into*/ OUTFILE '{path}'",
+        "(SELECT 1)INTO OUTFILE '{path}'",
+        "SELECT 1 INTO @a",
+    ],
+)
+def test_a_query_writes_no_file(tenant: Tenant, query: str) -> None:
+    tenant.as_base("CREATE TABLE prices (amount int)")
+    path = tenant.server.directory / "written"
+    failed = ENGINE.verify(tenant.reach, tenant.superuser, tenant.users, [query.format(path=path)])
+    assert not path.exists()
+    assert failed == [INTO.format(query="verify query 1")]
+    assert tenant.verify(tenant.base, tenant.password, "SELECT 1 AS intonation, 2 AS _into, 3 AS goes_into") == []
+
+
 MANY = "SELECT 1 FROM information_schema.columns a, information_schema.columns b"
 
 
