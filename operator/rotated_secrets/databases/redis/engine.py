@@ -8,7 +8,15 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Unavailable, Users
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    PasswordLimits,
+    Refused,
+    Server,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.databases.redis.admin import NODES_KEY, open_session
 from rotated_secrets.databases.redis.errors import NOT_NOW, ErrorReply, Lost, TooLong, failed_command
 from rotated_secrets.databases.redis.users import unusable_name
@@ -37,6 +45,10 @@ _READ_ONLY = """
     zrevrank zscan zscore zunion
 """
 """What changes nothing, so that the server need not be asked: few users may run COMMAND INFO."""
+_PROGRAMS = ("eval", "fcall")
+"""How the commands begin that run a program: one without end is the end of the server for everybody."""
+_WAITING = frozenset({"blocking", "noscript"})
+"""Flags of commands that wait for others, or run a program."""
 
 
 class RedisEngine:
@@ -85,7 +97,7 @@ class RedisEngine:
         seconds = self._verify_seconds
         for node in (server, *server.others):
             with log_in(node, credential, LOGIN_SECONDS) as wire:
-                failed |= dict.fromkeys(_wrong_identity(wire, node, credential.username))
+                _check_identity(wire, node, credential.username)
                 begun = time.monotonic()
                 failed |= dict.fromkeys(_failing(wire, node, queries, seconds, self._verify_seconds))
                 seconds -= time.monotonic() - begun
@@ -105,7 +117,7 @@ def _host_and_port(text: object, port: int) -> tuple[str, int]:
     return found["address"] or found["host"], int(found["port"] or port)
 
 
-def _wrong_identity(wire: Wire, server: Server, user: str) -> Iterator[str]:
+def _check_identity(wire: Wire, server: Server, user: str) -> None:
     try:
         who = wire.ask("ACL", "WHOAMI")
     except ErrorReply as error:
@@ -116,7 +128,10 @@ def _wrong_identity(wire: Wire, server: Server, user: str) -> Iterator[str]:
     except (Lost, TooLong) as error:
         raise failed_command(error, server, f"look who {user} is") from None
     if who != user:
-        yield f"the session of {user} at {server} is one of another user"
+        raise AuthenticationFailed(
+            f"user {user} at {server} does not log in: the session is another user's, so nothing was said of the password "
+            f"of {user}; name the server itself in host, and no proxy with users of its own"
+        )
 
 
 def _failing(wire: Wire, server: Server, queries: Sequence[str], seconds: float, all_seconds: float) -> Iterator[str]:
@@ -133,7 +148,7 @@ def _failing(wire: Wire, server: Server, queries: Sequence[str], seconds: float,
             continue
         try:
             if not _changes_nothing(wire, words, end):
-                yield f"{what} is no command that only reads; it has to be one"
+                yield f"{what} is no command that only reads and waits for nothing; it has to be one"
                 continue
             wire.ask(*words, seconds=end - time.monotonic(), most_bytes=MOST_BYTES)
         except ErrorReply as error:
@@ -155,10 +170,14 @@ def _failing(wire: Wire, server: Server, queries: Sequence[str], seconds: float,
 
 
 def _changes_nothing(wire: Wire, words: Sequence[str], end: float) -> bool:
-    if words[0].lower() in _READ_ONLY.split():
+    name = words[0].lower()
+    if name in _READ_ONLY.split():
         return True
+    if name.startswith(_PROGRAMS):
+        return False
     told = wire.ask("COMMAND", "INFO", words[0], seconds=end - time.monotonic(), most_bytes=MOST_BYTES)
     try:
-        return "readonly" in told[0][2]
+        flags = frozenset(told[0][2])
     except (IndexError, TypeError):
         return False
+    return "readonly" in flags and not flags & _WAITING
