@@ -34,6 +34,7 @@ def test_tls_is_spoken_as_asked_for(secure: Tenant, mode: TlsMode) -> None:
     [
         ({"tls": Tls(TlsMode.VERIFY_FULL, CertificateAuthority.create().certificate)}, "not signed by a trusted"),
         ({"tls": Tls(TlsMode.VERIFY_CA, CertificateAuthority.create().certificate)}, "not signed by a trusted"),
+        ({"tls": Tls(TlsMode.REQUIRE, CertificateAuthority.create().certificate)}, "not signed by a trusted"),
         ({"tls": Tls(TlsMode.VERIFY_FULL, None)}, "not signed by a trusted"),
         ({"tls": Tls(TlsMode.VERIFY_CA, None)}, "not signed by a trusted"),
         ({"host": "redis.example.com"}, "for another name"),
@@ -47,6 +48,11 @@ def test_a_server_that_is_not_who_it_should_be_gets_no_password(
         ENGINE.verify(reach(secure.server, **changes), secure.current, secure.users)
     with pytest.raises(Unavailable, match=told):
         ENGINE.open_admin(reach(secure.server, **changes), secure.admin)
+
+
+def test_require_without_an_authority_asks_nobody(secure: Tenant) -> None:
+    server = reach(secure.server, tls=Tls(TlsMode.REQUIRE), host="redis.example.com")
+    assert ENGINE.verify(server, secure.current, secure.users) == []
 
 
 def test_the_name_is_verified_where_the_address_is_connected_to() -> None:

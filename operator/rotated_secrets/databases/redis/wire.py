@@ -193,13 +193,14 @@ def _protected(plain: socket.socket, context: ssl.SSLContext, host: str) -> sock
 def _context(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.mode is TlsMode.VERIFY_FULL
-    if tls.mode is TlsMode.REQUIRE:
-        context.verify_mode = ssl.CERT_NONE
-    elif tls.ca_bundle is None:
-        context.load_default_certs()
-    else:
+    if tls.ca_bundle is not None:
+        # As libpq has it: who brings an authority wants it asked, also where Require would do without.
         try:
             context.load_verify_locations(cadata=tls.ca_bundle)
         except (ssl.SSLError, ValueError):
             raise Refused("the CA certificates to trust are no PEM certificates; correct them") from None
+    elif tls.mode is TlsMode.REQUIRE:
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.load_default_certs()
     return context
