@@ -91,9 +91,10 @@ BAD: tuple[Bad, ...] = (
         INVALID_SPEC,
         "password",
         rotation={"password": {"excludeCharacters": "0123456789"}},
+        logins=1,
     ),
-    Bad("bad schedule", INVALID_SPEC, "cron", rotation={"schedule": "cron(99 99 ? * SUN *)"}),
-    Bad("a schedule below the minimum", INVALID_SPEC, "minimum", rotation={"schedule": "cron(* * * * ? *)"}),
+    Bad("bad schedule", INVALID_SPEC, "cron", rotation={"schedule": "cron(99 99 ? * SUN *)"}, logins=1),
+    Bad("a schedule below the minimum", INVALID_SPEC, "minimum", rotation={"schedule": "cron(* * * * ? *)"}, logins=1),
     Bad(
         "missing secret",
         ("Ready", "False", "SecretNotFound"),

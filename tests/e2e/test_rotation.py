@@ -89,16 +89,14 @@ def test_single_user_without_an_admin_secret_changes_its_own_password(orders: Ap
 
 
 def test_random_value_is_replaced_and_no_database_is_asked(orders: Applied, stack: Stack) -> None:
-    client = orders.application.store.client()
-    client.put_secret_value(
-        SecretId=orders.application.secret_id, SecretString=json.dumps({"password": "old", "owner": "billing"})
-    )
+    client, before = orders.application.store.client(), {"password": "old-Value-4711", "owner": "billing"}
+    client.put_secret_value(SecretId=orders.application.secret_id, SecretString=json.dumps(before))
     stack.database_proxy.clear()
     orders.apply({"rotation": {"strategy": "RandomValue"}}).until_ready()
-    assert held_by(orders) == {"password": "old", "owner": "billing"}
+    assert held_by(orders) == before
     orders.rotate("now")
     after = orders.application.value()
-    assert after["password"] != "old"
+    assert after["password"] != before["password"]
     assert after["owner"] == "billing"
     assert held_by(orders) == after
     assert stack.database_proxy.count(CONNECT) == 0
