@@ -185,3 +185,13 @@ class KeepsUsersInDatabases(Protocol):
 
     def users_database(self, credential: Credential) -> str | None:
         """The database whose users a credential is for, the same text wherever it is the same; None: none is named."""
+
+
+@runtime_checkable
+class ProvesUsers(Protocol):
+    """What an engine has besides, at whose servers one name can be that of several users, each with a password."""
+
+    def open_admin_for(
+        self, server: Server, credential: Credential, proven_at: Server, proof: Credential
+    ) -> AdminSession:
+        """As ``open_admin``, for nobody but the user as which ``proof`` now logs in, and its clone or base user."""
