@@ -19,6 +19,7 @@ from rotated_secrets.databases.base import (
     KeepsUsersInDatabases,
     NamesHosts,
     PasswordLimits,
+    ProvesUsers,
     Refused,
     Server,
     Tls,
@@ -140,13 +141,22 @@ class Connections:
         if self._primary is not None:
             self._prove(own, admin)
         try:
-            return self._open(admin, self._trust.for_admin(admin))
+            return self._open_for(own, admin)
         except AuthenticationFailed:
             # The admin secret may be rotated itself, and have been so between our reading and our login.
             again = self._admin(self._read_admin)
             if again.password == admin.password:
                 raise
-            return self._open(again, self._trust.for_admin(again))
+            return self._open_for(own, again)
+
+    def _open_for(self, own: Credential, admin: Credential) -> AdminSession:
+        tls = self._trust.for_admin(admin)
+        engine = self._engine
+        if not isinstance(engine, ProvesUsers):
+            return self._open(admin, tls)
+        proof = _at(admin, own)
+        proven_at, server = self._server(proof, self._trust.for_application(own)), self._server(admin, tls)
+        return self._counted("admin", lambda: engine.open_admin_for(server, admin, proven_at, proof))
 
     def _prove(self, own: Credential, admin: Credential) -> None:
         """The application's login at a copy is no proof at the primary: a copy may lag, for days if nobody looks.

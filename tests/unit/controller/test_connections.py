@@ -247,3 +247,23 @@ def test_a_copys_service_has_to_be_the_admins_too() -> None:
     with pytest.raises(Refused):
         linked.open_admin(application)
     assert engine.opened == []
+
+
+class NamesakesEngine(RecordingEngine):
+    """Its servers have several users of one name."""
+
+    def open_admin_for(
+        self, server: Server, credential: Credential, proven_at: Server, proof: Credential
+    ) -> AdminSession:
+        self.tried.append((proof.username, proven_at))
+        return self.open_admin(server, credential)
+
+
+def test_admin_changes_for_namesakes_the_user_alone_that_logs_in_at_the_admins_server() -> None:
+    engine, trust = NamesakesEngine(), Trust(TlsSpec(mode=TlsMode.VERIFY_CA), "the tenant's", "the operator's")
+    with pytest.raises(StopIteration):
+        connections(engine, ADMIN, trust=trust).open_admin(APPLICATION)
+    assert [(user, server.addresses, server.tls.ca_bundle) for user, server in engine.tried] == [
+        ("app", ("192.0.2.7",), "the tenant's"),
+        ("admin", ("192.0.2.7",), "the operator's"),
+    ]

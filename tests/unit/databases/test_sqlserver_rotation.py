@@ -12,7 +12,17 @@ from collections.abc import Iterator
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, DatabaseError, Refused, RightsReport, Unavailable, Users
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    Connections,
+    DatabaseError,
+    ProvesUsers,
+    Refused,
+    RightsReport,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.databases.sqlserver import SqlServerEngine, catalog
 from rotated_secrets.databases.sqlserver.admin import SqlServerAdminSession
 from rotated_secrets.values import Credential, SecretText
@@ -32,6 +42,8 @@ USERS = Users("app", "app_clone")
 PINNED = [
     done(f"SET {setting}") for setting in ("XACT_ABORT ON", "LOCK_TIMEOUT 5000", "QUOTED_IDENTIFIER ON", "NOCOUNT ON")
 ]
+WHO = "SELECT authenticating_database_id FROM sys.dm_exec_sessions WHERE session_id = @@SPID"
+A_LOGIN, A_CONTAINED_USER = asked(WHO, rows=[(1,)]), asked(WHO, rows=[(9,)])
 AS_OWNER = [*PINNED, done("EXECUTE AS USER = N'dbo' WITH NO REVERT")]
 BASE_SID, CLONE_SID = bytes(range(16)), bytes(range(16, 32))
 MARK: Row = ("G", "IMPERSONATE", "SERVER_PRINCIPAL", "LOGIN", None, "app", None)
@@ -125,20 +137,39 @@ def nobody(sid: bytes) -> list[Step]:
     return [asked(f"{catalog._USER} AND u.sid = 0x{sid.hex().upper()}")]
 
 
+def open_for(double: SqlServerDouble, own: Credential, proof: Credential | None) -> AdminSession:
+    engine = SqlServerEngine()
+    assert isinstance(engine, ProvesUsers)
+    if proof is None:
+        return engine.open_admin(double.server(), own)
+    return engine.open_admin_for(double.server(), own, double.server(), proof)
+
+
 @contextlib.contextmanager
 def session(
-    *at_home: list[Step], inside: dict[str, list[Step]] | None = None, own: Credential = ADMIN
+    *at_home: list[Step],
+    inside: dict[str, list[Step]] | None = None,
+    own: Credential = ADMIN,
+    contained: str | None = None,
+    contained_admin: bool = False,
 ) -> Iterator[SqlServerAdminSession]:
-    home = own.dbname or "master"
-    said = [*PINNED, *(step for several in at_home for step in several)]
-    conversations = [Conversation(own.username, own.password.reveal(), home, said)]
+    """``contained``: the database whose user the application is, as its own login tells."""
+    home, itself = own.dbname or "master", own.username == "app"
+    proof = credential("app", "Curr3ntPassword", dbname=contained)
+    as_contained = contained_admin or (itself and contained is not None)
+    use = [] if home == "master" or as_contained else [done("USE [master]")]
+    kind = A_CONTAINED_USER if as_contained else A_LOGIN
+    said = [*PINNED, kind, *use, *(step for several in at_home for step in several)]
+    proving = [*PINNED, A_CONTAINED_USER if contained else A_LOGIN]
+    conversations = [] if itself else [Conversation("app", "Curr3ntPassword", contained or "master", proving)]
+    conversations += [Conversation(own.username, own.password.reveal(), home, said)]
     conversations += [
         Conversation(own.username, own.password.reveal(), name, [*AS_OWNER, *steps])
         for name, steps in (inside or {}).items()
     ]
     with (
         SqlServerDouble(*conversations) as double,
-        SqlServerEngine().open_admin(double.server(), own) as opened,
+        open_for(double, own, None if itself else proof) as opened,
     ):
         assert isinstance(opened, SqlServerAdminSession)
         yield opened
@@ -332,7 +363,7 @@ def test_a_password_that_the_session_was_opened_with_is_not_set_again() -> None:
 def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed() -> None:
     with (
         session(login("app"), may(), login("app_clone")) as opened,
-        pytest.raises(Refused, match=r"run: GRANT IMPERSONATE ON LOGIN::\[app\] TO \[app_clone\]"),
+        pytest.raises(Refused, match=r"run: USE \[master\]; GRANT IMPERSONATE ON LOGIN::\[app\] TO \[app_clone\]"),
     ):
         opened.check_users(USERS)
 
@@ -341,7 +372,7 @@ def test_an_admin_who_sees_a_part_of_the_rights_is_refused() -> None:
     lacking = asked("SELECT HAS_PERMS_BY_NAME(NULL, NULL, %s)", "VIEW ANY DEFINITION", rows=[(0,)])
     with (
         session(login("app"), [may()[0], lacking]) as opened,
-        pytest.raises(Refused, match=r"run: GRANT VIEW ANY DEFINITION TO \[admin\]"),
+        pytest.raises(Refused, match=r"run: USE \[master\]; GRANT VIEW ANY DEFINITION TO \[admin\]"),
     ):
         opened.check_users(USERS)
 
@@ -349,7 +380,7 @@ def test_an_admin_who_sees_a_part_of_the_rights_is_refused() -> None:
 def test_a_database_whose_owner_is_gone_is_told() -> None:
     home = [checked(), login("app"), clone_login(), [SET_CLONE], login("app"), clone_login()]
     home += [databases("shop", all_of_them=("shop",))]
-    said = [*PINNED, *(step for several in home for step in several)]
+    said = [*PINNED, A_LOGIN, *(step for several in home for step in several)]
     inside = [*PINNED, failing("EXECUTE AS USER = N'dbo' WITH NO REVERT", 15517)]
     with (
         SqlServerDouble(
@@ -387,7 +418,7 @@ def test_a_contained_users_clone_is_made_in_its_database() -> None:
         *base,
         *contained("app_clone", CONTAINED_MARK, roles=("writers",), schema="sales"),
     ]
-    with session(no_login("app"), no_login("app"), inside={"shop": inside}) as opened:
+    with session(inside={"shop": inside}, contained="shop") as opened:
         opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
 
 
@@ -400,7 +431,7 @@ def test_a_clone_that_could_not_be_made_leaves_no_transaction_behind() -> None:
         done("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"),
     ]
     with (
-        session(no_login("app"), no_login("app"), inside={"shop": inside}) as opened,
+        session(inside={"shop": inside}, contained="shop") as opened,
         pytest.raises(Refused, match="the server's password policy does not take the password") as told,
     ):
         opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
@@ -410,14 +441,14 @@ def test_a_clone_that_could_not_be_made_leaves_no_transaction_behind() -> None:
 def test_a_contained_user_sets_its_own_password_without_an_admin() -> None:
     own = credential("app", "Old1Password", dbname="shop")
     change = done(f"ALTER USER [app] WITH PASSWORD = {WRITTEN} OLD_PASSWORD = N'Old1Password'")
-    with session(no_login("app"), no_login("app"), contained("app"), [change], own=own) as opened:
+    with session(contained("app"), [change], own=own, contained="shop") as opened:
         opened.set_password(Users("app"), credential("app", dbname="shop"), Rights.ENFORCE)
 
 
 @pytest.mark.parametrize("there", [contained("app_clone"), user("app_clone", CONTAINED_MARK, by_name=True)])
 def test_a_stranger_in_a_contained_database_is_refused_before_anything_is_changed(there: list[Step]) -> None:
     with (
-        session(no_login("app"), no_login("app"), inside={"shop": [*contained("app"), *there]}) as opened,
+        session(inside={"shop": [*contained("app"), *there]}, contained="shop") as opened,
         pytest.raises(Refused, match=r"run there: GRANT IMPERSONATE ON USER::\[app\] TO \[app_clone\]"),
     ):
         opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
@@ -426,10 +457,78 @@ def test_a_stranger_in_a_contained_database_is_refused_before_anything_is_change
 def test_a_user_that_is_nowhere_is_refused() -> None:
     nowhere = asked(f"{catalog._USER} AND u.name = %s", "app")
     with (
-        session(no_login("app"), no_login("app"), inside={"shop": [nowhere]}) as opened,
-        pytest.raises(Refused, match="neither a login with a password"),
+        session(inside={"shop": [nowhere]}, contained="shop") as opened,
+        pytest.raises(Refused, match="has no password of its own in database shop"),
     ):
         opened.set_password(USERS, credential("app", dbname="shop"), Rights.ENFORCE)
+
+
+# ---- a login and a contained user of one name
+
+
+def test_a_contained_user_never_has_the_login_of_its_name_changed() -> None:
+    """A tenant makes [app] in its own database: what it proves is that user's password, and no login's."""
+    alter = done(f"ALTER USER [app] WITH PASSWORD = {WRITTEN}")
+    with session(inside={"shop": [*contained("app"), alter]}, contained="shop") as opened:
+        opened.set_password(Users("app"), credential("app", dbname="shop"), Rights.ENFORCE)
+
+
+def test_a_contained_user_that_was_dropped_since_leaves_the_login_of_its_name_alone() -> None:
+    nowhere = asked(f"{catalog._USER} AND u.name = %s", "app")
+    with (
+        session(inside={"shop": [nowhere]}, contained="shop") as opened,
+        pytest.raises(Refused, match="create it, or correct"),
+    ):
+        opened.set_password(Users("app"), credential("app", dbname="shop"), Rights.ENFORCE)
+
+
+def test_what_was_proven_in_one_database_changes_nobody_in_another() -> None:
+    with session(contained="shop") as opened, pytest.raises(Refused, match="write one dbname into it"):
+        opened.set_password(Users("app"), credential("app", dbname="another"), Rights.ENFORCE)
+
+
+def test_a_proven_login_has_no_contained_user_of_its_name_changed() -> None:
+    change = done(f"ALTER LOGIN [app] WITH PASSWORD = {WRITTEN}")
+    with session(login("app"), login("app"), [change]) as opened:
+        opened.set_password(Users("app"), credential("app", dbname="shop"), Rights.ENFORCE)
+
+
+def test_nobody_is_changed_for_an_application_that_does_not_log_in() -> None:
+    refused = Conversation("app", "Old1Password", "master", PINNED)
+    with SqlServerDouble(refused) as double, pytest.raises(AuthenticationFailed):
+        open_for(double, ADMIN, credential("app", "Wr0ngPassword"))
+
+
+def test_an_admin_that_a_contained_database_knows_otherwise_is_told() -> None:
+    conversations = [
+        Conversation("app", "Curr3ntPassword", "shop", [*PINNED, A_CONTAINED_USER]),
+        Conversation("admin", "Adm1nPassword", "master", [*PINNED, A_LOGIN]),
+        Conversation("admin", "of the tenant's user", "shop"),
+    ]
+    with (
+        SqlServerDouble(*conversations) as double,
+        open_for(double, ADMIN, credential("app", "Curr3ntPassword", dbname="shop")) as opened,
+        pytest.raises(Refused, match="may have a user admin of its own"),
+    ):
+        opened.check_users(USERS)
+
+
+def test_what_is_the_servers_is_done_in_master_wherever_the_admin_logs_in() -> None:
+    create = (
+        f"CREATE LOGIN [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_DATABASE = [shop], "
+        f"DEFAULT_LANGUAGE = [us_english], CHECK_EXPIRATION = OFF, CHECK_POLICY = ON"
+    )
+    made = [
+        done("BEGIN TRANSACTION"),
+        done(create),
+        done("GRANT IMPERSONATE ON LOGIN::[app] TO [app_clone]"),
+        done("ALTER LOGIN [app_clone] DISABLE"),
+        done("COMMIT TRANSACTION"),
+    ]
+    home = [checked(clone=False), login("app"), no_login("app_clone"), made, login("app"), clone_login(), databases()]
+    admin = credential("admin", "Adm1nPassword", dbname="sales")
+    with session(*home, [done("ALTER LOGIN [app_clone] ENABLE")], own=admin) as opened:
+        opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
 
 
 # ---- the rest of the session
@@ -447,21 +546,14 @@ def test_the_lock_is_taken_by_try_and_held_by_the_session() -> None:
 
 
 def test_a_failed_first_rotation_disables_the_login() -> None:
-    with session(clone_login(), [done("ALTER LOGIN [app_clone] DISABLE")]) as opened:
+    with session([done("ALTER LOGIN [app_clone] DISABLE")]) as opened:
         opened.disable_login("app_clone")
 
 
 def test_a_failed_first_rotation_locks_a_contained_user_out() -> None:
-    inside = [*contained("app_clone"), done("DENY CONNECT TO [app_clone]")]
-    admin = credential("admin", "Adm1nPassword", dbname="shop")
-    said = [*PINNED, *no_login("app_clone")]
-    with (
-        SqlServerDouble(
-            Conversation("admin", "Adm1nPassword", "shop", said),
-            Conversation("admin", "Adm1nPassword", "shop", [*AS_OWNER, *inside]),
-        ) as double,
-        SqlServerEngine().open_admin(double.server(), admin) as opened,
-    ):
+    inside = [done("DENY CONNECT TO [app_clone]")]
+    admin = credential("admin", "Adm1nPassword")
+    with session(inside={"shop": inside}, own=admin, contained="shop") as opened:
         opened.disable_login("app_clone")
 
 
@@ -481,7 +573,7 @@ def test_sessions_are_counted_where_they_may_be_seen() -> None:
 
 def test_a_session_that_was_silent_for_too_long_is_not_used_any_more() -> None:
     with (
-        SqlServerDouble(Conversation("admin", "Adm1nPassword", "master", PINNED)) as double,
+        SqlServerDouble(Conversation("admin", "Adm1nPassword", "master", [*PINNED, A_LOGIN])) as double,
         SqlServerEngine(idle_seconds=-1).open_admin(double.server(), ADMIN) as opened,
         pytest.raises(Unavailable, match="silent for more than"),
     ):

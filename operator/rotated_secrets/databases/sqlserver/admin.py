@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, RightsReport, Server, Users
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.parity import Difference, reconcile
 from rotated_secrets.databases.sqlserver import catalog
@@ -25,7 +25,7 @@ from rotated_secrets.databases.sqlserver.rights import (
     unusable_name,
     user_differences,
 )
-from rotated_secrets.databases.sqlserver.session import DEFAULT_DATABASE, Session, open_session
+from rotated_secrets.databases.sqlserver.session import DEFAULT_DATABASE, Proven, Session, open_session, proven_by
 from rotated_secrets.values import Credential
 
 _LOCK = """
@@ -47,13 +47,24 @@ ORDER BY 1, 2
 class SqlServerAdminSession:
     """An open connection of the login that changes others, or itself, and one more in each database looked into."""
 
-    def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
+    def __init__(self, server: Server, credential: Credential, idle: IdleLimit, proven: Proven | None = None) -> None:
+        """``proven``: whom this session may change; without it the one as which ``credential`` logs in."""
         self._server = server
         self._credential = credential
         self._idle = idle
         self._home_name = credential.dbname or DEFAULT_DATABASE
         self._main = open_session(server, credential, self._home_name)
         self._inside: dict[str, Session] = {}
+        try:
+            itself = proven_by(self._main, self._home_name)
+            if itself.database is None and self._home_name != DEFAULT_DATABASE:
+                # Nowhere else does the server take permissions on what is its own.
+                self._main.ask(f"go to database {DEFAULT_DATABASE}", f"USE {quoted(DEFAULT_DATABASE)}")
+                self._home_name = DEFAULT_DATABASE
+        except BaseException:
+            self._main.close()
+            raise
+        self._proven_is = proven or itself
 
     def __enter__(self) -> SqlServerAdminSession:
         return self
@@ -73,9 +84,10 @@ class SqlServerAdminSession:
             unusable = unusable_name(name) if name is not None else None
             if unusable:
                 raise Refused(unusable)
-        base = catalog.login(self._home, users.base)
-        if base is None:
-            return  # a contained user perhaps: in which database is known once its credential is
+        if self._proven_is.database is not None:
+            self._contained(users, self._proven_is.database)
+            return
+        base = self._login(users.base)
         if users.clone is not None:
             self._may_make_equal()
             self._proven(base, catalog.login(self._home, users.clone), users.clone)
@@ -88,10 +100,10 @@ class SqlServerAdminSession:
             raise Refused(f"SQL Server has one password a user, so none of {user} can be kept beside the new one")
         if user not in (users.base, users.clone):
             raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        if self._proven_is.database is not None:
+            return self._set_contained(users, credential, rights, self._proven_is.database)
         self.check_users(users)
-        base = catalog.login(self._home, users.base)
-        if base is None:
-            return self._set_contained(users, credential, rights)
+        base = self._login(users.base)
         found = base if user == users.base else catalog.login(self._home, user)
         if found is None:
             self._create_login(base, credential)
@@ -111,17 +123,10 @@ class SqlServerAdminSession:
         return report
 
     def disable_login(self, user: str) -> None:
-        if catalog.login(self._home, user) is not None:
+        if self._proven_is.database is None:
             self._home.ask(f"lock user {user} out", f"ALTER LOGIN {quoted(user)} DISABLE")
             return
-        session = self._in(self._home_name)
-        found = catalog.user_named(session, user, self._home_name)
-        if found is None or not found.contained:
-            raise Refused(
-                f"user {user} at {self._server} is no login and not known to database {self._home_name}, so it is not "
-                f"locked out; write its database into dbname of the admin secret"
-            )
-        session.ask(f"lock user {user} out", f"DENY CONNECT TO {quoted(user)}")
+        self._in(self._proven_is.database).ask(f"lock user {user} out", f"DENY CONNECT TO {quoted(user)}")
 
     def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
         if not self._may("VIEW SERVER STATE"):
@@ -130,6 +135,15 @@ class SqlServerAdminSession:
         return tuple(Connections(str(client), str(database), int(count)) for client, database, count in found)
 
     # ---- logins of the server
+
+    def _login(self, name: str) -> Login:
+        found = catalog.login(self._home, name)
+        if found is None:
+            raise Refused(
+                f"login {name} at {self._server} has no password, or does not exist; create it, or correct the secret "
+                f"value"
+            )
+        return found
 
     def _create_login(self, base: Login, credential: Credential) -> None:
         """Make the clone with its mark, at once: one without it would be taken for a stranger.
@@ -187,7 +201,7 @@ class SqlServerAdminSession:
         if clone is not None and mark not in clone.permissions:
             raise Refused(
                 f"login {name} at {self._server} is not provably the clone of {base.name}; if it is the clone, run: "
-                f"GRANT {mark} TO {quoted(name)}"
+                f"USE [master]; GRANT {mark} TO {quoted(name)}"
             )
 
     def _may_make_equal(self) -> None:
@@ -195,7 +209,8 @@ class SqlServerAdminSession:
             if not self._may(permission):
                 admin = self._credential.username
                 raise Refused(
-                    f"{admin} lacks {permission} at {self._server}; run: GRANT {permission} TO {quoted(admin)}"
+                    f"{admin} lacks {permission} at {self._server}; run: "
+                    f"USE [master]; GRANT {permission} TO {quoted(admin)}"
                 )
 
     def _may(self, permission: str) -> bool:
@@ -203,23 +218,15 @@ class SqlServerAdminSession:
 
     # ---- users that one database keeps for itself
 
-    def _set_contained(self, users: Users, credential: Credential, rights: Rights) -> RightsReport:
-        user, database = credential.username, credential.dbname or DEFAULT_DATABASE
-        own = credential.username == self._credential.username
-        session = self._home if own and self._home_name == database else self._in(database)
+    def _contained(self, users: Users, database: str) -> tuple[DatabaseUser, DatabaseUser | None]:
+        """Both users as they are in their database, once it is certain that they may be changed."""
+        session = self._place(users.base, database)
         base = catalog.user_named(session, users.base, database)
         if base is None or not base.contained:
             raise Refused(
-                f"user {users.base} is neither a login with a password at {self._server}, nor a user with a password "
-                f"in database {database}; create it, or correct username and dbname in the secret value"
+                f"user {users.base} has no password of its own in database {database} at {self._server}; create it, or "
+                f"correct username and dbname in the secret value"
             )
-        doing, name = f"set the password of user {user} in database {database}", quoted(user)
-        if own:
-            if credential.password == self._credential.password:
-                return RightsReport()
-            old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
-            session.ask(doing, f"ALTER USER {name} WITH {_password(credential)}{old}")
-            return RightsReport()
         clone = catalog.user_named(session, users.clone, database) if users.clone is not None else None
         mark = mark_on("USER", base.name)
         if clone is not None and (not clone.contained or mark not in clone.permissions):
@@ -227,6 +234,28 @@ class SqlServerAdminSession:
                 f"user {users.clone} in database {database} is not provably the clone of {base.name}; if it is the "
                 f"clone, run there: GRANT {mark} TO {quoted(clone.name)}"
             )
+        return base, clone
+
+    def _place(self, user: str, database: str) -> Session:
+        """Where users of one database are changed: a user that changes itself stays who it is."""
+        return self._home if user == self._credential.username and self._home_name == database else self._in(database)
+
+    def _set_contained(self, users: Users, credential: Credential, rights: Rights, database: str) -> RightsReport:
+        user = credential.username
+        if (credential.dbname or DEFAULT_DATABASE) != database:
+            raise Refused(
+                f"user {user} was seen to log in to database {database} at {self._server}, and its secret value now "
+                f"names {credential.dbname or DEFAULT_DATABASE}; write one dbname into it"
+            )
+        session = self._place(user, database)
+        base, clone = self._contained(users, database)
+        doing, name = f"set the password of user {user} in database {database}", quoted(user)
+        if user == self._credential.username:
+            if credential.password == self._credential.password:
+                return RightsReport()
+            old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
+            session.ask(doing, f"ALTER USER {name} WITH {_password(credential)}{old}")
+            return RightsReport()
         created = user == users.clone and clone is None
         if created:
             self._create_contained(session, base, credential, doing)
@@ -280,7 +309,7 @@ class SqlServerAdminSession:
         """A connection to one database that is its owner there, and nobody anywhere else."""
         self._idle.check()
         if database not in self._inside:
-            session = open_session(self._server, self._credential, database)
+            session = self._logged_in(database)
             try:
                 session.ask(f"act as the owner of database {database}", _ACT_AS_OWNER)
             except BaseException:
@@ -288,6 +317,14 @@ class SqlServerAdminSession:
                 raise
             self._inside[database] = session
         return self._inside[database]
+
+    def _logged_in(self, database: str) -> Session:
+        try:
+            return open_session(self._server, self._credential, database)
+        except AuthenticationFailed as error:
+            # It has logged in to the server: a contained database may have a user of its own by the admin's name.
+            admin = self._credential.username
+            raise Refused(f"{error}; database {database} may have a user {admin} of its own: rename that") from None
 
 
 def _password(credential: Credential) -> str:

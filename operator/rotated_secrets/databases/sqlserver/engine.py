@@ -17,7 +17,7 @@ from rotated_secrets.databases.sqlserver.admin import SqlServerAdminSession
 from rotated_secrets.databases.sqlserver.errors import DatabaseClosed
 from rotated_secrets.databases.sqlserver.query import stays_inside
 from rotated_secrets.databases.sqlserver.rights import unusable_name
-from rotated_secrets.databases.sqlserver.session import DEFAULT_DATABASE, Session, open_session
+from rotated_secrets.databases.sqlserver.session import DEFAULT_DATABASE, Session, open_session, prove
 from rotated_secrets.values import Credential
 
 VERIFY_SECONDS = 5.0
@@ -59,6 +59,13 @@ class SqlServerEngine:
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return SqlServerAdminSession(server, credential, IdleLimit(server, self._idle_seconds))
+
+    def open_admin_for(
+        self, server: Server, credential: Credential, proven_at: Server, proof: Credential
+    ) -> AdminSession:
+        """A login and a user of a contained database may have one name: which one the proof is of, its session says."""
+        proven = prove(proven_at, proof)
+        return SqlServerAdminSession(server, credential, IdleLimit(server, self._idle_seconds), proven)
 
 
 def _failing(session: Session, queries: Sequence[str], seconds: float) -> Iterator[str]:

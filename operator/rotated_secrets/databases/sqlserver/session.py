@@ -12,6 +12,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pytds import lcid, row_strategies, tds_base
@@ -34,6 +35,9 @@ DEFAULT_DATABASE = "master"
 
 # The driver tells the beginning of every statement, and with it passwords.
 logging.getLogger("pytds").setLevel(logging.WARNING)
+
+_KIND = "SELECT authenticating_database_id FROM sys.dm_exec_sessions WHERE session_id = @@SPID"
+_MASTER_ID = 1
 
 _PINNED = ("SET XACT_ABORT ON", "SET LOCK_TIMEOUT 5000", "SET QUOTED_IDENTIFIER ON", "SET NOCOUNT ON")
 
@@ -65,6 +69,31 @@ class Session:
                 return list(cursor.fetchall()) if cursor.description else []
         except Exception as error:  # noqa: BLE001 - what a server can make the driver raise has no common class
             raise failed_statement(_number(error), self._server, doing) from None
+
+
+@dataclass(frozen=True)
+class Proven:
+    """Which of those that may have one name has logged in: the login, or the user of one contained database."""
+
+    database: str | None
+    """The contained database; None for a login of the server."""
+
+
+def proven_by(session: Session, database: str) -> Proven:
+    """Whom the server took the session's password for, which nothing but the session itself can tell."""
+    found = session.ask("look who has logged in", _KIND)
+    return Proven(None if found == [(_MASTER_ID,)] else database)
+
+
+def prove(server: Server, credential: Credential) -> Proven:
+    """Log in, look, and leave.
+
+    Raises:
+        AuthenticationFailed, Unavailable, Refused: see :func:`open_session`.
+    """
+    database = credential.dbname or DEFAULT_DATABASE
+    with contextlib.closing(open_session(server, credential, database)) as session:
+        return proven_by(session, database)
 
 
 def open_session(server: Server, credential: Credential, database: str) -> Session:

@@ -6,6 +6,7 @@ errors come in the shape that it gives them. A login or statement that was not e
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import struct
@@ -17,6 +18,13 @@ from types import TracebackType
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Server, Tls
+
+# "GRANT Server Permissions" and "GRANT Server Principal Permissions", SQL Server documentation.
+_OF_THE_SERVER = re.compile(
+    r"(GRANT|DENY|REVOKE) .*(ON (LOGIN|SERVER ROLE|ENDPOINT)::|\b(ANY LOGIN|ANY DATABASE|CONNECT SQL|SERVER STATE)\b)"
+)
+_ONLY_IN_MASTER = 4621
+_USE = re.compile(r"USE \[(.*)\]\Z")
 
 Value = str | int | bool | bytes | None
 Row = tuple[Value, ...]
@@ -160,9 +168,9 @@ class SqlServerDouble:
             wire.send(b"".join(_error(each, f"login with {password}") for each in refusals) + _done(error=True))
             return
         wire.send(_let_in(database, expected.route))
-        self._answer_statements(wire, list(expected.steps), expected.user)
+        self._answer_statements(wire, list(expected.steps), expected.user, expected.database)
 
-    def _answer_statements(self, wire: _Wire, steps: list[Step], user: str) -> None:
+    def _answer_statements(self, wire: _Wire, steps: list[Step], user: str, database: str) -> None:
         while True:
             try:
                 kind, body = wire.receive()
@@ -177,7 +185,12 @@ class SqlServerDouble:
                 wire.send(_error(Error(50000), "") + _done(error=True))
                 return
             steps.pop(0)
-            if isinstance(step.answer, Error):
+            if used := _USE.match(step.statement):
+                database = used[1]
+            if _OF_THE_SERVER.match(step.statement) and database != "master":
+                self.failures.append(f"{user} said in database {database}: {step.statement}")
+                wire.send(_error(Error(_ONLY_IN_MASTER), statement) + _done(error=True))
+            elif isinstance(step.answer, Error):
                 wire.send(_error(step.answer, statement) + _done(error=True))
             else:
                 wire.send(_rows(step.answer) + _done())
