@@ -148,14 +148,15 @@ class Engine(Protocol):
         """Raises: Refused, where the server would refuse or shorten the name. Connects to nothing."""
 
     def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
-        """Log in once and look: is the session who it should be, with the rights of the base user, do the queries run?
+        """Log in once and look: does the session have the rights of the base user, do the queries run?
 
         Returns:
             The checks that failed, each a sentence that holds no value; empty where all is well. To return at all means
             that the server has accepted the password: whatever it says before it has looked at one is raised.
 
         Raises:
-            AuthenticationFailed: the password is wrong, or the user may not log in.
+            AuthenticationFailed: the password is wrong, or the user may not log in; or the session is another user's (an
+                anonymous one's, a pooler's own), so that nothing was said of this one's password.
             Unavailable: nobody knows.
         """
 

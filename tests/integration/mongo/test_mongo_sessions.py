@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, Refused, Unavailable
-from rotated_secrets.databases.mongo import MongoEngine
+from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, Unavailable
+from rotated_secrets.databases.mongo import MongoEngine, engine
 from sandbox.mongo import Document, MongoServer
 from sandbox.waiting import eventually
 from tests.integration.mongo.conftest import Tenant, make_tenant, make_user
@@ -208,3 +208,9 @@ def test_a_server_that_freezes_is_cut_off(tenant: Tenant, monkeypatch: pytest.Mo
     finally:
         tenant.server.thaw()
     assert tenant.verify(tenant.base, tenant.password) == []
+
+
+def test_a_session_of_somebody_else_is_no_login(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_authenticated", lambda _: [("pooled", "admin")])
+    with pytest.raises(AuthenticationFailed, match="the session is not one of user"):
+        tenant.verify(tenant.base, tenant.password)

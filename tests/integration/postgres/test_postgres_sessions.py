@@ -15,7 +15,7 @@ import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, Unavailable, Users
-from rotated_secrets.databases.postgres import PostgresEngine
+from rotated_secrets.databases.postgres import PostgresEngine, engine
 from rotated_secrets.databases.postgres.admin import PostgresAdminSession
 from rotated_secrets.databases.postgres.login import deadline, log_in
 from sandbox.postgres import Installation, PostgresServer, postgres_server
@@ -292,3 +292,10 @@ def test_session_whose_settings_a_pooler_dropped_is_not_used(tenant: Tenant) -> 
         pytest.raises(Refused, match="a pooler in between drops them"),
     ):
         PostgresAdminSession(connection, tenant.reach, tenant.admin.username)
+
+
+def test_a_session_of_somebody_else_is_no_login(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pooler may log in as a user of its own, whoever asked."""
+    monkeypatch.setattr(engine, "_WHO", engine._WHO.replace("SESSION_USER", "'pooled'", 1))
+    with pytest.raises(AuthenticationFailed, match="the session is one of pooled"):
+        tenant.verify(tenant.base, tenant.password)

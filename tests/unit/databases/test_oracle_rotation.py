@@ -372,6 +372,12 @@ def verify(
         return OracleEngine().verify(SERVER, credential("app"), USERS, list(queries))
 
 
+def test_a_session_of_somebody_else_is_no_login() -> None:
+    who = asked("SELECT SYS_CONTEXT('USERENV', 'SESSION_USER') FROM sys.dual", ("POOL",))
+    with pytest.raises(AuthenticationFailed, match="somebody else's"):
+        verify(who, login=False)
+
+
 def test_verify_queries_run_in_a_transaction_that_only_reads_as_far_as_the_first_row() -> None:
     begin, end = done("SET TRANSACTION READ ONLY"), done("ROLLBACK")
     assert verify(begin, asked_first("SELECT a FROM t", (1,), (2,)), end, queries=["SELECT a FROM t;"]) == []

@@ -14,7 +14,15 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Unavailable, Users
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    PasswordLimits,
+    Refused,
+    Server,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.databases.mongo.admin import MongoAdminSession
 from rotated_secrets.databases.mongo.errors import (
     TOOK_TOO_LONG,
@@ -135,7 +143,10 @@ def _wrong_identity(login: Login, server: Server, user: str, source: str, users:
         raise failed_command(error, server, f"look who {user} is") from None
     # DocumentDB has its users in admin, whatever database they log in by.
     if sessions not in ([(user, source)], [(user, "admin")]):
-        yield f"the session of {user} is not one of user {user} of database {source}"
+        raise AuthenticationFailed(
+            f"user {user} at {server} does not log in: the session is not one of user {user} of database {source}; "
+            f"name the server itself in host, and correct authSource in the secret value"
+        )
     base, clone = accounts.get(users.base), accounts.get(user)
     if base is not None and clone is not None:
         yield from (each.sentence for each in differences(base, clone) if each.part is Part.LACKS_ROLE)

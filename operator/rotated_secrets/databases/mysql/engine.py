@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Users
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, PasswordLimits, Refused, Server, Users
 from rotated_secrets.databases.mysql.accounts import unusable_name
 from rotated_secrets.databases.mysql.admin import NAME_LENGTH, open_session
 from rotated_secrets.databases.mysql.catalog import own_account
@@ -50,18 +50,22 @@ class MySqlEngine:
         queries: Sequence[str] = (),
     ) -> list[str]:
         with log_in(server, credential) as session:
-            failed = [*_wrong_identity(session), *_closed_database(session, credential.dbname)]
+            _check_identity(session)
+            failed = [*_closed_database(session, credential.dbname)]
             return failed or [*failing(session, queries, self._verify_seconds)]
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return open_session(server, credential, self._idle_seconds)
 
 
-def _wrong_identity(session: Session) -> Iterator[str]:
+def _check_identity(session: Session) -> None:
     with session.doing(f"look who {session.user} is"):
         account = own_account(session)
     if account.user != session.user:
-        yield f"the session of {session.user} is one of {account}"
+        raise AuthenticationFailed(
+            f"user {session.user} at {session.server} does not log in: the session is one of {account}, so the "
+            f"password was that one's; drop anonymous users there"
+        )
 
 
 def _closed_database(session: Session, database: str | None) -> Iterator[str]:

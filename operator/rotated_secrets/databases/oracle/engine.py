@@ -8,7 +8,15 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Unavailable, Users
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    PasswordLimits,
+    Refused,
+    Server,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.databases.idle import IDLE_SECONDS, IdleLimit
 from rotated_secrets.databases.oracle.admin import OracleAdminSession
 from rotated_secrets.databases.oracle.errors import LoginDenied
@@ -52,8 +60,12 @@ class OracleEngine:
         with contextlib.closing(session):
             user = credential.username.upper()
             who = session.ask(f"look who {user} is", _WHO)
-            wrong = [] if who == [(user,)] else [f"the session of {user} is somebody else's"]
-            return [*wrong, *_failing(session, queries, self._verify_seconds)]
+            if who != [(user,)]:
+                raise AuthenticationFailed(
+                    f"user {user} at {server} does not log in: the session is somebody else's; name the server itself "
+                    f"in host, and no proxy with users of its own"
+                )
+            return list(_failing(session, queries, self._verify_seconds))
 
     def users_database(self, credential: Credential) -> str | None:
         """One listener serves several databases: the service, whose name is the same in upper and lower case."""

@@ -15,7 +15,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Literal
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, Server, Users
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, PasswordLimits, Refused, Server, Users
 from rotated_secrets.databases.postgres.admin import open_session
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
 from rotated_secrets.databases.postgres.errors import DatabaseClosed, condition, failed_statement, is_temporary
@@ -106,7 +106,10 @@ class PostgresEngine:
         except psycopg2.Error as error:
             raise failed_statement(error, server, f"look who {user} is") from None
         if session_user != user:
-            yield f"the session of {user} is one of {session_user}"
+            raise AuthenticationFailed(
+                f"user {user} at {server} does not log in: the session is one of {session_user}, so nothing was said "
+                f"of the password of {user}; name the server itself in host, and no pooler with users of its own"
+            )
         if user == users.clone and current_user != expected:
             yield f"the session of {user} runs as {current_user} instead of {expected}"
         if user == users.clone and rights != (True, True):

@@ -129,8 +129,8 @@ def _check_identity(wire: Wire, server: Server, user: str) -> None:
         raise failed_command(error, server, f"look who {user} is") from None
     if who != user:
         raise AuthenticationFailed(
-            f"user {user} at {server} does not log in: the session is another user's, so nothing was said of the password "
-            f"of {user}; name the server itself in host, and no proxy with users of its own"
+            f"user {user} at {server} does not log in: the session is another user's, so nothing was said of the "
+            f"password of {user}; name the server itself in host, and no proxy with users of its own"
         )
 
 

@@ -13,7 +13,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from rotated_secrets.databases.base import DatabaseError, Refused, Server
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server
 from rotated_secrets.databases.postgres.errors import failed_statement
 from rotated_secrets.databases.postgres.login import CONNECT_SECONDS, STATEMENT_SECONDS, deadline, log_in
 from rotated_secrets.values import Credential
@@ -45,9 +45,14 @@ def open_connection(server: Server, credential: Credential, database: str) -> Co
                 cursor.execute(statement)
             cursor.execute("SELECT SESSION_USER, CURRENT_USER")
             who = cursor.fetchone()
+        if who is None or who[0] != user:
+            raise AuthenticationFailed(
+                f"user {user} at {server} does not log in: the session is somebody else's; write the user's name as it "
+                f"is there, and name the server itself in host"
+            )
         if who != (user, user):
             raise Refused(
-                f"the session of {user} at {server} does not run as {user}; write the user's name as it is there"
+                f"the session of {user} at {server} does not run as {user}; take SET SESSION AUTHORIZATION off"
             )
     except BaseException:
         connection.close()
