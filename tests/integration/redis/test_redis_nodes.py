@@ -38,6 +38,22 @@ def test_passwords_and_clones_are_set_on_every_node(both: Tenant) -> None:
             assert ENGINE.verify(reach(server), both.credential(user, password), both.users) == []
 
 
+def test_the_queries_of_all_nodes_share_the_time_of_one_look(both: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TwoSecondsEach:
+        """A clock of which every look takes two seconds."""
+
+        seconds = 0.0
+
+        def monotonic(self) -> float:
+            self.seconds += 2
+            return self.seconds
+
+    monkeypatch.setattr("rotated_secrets.databases.redis.engine.time", TwoSecondsEach())
+    assert ENGINE.verify(reach(both.server), both.current, both.users, ["GET app:x"]) == []
+    [sentence] = both.verify(both.base, both.password, "GET app:x")
+    assert sentence.startswith("verify queries took longer than 5 s together")
+
+
 def test_a_node_that_is_down_is_found_before_another_is_changed(both: Tenant) -> None:
     before = both.server.command("ACL", "LIST")
     both.servers[1].stop()

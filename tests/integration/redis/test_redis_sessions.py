@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import pytest
 from redis import Redis
@@ -62,6 +63,17 @@ def test_a_tenant_that_takes_the_locks_name_has_not_the_lock(tenant: Tenant) -> 
         assert session.try_lock(tenant.base)
         with tenant.open() as other:
             assert not other.try_lock(tenant.base)
+        client.connection_pool.release(impostor)
+
+
+def test_a_tenant_that_has_the_locks_name_first_does_not_hold_it(tenant: Tenant) -> None:
+    name = f"rotated-secrets:{hashlib.sha256(tenant.base.encode()).hexdigest()[:32]}"
+    with tenant.server.client(tenant.base, tenant.password) as client, tenant.open() as session:
+        impostor = client.connection_pool.get_connection()
+        impostor.send_command("CLIENT", "SETNAME", name)
+        assert impostor.read_response() == "OK"
+        assert session.try_lock(tenant.base)
+        assert tenant.server.command("CLIENT", "LIST").count(f"name={name} ") == 2
         client.connection_pool.release(impostor)
 
 

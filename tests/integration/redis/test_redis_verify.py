@@ -55,6 +55,10 @@ def test_require_without_an_authority_asks_nobody(secure: Tenant) -> None:
     assert ENGINE.verify(server, secure.current, secure.users) == []
 
 
+def test_a_name_that_ends_with_a_dot_is_the_same_name(secure: Tenant) -> None:
+    assert ENGINE.verify(reach(secure.server, host="localhost."), secure.current, secure.users) == []
+
+
 def test_the_name_is_verified_where_the_address_is_connected_to() -> None:
     authority = CertificateAuthority.create()
     pair = authority.issue("redis.example.com")
@@ -234,6 +238,6 @@ def test_rejection_is_believed_from_the_servers_own_word_alone() -> None:
 
 def test_without_an_identity_nobody_is_somebody() -> None:
     """A proxy that logs in as a user of its own."""
-    with trap(b"+OK\r\n$5\r\nproxy\r\n") as server:
-        with pytest.raises(AuthenticationFailed, match="the session is another user's"):
-            ENGINE.verify(server, CURRENT, ALONE)
+    another = pytest.raises(AuthenticationFailed, match="the session is another user's")
+    with trap(b"+OK\r\n$5\r\nproxy\r\n") as server, another:
+        ENGINE.verify(server, CURRENT, ALONE)

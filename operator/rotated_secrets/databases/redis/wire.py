@@ -167,7 +167,7 @@ def _connected(server: Server, end: float) -> socket.socket:
         except OSError:
             continue
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return plain if context is None else _protected(plain, context, server.host)
+        return plain if context is None else _protected(plain, context, server.host.removesuffix("."))
     raise CannotConnect("it cannot be reached")
 
 
