@@ -155,8 +155,8 @@ class Engine(Protocol):
             that the server has accepted the password: whatever it says before it has looked at one is raised.
 
         Raises:
-            AuthenticationFailed: the password is wrong, or the user may not log in; or the session is another user's (an
-                anonymous one's, a pooler's own), so that nothing was said of this one's password.
+            AuthenticationFailed: the password is wrong, or the user may not log in; or the session is another user's
+                (an anonymous one's, a pooler's own), so that nothing was said of this one's password.
             Unavailable: nobody knows.
         """
 
