@@ -118,6 +118,7 @@ def user(
     roles: tuple[str, ...] = (),
     schemas: tuple[str, ...] = (),
     contained: bool = False,
+    kept_out: bool = False,
 ) -> list[Step]:
     """One look at one user of a database."""
     number, sid = (17, CLONE_SID) if name.endswith("_clone") else (16, BASE_SID)
@@ -127,7 +128,7 @@ def user(
     found: Row = (number, name, schema, None, 2 if contained else 1)
     return [
         Step(which.statement, which.parameters, (found,)),
-        asked(catalog._PERMISSIONS, number, rows=[CONNECT, *permissions]),
+        asked(catalog._PERMISSIONS, number, rows=[("D" if kept_out else "G", *CONNECT[1:]), *permissions]),
         asked(catalog._ROLES, number, rows=[(role,) for role in roles]),
         asked(catalog._SCHEMAS, number, rows=[(each,) for each in schemas]),
     ]
@@ -411,15 +412,38 @@ def test_a_contained_users_clone_is_made_in_its_database() -> None:
         done("BEGIN TRANSACTION"),
         done(f"CREATE USER [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_SCHEMA = [sales]"),
         done("GRANT IMPERSONATE ON USER::[app] TO [app_clone]"),
+        done("DENY CONNECT TO [app_clone]"),
         done("COMMIT TRANSACTION"),
         *base,
-        *contained("app_clone", CONTAINED_MARK, schema="sales"),
+        *contained("app_clone", CONTAINED_MARK, schema="sales", kept_out=True),
         done("ALTER ROLE [writers] ADD MEMBER [app_clone]"),
         *base,
-        *contained("app_clone", CONTAINED_MARK, roles=("writers",), schema="sales"),
+        *contained("app_clone", CONTAINED_MARK, roles=("writers",), schema="sales", kept_out=True),
+        done("GRANT CONNECT TO [app_clone]"),
     ]
     with session(inside={"shop": inside}, contained="shop") as opened:
         opened.set_password(USERS, credential("app_clone", dbname="shop"), Rights.ENFORCE)
+
+
+@pytest.mark.parametrize("rights", list(Rights))
+def test_a_contained_clone_left_half_made_is_completed_and_let_in_whatever_is_else_to_be_repaired(
+    rights: Rights,
+) -> None:
+    base = contained("app", roles=("writers",))
+    inside = [
+        *base,
+        *contained("app_clone", CONTAINED_MARK, kept_out=True),
+        done(f"ALTER USER [app_clone] WITH PASSWORD = {WRITTEN}"),
+        *base,
+        *contained("app_clone", CONTAINED_MARK, kept_out=True),
+        done("ALTER ROLE [writers] ADD MEMBER [app_clone]"),
+        *base,
+        *contained("app_clone", CONTAINED_MARK, roles=("writers",), kept_out=True),
+        done("GRANT CONNECT TO [app_clone]"),
+    ]
+    with session(inside={"shop": inside}, contained="shop") as opened:
+        report = opened.set_password(USERS, credential("app_clone", dbname="shop"), rights)
+    assert report == RightsReport()
 
 
 def test_a_clone_that_could_not_be_made_leaves_no_transaction_behind() -> None:

@@ -256,30 +256,37 @@ class SqlServerAdminSession:
             old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
             session.ask(doing, f"ALTER USER {name} WITH {_password(credential)}{old}")
             return RightsReport()
-        created = user == users.clone and clone is None
-        if created:
+        found = clone if user == users.clone else base
+        if found is None:
             self._create_contained(session, base, credential, doing)
         else:
             session.ask(doing, f"ALTER USER {name} WITH {_password(credential)}")
-        if user != users.clone:
-            return RightsReport()
-        return reconcile(
-            lambda: list(
-                user_differences(
-                    catalog.user_named(session, users.base, database),
-                    catalog.user_named(session, user, database),
-                    users.base,
-                    database,
-                    "",
-                )
-            ),
-            lambda statement, _: self._run(database, f"make user {user} equal", statement),
-            rights,
-            clone=user,
-            unfinished=created,
-        )
+        unfinished = found is None or found.kept_out
+        report = RightsReport()
+        if user == users.clone:
+            report = reconcile(
+                lambda: self._user_differences(session, users.base, user, database, unfinished=unfinished),
+                lambda statement, _: self._run(database, f"make user {user} equal", statement),
+                rights,
+                clone=user,
+                unfinished=unfinished,
+            )
+        if unfinished:
+            session.ask(f"let user {user} in", f"GRANT CONNECT TO {name}")
+        return report
+
+    def _user_differences(
+        self, session: Session, base_name: str, clone_name: str, database: str, *, unfinished: bool
+    ) -> Sequence[Difference]:
+        base = catalog.user_named(session, base_name, database)
+        clone = catalog.user_named(session, clone_name, database)
+        if base is None or clone is None:
+            raise Refused(f"user {base_name} or {clone_name} was dropped in database {database} while it was rotated")
+        # Whoever is not let in yet is so last, whatever else could be made equal.
+        return list(user_differences(base, clone.let_in_as(base) if unfinished else clone, base_name, database, ""))
 
     def _create_contained(self, session: Session, base: DatabaseUser, credential: Credential, doing: str) -> None:
+        """As a login is made: with its mark, at once, and let in once it has its rights."""
         name = quoted(credential.username)
         options = [
             _password(credential),
@@ -290,6 +297,7 @@ class SqlServerAdminSession:
         try:
             session.ask(doing, f"CREATE USER {name} WITH {', '.join(options)}")
             session.ask(doing, f"GRANT {mark_on('USER', base.name)} TO {name}")
+            session.ask(doing, f"DENY CONNECT TO {name}")
             session.ask(doing, "COMMIT TRANSACTION")
         except Refused:
             session.ask(doing, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rotated_secrets.databases.parity import Difference
 
@@ -32,6 +32,7 @@ class Permission:
         return f"{self.name} ON {self.on}{column}" if self.on else self.name
 
 
+_CONNECT = Permission("CONNECT")
 GRANTED, GRANTED_WITH_OPTION, DENIED, REVOKED = "G", "W", "D", "R"
 """Column ``state`` of sys.server_permissions and sys.database_permissions."""
 _GIVEN = (GRANTED, GRANTED_WITH_OPTION)
@@ -72,6 +73,17 @@ class DatabaseUser:
     schemas: tuple[str, ...] = ()
     """Those that it owns."""
     unreadable: tuple[str, ...] = ()
+
+    @property
+    def kept_out(self) -> bool:
+        return self.permissions.get(_CONNECT) == DENIED
+
+    def let_in_as(self, base: DatabaseUser) -> DatabaseUser:
+        """This user as it is once it may log in where ``base`` may."""
+        permissions = {each: state for each, state in self.permissions.items() if each != _CONNECT}
+        if _CONNECT in base.permissions:
+            permissions[_CONNECT] = base.permissions[_CONNECT]
+        return replace(self, permissions=permissions)
 
 
 def mark_on(kind: str, base: str) -> Permission:
