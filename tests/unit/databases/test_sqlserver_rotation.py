@@ -86,14 +86,16 @@ def no_login(name: str) -> list[Step]:
     return [asked(catalog._LOGIN, name)]
 
 
-def databases(*where_known: str, all_of_them: tuple[str, ...] = ("master", "sh]op")) -> list[Step]:
+def databases(
+    *where_known: str, all_of_them: tuple[str, ...] = ("master", "sh]op"), closed: tuple[str, ...] = ()
+) -> list[Step]:
     sids = f"0x{BASE_SID.hex().upper()}, 0x{CLONE_SID.hex().upper()}"
     parts = [
         f"SELECT N'{name}' FROM [{name.replace(']', ']]')}].sys.database_principals WHERE sid IN ({sids})"
         for name in all_of_them
     ]
     return [
-        asked(catalog._DATABASES, rows=[(name,) for name in all_of_them]),
+        asked(catalog._DATABASES, rows=[*((name, 1) for name in all_of_them), *((name, 0) for name in closed)]),
         asked(" UNION ".join(parts), rows=[(name,) for name in where_known]),
     ]
 
@@ -327,6 +329,26 @@ def test_a_base_user_that_owns_its_database_has_no_equal() -> None:
         pytest.raises(Refused, match="does not own database shop, which app does"),
     ):
         opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+
+
+def test_databases_that_cannot_be_looked_into_are_told() -> None:
+    looked = [login("app"), clone_login(), databases(closed=("archive", "sales"))]
+    with session(checked(), login("app"), clone_login(), [SET_CLONE], *looked) as opened:
+        report = opened.set_password(USERS, credential("app_clone"), Rights.ENFORCE)
+    assert report.remaining == (
+        "app_clone was not compared in databases archive, sales, which the admin may not enter, or which is not online "
+        "or only read",
+    )
+
+
+@pytest.mark.parametrize(("closed", "dbname"), [("shop", None), ("Archive", "archive")])
+def test_a_clone_is_not_made_current_unseen_in_the_database_that_is_its_own(closed: str, dbname: str | None) -> None:
+    looked = [login("app"), clone_login(), databases(closed=(closed,))]
+    with (
+        session(checked(), login("app"), clone_login(), [SET_CLONE], *looked) as opened,
+        pytest.raises(Refused, match=f"may lack rights in database {closed}, which the admin may not enter"),
+    ):
+        opened.set_password(USERS, credential("app_clone", dbname=dbname), Rights.ENFORCE)
 
 
 def test_a_permission_of_an_unknown_class_is_told_and_not_passed_over() -> None:

@@ -22,6 +22,7 @@ from rotated_secrets.databases.sqlserver.rights import (
     login_differences,
     mark_on,
     quoted,
+    uncompared,
     unusable_name,
     user_differences,
 )
@@ -112,7 +113,7 @@ class SqlServerAdminSession:
         report = RightsReport()
         if user == users.clone:
             report = reconcile(
-                lambda: self._login_differences(users.base, user),
+                lambda: self._login_differences(users.base, user, credential.dbname),
                 lambda statement, place: self._run(place, f"make user {user} equal", statement),
                 rights,
                 clone=user,
@@ -178,12 +179,16 @@ class SqlServerAdminSession:
             return
         self._home.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{' UNLOCK' if login.locked else ''}")
 
-    def _login_differences(self, base_name: str, clone_name: str) -> Sequence[Difference]:
+    def _login_differences(
+        self, base_name: str, clone_name: str, database_of_secret: str | None
+    ) -> Sequence[Difference]:
         base, clone = catalog.login(self._home, base_name), catalog.login(self._home, clone_name)
         if base is None or clone is None:
             raise Refused(f"login {base_name} or {clone_name} was dropped at {self._server} while it was rotated")
         found = list(login_differences(base, clone))
-        for database in catalog.databases_of(self._home, (base.sid, clone.sid)):
+        known, closed = catalog.databases_of(self._home, (base.sid, clone.sid))
+        found += uncompared(closed, (base.database, database_of_secret))
+        for database in known:
             session = self._in(database)
             user = catalog.user_of_login(session, base.sid, database)
             schema = f" WITH DEFAULT_SCHEMA = {quoted(user.schema)}" if user and user.schema else ""

@@ -31,9 +31,10 @@ LEFT JOIN (
 ) AS s ON s.class = p.class AND s.id = p.major_id
 WHERE p.grantee_principal_id = %s
 """
+# Nobody's users log in to the ones left out: the server's own, and RDS's.
 _DATABASES = """
-SELECT name FROM sys.databases
-WHERE state = 0 AND is_read_only = 0 AND source_database_id IS NULL AND name <> N'tempdb' AND HAS_DBACCESS(name) = 1
+SELECT name, CASE WHEN state = 0 AND is_read_only = 0 AND HAS_DBACCESS(name) = 1 THEN 1 ELSE 0 END FROM sys.databases
+WHERE source_database_id IS NULL AND name NOT IN (N'model', N'rdsadmin', N'tempdb')
 ORDER BY name
 """
 
@@ -102,17 +103,18 @@ def login(session: Session, name: str) -> Login | None:
     )
 
 
-def databases_of(session: Session, sids: Iterable[bytes]) -> list[str]:
-    """The databases, of those that the session's user may enter, in which one of these logins is known."""
-    names = [name for (name,) in session.ask("look at the databases", _DATABASES)]
+def databases_of(session: Session, sids: Iterable[bytes]) -> tuple[list[str], list[str]]:
+    """The databases in which one of these logins is known, and those that cannot be looked into or changed."""
+    found = session.ask("look at the databases", _DATABASES)
+    names, closed = [name for name, is_open in found if is_open], [name for name, is_open in found if not is_open]
     if not names:
-        return []
+        return [], closed
     wanted = ", ".join(_hex(sid) for sid in sids)
     parts = [
         f"SELECT {literal(name)} FROM {quoted(name)}.sys.database_principals WHERE sid IN ({wanted})" for name in names
     ]
-    found = session.ask("look for users in the databases", "\nUNION\n".join(parts))
-    return sorted({str(name) for (name,) in found})
+    known = session.ask("look for users in the databases", "\nUNION\n".join(parts))
+    return sorted({str(name) for (name,) in known}), closed
 
 
 def user_of_login(session: Session, sid: bytes, database: str) -> DatabaseUser | None:

@@ -7,7 +7,7 @@ change either could have given it: that is what proves it to be the clone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from rotated_secrets.databases.parity import Difference
@@ -32,6 +32,7 @@ class Permission:
         return f"{self.name} ON {self.on}{column}" if self.on else self.name
 
 
+_CLOSED = "the admin may not enter, or which is not online or only read"
 _CONNECT = Permission("CONNECT")
 GRANTED, GRANTED_WITH_OPTION, DENIED, REVOKED = "G", "W", "D", "R"
 """Column ``state`` of sys.server_permissions and sys.database_permissions."""
@@ -157,6 +158,17 @@ def user_differences(
     marks = {mark_on("USER", base.name)}
     yield from _permissions(base.name, expected_in(base), clone.permissions, name, marks, database)
     yield from _unreadable(base.name, base.unreadable, clone.unreadable, database)
+
+
+def uncompared(closed: Iterable[str], needed: Iterable[str | None]) -> Iterator[Difference]:
+    """What nobody knows of databases that the admin cannot look into; in those ``needed`` a clone has to be equal."""
+    wanted = {name.lower() for name in needed if name}
+    for database in closed:
+        if database.lower() in wanted:
+            yield Difference(f"may lack rights in database {database}, which {_CLOSED}", lacks=True)
+    others = [database for database in closed if database.lower() not in wanted]
+    if others:
+        yield Difference(f"was not compared in databases {', '.join(others)}, which {_CLOSED}")
 
 
 def expected_in(base: DatabaseUser) -> Permissions:
