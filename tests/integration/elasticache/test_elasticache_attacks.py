@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,6 +89,26 @@ def test_a_tag_that_is_taken_away_in_the_middle_ends_the_session(tenant: Tenant)
         with pytest.raises(Refused, match="another secret's"):
             session.set_password(tenant.users, tenant.hosted(STOLEN), Rights.ENFORCE)
     assert tenant.times_modified == 0
+
+
+def test_a_tag_that_is_taken_away_while_another_change_is_waited_for_ends_the_session(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant.tag(test_seconds="0.3")
+    tenant.aws.modify_user(UserId=tenant.id, Passwords=["somebody-elses-password"])
+
+    class Waiting:
+        monotonic = staticmethod(time.monotonic)
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            tenant.own("another's")
+            time.sleep(seconds)
+
+    monkeypatch.setattr("rotated_secrets.databases.elasticache.engine.time", Waiting)
+    with tenant.open() as session, pytest.raises(Refused, match="another secret's"):
+        session.set_password(tenant.users, tenant.hosted(STOLEN), Rights.ENFORCE)
+    assert tenant.times_modified == 1
 
 
 def test_a_secret_of_another_account_changes_nothing(tenant: Tenant) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import logging
+import re
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +19,8 @@ import pytest
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable, Users
 from rotated_secrets.databases.elasticache import ElastiCacheEngine
+from rotated_secrets.databases.elasticache.api import ElastiCacheApi
+from rotated_secrets.databases.elasticache.user import OWNER_TAG, CacheUser
 from rotated_secrets.databases.idle import IdleLimit
 from sandbox.redis import RedisServer
 from tests.integration.elasticache.conftest import FIRST, Tenant, make_tenant
@@ -19,6 +28,7 @@ from tests.integration.elasticache.conftest import FIRST, Tenant, make_tenant
 if TYPE_CHECKING:
     from mypy_boto3_elasticache import ElastiCacheClient
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "elasticache.md"
 SECOND = "the-second-password-Kanarienvogel"
 
 
@@ -132,6 +142,61 @@ def test_an_api_that_does_not_answer_is_looked_at_again_later(tenant: Tenant, mo
         session.try_lock(tenant.name)
 
 
+@contextlib.contextmanager
+def refusing(code: str) -> Iterator[str]:
+    """An API that answers every call with this error; yields where."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            content = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "told"),
+    [
+        ("ExpiredToken", Unavailable, "tried again"),
+        ("ExpiredTokenException", Unavailable, "tried again"),
+        ("RequestExpired", Unavailable, "tried again"),
+        ("AccessDenied", Refused, "allow elasticache:ListTagsForResource"),
+    ],
+)
+def test_what_passes_is_told_from_what_stays(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Exception], told: str
+) -> None:
+    with refusing(code) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ELASTICACHE", endpoint)
+        away = replace(tenant, engine=ElastiCacheEngine())
+        with away.open() as session, pytest.raises(kind, match=told):
+            session.try_lock(tenant.name)
+
+
+def test_the_documents_policy_lets_a_user_be_seen_that_has_no_tag_and_none_be_changed() -> None:
+    [policy] = re.findall(r"^```json\n(\{\"Version\".*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    conditions = {
+        action: statement.get("Condition")
+        for statement in json.loads(policy)["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    assert conditions == {
+        "elasticache:DescribeUsers": None,
+        "elasticache:ListTagsForResource": None,
+        "elasticache:ModifyUser": {"Null": {f"aws:ResourceTag/{OWNER_TAG}": "false"}},
+    }
+
+
 def test_a_session_that_slept_too_long_says_no_more(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     slept = [0.0]
     limit = functools.partial(IdleLimit, now=lambda: slept[0])
@@ -141,6 +206,28 @@ def test_a_session_that_slept_too_long_says_no_more(tenant: Tenant, monkeypatch:
         slept[0] = 31
         with pytest.raises(Unavailable, match="silent"):
             session.set_password(tenant.users, tenant.hosted(SECOND), Rights.ENFORCE)
+    assert tenant.times_modified == 0
+
+
+@pytest.mark.parametrize(("call", "last"), [("tags", 2), ("describe", 3)])
+def test_a_session_that_slept_during_its_last_look_changes_nothing(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, call: str, last: int
+) -> None:
+    slept, calls = [0.0], [0]
+    limit = functools.partial(IdleLimit, now=lambda: slept[0])
+    monkeypatch.setattr("rotated_secrets.databases.elasticache.engine.IdleLimit", limit)
+    real = getattr(ElastiCacheApi, call)
+
+    def sleeping(api: ElastiCacheApi, user: CacheUser) -> Any:
+        calls[0] += 1
+        if calls[0] == last:
+            slept[0] += 31
+        return real(api, user)
+
+    monkeypatch.setattr(ElastiCacheApi, call, sleeping)
+    with tenant.open() as session, pytest.raises(Unavailable, match="silent"):
+        session.set_password(tenant.users, tenant.hosted(SECOND), Rights.ENFORCE)
+    assert calls[0] == last
     assert tenant.times_modified == 0
 
 

@@ -26,7 +26,17 @@ T = TypeVar("T")
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "OptInRequired"})
 _NOT_NOW = frozenset(
-    {"InvalidUserState", "InvalidUserStateFault", "Throttling", "ThrottlingException", "RequestLimitExceeded"}
+    {
+        "InvalidUserState",
+        "InvalidUserStateFault",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        # Of the operator's own credentials, which are fetched anew, and of a request that was long under way.
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+    }
 )
 _NOT_THERE = frozenset({"UserNotFound", "UserNotFoundFault"})
 _MOST_REGIONS = 64
