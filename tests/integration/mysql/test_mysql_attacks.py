@@ -85,7 +85,9 @@ def test_a_suffix_that_makes_somebody_elses_name_is_refused(tenant: Tenant, vict
 
 
 @pytest.mark.parametrize("turn", ["base", "clone"])
-def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the_rest(tenant: Tenant, turn: str) -> None:
+def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the_rest(
+    tenant: Tenant, turn: str
+) -> None:
     """Another tenant owns a user of the clone's name, and proves it by logging in."""
     tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT SELECT ON {schema}.* TO {clone}")
     before = tenant.described(tenant.clone)

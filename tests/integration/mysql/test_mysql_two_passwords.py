@@ -198,3 +198,23 @@ def test_one_login_that_fails_is_the_most_that_it_costs(tenant: Tenant) -> None:
     tenant.sql("ALTER USER {base} FAILED_LOGIN_ATTEMPTS 1 PASSWORD_LOCK_TIME UNBOUNDED")
     tenant.set(tenant.base, "second", keep=tenant.password)
     assert ENGINE.verify(tenant.reach, tenant.current, Users(tenant.base)) == []
+
+
+def test_an_old_password_is_not_told_to_be_retired_by_who_cannot(tenant: Tenant) -> None:
+    """The admin secret was left out, or the privilege taken, since there are two."""
+    tenant.set(tenant.base, "second", keep=tenant.password)
+    own = tenant.credential(tenant.base, "second")
+    with pytest.raises(Refused, match=r"adminSecretId.*GRANT APPLICATION_PASSWORD_ADMIN ON \*\.\* TO '"):
+        tenant.set(tenant.base, "second", Rights.IGNORE, admin=own, alone=True)
+    assert tenant.verify(tenant.base, tenant.password) == []
+    tenant.sql("GRANT APPLICATION_PASSWORD_ADMIN ON *.* TO {base}")
+    tenant.set(tenant.base, "second", Rights.IGNORE, admin=own, alone=True)
+    with pytest.raises(AuthenticationFailed):
+        tenant.verify(tenant.base, tenant.password)
+
+
+def test_a_single_user_sets_its_own_password_and_sets_it_again_after_a_crash(tenant: Tenant) -> None:
+    tenant.set(tenant.base, "second", admin=tenant.current, alone=True)
+    tenant.set(tenant.base, "second", admin=tenant.credential(tenant.base, "second"), alone=True)
+    tenant.set(tenant.base, tenant.password, Rights.IGNORE, admin=tenant.credential(tenant.base, "second"), alone=True)
+    assert tenant.verify(tenant.base, tenant.password) == []

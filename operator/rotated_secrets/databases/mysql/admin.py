@@ -101,9 +101,12 @@ class MySqlAdminSession:
             raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
         with self._doing(f"set the password of user {user}"):
             if self._changes_itself(users):
-                self._write(
-                    Passwords(self._session, self._account, self._look_at_itself(), self._password), credential, keep
-                )
+                passwords = Passwords(self._session, self._account, self._look_at_itself(), self._password)
+                if keep is None and rights is Rights.IGNORE and credential.password == self._password:
+                    # Nothing is new in it: what is asked for is that no other password works.
+                    passwords.retire_others(credential)
+                else:
+                    self._write(passwords, credential, keep)
                 self._password = credential.password
                 return RightsReport()
             seen = self._examined(users)

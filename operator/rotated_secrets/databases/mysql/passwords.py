@@ -42,6 +42,19 @@ class Passwords:
         except ServerError as error:
             raise _explained(error, self.session, self.account) from None
 
+    def retire_others(self, credential: Credential) -> None:
+        """End every other password of the account; its session was opened by this one. Raises: as :meth:`set`.
+
+        Who may not look at its own account may end a second password by the privilege for two alone, and nothing else
+        tells whether there is one.
+        """
+        if self.user is None and not self._may_have_two():
+            raise Refused(
+                f"user {self.account} at {self.session.server} may have a second password that goes on working; name an "
+                f"admin secret (spec.rotation.adminSecretId), or run: GRANT {TWO_OWN} ON *.* TO {self.account.sql}"
+            )
+        self.set(credential)
+
     def set(self, credential: Credential, plugin: str | None = None) -> None:
         """Make it the only password of the account, which may log in with it; ``plugin`` is what is to check it.
 
