@@ -101,4 +101,4 @@ def with_database(stack: Stack, engine: str) -> Iterator[Stack]:
 def install_crd(cluster: Cluster) -> None:
     """Apply the CRD, and wait until the API server serves it."""
     cluster.kubectl("apply", "--server-side", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}", "--timeout=20s")
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}", "--timeout=60s")

@@ -55,7 +55,7 @@ FULL: Json = {
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, api: Api) -> Api:
     cluster.kubectl("apply", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
     return api
 
 
