@@ -146,6 +146,10 @@ def test_who_was_locked_out_is_let_in_again(tenant: Tenant, way: str) -> None:
 
 def test_an_expired_password_is_replaced(tenant: Tenant) -> None:
     tenant.sql("ALTER USER {base} PASSWORD EXPIRE")
+    with pytest.raises(AuthenticationFailed, match="has expired .*ALTER USER"):
+        tenant.verify(tenant.base, tenant.password)
+    with pytest.raises(AuthenticationFailed, match="has expired"):
+        tenant.open(tenant.current)
     tenant.set(tenant.base, "new")
     assert tenant.verify(tenant.base, "new") == []
     tenant.set_clone("first")

@@ -28,6 +28,18 @@ def test_what_is_certain_about_a_password(code: int) -> None:
     assert "db.example" in str(told)
 
 
+@pytest.mark.parametrize("code", [1820, 1862])
+def test_an_expired_password_is_one_wherever_the_server_says_so(code: int) -> None:
+    for told in (
+        failed_login(ServerError(code, CANARY), SERVER, "app", certain=True),
+        failed_statement(ServerError(code, CANARY), SERVER, "open a session of app"),
+    ):
+        assert type(told) is AuthenticationFailed
+        assert "app" in str(told)
+        assert "has expired" in str(told)
+        assert "Kanarienvogel" not in str(told)
+
+
 @pytest.mark.parametrize("code", [1045, 3118, 1862, 1064])
 def test_the_same_is_doubtful_where_the_password_was_not_looked_at(code: int) -> None:
     told = failed_login(ServerError(code, CANARY), SERVER, "app", certain=False)

@@ -30,6 +30,11 @@ TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 _WRONG_PASSWORD = frozenset({1045, 1698})
 _LOCKED = frozenset({3118, 4151})
 _EXPIRED = frozenset({1820, 1862})
+"""MySQL says so instead of letting in, where it does; MariaDB lets in, and then takes nothing but a new password."""
+_RENEWED = (
+    "the password has expired (PASSWORD EXPIRE); a rotation with an admin secret sets another, or run: "
+    "ALTER USER … IDENTIFIED BY '…'"
+)
 
 _NOT_NOW: Mapping[int, str] = MappingProxyType(
     {
@@ -114,7 +119,7 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
     if error.code in _LOCKED:
         return AuthenticationFailed(f"{where} does not log in: the user is locked (ACCOUNT LOCK)")
     if error.code in _EXPIRED:
-        return AuthenticationFailed(f"{where} does not log in: the password has expired (PASSWORD EXPIRE)")
+        return AuthenticationFailed(f"{where} does not log in: {_RENEWED}")
     if error.code in _WRONG_PASSWORD:
         return AuthenticationFailed(
             f"{where} does not log in: the password is wrong, or there is no such user for this host, "
@@ -143,6 +148,8 @@ def failed_statement(error: ServerError | ConnectionLost, server: Server, doing:
     """The meaning of an error that a statement of ours brought; ``doing`` completes "could not …"."""
     if isinstance(error, ConnectionLost):
         return Unavailable(f"could not {doing} at {server}: the connection was lost; it is tried again")
+    if error.code in _EXPIRED:
+        return AuthenticationFailed(f"could not {doing} at {server}: {_RENEWED}")
     if is_temporary(error):
         return Unavailable(f"could not {doing} at {server}: {reason(error)}; it is tried again")
     return Refused(f"could not {doing} at {server}: {reason(error)}")

@@ -22,8 +22,8 @@ CUT_AFTER_SECONDS = 1.0
 """How much later than by the server's own clock a query is cut that does not end."""
 
 _SELECT = re.compile(r"[\s(]*(select|with|values|table)\b", re.IGNORECASE)
-# A read-only transaction lets SELECT … INTO OUTFILE write a file at the server. Sought everywhere: in comments, which may
-# be code there, and in strings, for where they end depends on the server's sql_mode.
+# A read-only transaction lets SELECT … INTO OUTFILE write a file at the server. It is sought everywhere: in comments,
+# which may be code there, and in strings, for where they end depends on the server's sql_mode.
 _INTO = re.compile(r"(?<![a-z_$])into(?![a-z0-9_$])", re.IGNORECASE)
 _NO_SELECT = "it has to be one SELECT"
 
