@@ -105,6 +105,8 @@ def seen(
     roles: Iterable[tuple[str, bool]] = (),
     tables: Iterable[Row] = (),
     schemas: Iterable[str] = (),
+    kinds: Iterable[tuple[str, str, bool]] = (("public", "price", False),),
+    owned_functions: Iterable[Row] = (),
     **privileges: list[Row],
 ) -> list[Step]:
     """One look at one user."""
@@ -133,8 +135,13 @@ def seen(
             (sysid, createdb, False, valid_until, limit, config),
         ),
         asked(
-            f"SELECT syslogaccess, sessiontimeout FROM pg_catalog.svl_user_info WHERE usename = '{user}'",
+            f"SELECT syslog_access, session_timeout FROM pg_catalog.svv_user_info WHERE user_name = '{user}'",
             (syslog, timeout),
+        ),
+        asked(
+            "SELECT DISTINCT n.nspname, p.proname, p.prokind = 'p' FROM pg_catalog.pg_proc_info p JOIN "
+            "pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname NOT LIKE 'pg!_%' ESCAPE '!'",
+            *kinds,
         ),
         *(asked(view, *privileges.get(name, [])) for name, view in views.items()),
         asked(f"SELECT groname FROM pg_catalog.pg_group WHERE {sysid} = ANY(grolist)", *((each,) for each in groups)),
@@ -149,6 +156,12 @@ def seen(
             f"SELECT nspname FROM pg_catalog.pg_namespace WHERE nspowner = {sysid} AND nspname NOT LIKE 'pg!_%' "
             f"ESCAPE '!'",
             *((each,) for each in schemas),
+        ),
+        asked(
+            f"SELECT n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes), p.prokind = 'p' FROM "
+            f"pg_catalog.pg_proc_info p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE "
+            f"p.proowner = {sysid} AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'",
+            *owned_functions,
         ),
     )
 
@@ -444,6 +457,62 @@ def test_sessions_are_counted_by_a_superuser_and_unknown_to_others() -> None:
     with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
         assert connected.sessions_of("app") == (Connections("unknown", "dev", 2), Connections("unknown", "shop", 1))
         assert connected.sessions_of("app") is None
+
+
+def test_serverless_has_no_view_of_sessions_and_all_that_equality_needs() -> None:
+    """Its double refuses every STL, STV and SVL view, as Serverless does."""
+    counted = failing(
+        "SELECT TRIM(db_name), COUNT(*) FROM pg_catalog.stv_sessions WHERE TRIM(user_name) = 'app' AND process <> "
+        "pg_backend_pid() GROUP BY 1 ORDER BY 1",
+        "42501",
+        "permission denied",
+    )
+    said = [*opened("admin"), *superuser(), *single(counted), *checked(clone=True), *exists("app_clone")]
+    said += [*single(done(f"ALTER USER \"app_clone\" PASSWORD '{digest('app_clone')}'")), *seen("app"), *clone_seen()]
+    with session(Conversation("admin", "Adm1nPassword", "dev", said, serverless=True)) as connected:
+        assert connected.sessions_of("app") is None
+        assert connected.set_password(USERS, credential("app_clone"), Rights.ENFORCE) == RightsReport()
+
+
+def clone_turn(*looks: list[Step]) -> RightsReport:
+    own = single(done(f"ALTER USER \"app_clone\" PASSWORD '{digest('app_clone')}'"))
+    return set_password("app_clone", exists("app_clone"), own, *looks)
+
+
+def test_procedures_are_granted_as_procedures_whether_given_or_owned() -> None:
+    kinds = [("s", "load", True), ("s", "mine", True), ("s", "f", False)]
+    given = [("EXECUTE", False, "s", "load", "integer,character varying"), ("EXECUTE", False, "s", "f", None)]
+    base = seen("app", kinds=kinds, functions=given, owned_functions=[("s", "mine", "integer", True)])
+    granted = [*given, ("EXECUTE", False, "s", "mine", "integer")]
+    report = clone_turn(
+        base,
+        clone_seen(kinds=kinds),
+        single(done('GRANT EXECUTE ON FUNCTION "s"."f"() TO "app_clone"')),
+        single(done('GRANT EXECUTE ON PROCEDURE "s"."load"(integer, character varying) TO "app_clone"')),
+        single(done('GRANT EXECUTE ON PROCEDURE "s"."mine"(integer) TO "app_clone"')),
+        base,
+        clone_seen(kinds=kinds, functions=granted),
+    )
+    assert report.remaining == ()
+
+
+def test_a_name_that_a_function_and_a_procedure_have_is_told() -> None:
+    kinds = [("s", "both", True), ("s", "both", False)]
+    base = seen("app", kinds=kinds, functions=[("EXECUTE", False, "s", "both", "integer")])
+    with pytest.raises(Refused, match="may lack EXECUTE on s both integer, which app has"):
+        clone_turn(base, clone_seen())
+
+
+def test_privileges_that_no_grant_writes_and_that_do_nothing_are_told_and_hold_up_nothing() -> None:
+    defaults = [(right, False, "RELATION", "loader", "s") for right in ("SELECT", "RULE", "TRIGGER")]
+    report = clone_turn(seen("app", defaults=defaults), clone_seen(defaults=defaults[:2]))
+    assert report == RightsReport((), ("app_clone may lack TRIGGER on RELATION loader s, which app has",))
+
+
+def test_a_privilege_of_an_unknown_word_is_not_written_into_a_statement() -> None:
+    base = seen("app", relations=[("VACUUM", False, "s", "t")])
+    with pytest.raises(Refused, match="may lack VACUUM on s t, which app has"):
+        clone_turn(base, clone_seen())
 
 
 def test_a_session_that_was_silent_for_too_long_is_not_used_any_more() -> None:

@@ -21,7 +21,8 @@ _USER = """
 SELECT usesysid, usecreatedb, usesuper, valuntil, useconnlimit, useconfig
 FROM pg_catalog.pg_user_info WHERE usename = %s
 """
-_MORE = "SELECT syslogaccess, sessiontimeout FROM pg_catalog.svl_user_info WHERE usename = %s"
+# Of the two views that tell it, the one that Serverless has as well.
+_MORE = "SELECT syslog_access, session_timeout FROM pg_catalog.svv_user_info WHERE user_name = %s"
 _GROUPS = "SELECT groname FROM pg_catalog.pg_group WHERE %s = ANY(grolist)"
 _ROLES = "SELECT role_name, admin_option FROM pg_catalog.svv_user_grants WHERE user_name = %s"
 _TABLES = """
@@ -52,6 +53,16 @@ _FUNCTIONS = f"""
 SELECT privilege_type, admin_option, namespace_name, function_name, argument_types
 FROM pg_catalog.svv_function_privileges {_OF_A_USER}
 """
+_PROCEDURES = """
+SELECT DISTINCT n.nspname, p.proname, p.prokind = 'p'
+FROM pg_catalog.pg_proc_info p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname NOT LIKE 'pg!_%' ESCAPE '!'
+"""
+_OWNED_FUNCTIONS = """
+SELECT n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes), p.prokind = 'p'
+FROM pg_catalog.pg_proc_info p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proowner = %s AND n.nspname NOT LIKE 'pg!_%%' ESCAPE '!'
+"""
 _LANGUAGES = f"""
 SELECT privilege_type, admin_option, language_name FROM pg_catalog.svv_language_privileges {_OF_A_USER}
 """
@@ -60,6 +71,10 @@ SELECT privilege_type, admin_option, object_type, owner_name, schema_name
 FROM pg_catalog.svv_default_privileges WHERE grantee_type = 'user' AND grantee_name = %s
 """
 _OF_A_TABLE = ("DELETE", "DROP", "INSERT", "REFERENCES", "SELECT", "UPDATE")
+# "GRANT", Amazon Redshift Database Developer Guide. Views tell more words, which PostgreSQL had and no GRANT writes.
+_WRITABLE = frozenset(
+    "ALTER CREATE DELETE DROP EXECUTE INSERT REFERENCES SELECT TEMP TEMPORARY TRUNCATE UPDATE USAGE".split()
+)
 _DEFAULT_ON = {"RELATION": "TABLES", "FUNCTION": "FUNCTIONS", "PROCEDURE": "PROCEDURES"}
 
 
@@ -86,7 +101,7 @@ def look(cursor: Cursor, name: str) -> User | None:
         groups=frozenset(_column(cursor, _GROUPS, sysid)),
         roles=_pairs(cursor, _ROLES, name),
         grants=grants,
-        owned=(*_owned_tables(cursor, sysid), *_owned_schemas(cursor, sysid)),
+        owned=(*_owned_tables(cursor, sysid), *_owned_schemas(cursor, sysid), *_owned_functions(cursor, sysid)),
         unreadable=unreadable,
     )
 
@@ -94,6 +109,7 @@ def look(cursor: Cursor, name: str) -> User | None:
 def _grants(cursor: Cursor, name: str) -> tuple[dict[Grant, bool], tuple[str, ...]]:
     grants: dict[Grant, bool] = {}
     unreadable: list[str] = []
+    procedures = _procedures(cursor)
     kinds: tuple[tuple[str, Callable[..., Grant | None]], ...] = (
         (_RELATIONS, lambda right, schema, table: Grant(f"{right} ON TABLE {quoted(schema)}.{quoted(table)}")),
         (
@@ -104,14 +120,14 @@ def _grants(cursor: Cursor, name: str) -> tuple[dict[Grant, bool], tuple[str, ..
         ),
         (_IN_SCHEMAS, lambda right, scope, schema: _scoped(right, scope, "SCHEMA", schema)),
         (_IN_DATABASES, lambda right, scope, database: _scoped(right, scope, "DATABASE", database)),
-        (_FUNCTIONS, _function),
+        (_FUNCTIONS, lambda right, *where: _executable(right, *where, procedures=procedures)),
         (_LANGUAGES, lambda right, language: Grant(f"{right} ON LANGUAGE {quoted(language)}")),
         (_DEFAULTS, _default),
     )
     for query, as_grant in kinds:
         cursor.execute(query, (name,))
         for right, option, *where in cursor.fetchall():
-            grant = as_grant(right, *where) if _PRIVILEGE.match(right) else None
+            grant = as_grant(right, *where) if right in _WRITABLE else None
             if grant is None:
                 unreadable.append(" ".join(str(part) for part in (right, "on", *where)))
             else:
@@ -126,11 +142,30 @@ def _scoped(right: str, scope: str | None, kind: str, name: str) -> Grant | None
     return Grant(f"{right} FOR {scope.upper()} IN {kind} {quoted(name)}") if _PRIVILEGE.match(scope.upper()) else None
 
 
-def _function(right: str, schema: str, name: str, arguments: str | None) -> Grant | None:
+def _procedures(cursor: Cursor) -> dict[tuple[str, str], bool]:
+    """Whether what has a name is a procedure; a name that functions have and procedures too is left out."""
+    cursor.execute(_PROCEDURES)
+    kinds: dict[tuple[str, str], set[bool]] = {}
+    for schema, name, is_procedure in cursor.fetchall():
+        kinds.setdefault((schema, name), set()).add(bool(is_procedure))
+    return {where: found.pop() for where, found in kinds.items() if len(found) == 1}
+
+
+def _executable(
+    right: str, schema: str, name: str, arguments: str | None, *, procedures: dict[tuple[str, str], bool]
+) -> Grant | None:
+    """The view tells functions and procedures alike, and GRANT has a word for each."""
+    is_procedure = False if schema.startswith("pg_") else procedures.get((schema, name))
+    what = None if is_procedure is None else _function(schema, name, arguments, is_procedure=is_procedure)
+    return Grant(f"{right} ON {what}") if what else None
+
+
+def _function(schema: str, name: str, arguments: str | None, *, is_procedure: bool) -> str | None:
     # Argument types are written as they are: names of types cannot be quoted, and users make none in Redshift.
     if not _ARGUMENTS.match(arguments or ""):
         return None
-    return Grant(f"{right} ON FUNCTION {quoted(schema)}.{quoted(name)}({arguments or ''})")
+    types = ", ".join(each.strip() for each in (arguments or "").split(","))
+    return f"{'PROCEDURE' if is_procedure else 'FUNCTION'} {quoted(schema)}.{quoted(name)}({types})"
 
 
 def _default(right: str, kind: str, owner: str, schema: str | None) -> Grant | None:
@@ -154,6 +189,14 @@ def _owned_schemas(cursor: Cursor, sysid: int) -> Iterator[Owned]:
     for schema in _column(cursor, _SCHEMAS, sysid):
         what = f"SCHEMA {quoted(schema)}"
         yield Owned(what, (Grant(f"CREATE ON {what}"), Grant(f"USAGE ON {what}")))
+
+
+def _owned_functions(cursor: Cursor, sysid: int) -> Iterator[Owned]:
+    cursor.execute(_OWNED_FUNCTIONS, (sysid,))
+    for schema, name, arguments, is_procedure in cursor.fetchall():
+        what = _function(schema, name, arguments, is_procedure=bool(is_procedure))
+        if what:
+            yield Owned(what, (Grant(f"EXECUTE ON {what}"),))
 
 
 def _column(cursor: Cursor, query: str, argument: object) -> list[str]:
