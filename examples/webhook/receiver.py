@@ -22,19 +22,22 @@ LONGEST = 1 << 20  # bytes of a request
 
 
 class Clients:
-    """Stands for your authorization server: which secret each client has."""
+    """Stands for your authorization server: which secret each client has, and who may have it set."""
 
-    def __init__(self, secrets):
-        self.secrets = dict(secrets)
+    def __init__(self, clients):
+        self.secrets = {client_id: each["secret"] for client_id, each in clients.items()}
+        self.owners = {client_id: (each["namespace"], each["arn"]) for client_id, each in clients.items()}
+
+    def belongs(self, client_id, data):
+        owner = data["resource"]["namespace"], data["secret"]["arn"]
+        return client_id in self.secrets and self.owners[client_id] == owner
 
     def put(self, client_id, secret):
-        if client_id not in self.secrets:
-            return {"ok": False, "message": f"there is no client {client_id}"}
         self.secrets[client_id] = secret
         return {"ok": True}
 
     def test(self, client_id, secret):
-        if hmac.compare_digest(self.secrets.get(client_id, "").encode(), secret.encode()):
+        if hmac.compare_digest(self.secrets[client_id].encode(), secret.encode()):
             return {"ok": True}
         return {"ok": False, "failure": "authentication", "message": f"the secret of client {client_id} is another"}
 
@@ -43,7 +46,7 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self, address, clients, key, tls=None):
         super().__init__(address, Handler)
         self.clients, self.lock = clients, threading.Lock()
-        self.key = base64.b64decode(key.removeprefix("whsec_"))
+        self.key = base64.b64decode(key[6:]) if key.startswith("whsec_") else key.encode()
         self.seen = {}  # signatures, and until when they would be taken
         self.done = {}  # by secret: when the last one was set, its request's id, and the ids of all
         if tls is not None:
@@ -73,6 +76,8 @@ class Receiver(ThreadingHTTPServer):
 
     def carried_out(self, request_id, sent, request):
         data, value = request["data"], request["data"]["value"]
+        if not self.clients.belongs(value["client_id"], data):  # a test would tell whether a guess is right
+            return 422, {"message": "the client is not this namespace's and secret's to set"}
         if request["type"] == "rotated_secrets.v1.test":
             return 200, self.clients.test(value["client_id"], value["client_secret"])
         if request["type"] != "rotated_secrets.v1.set":
@@ -108,7 +113,7 @@ if __name__ == "__main__":
     parser.add_argument("--listen", default="0.0.0.0:8443", help="address and port; port 0 takes a free one")
     parser.add_argument("--certificate", required=True, help="PEM file")
     parser.add_argument("--private-key", required=True, help="PEM file")
-    parser.add_argument("--clients", required=True, help="JSON file: the present secret of each client")
+    parser.add_argument("--clients", required=True, help="JSON file: secret, namespace, arn of each client")
     given = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(given.certificate, given.private_key)

@@ -26,6 +26,9 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "webhook" / "receiv
 KEY = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 CLIENT = "partner-portal"
 FIRST = "the-first-secret-of-the-client"
+NAMESPACE = "shop"
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/partner-AbCdEf"
+CLIENTS = {CLIENT: {"secret": FIRST, "namespace": NAMESPACE, "arn": ARN}}
 
 
 def load_example() -> Any:
@@ -80,6 +83,10 @@ class Hook:
     def secrets(self) -> dict[str, str]:
         secrets: dict[str, str] = self.server.clients.secrets
         return secrets
+
+    def belongs_to(self, namespace: str, arn: str) -> None:
+        """From now on the client is this secret's."""
+        self.server.clients.owners[CLIENT] = namespace, arn
 
     @property
     def verbs(self) -> list[str]:
@@ -138,7 +145,7 @@ def make_hook(directory: Path, authority: CertificateAuthority, key: str = KEY) 
     chain.write_text(pair.certificate + pair.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
-    server = example.Receiver(("127.0.0.1", 0), example.Clients({CLIENT: FIRST}), key, context)
+    server = example.Receiver(("127.0.0.1", 0), example.Clients(CLIENTS), key, context)
     server.daemon_threads, server.ended = True, threading.Event()
     hook = Hook(f"https://localhost:{server.server_port}/hooks/oauth?tenant=7", authority.certificate, server)
 
@@ -191,7 +198,7 @@ def rotating(running_store: SecretsManager, hook: Hook) -> Rotating:
     store = AwsStores(settings, lambda operation, outcome: None, session).at()
     value = {"client_id": CLIENT, "client_secret": FIRST, "engine": "keycloak", "port": "any"}
     aws = account.client()
-    aws.create_secret(Name="shop/partner", SecretString=json.dumps(value))
+    hook.belongs_to(NAMESPACE, aws.create_secret(Name="shop/partner", SecretString=json.dumps(value))["ARN"])
     rotation = {"strategy": "RandomValue", "random": {"keys": ["client_secret"], "prefix": "cs_"}}
     return Rotating(store, aws, SecretId("shop/partner"), hook.url, KEY, hook.ca_pem, rotation)
 

@@ -123,7 +123,7 @@ def shop(
     for name, value in account.environment().items():
         monkeypatch.setenv(name, value)
     value = json.dumps({"client_id": CLIENT, "client_secret": FIRST})
-    account.client().create_secret(Name=f"{namespace}/{NAME}", SecretString=value)
+    hook.belongs_to(namespace, account.client().create_secret(Name=f"{namespace}/{NAME}", SecretString=value)["ARN"])
     port = hook.server.server_port
     settings = Settings.parse(
         {

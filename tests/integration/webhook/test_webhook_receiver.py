@@ -21,17 +21,29 @@ from rotated_secrets.api.status import Outcome
 from rotated_secrets.databases.webhook import SigningKey
 from rotated_secrets.values import Stage
 from sandbox.tls import CertificateAuthority
-from tests.integration.webhook.conftest import CLIENT, EXAMPLE, FIRST, KEY, Hook, answers, passes
+from tests.integration.webhook.conftest import (
+    ARN,
+    CLIENT,
+    CLIENTS,
+    EXAMPLE,
+    FIRST,
+    KEY,
+    NAMESPACE,
+    Hook,
+    answers,
+    example,
+    passes,
+)
 from tests.integration.webhook.driver import Rotating
 
 DOCUMENT = EXAMPLE.parents[2] / "docs" / "webhook.md"
-ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/partner-AbCdEf"
 Send = Callable[..., tuple[int, dict[str, Any]]]
 
 
-def request(verb: str, secret: str) -> bytes:
-    value = {"client_id": CLIENT, "client_secret": secret}
-    return json.dumps({"type": f"rotated_secrets.v1.{verb}", "data": {"secret": {"arn": ARN}, "value": value}}).encode()
+def request(verb: str, secret: str, client: object = CLIENT, namespace: str = NAMESPACE, arn: str = ARN) -> bytes:
+    value = {"client_id": client, "client_secret": secret}
+    data = {"resource": {"namespace": namespace}, "secret": {"arn": arn}, "value": value}
+    return json.dumps({"type": f"rotated_secrets.v1.{verb}", "data": data}).encode()
 
 
 @pytest.fixture
@@ -78,6 +90,34 @@ def test_a_late_request_does_not_undo_a_newer_one(send: Send, hook: Hook) -> Non
     assert hook.secrets == {CLIENT: "two"}
 
 
+@pytest.mark.parametrize("verb", ["set", "test"])
+@pytest.mark.parametrize(
+    "whose",
+    [{"namespace": "another"}, {"arn": ARN.replace("partner", "another")}, {"client": "nobody"}, {"client": ""}],
+)
+@pytest.mark.parametrize("secret", [FIRST, "stolen", ""])
+def test_a_client_is_set_and_tested_for_its_own_secret_alone(
+    send: Send, hook: Hook, verb: str, whose: dict[str, str], secret: str
+) -> None:
+    assert send(request(verb, secret, **whose))[0] == 422
+    assert hook.secrets == {CLIENT: FIRST}
+
+
+def test_who_writes_another_clients_name_into_a_value_is_refused(rotating: Rotating, hook: Hook) -> None:
+    hook.belongs_to(NAMESPACE, ARN)
+    rotating.rotate()
+    assert hook.secrets == {CLIENT: FIRST} and rotating.delivered is None
+    assert "not this namespace's and secret's to set" in rotating.said()
+
+
+@pytest.mark.parametrize("key", [KEY, "0123456789-0123456789-0123456789-", "plain text of 32 bytes or more.."])
+def test_a_key_is_read_as_the_operator_reads_it(key: str) -> None:
+    with example.Receiver(("127.0.0.1", 0), example.Clients(CLIENTS), key) as receiver:
+        body = request("test", FIRST)
+        headers = SigningKey.parse(key.encode()).headers("1", int(time.time()), body)
+        assert receiver.answer(headers, body) == (200, {"ok": True})
+
+
 @pytest.mark.parametrize(
     "body", [b"no json", b"[]", b'{"type": "rotated_secrets.v1.test"}', b'{"type": "x", "data": {}}']
 )
@@ -90,7 +130,7 @@ def test_the_documents_command_serves(tmp_path: Path, authority: CertificateAuth
     for name, content in {
         "tls.crt": pair.certificate,
         "tls.key": pair.key,
-        "clients.json": json.dumps({CLIENT: FIRST}),
+        "clients.json": json.dumps(CLIENTS),
         "ca.crt": authority.certificate,
     }.items():
         (tmp_path / name).write_text(content)
