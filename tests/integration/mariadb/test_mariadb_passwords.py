@@ -146,7 +146,7 @@ def test_who_was_locked_out_is_let_in_again(tenant: Tenant, way: str) -> None:
 
 def test_an_expired_password_is_replaced(tenant: Tenant) -> None:
     tenant.sql("ALTER USER {base} PASSWORD EXPIRE")
-    with pytest.raises(AuthenticationFailed, match="has expired .*ALTER USER"):
+    with pytest.raises(AuthenticationFailed, match=r"has expired .*ALTER USER"):
         tenant.verify(tenant.base, tenant.password)
     with pytest.raises(AuthenticationFailed, match="has expired"):
         tenant.open(tenant.current)

@@ -9,6 +9,7 @@ import pytest
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import (
+    AuthenticationFailed,
     Connections,
     DatabaseError,
     Tls,
@@ -125,3 +126,15 @@ def test_a_query_writes_no_file(tenant: Tenant, query: str) -> None:
     (failed,) = ENGINE.verify(tenant.reach, tenant.superuser, tenant.users, [query.format(path=path)])
     assert "INTO" in failed
     assert not path.exists()
+
+
+def test_a_user_that_is_kept_out_after_wrong_passwords_is_doubtful_until_privileges_are_flushed() -> None:
+    with mariadb_server() as server:
+        tenant = make_tenant(server)
+        server.sql("SET GLOBAL max_password_errors = 1")
+        with pytest.raises(AuthenticationFailed):
+            tenant.verify(tenant.base, "wrong")
+        with pytest.raises(Unavailable, match="runs: FLUSH PRIVILEGES"):
+            tenant.verify(tenant.base, tenant.password)
+        server.sql("FLUSH PRIVILEGES")
+        assert tenant.verify(tenant.base, tenant.password) == []

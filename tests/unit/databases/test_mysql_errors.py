@@ -59,6 +59,7 @@ def test_the_same_is_doubtful_where_the_password_was_not_looked_at(code: int) ->
         (3955, "FAILED_LOGIN_ATTEMPTS"),
         (3032, "offline"),
         (1524, "plug-in"),
+        (4150, "runs: FLUSH PRIVILEGES"),
         (9999, "error 9999"),
     ],
 )

@@ -75,6 +75,7 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         3955: "the user is locked for a while after failed logins (FAILED_LOGIN_ATTEMPTS)",
         1396: "a user appeared or went meanwhile, or is not one that may be changed",
         1524: "the user's authentication plug-in is not loaded there",
+        4150: "it keeps the user out after wrong passwords (max_password_errors) until somebody runs: FLUSH PRIVILEGES",
         UNKNOWN_TO_CLIENT: (
             "the user's authentication plug-in is one that this client does not know (MariaDB's ed25519 takes PyNaCl)"
         ),

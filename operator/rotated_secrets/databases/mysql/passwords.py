@@ -43,7 +43,7 @@ class Passwords:
             raise _explained(error, self.session, self.account) from None
 
     def retire_others(self, credential: Credential) -> None:
-        """End all other passwords of the account, whose session was opened by this one. Raises: as :meth:`set`.
+        """End every other password of the account; its session came by this one. Raises: as :meth:`set`.
 
         Who may not look at its own account may end a second password by the privilege for two alone, and nothing else
         tells whether there is one.
