@@ -140,6 +140,14 @@ def test_mariadb_is_told_from_mysql() -> None:
 
 
 def test_a_session_that_is_another_users_is_refused() -> None:
-    session = cast(Any, SimpleNamespace(is_mariadb=False, server="db.example:3306", user="app"))
+    session = cast(Any, SimpleNamespace(is_mariadb=False, version=(8, 0, 21), server="db.example:3306", user="app"))
     with pytest.raises(Refused, match="is one of proxied@%"):
         MySqlAdminSession(session, Account("proxied"), SecretText("x"))
+
+
+@pytest.mark.parametrize("version", [(5, 7, 44), (8, 0, 20)])
+def test_a_server_that_is_too_old_is_refused_as_soon_as_a_session_opens(version: tuple[int, ...]) -> None:
+    """A user's own session as well: it would set the password first."""
+    session = cast(Any, SimpleNamespace(is_mariadb=False, version=version, server="db.example:3306", user="app"))
+    with pytest.raises(Refused, match=r"it takes MySQL 8\.0\.21 or later"):
+        MySqlAdminSession(session, BASE, SecretText("x"))

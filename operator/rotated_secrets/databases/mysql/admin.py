@@ -65,6 +65,11 @@ class MySqlAdminSession:
     def __init__(self, session: Session, account: Account, password: SecretText) -> None:
         if session.is_mariadb:
             raise Refused(f"{session.server} is MariaDB; write engine: mariadb in the secret value")
+        if session.version < OLDEST:
+            raise Refused(
+                f"{session.server} is MySQL {'.'.join(map(str, session.version))}; it takes MySQL "
+                f"{'.'.join(map(str, OLDEST))} or later"
+            )
         if account.user != session.user:
             raise Refused(
                 f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
@@ -146,11 +151,6 @@ class MySqlAdminSession:
             unusable = unusable_name(name, NAME_LENGTH) if name is not None else None
             if unusable:
                 raise Refused(unusable)
-        if self._session.version < OLDEST:
-            raise Refused(
-                f"{self._session.server} is MySQL {'.'.join(map(str, self._session.version))}; an admin changes users "
-                f"from {'.'.join(map(str, OLDEST))} on"
-            )
         lacking = self._missing_privilege()
         if lacking:
             raise Refused(f"the admin may not change user {users.base} at {self._session.server}: {lacking}")
