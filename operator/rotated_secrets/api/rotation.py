@@ -193,7 +193,7 @@ class Rotation(WrittenModel):
 
     retire_after: Duration | None = None
     """DualPassword: how long the old password goes on working after the target Secret has the new one, for example 12h.
-    The next rotation ends it as well. Default: 24h."""
+    Its end is fixed when the new one is delivered, and the next rotation ends it as well. Default: 24h."""
 
     verify_queries: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...], Field(max_length=10)

@@ -45,7 +45,7 @@ def _connected(configuration: client.Configuration, timeout: float = 10) -> Iter
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, api: Api) -> Api:
     cluster.kubectl("apply", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
     return api
 
 
@@ -122,7 +122,7 @@ def test_the_secret_goes_with_its_rotated_secret(
         pytest.skip("a control plane without its controller manager collects nothing")
     secrets.write(desired, None)
     api.delete(f"{_owner_path(desired.namespace)}/orders-db")
-    cluster.kubectl("wait", "--for=delete", f"secret/{desired.name}", "-n", desired.namespace, "--timeout=30s")
+    cluster.kubectl("wait", "--for=delete", f"secret/{desired.name}", "-n", desired.namespace, "--timeout=60s")
     assert secrets.read(desired.namespace, desired.name) is None
 
 
