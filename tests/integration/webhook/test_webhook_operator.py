@@ -43,7 +43,7 @@ NAME = "partner"
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRD))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
 
 
 @dataclasses.dataclass(frozen=True)
