@@ -91,13 +91,12 @@ def _download_libraries(folder: Path) -> None:
 
 
 def _mirrors() -> Iterator[str]:
-    listed = _run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT) $(RELEASE)", "Created-By: Packages"],
-        Path("/"),
-    )
+    # Without its information on releases apt looks at the sources alone: their lists may never have been fetched.
+    look = ("apt-get", "indextargets", "--no-release-info", "--format")
+    listed = _run([*look, "$(REPO_URI)|$(COMPONENT)|$(RELEASE)", "Created-By: Packages"], Path("/"))
     seen = set()
     for line in listed.splitlines():
-        uri, component, release = line.split()
+        uri, component, release = [*line.split("|"), "", ""][:3]
         # Updates and fixes are kept beside the releases that they are for, without the oldest ones'.
         if component == "main" and not re.search("-(security|updates|backports)", release) and uri not in seen:
             seen.add(uri)
