@@ -14,7 +14,7 @@ help: ## what there is to make
 
 setup: $(STAMP) ## install everything: packages into .venv, database servers where they are not yet
 
-$(STAMP): requirements/dev.txt pyproject.toml sandbox/install.py sandbox/packages.py sandbox/mongo_packages.py
+$(STAMP): requirements/dev.txt pyproject.toml sandbox/install.py sandbox/packages.py sandbox/mongo_packages.py sandbox/servers.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) sandbox/install.py
 

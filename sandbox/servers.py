@@ -107,7 +107,7 @@ def cache_directory(account: Account | None = None) -> Path:
     """Where things that take long to make outlive a run, out of the source tree and within the account's reach."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for parent in (home, Path("/var/cache")):
-        if reachable(parent, account):
+        if reachable(parent / "rotated-secrets", account):
             return parent / "rotated-secrets"
     raise ServerStartError(f"user {account.pw_name if account else ''} can reach neither {home} nor /var/cache")
 
@@ -116,7 +116,16 @@ def made_once(path: Path, make: Callable[[Path], None]) -> Path:
     """``path``, made by ``make`` unless it is there: by one process at a time, and never seen half made.
 
     ``make`` is given another place on the same file system to put it; what a failed attempt leaves there is removed.
+    What is made, servers' accounts can read, whatever this process' umask is.
     """
+    mask = os.umask(0o022)
+    try:
+        return _made_once(path, make)
+    finally:
+        os.umask(mask)
+
+
+def _made_once(path: Path, make: Callable[[Path], None]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
