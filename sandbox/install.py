@@ -18,7 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from sandbox.mongo_packages import ensure_mongo  # noqa: E402 - only found now
-from sandbox.packages import NotInstalled, ensure_mariadb, ensure_mysql, ensure_redis  # noqa: E402
+from sandbox.packages import (  # noqa: E402
+    NotInstalled,
+    apt_install,
+    ensure_mariadb,
+    ensure_mysql,
+    ensure_redis,
+    may_install,
+)
 
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed"
@@ -99,11 +106,14 @@ def make_environment() -> None:
         except CannotInstall as error:
             shutil.rmtree(VENV, ignore_errors=True)
             package = f"python3.{sys.version_info.minor}-venv"
-            if not _apt():
+            if not may_install():
                 raise CannotInstall(
                     f"{error}\nPython's venv module is not complete; Debian and Ubuntu have it in {package}"
                 ) from None
-            _apt_install(package)
+            try:
+                apt_install(package)
+            except NotInstalled as refused:
+                raise CannotInstall(str(refused)) from None
             done([sys.executable, "-m", "venv", VENV])
 
 
@@ -131,18 +141,23 @@ def install_packages() -> None:
         done([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", ROOT])
 
 
-def install_postgres() -> None:
-    """The system's PostgreSQL speaks TLS; the one that came with the packages serves where it can't be had."""
+def install_postgres() -> list[str]:
+    """The system's PostgreSQL speaks TLS; the one that came with the packages serves where it can't be had.
+
+    Returns what is left out then.
+    """
     if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or shutil.which("postgres"):
-        return
-    if not _apt():
+        return []
+    if not may_install():
         print("✓ PostgreSQL: the packages' own, without TLS; the system's `postgresql` is used once it is installed")
-        return
+        return ["PostgreSQL's TLS"]
     try:
         with Progress("PostgreSQL from the system's packages"):
-            _apt_install("postgresql")
-    except CannotInstall as error:
+            apt_install("postgresql")
+    except NotInstalled as error:
         print(f"{error}\nPostgreSQL: the packages' own serves, without TLS")
+        return ["PostgreSQL's TLS"]
+    return []
 
 
 def install_servers() -> list[str]:
@@ -164,16 +179,6 @@ def install_servers() -> list[str]:
     return missing
 
 
-def _apt() -> bool:
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None
-
-
-def _apt_install(package: str) -> None:
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    done(["apt-get", "update"], **environment)
-    done(["apt-get", "install", "--yes", "--no-install-recommends", package], **environment)
-
-
 def main() -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts this may have an older one
         print(f"Python 3.11 or later is needed; this is {sys.version.split()[0]}", file=sys.stderr)
@@ -181,11 +186,12 @@ def main() -> int:
     try:
         make_environment()
         install_packages()
-        install_postgres()
+        missing = install_postgres()
     except CannotInstall as error:
         print(error, file=sys.stderr)
         return 1
-    if missing := install_servers():
+    missing += install_servers()
+    if missing:
         print(f"left out, and with them their tests and demos: {', '.join(missing)}", file=sys.stderr)
         if os.environ.get("CI"):
             return 1

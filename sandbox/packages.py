@@ -19,6 +19,25 @@ MYSQL_SUITE = "sid"
 MYSQL_PACKAGE = "mysql-server-core"
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/usr/libexec", "/sbin")
 LAST_LINES = 20
+SERVICES = {"mariadb-server": "mariadb", "postgresql": "postgresql", "redis-server": "redis-server"}
+"""What the packages would start now and at each boot. The sandbox has servers of its own."""
+INSTALL = """
+set -e
+policy=$1 services=$2
+shift 2
+if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\\nexit 101\\n' >"$policy"
+    chmod 755 "$policy"
+fi
+apt-get install --yes --no-install-recommends "$@"
+for service in $services; do
+    update-rc.d "$service" disable
+done
+"""
+"""Installs packages whose services neither start now, by Debian's `policy-rc.d`, nor at the next boot."""
+POLICY = "/usr/sbin/policy-rc.d"
 
 
 class NotInstalled(Exception):
@@ -33,7 +52,7 @@ def ensure_mariadb() -> str:
     """
     if program_path("mariadbd") is None:
         # Not its core alone, which brings no plug-ins.
-        _apt_install("mariadb-server")
+        apt_install("mariadb-server")
     return f"MariaDB: {program_path('mariadbd')}"
 
 
@@ -44,7 +63,7 @@ def ensure_redis() -> str:
         NotInstalled
     """
     if program_path("redis-server") is None:
-        _apt_install("redis-server")
+        apt_install("redis-server")
     return f"Redis: {program_path('redis-server')}"
 
 
@@ -95,7 +114,7 @@ def program_path(name: str) -> Path | None:
 def _unpack_mysql(folder: Path) -> None:
     # debootstrap verifies the signatures: what the keyring doesn't vouch for is refused.
     if program_path("debootstrap") is None or not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
-        _apt_install("debootstrap", "debian-archive-keyring")
+        apt_install("debootstrap", "debian-archive-keyring")
     downloaded = Path(tempfile.mkdtemp(prefix="mysql-packages-", dir="/var/tmp"))
     try:
         _as_root(
@@ -111,11 +130,27 @@ def _unpack_mysql(folder: Path) -> None:
         _as_root("rm", "-rf", "--one-file-system", str(downloaded))
 
 
-def _apt_install(*packages: str) -> None:
+def apt_install(*packages: str) -> None:
+    """Install packages of the system's, without starting what is in them.
+
+    Raises:
+        NotInstalled
+    """
     if shutil.which("apt-get") is None:
         raise NotInstalled(f"{' and '.join(packages)}: there is no apt-get here; install what your system calls them")
     _as_root("apt-get", "update")
-    _as_root("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+    services = " ".join(SERVICES[package] for package in packages if package in SERVICES)
+    _as_root("sh", "-c", INSTALL, "install", POLICY, services, *packages)
+
+
+def may_install() -> bool:
+    """Whether there is a package manager, and root or a sudo that asks for no password."""
+    if shutil.which("apt-get") is None:
+        return False
+    return os.geteuid() == 0 or (
+        shutil.which("sudo") is not None
+        and subprocess.run(["sudo", "--non-interactive", "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _as_root(*command: str) -> None:
@@ -141,4 +176,5 @@ def _run(command: Sequence[str]) -> None:
     )
     if done.returncode:
         told = "\n  ".join(done.stdout.splitlines()[-LAST_LINES:])
-        raise NotInstalled(f"`{' '.join(command)}` failed:\n  {told}")
+        shown = " ".join(word for word in command if "\n" not in word)
+        raise NotInstalled(f"`{shown}` failed:\n  {told}")
