@@ -6,12 +6,15 @@ import dataclasses
 import json
 import re
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, Unavailable
 from rotated_secrets.databases.mongo import MongoEngine, engine
+from rotated_secrets.databases.mongo.engine import LEASE_SECONDS
+from rotated_secrets.databases.mongo.login import Login
 from sandbox.mongo import Document, MongoServer
 from sandbox.waiting import eventually
 from tests.integration.mongo.conftest import Tenant, make_tenant, make_user
@@ -90,6 +93,24 @@ def test_a_holder_that_was_frozen_after_its_renewal_writes_no_password(
     tenant.set_clone("first")
     times = iter(range(0, 10_000, 100))
     monkeypatch.setattr("rotated_secrets.databases.mongo.lease._clock", lambda: float(next(times)))
+    with pytest.raises(Unavailable, match="about to be lost"):
+        tenant.set_clone("late")
+    assert tenant.verify(tenant.clone, "first") == []
+
+
+def test_a_lock_counts_from_when_its_renewal_was_sent(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may have written it then, however late its answer comes."""
+    tenant.set_clone("first")
+    now = [0.0]
+    monkeypatch.setattr("rotated_secrets.databases.mongo.lease._clock", lambda: now[0])
+    real = Login.command
+
+    def slow(login: Login, database: str, command: Document, *more: Any, **named: Any) -> Document:
+        answer = real(login, database, command, *more, **named)
+        now[0] += LEASE_SECONDS if "findAndModify" in command else 0
+        return answer
+
+    monkeypatch.setattr(Login, "command", slow)
     with pytest.raises(Unavailable, match="about to be lost"):
         tenant.set_clone("late")
     assert tenant.verify(tenant.clone, "first") == []

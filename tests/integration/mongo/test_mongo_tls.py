@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import bson
@@ -15,6 +15,7 @@ import pytest
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Server, Tls, Unavailable, Users
 from rotated_secrets.databases.mongo import MongoEngine
+from rotated_secrets.databases.mongo.login import LONGEST_ANSWER
 from sandbox.mongo import MongoServer, mongo_server
 from sandbox.tls import CertificateAuthority
 from tests.integration.mongo.conftest import credential_of
@@ -136,7 +137,11 @@ def stranger(answer: Answer) -> Iterator[int]:
                     reply = struct.pack("<i", 0) + b"\0" + document
                     wire.sendall(struct.pack("<iiii", 16 + len(reply), 1, request, 2013) + reply)
 
-        threading.Thread(target=serve, daemon=True).start()
+        def serve_until_left() -> None:
+            with suppress(ConnectionError):
+                serve()
+
+        threading.Thread(target=serve_until_left, daemon=True).start()
         yield int(listener.getsockname()[1])
 
 
@@ -178,6 +183,18 @@ def test_a_strangers_answers_prove_nothing_and_are_not_repeated(answer: Answer) 
         ask(port)
     assert "canary" not in str(told.value)
     assert "Kanarienvogel" not in str(told.value)
+
+
+def test_an_answer_that_is_longer_than_any_document_is_not_read() -> None:
+    """Whatever length the stranger has said that it may have."""
+
+    def answer(command: dict[str, Any]) -> dict[str, Any]:
+        if "saslStart" in command:
+            return {"ok": 0, "code": 18, "errmsg": "wrong password", "padding": b"x" * LONGEST_ANSWER}
+        return {**HELLO, "saslSupportedMechs": ["SCRAM-SHA-256"], "maxMessageSizeBytes": 2**31 - 1}
+
+    with stranger(answer) as port, pytest.raises(Unavailable):
+        ask(port)
 
 
 def test_an_answer_that_is_not_mongodb_is_not_repeated() -> None:

@@ -139,3 +139,17 @@ def test_a_missing_privilege_is_named_whatever_the_servers_language(hostile: Mys
     tenant.sql("GRANT SYSTEM_USER ON *.* TO {base}")
     with pytest.raises(Refused, match="it takes the privilege SYSTEM_USER"):
         tenant.set(tenant.base, "second", alone=True)
+
+
+def test_a_clone_gets_no_clone_of_its_own(tenant: Tenant) -> None:
+    """A resource with another suffix, made while the clone is current."""
+    tenant.set_clone("first")
+    users = Users(tenant.clone, f"{tenant.clone}_CLONE")
+    with tenant.open() as session:
+        with pytest.raises(Refused, match=f"itself the clone of {tenant.base}.*set rotation.cloneSuffix to _clone$"):
+            session.check_users(users)
+        with pytest.raises(Refused, match="itself the clone"):
+            session.set_password(users, tenant.credential(f"{tenant.clone}_CLONE", "third"), Rights.ENFORCE)
+        session.check_users(Users(tenant.clone))
+    found = tenant.server.sql(f"SELECT User FROM mysql.user WHERE User LIKE '{tenant.base}%' ORDER BY User")
+    assert found == [(tenant.base,), (tenant.clone,)]

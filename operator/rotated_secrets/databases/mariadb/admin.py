@@ -21,6 +21,7 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, look, may
 from rotated_secrets.databases.mariadb.clone import (
     Seen,
+    clone_of,
     create,
     is_marked,
     is_unfinished,
@@ -211,6 +212,13 @@ class MariaDbAdminSession:
                 f"run: GRANT CREATE USER ON *.* TO {self._account.sql}"
             )
         base, clone = look(self._session, users, self._account)
+        original = clone_of(base) if users.clone is not None else None
+        if original is not None:
+            suffix = users.base.removeprefix(original)
+            mend = f"set rotation.cloneSuffix to {suffix}" if suffix != users.base else "correct the secret value"
+            raise Refused(
+                f"user {users.base} at {self._server} gets no clone: it is itself the clone of {original}; {mend}"
+            )
         why = not_the_clone(base, clone) if clone else None
         if why:
             raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")

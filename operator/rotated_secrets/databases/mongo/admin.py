@@ -195,6 +195,13 @@ class MongoAdminSession:
             )
             if lacking:
                 raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
+        if users.clone is not None and base.clone_of is not None:
+            suffix = base.name.removeprefix(base.clone_of)
+            mend = f"set rotation.cloneSuffix to {suffix}" if suffix != base.name else "correct the secret value"
+            raise Refused(
+                f"user {base.name} of database {database} at {self._server} gets no clone: it is itself the clone of "
+                f"{base.clone_of}; {mend}"
+            )
         why = not_the_clone(base, clone) if clone else None
         if why:
             raise Refused(

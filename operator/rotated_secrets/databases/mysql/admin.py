@@ -24,7 +24,7 @@ from rotated_secrets.databases.mysql.catalog import (
     rights_of,
     rights_of_session,
 )
-from rotated_secrets.databases.mysql.clones import misplaced, no_password, not_the_clone
+from rotated_secrets.databases.mysql.clones import is_itself_a_clone, misplaced, no_password, not_the_clone
 from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError, is_temporary, reason
 from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege
 from rotated_secrets.databases.mysql.grants import differences as differences_in_rights
@@ -157,6 +157,9 @@ class MySqlAdminSession:
         base = self._look(self._account_of(users.base))
         if users.clone is None:
             return _Seen(base, None, None)
+        itself = is_itself_a_clone(base)
+        if itself:
+            raise Refused(f"user {users.base} at {self._session.server} gets no clone: {itself}")
         account = base.account.named(users.clone)
         found = accounts_of(self._session, users.clone)
         why = misplaced(base.account, found)

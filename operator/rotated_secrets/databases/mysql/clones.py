@@ -39,6 +39,17 @@ def misplaced(base: Account, found: tuple[Account, ...]) -> str | None:
     )
 
 
+def is_itself_a_clone(base: User) -> str | None:
+    """Why a base user is none: it was made here, as another's clone, and would be given a clone of its own."""
+    marked = base.options.clone_of
+    if marked is None:
+        return None
+    original, account = marked.rpartition("@")[0], base.account
+    if account.user.startswith(original) and account.user != original:
+        return f"it is itself the clone of {marked}; set rotation.cloneSuffix to {account.user.removeprefix(original)}"
+    return f"it is itself the clone of {marked}; correct the secret value"
+
+
 def not_the_clone(base: User, clone: User) -> str | None:
     """Why an existing account cannot be taken for the clone; both with their rights."""
     marked = clone.options.clone_of

@@ -50,8 +50,8 @@ class Passwords:
         """
         if self.user is None and not self._may_have_two():
             raise Refused(
-                f"user {self.account} at {self.session.server} may have a second password that goes on working; name an "
-                f"admin secret (spec.rotation.adminSecretId), or run: GRANT {TWO_OWN} ON *.* TO {self.account.sql}"
+                f"user {self.account} at {self.session.server} may have a second password that goes on working; name "
+                f"an admin secret (spec.rotation.adminSecretId), or run: GRANT {TWO_OWN} ON *.* TO {self.account.sql}"
             )
         self.set(credential)
 
