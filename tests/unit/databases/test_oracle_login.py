@@ -159,6 +159,18 @@ def test_nothing_is_said_to_a_wrong_certificate(
         assert listener.messages == []
 
 
+def test_the_environment_trusts_nobody_and_gets_no_keys(
+    certificate: Callable[..., tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.crt").write_text(AUTHORITY.certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    with Listener(certificate=certificate("db.example")) as listener:
+        assert "not with the TLS that is asked of it" in log_in(listener.server(TlsMode.VERIFY_FULL, None))
+        assert listener.messages == []
+    assert not (tmp_path / "keys").exists()
+
+
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
 def test_a_listener_without_tls_gets_a_handshake_and_nothing_else(mode: TlsMode) -> None:
     with Listener() as listener:

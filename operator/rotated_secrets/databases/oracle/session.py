@@ -11,6 +11,7 @@ import contextlib
 import re
 import ssl
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import oracledb
@@ -195,9 +196,20 @@ class OneAddressLoop(asyncio.SelectorEventLoop):
 
 
 def _context(server: Server) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=server.tls.ca_bundle)
+    """Made by hand: Python's default one takes orders from SSLKEYLOGFILE, SSL_CERT_FILE and SSL_CERT_DIR."""
+    tls = server.tls
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = server.tls.mode is TlsMode.VERIFY_FULL
-    if server.tls.mode is TlsMode.REQUIRE and server.tls.ca_bundle is None:
+    context.check_hostname = tls.mode is TlsMode.VERIFY_FULL
+    if tls.ca_bundle is not None:
+        context.load_verify_locations(cadata=tls.ca_bundle)
+    elif tls.mode is TlsMode.REQUIRE:
         context.verify_mode = ssl.CERT_NONE
+    else:
+        paths = ssl.get_default_verify_paths()
+        file, folder = Path(paths.openssl_cafile), Path(paths.openssl_capath)
+        if file.is_file():
+            context.load_verify_locations(cafile=file)
+        if folder.is_dir():
+            context.load_verify_locations(capath=folder)
     return context
