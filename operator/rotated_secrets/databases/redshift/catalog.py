@@ -73,7 +73,10 @@ FROM pg_catalog.svv_default_privileges WHERE grantee_type = 'user' AND grantee_n
 _OF_A_TABLE = ("DELETE", "DROP", "INSERT", "REFERENCES", "SELECT", "UPDATE")
 # "GRANT", Amazon Redshift Database Developer Guide. Views tell more words, which PostgreSQL had and no GRANT writes.
 _WRITABLE = frozenset(
-    "ALTER CREATE DELETE DROP EXECUTE INSERT REFERENCES SELECT TEMP TEMPORARY TRUNCATE UPDATE USAGE".split()
+    {
+        *("ALTER", "CREATE", "DELETE", "DROP", "EXECUTE", "INSERT", "REFERENCES", "SELECT"),
+        *("TEMP", "TEMPORARY", "TRUNCATE", "UPDATE", "USAGE"),
+    }
 )
 _DEFAULT_ON = {"RELATION": "TABLES", "FUNCTION": "FUNCTIONS", "PROCEDURE": "PROCEDURES"}
 
