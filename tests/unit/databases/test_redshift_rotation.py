@@ -481,9 +481,9 @@ def clone_turn(*looks: list[Step]) -> RightsReport:
 
 def test_procedures_are_granted_as_procedures_whether_given_or_owned() -> None:
     kinds = [("s", "load", True), ("s", "mine", True), ("s", "f", False)]
-    given = [("EXECUTE", False, "s", "load", "integer,character varying"), ("EXECUTE", False, "s", "f", None)]
+    given: list[Row] = [("EXECUTE", False, "s", "load", "integer,character varying"), ("EXECUTE", False, "s", "f", None)]
     base = seen("app", kinds=kinds, functions=given, owned_functions=[("s", "mine", "integer", True)])
-    granted = [*given, ("EXECUTE", False, "s", "mine", "integer")]
+    granted: list[Row] = [*given, ("EXECUTE", False, "s", "mine", "integer")]
     report = clone_turn(
         base,
         clone_seen(kinds=kinds),
@@ -504,7 +504,7 @@ def test_a_name_that_a_function_and_a_procedure_have_is_told() -> None:
 
 
 def test_privileges_that_no_grant_writes_and_that_do_nothing_are_told_and_hold_up_nothing() -> None:
-    defaults = [(right, False, "RELATION", "loader", "s") for right in ("SELECT", "RULE", "TRIGGER")]
+    defaults: list[Row] = [(right, False, "RELATION", "loader", "s") for right in ("SELECT", "RULE", "TRIGGER")]
     report = clone_turn(seen("app", defaults=defaults), clone_seen(defaults=defaults[:2]))
     assert report == RightsReport((), ("app_clone may lack TRIGGER on RELATION loader s, which app has",))
 
