@@ -7,9 +7,9 @@ import contextlib
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport
 from sandbox.mysqld import MysqldServer
-from tests.integration.mysql.conftest import ENGINE, Tenant, heard, make_tenant, reach
+from tests.integration.mysql.conftest import Tenant, heard, make_tenant
 
 EVERYTHING = (
     "CREATE TABLE {schema}.prices (amount int, note int)",
@@ -197,10 +197,31 @@ def test_a_new_clone_is_complete_whatever_is_asked_for(tenant: Tenant, rights: R
 
 def test_a_clone_that_was_left_half_made_is_completed_before_it_is_let_in(tenant: Tenant) -> None:
     tenant.set_clone("first")
-    tenant.sql("REVOKE ALL ON {schema}.* FROM {clone}", "ALTER USER {clone} ACCOUNT LOCK")
+    unfinished = """ATTRIBUTE '{"rotated-secrets": {"unfinished": true}}'"""
+    tenant.sql("REVOKE ALL ON {schema}.* FROM {clone}", f"ALTER USER {{clone}} ACCOUNT LOCK {unfinished}")
     assert tenant.set_clone("first", Rights.IGNORE) == RightsReport()
     assert tenant.described(tenant.clone) == tenant.described(tenant.base)
     assert tenant.verify(tenant.clone, "first") == []
+    tenant.sql("GRANT PROCESS ON *.* TO {clone}")
+    assert tenant.set_clone("second", Rights.REPORT).repaired == ()
+
+
+def test_a_clone_that_somebody_locked_is_a_finished_one(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    tenant.sql("GRANT PROCESS ON *.* TO {clone}", "ALTER USER {clone} ACCOUNT LOCK")
+    before = tenant.sql("SHOW GRANTS FOR {clone}")
+    assert tenant.set_clone("second", Rights.IGNORE) == RightsReport()
+    assert tenant.sql("SHOW GRANTS FOR {clone}") == before
+    assert tenant.verify(tenant.clone, "second") == []
+
+
+@pytest.mark.parametrize("rights", list(Rights))
+def test_a_clone_that_was_taken_over_is_known_from_then_on(tenant: Tenant, rights: Rights) -> None:
+    tenant.sql("CREATE USER {clone} IDENTIFIED BY 'old'", "GRANT ALL ON {schema}.* TO {clone}")
+    assert tenant.set_clone("first", rights) == RightsReport()
+    tenant.sql("REVOKE DROP ON {schema}.* FROM {base}")
+    tenant.set_clone("second", rights)
+    assert tenant.verify(tenant.clone, "second") == []
 
 
 def test_a_clone_that_cannot_be_given_a_right_is_not_let_in_and_it_is_told_what_to_run(tenant: Tenant) -> None:
@@ -272,14 +293,3 @@ def test_patterns_of_schemas_stay_patterns(another: MysqldServer) -> None:
     assert tenant.set_clone("first", admin=tenant.superuser) == RightsReport()
     assert tenant.described(tenant.clone) == tenant.described(tenant.base)
     assert tenant.set_clone("second", admin=tenant.superuser) == RightsReport()
-
-
-def test_the_clones_of_two_base_users_are_told_apart(tenant: Tenant) -> None:
-    """`app` and `app_clone` as a base user of its own: whose clone it is is written on it."""
-    tenant.set_clone("first")
-    nested = Users(tenant.clone, tenant.clone + "_clone")
-    with tenant.open() as session:
-        session.check_users(nested)
-        session.set_password(nested, tenant.credential(str(nested.clone), "second"), Rights.ENFORCE)
-    assert ENGINE.verify(reach(tenant.server), tenant.credential(str(nested.clone), "second"), nested) == []
-    assert tenant.set_clone("third") == RightsReport()

@@ -222,11 +222,16 @@ class MySqlAdminSession:
             self._create(seen, credential)
             clone = self._look(self._account_of(credential.username))
             seen = dataclasses.replace(seen, clone=clone)
-        unfinished = clone.locked
+        elif clone.options.clone_of is None:
+            # As another rotator made it. From now on it is known, whatever its base user is given or loses.
+            self._session.ask(options.finished_statement(clone.account, seen.base.account))
+        unfinished = clone.options.unfinished
         report = self._reconciled(seen, rights, passive=True)
         same_plugin = clone.options.plugin == seen.base.options.plugin
         enforced = unfinished or rights is Rights.ENFORCE
         Passwords(self._session, clone.account, clone).set(credential, seen.base.options.plugin if enforced else None)
+        if unfinished:
+            self._session.ask(options.finished_statement(clone.account, seen.base.account))
         if same_plugin or (rights is Rights.IGNORE and not unfinished):
             return report
         sentence = f"{credential.username} logs in by another plug-in than {seen.base.account.user}"
@@ -263,7 +268,7 @@ class MySqlAdminSession:
             lambda statement, _: self._repair(statement, clone),
             rights,
             clone=clone.user,
-            unfinished=seen.clone.locked,
+            unfinished=seen.clone.options.unfinished,
         )
 
     def _differences(self, base_account: Account, clone_account: Account) -> list[Difference]:

@@ -17,6 +17,8 @@ from rotated_secrets.databases.parity import Difference
 MARK = "rotated-secrets"
 """The key, among an account's attributes, of what we know it by."""
 CLONE_OF = "clone-of"
+UNFINISHED = "unfinished"
+"""Beside it until the clone has all that its base user has, and its first password. A lock may be anybody's."""
 
 PASSWORD_PLUGINS = frozenset({"caching_sha2_password", "sha256_password", "mysql_native_password"})
 """Plug-ins whose accounts have a password that ALTER USER sets."""
@@ -48,9 +50,16 @@ class Options:
     @property
     def clone_of(self) -> str | None:
         """The account that this one was marked as the clone of."""
-        mark = self.attributes.get(MARK)
-        found = mark.get(CLONE_OF) if isinstance(mark, dict) else None
+        found = self._mark(CLONE_OF)
         return found if isinstance(found, str) else None
+
+    @property
+    def unfinished(self) -> bool:
+        return self._mark(UNFINISHED) is True
+
+    def _mark(self, key: str) -> Any:
+        mark = self.attributes.get(MARK)
+        return mark.get(key) if isinstance(mark, dict) else None
 
 
 def made_for_clone(base: Options) -> str:
@@ -64,8 +73,14 @@ def made_for_clone(base: Options) -> str:
 
 
 def marked(base: Options, account: Account) -> str:
-    """The clause that gives a new clone of ``account`` its base user's attributes, and our mark."""
-    return f"ATTRIBUTE {literal(json.dumps(_expected(base, account), sort_keys=True))}"
+    """The clause that gives a new clone of ``account`` its base user's attributes, and our mark, unfinished yet."""
+    return f"ATTRIBUTE {literal(json.dumps(_expected(base, account, unfinished=True), sort_keys=True))}"
+
+
+def finished_statement(clone: Account, base: Account) -> str:
+    """What says that a clone has had a password of ours: it is known from now on."""
+    mark = {MARK: {CLONE_OF: str(base), UNFINISHED: None}}
+    return f"ALTER USER {clone.sql} ATTRIBUTE {literal(json.dumps(mark, sort_keys=True))}"
 
 
 def mark_statement(clone: Account, base: Account) -> str:
@@ -90,7 +105,7 @@ def differences(base: Options, base_account: Account, clone: Options, clone_acco
             (f"ALTER USER {clone_account.sql} DEFAULT ROLE {roles}",),
             lacks=bool(missing),
         )
-    patch = _patch(_expected(base, base_account), clone.attributes)
+    patch = _patch(_expected(base, base_account, unfinished=clone.unfinished), clone.attributes)
     if patch:
         statement = f"ALTER USER {clone_account.sql} ATTRIBUTE {literal(json.dumps(patch, sort_keys=True))}"
         # Attributes are not shown: people keep all sorts of things in comments.
@@ -131,9 +146,9 @@ def _or_default(number: int | None) -> str:
     return "DEFAULT" if number is None else str(number)
 
 
-def _expected(base: Options, account: Account) -> dict[str, Any]:
+def _expected(base: Options, account: Account, *, unfinished: bool) -> dict[str, Any]:
     """The attributes of a clone of ``account``."""
-    return {**base.attributes, MARK: {CLONE_OF: str(account)}}
+    return {**base.attributes, MARK: {CLONE_OF: str(account), **({UNFINISHED: True} if unfinished else {})}}
 
 
 def _patch(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
