@@ -481,7 +481,10 @@ def clone_turn(*looks: list[Step]) -> RightsReport:
 
 def test_procedures_are_granted_as_procedures_whether_given_or_owned() -> None:
     kinds = [("s", "load", True), ("s", "mine", True), ("s", "f", False)]
-    given: list[Row] = [("EXECUTE", False, "s", "load", "integer,character varying"), ("EXECUTE", False, "s", "f", None)]
+    given: list[Row] = [
+        ("EXECUTE", False, "s", "load", "integer,character varying"),
+        ("EXECUTE", False, "s", "f", None),
+    ]
     base = seen("app", kinds=kinds, functions=given, owned_functions=[("s", "mine", "integer", True)])
     granted: list[Row] = [*given, ("EXECUTE", False, "s", "mine", "integer")]
     report = clone_turn(
