@@ -158,7 +158,6 @@ class PostgresSide:
         return self.server.log()
 
     def kill(self) -> None:
-        self.close()
         self.server.kill()
 
     def start(self) -> None:
@@ -173,7 +172,14 @@ class PostgresSide:
             self._onlookers.popitem()[1].close()
 
     def _look(self, query: str, params: Mapping[str, Any], database: str) -> list[tuple[Any, ...]]:
-        """An onlooker looks often: its sessions stay, until :meth:`close`."""
+        """An onlooker looks often: its sessions stay, as long as the server does."""
+        try:
+            return self._ask(query, params, database)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            self.close()
+            return self._ask(query, params, database)
+
+    def _ask(self, query: str, params: Mapping[str, Any], database: str) -> list[tuple[Any, ...]]:
         if database not in self._onlookers:
             self._onlookers[database] = self.server.connect(dbname=database)
         with self._onlookers[database] as connection, connection.cursor() as cursor:

@@ -132,6 +132,7 @@ def live(pair: Pair, place: Place) -> Iterator[LiveOne]:
         root.removeHandler(overheard)
         root.setLevel(level)
     server_log = place.side.log()
+    assert all(life.user in server_log for life in lives), "the server's log does not tell what is done to users"
     for life in lives:
         _search(life, "the operator's log", "\n".join(overheard.lines))
         _search(life, "the server's log", server_log)
