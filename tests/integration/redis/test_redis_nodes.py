@@ -10,6 +10,7 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable
 from rotated_secrets.values import Credential, SecretText
 from sandbox.redis import RedisServer, redis_server
+from sandbox.servers import free_port
 from sandbox.waiting import eventually
 from tests.integration.redis.conftest import ENGINE, Tenant, make_tenant, reach, saying
 
@@ -150,11 +151,13 @@ def test_a_user_that_replicas_log_in_as_is_refused() -> None:
 
 
 def test_a_clusters_nodes_are_all_asked_for_and_keys_elsewhere_are_no_failure() -> None:
-    settings = {"cluster-enabled": "yes"}
-    with redis_server(tls=False, settings=settings) as one, redis_server(tls=False, settings=settings) as other:
+    # Left out, the nodes' own ports would be 10,000 above the others, where there may be none.
+    buses = [str(free_port()) for _ in range(2)]
+    first, second = ({"cluster-enabled": "yes", "cluster-port": bus} for bus in buses)
+    with redis_server(tls=False, settings=first) as one, redis_server(tls=False, settings=second) as other:
         tenant = make_tenant(one, other)
         assert tenant.set(tenant.base, "second") == RightsReport()
-        one.command("CLUSTER", "MEET", other.host, str(other.port))
+        one.command("CLUSTER", "MEET", other.host, str(other.port), buses[1])
         eventually(lambda: "cluster_known_nodes:2" in one.command("CLUSTER", "INFO"), "the nodes to meet")
         one.command("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
         other.command("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
