@@ -155,7 +155,8 @@ def test_the_documents_command_serves(tmp_path: Path, authority: CertificateAuth
 
 def test_the_documents_show_the_examples_heart() -> None:
     (shown,) = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    assert textwrap.indent(shown, "    ") in EXAMPLE.read_text()
+    methods = re.sub(r"\n{3,}", "\n\n", shown)  # a formatter sets them apart as functions there
+    assert textwrap.indent(methods, "    ") in EXAMPLE.read_text()
 
 
 # ---- users
