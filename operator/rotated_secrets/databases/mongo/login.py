@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pymongo.synchronous.pool import Connection, Pool
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable
+from rotated_secrets.databases.deadline import cut_after
 from rotated_secrets.databases.mongo.errors import failed_connection, failed_login
 from rotated_secrets.values import Credential
 
@@ -271,16 +271,5 @@ def deadline(connection: Connection | socket.socket, seconds: float) -> Iterator
     fileno = connection.fileno() if isinstance(connection, socket.socket) else connection.conn.sock.fileno()
     if fileno < 0:
         raise PyMongoError("the connection is closed")
-    with socket.socket(fileno=os.dup(fileno)) as wire:
-        timer = threading.Timer(seconds, _cut, (wire,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-
-def _cut(wire: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(fileno)) as wire, cut_after(wire, seconds):
+        yield

@@ -10,7 +10,6 @@ import contextlib
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +20,7 @@ from pymysql.constants import CLIENT
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
+from rotated_secrets.databases.deadline import cut_after
 from rotated_secrets.databases.mysql.accounts import SURROGATE, literal
 from rotated_secrets.databases.mysql.errors import (
     UNKNOWN_TO_CLIENT,
@@ -157,7 +157,7 @@ class Session:
             ServerError, ConnectionLost: see :meth:`doing`.
         """
         self._connection.budget = ANSWER_BYTES
-        with _deadline(self._wire, seconds), _driver_errors():
+        with cut_after(self._wire, seconds), _driver_errors():
             cursor = self._connection.cursor()
             # Without arguments the driver leaves `%` alone.
             cursor.execute(statement)
@@ -166,12 +166,12 @@ class Session:
     def throw_away(self, query: str, seconds: float) -> None:
         """Run a query, and throw away what it brings. Raises: as :meth:`ask`, and TooMuch."""
         self._connection.budget = ROW_BYTES
-        with _deadline(self._wire, seconds), _driver_errors():
+        with cut_after(self._wire, seconds), _driver_errors():
             self._connection.throw_away(query)
 
     def use(self, database: str) -> None:
         """Make a database the one that unqualified names are looked up in. Raises: as :meth:`ask`."""
-        with _deadline(self._wire, STATEMENT_SECONDS), _driver_errors():
+        with cut_after(self._wire, STATEMENT_SECONDS), _driver_errors():
             self._connection.select_db(database)
 
     def pin(self, settings: Settings) -> None:
@@ -216,7 +216,7 @@ def log_in(server: Server, credential: Credential, settings: Settings | None = N
         raise failed_handshake(error, server, username) from None
     cut = wire.dup()
     try:
-        with _deadline(cut, 2 * CONNECT_SECONDS):
+        with cut_after(cut, 2 * CONNECT_SECONDS):
             _shake_hands(connection, wire, server, username)
         session = Session(connection, cut, server, username)
         with session.doing(f"open a session of {username}"):
@@ -318,23 +318,6 @@ def _reach(server: Server) -> socket.socket:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return wire
     raise failed
-
-
-@contextlib.contextmanager
-def _deadline(wire: socket.socket, seconds: float) -> Iterator[None]:
-    """Cut the connection when what happens inside takes longer: the server may be frozen, or a trap that never ends."""
-    timer = threading.Timer(seconds, _cut, (wire,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(wire: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
 
 
 def _context(tls: Tls) -> ssl.SSLContext | None:

@@ -11,7 +11,6 @@ import os
 import socket
 import ssl
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
+from rotated_secrets.databases.deadline import cut_after
 from rotated_secrets.databases.postgres.errors import failed_login
 from rotated_secrets.databases.postgres.rights import SURROGATE
 from rotated_secrets.values import Credential
@@ -95,19 +95,8 @@ def deadline(connection: Connection, seconds: float = STATEMENT_SECONDS + CONNEC
 
     The server has its own timeouts, but may be frozen, or somebody's trap that never answers.
     """
-    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
-        timer = threading.Timer(seconds, _cut, (wire,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-
-def _cut(wire: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire, cut_after(wire, seconds):
+        yield
 
 
 @contextlib.contextmanager

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +19,7 @@ from pytds.tds_socket import _TdsSocket
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server, Unavailable
+from rotated_secrets.databases.deadline import cut_after
 from rotated_secrets.databases.sqlserver.errors import failed_login, failed_statement
 from rotated_secrets.databases.sqlserver.trust import context_for
 from rotated_secrets.values import Credential
@@ -64,7 +63,7 @@ class Session:
             Unavailable, Refused: see :func:`failed_statement`.
         """
         try:
-            with _deadline(self._wire, seconds), self._connection.cursor() as cursor:
+            with cut_after(self._wire, seconds), self._connection.cursor() as cursor:
                 cursor.execute(statement, arguments or None)
                 return list(cursor.fetchall()) if cursor.description else []
         except Exception as error:  # noqa: BLE001 - what a server can make the driver raise has no common class
@@ -125,7 +124,7 @@ def open_session(server: Server, credential: Credential, database: str) -> Sessi
 
 def _log_in(tds: Any, wire: socket.socket, server: Server, user: str, database: str) -> Any:
     try:
-        with _deadline(wire, LOGIN_SECONDS):
+        with cut_after(wire, LOGIN_SECONDS):
             return tds.login()
     except Exception:  # noqa: BLE001 - as above
         numbers = [message["msgno"] for message in tds.main_session.messages]
@@ -167,23 +166,6 @@ def _connect(server: Server, user: str) -> socket.socket:
         wire.settimeout(CONNECT_SECONDS)
         return wire
     raise Unavailable(f"user {user} at {server} could not log in: the server cannot be reached")
-
-
-@contextlib.contextmanager
-def _deadline(wire: socket.socket, seconds: float) -> Iterator[None]:
-    """Cut the connection when what happens inside takes longer: a server that says a little at a time is no timeout."""
-    timer = threading.Timer(seconds, _cut, (wire,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(wire: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
 
 
 def _number(error: Exception) -> int:
