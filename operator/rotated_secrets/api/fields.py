@@ -29,6 +29,14 @@ KubernetesName = Annotated[
     Field(min_length=1, max_length=253),
     text_matches(DNS_NAME, "write the name of a Secret: lower case letters, digits, '-' and '.'"),
 ]
+RoleArn = Annotated[
+    str,
+    Field(max_length=2048),
+    text_matches(
+        "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9/_+=,.@-]{1,576}",
+        "write the ARN of an IAM role, for example arn:aws:iam::111122223333:role/orders",
+    ),
+]
 Duration = Annotated[
     str,
     Field(min_length=2, max_length=16),

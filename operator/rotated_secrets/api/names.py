@@ -15,6 +15,13 @@ CATEGORY: Final = "rotation"
 
 ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 """On a RotatedSecret: any new value asks for one rotation."""
+RESYNC_ANNOTATION: Final = f"{GROUP}/resync"
+"""On a RotatedSecret: any new value asks for one look at everything, as if nothing were known of it."""
+
+TOKEN_ANNOTATION: Final = f"{GROUP}/token-for"
+"""On a ServiceAccount: the names of the RotatedSecrets that may speak to AWS as it, comma-separated, or ``*``."""
+ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
+"""On a ServiceAccount: the IAM role that EKS gives it. Source: "Assign IAM roles to Kubernetes service accounts"."""
 
 OWNER_ANNOTATION: Final = f"{GROUP}/owner"
 """On a target Secret: ``namespace/name`` of the RotatedSecret that writes it."""

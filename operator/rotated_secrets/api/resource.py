@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rotated_secrets.api.names import ROTATE_ANNOTATION
+from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from rotated_secrets.api.rules import RULE
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import NAME_LENGTH, RotatedSecretStatus
@@ -51,6 +51,12 @@ class RotatedSecret:
     def rotate_request(self) -> str | None:
         """What the annotation that asks for a rotation says now, if it is there, as long as a status can hold it."""
         request = self.annotations.get(ROTATE_ANNOTATION)
+        return None if request is None else request[:NAME_LENGTH]
+
+    @property
+    def resync_request(self) -> str | None:
+        """What the annotation that asks for a look at everything says now, as long as a status can hold it."""
+        request = self.annotations.get(RESYNC_ANNOTATION)
         return None if request is None else request[:NAME_LENGTH]
 
     @classmethod

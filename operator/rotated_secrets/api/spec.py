@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from rotated_secrets.api.fields import KubernetesName, StoreSecretId
+from rotated_secrets.api.fields import KubernetesName, RoleArn, StoreSecretId
+from rotated_secrets.api.rollout import Rollout
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.rules import Rule, WrittenModel, text_matches, unchanged
 from rotated_secrets.api.target import Target
@@ -28,6 +29,26 @@ class TlsMode(StrEnum):
     def strength(self) -> int:
         """Compares modes: the higher one asks for more."""
         return list(TlsMode).index(self)
+
+
+class Credentials(WrittenModel):
+    """As whom the operator speaks to AWS for this resource, instead of as itself."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.serviceAccountName) || has(self.roleArn)",
+            "nothing says as whom: write serviceAccountName, or roleArn, or both",
+            lambda self: self.service_account_name is not None or self.role_arn is not None,
+        ),
+    )
+
+    service_account_name: KubernetesName | None = None
+    """Name of a ServiceAccount in this namespace whose token AWS is shown (AssumeRoleWithWebIdentity). It must name
+    this resource, or "*", in its annotation rotatedsecrets.io/token-for."""
+
+    role_arn: RoleArn | None = None
+    """ARN of the IAM role to assume. Default: the ServiceAccount's annotation eks.amazonaws.com/role-arn. Without
+    serviceAccountName the operator assumes it by its own identity, with the ExternalId "CLUSTER/NAMESPACE"."""
 
 
 class Source(WrittenModel):
@@ -56,6 +77,10 @@ class Source(WrittenModel):
         | None
     ) = None
     """AWS region of the secret. Default: the operator's own."""
+
+    credentials: Credentials | None = None
+    """As whom the operator speaks to AWS for this resource: for its secret, its admin secret, and what it asks of RDS,
+    Redshift and ElastiCache. Default: as itself."""
 
     @property
     def is_arn(self) -> bool:
@@ -145,6 +170,11 @@ class RotatedSecretSpec(WrittenModel):
             ),
         ),
         Rule(
+            "size(self.rollout.restart) == 0 || self.target.creationPolicy != 'None'",
+            "creationPolicy: None delivers no Secret that a workload could read: leave rollout.restart out",
+            lambda self: not self.rollout.restart or self.target.is_delivered,
+        ),
+        Rule(
             "!has(self.database) || !has(self.database.webhook) || "
             "self.rotation.strategy in ['RandomValue', 'SingleUser', 'AlternatingUsers']",
             "a webhook serves the strategies RandomValue, SingleUser and AlternatingUsers: write one of them",
@@ -166,6 +196,9 @@ class RotatedSecretSpec(WrittenModel):
 
     target: Target = Target()
     """The Kubernetes Secret that follows the secret's current version."""
+
+    rollout: Rollout = Rollout()
+    """What happens to workloads when the target Secret has a new value."""
 
     @property
     def webhook(self) -> Webhook | None:

@@ -201,6 +201,9 @@ class HandledRequests(_ReportedModel):
     rotate: _Name | None = None
     """The value of the annotation rotatedsecrets.io/rotate that was served last."""
 
+    resync: _Name | None = None
+    """The value of the annotation rotatedsecrets.io/resync that was served last."""
+
     slot: Instant | None = None
     """The last due time that was served or given up."""
 
@@ -285,6 +288,9 @@ class RotatedSecretStatus(_ReportedModel):
 
     synced_version_id: _Id | None = None
     """The version that the target Secret holds."""
+
+    rolled_out_version_id: _Id | None = None
+    """The version that the workloads of rollout.restart were restarted for last, or that they began with."""
 
     last_rotation_time: Second | None = None
     """When the last successful rotation ended."""

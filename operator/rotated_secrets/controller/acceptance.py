@@ -101,6 +101,7 @@ def terms_of(resource: RotatedSecret, description: SecretDescription, services: 
         rotation=rotation,
         schedule=_schedule_of(rotation, timedelta(seconds=services.settings.minimum_interval)),
         request=resource.rotate_request,
+        resync=resource.resync_request,
         created_at=resource.created_at,
         place=place,
     )

@@ -52,6 +52,13 @@ def _network(value: Any) -> Any:
         raise ValueError(f"{error}; write networks as 10.0.0.0/8") from None
 
 
+def _cluster_name(value: str) -> str:
+    # Source: AssumeRole's reference: what an ExternalId may consist of, and its length; the rest is for the namespace.
+    if not re.fullmatch(r"[A-Za-z0-9+=,.@:_-]{1,512}", value):
+        raise ValueError(f"{value!r} is no cluster's name; write up to 512 letters, digits and +=,.@:_-")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
@@ -111,6 +118,13 @@ class Settings(BaseModel):
         "Rotation",
         "YAML file that says which namespaces may name which secrets. Default: a namespace may name secrets called "
         "{namespace}/* and admin secrets called {namespace}/admin/*.",
+    )
+    cluster_name: Annotated[str, AfterValidator(_cluster_name)] | None = _field(
+        None,
+        "AWS",
+        "Name of this cluster, unique among those that share AWS accounts: the first part of the ExternalId "
+        "CLUSTER/NAMESPACE by which roles of resources are assumed. Default: none, so that no resource may name a role "
+        "without a ServiceAccount.",
     )
     minimum_interval: Seconds = _field(
         4 * 3600.0, "Rotation", "Least time between two scheduled rotations, in seconds; 4h is AWS's own limit."

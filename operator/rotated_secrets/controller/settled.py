@@ -19,7 +19,8 @@ class Looks:
 
     uid: str
     generation: int
-    request: str | None
+    requests: tuple[str | None, str | None]
+    """What the annotations that ask for a rotation, and for a look, say."""
     target_version: str | None
     """The target Secret's resourceVersion; None where there is no such Secret."""
 

@@ -113,7 +113,10 @@ class Subject:
 
 def looks(resource: RotatedSecret, live: LiveSecret | None) -> Looks:
     return Looks(
-        resource.uid, resource.generation, resource.rotate_request, live.resource_version if live is not None else None
+        resource.uid,
+        resource.generation,
+        (resource.rotate_request, resource.resync_request),
+        live.resource_version if live is not None else None,
     )
 
 

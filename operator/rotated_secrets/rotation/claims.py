@@ -11,7 +11,6 @@ from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import (
     AppliedSchedule,
     Claim,
-    HandledRequests,
     HistoryEntry,
     Outcome,
     Retiring,
@@ -151,9 +150,8 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
 
 def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretStatus:
     """The claim is over, and what it was to serve is not tried again."""
-    handled = HandledRequests(
-        rotate=claim.request or status.handled_requests.rotate, slot=claim.slot or status.handled_requests.slot
-    )
+    before = status.handled_requests
+    handled = before.model_copy(update={"rotate": claim.request or before.rotate, "slot": claim.slot or before.slot})
     return status.model_copy(update={"rotation": None, "handled_requests": handled})
 
 

@@ -18,6 +18,7 @@ from rotated_secrets.rotation.policies import (
     first_verdict,
     is_ours,
     next_due,
+    resync_asked,
     retry_at,
     unsynced,
     why_rotate,
@@ -72,8 +73,10 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 
 
 def _vouch(seen: Observation, terms: Terms) -> Action | None:
-    """Nobody has seen this AWSCURRENT log in yet, so Ready could not be told."""
-    return ProbeCurrent() if terms.has_database and not seen.proven and seen.login is Login.UNTRIED else None
+    """Nobody has seen this AWSCURRENT log in yet, so Ready could not be told; or somebody asks for a look anew."""
+    if not terms.has_database or seen.login is not Login.UNTRIED:
+        return None
+    return ProbeCurrent() if resync_asked(seen, terms) or not seen.proven else None
 
 
 def _await(seen: Observation, terms: Terms, now: datetime) -> Action | None:

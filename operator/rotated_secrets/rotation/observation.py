@@ -37,6 +37,8 @@ class Terms:
     """When the resource was created: the slot of a rotation that is due at creation."""
     place: Place | None = Place()  # noqa: RUF009 - frozen
     """Where the credential logs in beside what its value says; None where it logs in nowhere that we know of."""
+    resync: str | None = None
+    """What the annotation that asks for a look at everything says now."""
 
     @property
     def has_database(self) -> bool:

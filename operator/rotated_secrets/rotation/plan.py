@@ -63,6 +63,7 @@ from rotated_secrets.rotation.policies import (
     next_due,
     next_retirement,
     one_user_between,
+    resync_asked,
     retry_at,
     set_began,
     unsynced,
@@ -178,10 +179,10 @@ def _give_way(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 
 
 def _vouch(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Nobody has seen this AWSCURRENT log in yet, so Ready could not be told."""
-    if terms.has_database and not seen.proven and seen.login is Login.UNTRIED and not one_user_between(seen, terms):
-        return ProbeCurrent()
-    return None
+    """Nobody has seen this AWSCURRENT log in yet, so Ready could not be told; or somebody asks for a look anew."""
+    if not terms.has_database or seen.login is not Login.UNTRIED or one_user_between(seen, terms):
+        return None
+    return ProbeCurrent() if resync_asked(seen, terms) or not seen.proven else None
 
 
 def _note_failure(seen: Observation, terms: Terms, now: datetime) -> Action | None:

@@ -97,6 +97,11 @@ def next_retirement(seen: Observation, now: datetime) -> datetime | None:
     return after if after is not None and after > now else None
 
 
+def resync_asked(seen: Observation, terms: Terms) -> bool:
+    """Whether somebody asked for a look at everything that was not taken yet."""
+    return terms.resync is not None and terms.resync != seen.status.handled_requests.resync
+
+
 # ---- why hold: before anything is claimed
 
 Policy = Callable[[Observation, Terms], Verdict | None]

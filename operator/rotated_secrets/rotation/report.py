@@ -39,8 +39,12 @@ def reported(
     credential = terms.credential(seen.current) if terms.has_database else None
     synced = _synced(seen)
     due = retry_at(seen, terms) or next_due(seen, terms)
+    handled = seen.status.handled_requests
+    if not isinstance(waiting, Retry) and seen.login is not Login.UNREACHABLE:
+        handled = handled.model_copy(update={"resync": terms.resync or handled.resync})
     status = seen.status.model_copy(
         update={
+            "handled_requests": handled,
             "engine": credential.engine if credential else None,
             "active_user": (credential.username or None) if credential else None,
             "current_version_id": seen.current_id,

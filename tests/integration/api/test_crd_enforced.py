@@ -94,6 +94,12 @@ REFUSED = [
         "is the ARN of a secret in another region",
     ),
     (_minimal(source={"secretId": "a", "region": "Ireland"}), "spec.source.region", "write the name of an AWS region"),
+    (_minimal(source={"secretId": "a", "credentials": {}}), "spec.source.credentials", "nothing says as whom"),
+    (
+        _minimal(source={"secretId": "a", "credentials": {"roleArn": "arn:aws:iam::1:role/a"}}),
+        "spec.source.credentials.roleArn",
+        "write the ARN of an IAM role",
+    ),
     (
         _minimal(database={"tls": {"caSecretName": "CA"}}),
         "spec.database.tls.caSecretName",
@@ -151,6 +157,16 @@ REFUSED = [
         _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "type": "tls"}),
         "spec.target",
         "leave type out",
+    ),
+    (
+        _minimal(target={"creationPolicy": "None"}, rollout={"restart": [{"kind": "Deployment", "name": "a"}]}),
+        "spec",
+        "leave rollout.restart out",
+    ),
+    (
+        _minimal(rollout={"restart": [{"kind": "Job", "name": "a"}]}),
+        "spec.rollout.restart[0].kind",
+        "Unsupported value",
     ),
     (_minimal(target={"creationPolicy": "Merge"}), "spec.target", "write deletionPolicy: Retain"),
 ]

@@ -81,10 +81,10 @@ def test_no_null_is_left_inside_a_list() -> None:
 
 
 def test_what_a_newer_operator_wrote_survives_a_patch() -> None:
-    stored = {"shard": 3, "handledRequests": {"resync": "a"}}
+    stored = {"shard": 3, "handledRequests": {"undo": "a"}}
     after = _merged(stored, RotatedSecretStatus(handled_requests=HandledRequests(rotate="b")).to_patch())
     assert after["shard"] == 3
-    assert after["handledRequests"] == {"resync": "a", "rotate": "b"}
+    assert after["handledRequests"] == {"undo": "a", "rotate": "b"}
 
 
 def test_times_are_utc_and_keep_their_fraction_where_they_are_compared() -> None:
