@@ -18,8 +18,11 @@ from rotated_secrets.databases.base import AuthenticationFailed, Connections, Re
 from rotated_secrets.databases.postgres import PostgresEngine, engine
 from rotated_secrets.databases.postgres.admin import PostgresAdminSession
 from rotated_secrets.databases.postgres.login import deadline, log_in
-from sandbox.postgres import Installation, PostgresServer, postgres_server
+from sandbox.postgres import Installation, PostgresServer, installations, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant, reach
+
+# What a session goes through is the same in every version; rights and passwords are not.
+pytestmark = pytest.mark.parametrize("installation", installations()[:1], indirect=True, ids=str)
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
