@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo test test-embedded lint format crds requirements clean
+.PHONY: help setup demo test bench test-embedded lint format crds requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -23,6 +23,8 @@ demo: $(STAMP) ## rotate a real database user four times while a client logs in;
 
 test: $(STAMP) ## all tests; KUBERNETES=embedded or KUBERNETES=controlplane says on what
 	$(BIN)/pytest -n 2 --dist worksteal --ignore tests/bench $(ARGS)
+
+bench: $(STAMP) ## a thousand RotatedSecrets: how soon they are Ready, and what watching over them costs
 	$(BIN)/pytest tests/bench $(ARGS)
 
 test-embedded: $(STAMP) ## the tests that depend on the Kubernetes, on the embedded API
