@@ -12,9 +12,10 @@ export KUBERNETES
 help: ## what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-setup: $(STAMP) ## install everything: packages into .venv, database servers where they are not yet
+setup: $(STAMP) ## install everything: packages into .venv, database servers and Helm where they are not yet
 
-$(STAMP): requirements/dev.txt pyproject.toml sandbox/install.py sandbox/packages.py sandbox/mongo_packages.py sandbox/servers.py
+$(STAMP): requirements/dev.txt pyproject.toml sandbox/install.py sandbox/packages.py sandbox/mongo_packages.py \
+		sandbox/helm_packages.py sandbox/servers.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) sandbox/install.py
 

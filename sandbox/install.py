@@ -1,4 +1,4 @@
-"""Installs what demo and tests need: a virtual environment with the pinned packages, and the database servers.
+"""Installs what demo and tests need: a virtual environment with the pinned packages, the database servers, and Helm.
 
 Runs before anything is installed, so it knows the standard library alone. Says one line for each thing it does.
 """
@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from sandbox.mongo_packages import ensure_mongo  # noqa: E402 - only found now
+from sandbox.helm_packages import ensure_helm  # noqa: E402 - only found now
+from sandbox.mongo_packages import ensure_mongo  # noqa: E402
 from sandbox.packages import (  # noqa: E402
     NotInstalled,
     apt_install,
@@ -161,12 +162,13 @@ def install_postgres() -> list[str]:
 
 
 def install_servers() -> list[str]:
-    """The other database servers. Returns the names of those that could not be had."""
+    """The other database servers, and Helm. Returns the names of those that could not be had."""
     servers: dict[str, Callable[[], str]] = {
         "MariaDB": ensure_mariadb,
         "MySQL": ensure_mysql,
         "MongoDB": lambda: ensure_mongo(VENV / "bin" / "python"),
         "Redis": ensure_redis,
+        "Helm": lambda: ensure_helm(VENV / "bin" / "python"),
     }
     missing = []
     for name, ensure in servers.items():

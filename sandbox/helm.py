@@ -1,0 +1,77 @@
+"""Helm, as the demo and the tests use it: with folders of its own, and no cluster unless one is named.
+
+Knows where the chart is, and nothing of what is in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.helm_packages import helm_program
+from sandbox.servers import cache_directory
+
+CHART = Path(__file__).resolve().parents[1] / "charts" / "rotated-secrets"
+Manifest = dict[str, Any]
+
+_program = functools.cache(helm_program)
+
+
+class HelmFailed(Exception):
+    """Helm refused; the message is what it said."""
+
+
+def helm(*arguments: str, environment: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
+    """What Helm prints. Which cluster it speaks to, ``environment`` says (KUBECONFIG) or the arguments; else none.
+
+    Raises:
+        HelmFailed: with Helm's words.
+        NotInstalled: there is no Helm, and none can be had.
+    """
+    folders = cache_directory() / "helm-home"
+    # Neither the plug-ins nor the clusters of whoever runs this.
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("HELM_")}
+    ours |= {f"HELM_{kind}_HOME": str(folders / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    ours["KUBECONFIG"] = os.devnull
+    done = subprocess.run(
+        [_program(), *arguments],
+        env={**ours, **(environment or {})},
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise HelmFailed((done.stderr or done.stdout).strip())
+    return done.stdout
+
+
+def rendered(
+    values: Mapping[str, Any] | None = None,
+    *,
+    release: str = "rotated-secrets",
+    namespace: str = "rotated-secrets",
+    api_versions: Collection[str] = (),
+) -> list[Manifest]:
+    """The chart's manifests with these values over its own, those of its test included.
+
+    ``api_versions`` are what the cluster serves beside Kubernetes' own, as ``monitoring.coreos.com/v1/ServiceMonitor``.
+
+    Raises:
+        HelmFailed: the values are refused; with Helm's words.
+    """
+    asked = ["--namespace", namespace, "--values", "-", *(f"--api-versions={each}" for each in api_versions)]
+    said = helm("template", release, str(CHART), *asked, stdin=yaml.safe_dump(dict(values or {})))
+    return [manifest for manifest in yaml.load_all(said, Loader=_loader()) if manifest]
+
+
+@functools.cache
+def _loader() -> Any:
+    # The one written in C, where it was built: the CRD is long.
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
