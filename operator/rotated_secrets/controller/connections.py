@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
 from rotated_secrets.api.spec import Tls as TlsSpec
@@ -26,7 +27,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
-from rotated_secrets.databases.hosts import HostRules, resolve
+from rotated_secrets.databases.hosts import HostRules, look_up, resolve
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.values import Credential
 
@@ -103,7 +104,7 @@ class Connections:
         self._is_copy = is_copy
         self._primary: Credential | None = None
         """The admin's, once it is known that the application logs in at a copy of its database."""
-        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._looked_up = cache(look_up)
 
     @property
     def limits(self) -> PasswordLimits:
@@ -232,15 +233,13 @@ class Connections:
         return self._counted("admin", lambda: self._engine.open_admin(server, credential))
 
     def _server(self, credential: Credential, tls: Tls) -> Server:
-        servers = [Server(host, self._resolved(host), port, tls) for host, port in self._hosts(credential)]
+        servers = [Server(host, self._resolved(host, port), port, tls) for host, port in self._hosts(credential)]
         if not servers:
             return Server(credential.host, (), credential.port or self._engine.default_port, tls)
         return replace(servers[0], others=tuple(servers[1:]))
 
-    def _resolved(self, host: str) -> tuple[str, ...]:
-        if host not in self._addresses:
-            self._addresses[host] = resolve(host, self._rules)
-        return self._addresses[host]
+    def _resolved(self, host: str, port: int) -> tuple[str, ...]:
+        return resolve(host, port, self._rules, self._looked_up)
 
     def _counted(self, purpose: str, login: Callable[[], T]) -> T:
         outcome = "ok"

@@ -5,6 +5,7 @@ Reads the store and the target Secret, and changes nothing. What a person must m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,7 +38,7 @@ from rotated_secrets.controller.settings import InvalidSettings
 from rotated_secrets.controller.settled import Looks
 from rotated_secrets.controller.webhooks import engine_of_webhook, trust_of_webhook
 from rotated_secrets.databases.base import Engine, Refused
-from rotated_secrets.databases.hosts import HostRules
+from rotated_secrets.databases.hosts import HostRules, api_servers
 from rotated_secrets.delivery.errors import Refused as DeliveryRefused
 from rotated_secrets.delivery.target import LiveSecret, TargetKind
 from rotated_secrets.delivery.targets import TargetSecrets
@@ -127,7 +128,8 @@ class Looker:
         """Raises: InvalidSettings, where a file that the settings name cannot be used."""
         settings = services.settings
         self._services = services
-        self._rules = HostRules(settings.allowed_networks, settings.denied_networks)
+        apis = api_servers(services.cluster.client.configuration.host, os.environ)
+        self._rules = HostRules(settings.allowed_networks, settings.denied_networks, apis)
         self._secrets = TargetSecrets(services.cluster)
         self._managed = ManagedSecrets(services.stores.client)
         self._noted: dict[Key, tuple[str, Arn]] = {}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Self
+from urllib.parse import urlsplit
 
 from rotated_secrets.databases.base import Refused, Unavailable
 
@@ -32,8 +34,35 @@ _METADATA = tuple(
     )
 )
 _THIS_NETWORK = ip_network("0.0.0.0/8")
-_TRANSLATED = ip_network("64:ff9b::/96")
-_COMPATIBLE = ip_network("::/96")
+# The last 32 bits are an IPv4 address. Source: RFC 6052 (2.1), RFC 2765 (2.1), RFC 4291 (2.5.5.1).
+_ENDS_IN_IPV4 = tuple(ip_network(text) for text in ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96"))
+# Translated as well, behind a prefix of its network's own length. Source: RFC 8215; RFC 6052 (2.2).
+_LOCAL_USE = ip_network("64:ff9b:1::/48")
+
+_KUBERNETES = re.compile(r"kubernetes\.default(?:\.svc(?:\..*)?)?", re.IGNORECASE)
+"""What a cluster's own DNS calls its API server."""
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Where the Kubernetes API server answers."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        return cls(parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443))
+
+
+def api_servers(url: str, environment: Mapping[str, str]) -> tuple[ApiServer, ...]:
+    """The API server by the address that the operator uses, and by the one that Kubernetes gives to every pod."""
+    found = [ApiServer.at(url)]
+    if host := environment.get("KUBERNETES_SERVICE_HOST"):
+        port = environment.get("KUBERNETES_SERVICE_PORT", "")
+        found.append(ApiServer(host, int(port) if port.isdigit() else 443))
+    return tuple(dict.fromkeys(server for server in found if server.host))
 
 
 @dataclass(frozen=True)
@@ -43,16 +72,21 @@ class HostRules:
     allowed: tuple[Network, ...] = ()
     """Lets in loopback, link-local and metadata addresses of these networks, and nothing that ``denied`` names."""
     denied: tuple[Network, ...] = ()
-    """Refused whatever else is said, for instance the Kubernetes API server's address."""
+    """Refused whatever else is said."""
+    api_servers: tuple[ApiServer, ...] = ()
+    """Never connected to. Their addresses are refused at every port, or at the API server's port alone where
+    ``allowed`` has them: a machine may be a cluster's and a database's."""
 
     @classmethod
-    def of(cls, allowed: tuple[str, ...] = (), denied: tuple[str, ...] = ()) -> HostRules:
+    def of(
+        cls, allowed: tuple[str, ...] = (), denied: tuple[str, ...] = (), api_servers: tuple[ApiServer, ...] = ()
+    ) -> HostRules:
         """Rules from networks in CIDR notation.
 
         Raises:
             ValueError: one of them is not a network.
         """
-        return cls(tuple(ip_network(text) for text in allowed), tuple(ip_network(text) for text in denied))
+        return cls(tuple(ip_network(text) for text in allowed), tuple(ip_network(text) for text in denied), api_servers)
 
 
 def look_up(host: str) -> tuple[str, ...]:
@@ -61,7 +95,7 @@ def look_up(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def resolve(host: str, rules: HostRules, lookup: Lookup = look_up) -> tuple[str, ...]:
+def resolve(host: str, port: int, rules: HostRules, lookup: Lookup = look_up) -> tuple[str, ...]:
     """Resolve a host, once: the addresses returned are the ones to connect to, so that a name cannot change in between.
 
     Raises:
@@ -75,15 +109,33 @@ def resolve(host: str, rules: HostRules, lookup: Lookup = look_up) -> tuple[str,
             raise Refused(
                 "host in the secret value must be one DNS name or one address, without port, scheme, comma or space"
             ) from None
+        if _KUBERNETES.fullmatch(host.rstrip(".")):
+            raise _refused(host, _API_SERVER) from None
         addresses = _answers(host, lookup)
+    served = {api: frozenset(_addresses_of(api, lookup)) for api in rules.api_servers}
     for address in addresses:
-        why = _refusal(address, rules)
+        why = _refusal(address, port, rules, served)
         if why:
-            raise Refused(
-                f"host {host} is {why}, which the operator does not connect to; "
-                "correct the host, or have the operator's settings allow that network"
-            )
+            raise _refused(host, why)
     return tuple(str(address) for address in addresses)
+
+
+_API_SERVER = "the Kubernetes API server"
+
+
+def _refused(host: str, why: str) -> Refused:
+    remedy = "" if why == _API_SERVER else ", or have the operator's settings allow that network"
+    return Refused(f"host {host} is {why}, which the operator does not connect to; correct the host{remedy}")
+
+
+def _addresses_of(server: ApiServer, lookup: Lookup) -> Iterator[Address]:
+    try:
+        yield from _forms(ip_address(server.host))
+    except ValueError:
+        try:
+            yield from _answers(server.host, lookup)
+        except Unavailable:
+            return  # who it is cannot be told now; by that name nobody else finds it either
 
 
 def _answers(host: str, lookup: Lookup) -> tuple[Address, ...]:
@@ -96,11 +148,16 @@ def _answers(host: str, lookup: Lookup) -> tuple[Address, ...]:
     return answers
 
 
-def _refusal(address: Address, rules: HostRules) -> str | None:
+def _refusal(
+    address: Address, port: int, rules: HostRules, served: Mapping[ApiServer, frozenset[Address]]
+) -> str | None:
     forms = tuple(_forms(address))
     if any(form in network for form in forms for network in rules.denied):
         return "in a network that the operator's settings deny"
-    if any(form in network for form in forms for network in rules.allowed):
+    allowed = any(form in network for form in forms for network in rules.allowed)
+    if any(found.intersection(forms) and (port == api.port or not allowed) for api, found in served.items()):
+        return _API_SERVER
+    if allowed:
         return None
     return next((kind for kind in map(_kind, forms) if kind), None)
 
@@ -111,8 +168,12 @@ def _forms(address: Address) -> Iterator[Address]:
     yield IPv6Address(int(address)) if isinstance(address, IPv6Address) else address
     if isinstance(address, IPv6Address):
         wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _TRANSLATED or address in _COMPATIBLE:
+        if any(address in network for network in _ENDS_IN_IPV4):
             wrapped.append(IPv4Address(int(address) & 0xFFFFFFFF))
+        if address in _LOCAL_USE:  # behind 48 bits as well, where bits 64 to 71 are no part of it
+            bits = int(address)
+            halves = (bits & 0xFFFFFFFF, (bits >> 64 & 0xFFFF) << 16 | bits >> 40 & 0xFFFF)
+            wrapped += [IPv4Address(half) for half in halves if half]
         yield from (form for form in wrapped if form is not None)
 
 
