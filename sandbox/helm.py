@@ -48,7 +48,7 @@ def helm(*arguments: str, environment: Mapping[str, str] | None = None, stdin: s
         check=False,
     )
     if done.returncode:
-        raise HelmFailed((done.stderr or done.stdout).strip())
+        raise HelmFailed(f"{done.stdout}{done.stderr}".strip())
     return done.stdout
 
 

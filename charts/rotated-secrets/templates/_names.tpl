@@ -1,0 +1,57 @@
+{{/* What things are called, and labelled. */}}
+
+{{- define "rotated-secrets.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* At most 52 characters: the longest suffix of ours fits. */}}
+{{- define "rotated-secrets.fullname" -}}
+{{- $name := include "rotated-secrets.name" . -}}
+{{- $both := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $both .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "rotated-secrets.serviceAccountName" -}}
+{{- default (include "rotated-secrets.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "rotated-secrets.leaseName" -}}
+{{- default (include "rotated-secrets.fullname" .) .Values.leaderElection.leaseName -}}
+{{- end -}}
+
+{{- define "rotated-secrets.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* By which the operator's pods are known. A Deployment's selector cannot be changed, so nothing that may change is in it. */}}
+{{- define "rotated-secrets.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "rotated-secrets.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{/* Of everything that is made here, given a dict: root, and where there are any, the component and labels of a user's own. */}}
+{{- define "rotated-secrets.labels" -}}
+{{- $ours := include "rotated-secrets.selectorLabels" .root | fromYaml -}}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- $_ := set $ours "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- if .component }}{{ $_ := set $ours "app.kubernetes.io/component" .component }}{{ end -}}
+{{- merge $ours (default dict .more) .root.Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/* Of the operator's pods. What changes with each version of the chart is left out, so that not each replaces them. */}}
+{{- define "rotated-secrets.podLabels" -}}
+{{- merge (include "rotated-secrets.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/* Whether anything says which authorities to trust for databases. */}}
+{{- define "rotated-secrets.hasDatabaseCa" -}}
+{{- with .Values.databases -}}
+{{- if or .caBundle .caBundleConfigMap.name .caBundleSecret.name -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
