@@ -19,11 +19,20 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
+
 from sandbox.kubernetes.certificates import Authority, inline
 from sandbox.kubernetes.kubeconfig import write_kubeconfig
 from sandbox.kubernetes.processes import running
 
 _DEFAULT_ASSETS = Path("/usr/local/kubebuilder/bin")
+_POLICY, _AUDIT_LOG = "audit-policy.yaml", "audit.log"
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,11 @@ class Binaries:
 
 
 @contextmanager
-def control_plane(binaries: Binaries) -> Iterator[Path]:
-    """Gives the kubeconfig of a cluster administrator; the servers and all they wrote are gone at the end."""
+def control_plane(binaries: Binaries) -> Iterator[tuple[Path, Path]]:
+    """Gives the kubeconfig of a cluster administrator, and the audit log of what ServiceAccounts ask.
+
+    The servers and all they wrote are gone at the end.
+    """
     with TemporaryDirectory(prefix="control-plane-") as directory, ExitStack() as servers:
         place = Path(directory)
         etcd = f"http://127.0.0.1:{_free_port()}"
@@ -55,6 +67,7 @@ def control_plane(binaries: Binaries) -> Iterator[Path]:
         authority.issue("kube-apiserver", ["127.0.0.1", "localhost"]).write(place / "tls.crt", place / "tls.key")
         authority.issue("service-accounts").write(place / "sa.crt", place / "sa.key")
         admin.write(place / "admin.crt", place / "admin.key")
+        (place / _POLICY).write_text(yaml.safe_dump(_AUDIT_POLICY))
         port = _free_port()
         address = f"https://127.0.0.1:{port}"
         trust = ssl.create_default_context(cafile=place / "ca.crt")
@@ -62,7 +75,7 @@ def control_plane(binaries: Binaries) -> Iterator[Path]:
         is_ready = partial(_answers, f"{address}/readyz", trust)
         servers.enter_context(running(_apiserver(binaries, place, etcd, port), place / "apiserver.log", is_ready))
         write_kubeconfig(place / "kubeconfig", address, authority.certificate, inline(admin))
-        yield place / "kubeconfig"
+        yield place / "kubeconfig", place / _AUDIT_LOG
 
 
 def _etcd(binaries: Binaries, place: Path, client: str) -> list[str]:
@@ -95,6 +108,8 @@ def _apiserver(binaries: Binaries, place: Path, etcd: str, port: int) -> list[st
         f"--service-account-signing-key-file={place / 'sa.key'}",
         "--service-cluster-ip-range=10.0.0.0/24",
         "--authorization-mode=RBAC",
+        f"--audit-policy-file={place / _POLICY}",
+        f"--audit-log-path={place / _AUDIT_LOG}",
         "--disable-admission-plugins=ServiceAccount",  # it waits for tokens and accounts that controllers would create
         "--shutdown-watch-termination-grace-period=1s",  # else an open watch keeps it from ending for a minute
     ]

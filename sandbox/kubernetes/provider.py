@@ -20,6 +20,7 @@ from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.controlplane import Binaries, control_plane
 from sandbox.kubernetes.processes import running
 
+_DAY = 24 * 3600
 Rule = Mapping[str, Sequence[str]]  # of RBAC: apiGroups, resources, verbs, resourceNames, nonResourceURLs
 
 
@@ -61,7 +62,8 @@ class Cluster:
     description: str
     kubeconfig: Path
     has_garbage_collector: bool
-    enforces_rbac: bool
+    audit_log: Path | None = None
+    """A line for each request of a ServiceAccount, in the form of audit.k8s.io/v1; None where nobody keeps one."""
 
     def kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 60
@@ -90,8 +92,7 @@ class Cluster:
     ) -> Path:
         """The way in of a new ServiceAccount `namespace/name` that may do what `rules` say and nothing else.
 
-        Needs an existing namespace. The embedded API stores the account and its role but enforces no RBAC: there it
-        gives the administrator's own kubeconfig, so only `enforces_rbac` clusters can show that the rules suffice.
+        Needs an existing namespace.
         """
         role = "ClusterRole" if cluster_wide else "Role"
         meta = {"name": f"{namespace}-{name}" if cluster_wide else name} | (
@@ -112,13 +113,15 @@ class Cluster:
             },
         ]
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
-        if not self.enforces_rbac:
-            return self.kubeconfig
-        wanted = {"spec": {"expirationSeconds": 24 * 3600}}
+        return self.account_kubeconfig(namespace, name)
+
+    def account_kubeconfig(self, namespace: str, name: str, path: Path | None = None) -> Path:
+        """The way in of a ServiceAccount that is there, for a day; written to `path`, by default beside its own."""
+        wanted = {"spec": {"expirationSeconds": _DAY}}
         issued = self.api().create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", wanted)
         body = yaml.safe_load(self.kubeconfig.read_text())
         body["users"][0]["user"] = {"token": issued["status"]["token"]}
-        path = self.kubeconfig.with_name(f"{namespace}-{name}.kubeconfig")
+        path = path or self.kubeconfig.with_name(f"{namespace}-{name}.kubeconfig")
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(body))
         return path
@@ -131,14 +134,15 @@ def running_cluster(choice: Choice) -> Iterator[Cluster]:
         case Provider.EMBEDDED:
             with TemporaryDirectory(prefix="embedded-kubernetes-") as directory:
                 kubeconfig = Path(directory, "kubeconfig")
+                audit_log = Path(directory, "audit.log")
                 command = [sys.executable, "-m", "sandbox.kubernetes.embedded", "--kubeconfig", str(kubeconfig)]
-                with running(command, Path(directory, "log"), kubeconfig.exists):
-                    yield Cluster(choice.provider, choice.description, kubeconfig, True, False)
+                with running([*command, "--audit-log", str(audit_log)], Path(directory, "log"), kubeconfig.exists):
+                    yield Cluster(choice.provider, choice.description, kubeconfig, True, audit_log)
         case Provider.CONTROL_PLANE:
             binaries = Binaries.find()
             assert binaries
-            with control_plane(binaries) as kubeconfig:
-                yield Cluster(choice.provider, choice.description, kubeconfig, False, True)
+            with control_plane(binaries) as (kubeconfig, audit_log):
+                yield Cluster(choice.provider, choice.description, kubeconfig, False, audit_log)
         case Provider.CONTEXT:
             with TemporaryDirectory(prefix="kubernetes-context-") as directory:
                 kubeconfig = Path(directory, "kubeconfig")
@@ -146,7 +150,7 @@ def running_cluster(choice: Choice) -> Iterator[Cluster]:
                 told = subprocess.run(view, capture_output=True, text=True, check=True)
                 kubeconfig.touch(mode=0o600)
                 kubeconfig.write_text(told.stdout)
-                yield Cluster(choice.provider, choice.description, kubeconfig, True, True)
+                yield Cluster(choice.provider, choice.description, kubeconfig, True)
 
 
 def _kubectl() -> str:

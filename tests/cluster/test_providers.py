@@ -73,8 +73,6 @@ def test_operator_may_do_what_its_rules_say(cluster: Cluster, namespace: str) ->
 
 
 def test_operator_may_do_nothing_else(cluster: Cluster, namespace: str) -> None:
-    if not cluster.enforces_rbac:
-        pytest.skip("the embedded API enforces no RBAC")
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"]}]
     operator = Api(cluster.operator_kubeconfig(rules, namespace))
     with pytest.raises(StatusError) as refused:

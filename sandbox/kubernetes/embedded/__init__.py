@@ -4,7 +4,8 @@
 Where it knowingly differs:
 
 - everything is in memory; of the controllers there are garbage collection and the end of namespaces and CRDs alone;
-- one token, which may do anything: no RBAC, and a TokenRequest's token opens nothing here;
+- RBAC has its rules, but no aggregation of ClusterRoles and no check of who may grant what; of the first ClusterRoles
+  there are those alone that people cannot do without; a token is bound to its ServiceAccount alone, not to a pod;
 - versions of a CRD are converted by their name only; of built-in kinds only Secrets, ConfigMaps, Events, Leases,
   Namespaces and Pods are checked and filled in beyond the types of their fields;
 - rules in CEL are not type-checked and their cost is not estimated (see `cel`), a transition rule is not asked about

@@ -15,12 +15,13 @@ from sandbox.kubernetes.embedded.server import Server
 from sandbox.kubernetes.kubeconfig import write_kubeconfig
 
 
-async def serve(port: int, kubeconfig: Path) -> None:
+async def serve(port: int, kubeconfig: Path, audit_log: Path | None) -> None:
     authority, token = Authority.create("embedded"), secrets.token_urlsafe(24)
     stopped = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopped.set)
-    server = web.Server(Server(token).handle, handler_cancellation=True)
+    log = audit_log.open("a", buffering=1) if audit_log else None
+    server = web.Server(Server(token, log).handle, handler_cancellation=True)
     runner = web.ServerRunner(server, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(
@@ -36,8 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 for a free one")
     parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--audit-log", type=Path, help="gets a line for each request of a ServiceAccount")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, arguments.kubeconfig))
+    asyncio.run(serve(arguments.port, arguments.kubeconfig, arguments.audit_log))
 
 
 if __name__ == "__main__":

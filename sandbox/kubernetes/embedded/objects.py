@@ -9,7 +9,7 @@ import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.kubernetes.embedded import builtin, crds, errors, models, ownership
@@ -310,7 +310,3 @@ def _content(obj: Obj, resource: Resource) -> Obj:
 def _without_owners(obj: Obj) -> tuple[Obj, dict[str, Any]]:
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     return {key: value for key, value in obj.items() if key != "metadata"}, meta
-
-
-def token_expiry(seconds: int) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -61,6 +61,10 @@ def _rbac(plural: str, kind: str, *, namespaced: bool) -> Resource:
     return Resource("rbac.authorization.k8s.io", "v1", plural, kind, namespaced)
 
 
+def _review(plural: str, kind: str) -> Resource:
+    return Resource("authorization.k8s.io", "v1", plural, kind, False, verbs=("create",))
+
+
 BUILT_IN = (
     Resource("", "v1", "namespaces", "Namespace", False, ("ns",), has_status=True),
     Resource("", "v1", "secrets", "Secret"),
@@ -91,9 +95,8 @@ BUILT_IN = (
     _rbac("rolebindings", "RoleBinding", namespaced=True),
     _rbac("clusterroles", "ClusterRole", namespaced=False),
     _rbac("clusterrolebindings", "ClusterRoleBinding", namespaced=False),
-    Resource(
-        "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=("create",)
-    ),
+    _review("selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    _review("selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     Resource(
         *("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),
         *(("crd", "crds"), ("api-extensions",)),

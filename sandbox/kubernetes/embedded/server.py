@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, TextIO
 
 import yaml
 from aiohttp import web
 
-from sandbox.kubernetes.embedded import discovery, errors, openapi, patch, tables, wire
+from sandbox.kubernetes.embedded import discovery, errors, openapi, patch, rbac, requests, tables, wire
 from sandbox.kubernetes.embedded.deletion import Deletion
+from sandbox.kubernetes.embedded.gate import Gate
 from sandbox.kubernetes.embedded.listing import Listing, Query, Render
-from sandbox.kubernetes.embedded.objects import Objects, WriteOptions, token_expiry
+from sandbox.kubernetes.embedded.objects import Objects, WriteOptions
+from sandbox.kubernetes.embedded.rbac import User
+from sandbox.kubernetes.embedded.requests import Access
 from sandbox.kubernetes.embedded.resources import Registry, Resource
 from sandbox.kubernetes.embedded.store import Entry, Obj, Store
 
@@ -25,22 +27,29 @@ _PATCHES: dict[str, Callable[[Any, Any], Obj]] = {
     "application/json-patch+json": patch.json_patch,
     "application/strategic-merge-patch+json": patch.strategic,
 }
+_ON_COLLECTION = ("list", "watch", "deletecollection")
 _APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 
 
 class Server:
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, token: str, audit_log: TextIO | None = None) -> None:
+        """`token` is the administrator's; `audit_log` is the gate's."""
         self._store, self._registry = Store(), Registry()
+        self._gate = Gate(token, self._store, audit_log)
         self._objects = Objects(self._store, self._registry)
         self._deletion = Deletion(self._objects)
         self._listing = Listing(self._store, self._objects)
         for resource in self._registry.all():
             self._store.collection(resource.storage)
-        namespaces = self._registry.find("", "v1", "namespaces")
-        assert namespaces
         for name in _FIRST_NAMESPACES:
-            self._objects.create(namespaces, "", {"metadata": {"name": name}}, WriteOptions("embedded"), [])
+            self._begin_with("", "namespaces", {"metadata": {"name": name}})
+        for plural, obj in rbac.first_objects():
+            self._begin_with("rbac.authorization.k8s.io", plural, obj)
+
+    def _begin_with(self, group: str, plural: str, obj: Obj) -> None:
+        resource = self._registry.find(group, "v1", plural)
+        assert resource
+        self._objects.create(resource, "", obj, WriteOptions("embedded"), [])
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -49,43 +58,30 @@ class Server:
             return _json(error.status(), error.code)
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        parts = [unquote(part) for part in request.rel_url.raw_path.split("/") if part]
-        if parts and parts[0] in ("healthz", "livez", "readyz"):
+        if request.path in ("/healthz", "/livez", "/readyz"):
             return web.Response(text="ok")
-        if not secrets.compare_digest(request.headers.get("Authorization", ""), f"Bearer {self._token}"):
-            raise errors.ApiError(401, "Unauthorized", "Unauthorized")
-        if (
-            len(parts) < 2
-            or parts[0] == "openapi"
-            or (parts[0] == "apis" and len(parts) < 4)
-            or (parts[0] == "api" and len(parts) < 3)
-        ):
-            return self._document(request, parts)
-        if parts[0] == "api":
-            group, version, rest = "", parts[1], parts[2:]
-        elif parts[0] == "apis":
-            group, version, rest = parts[1], parts[2], parts[3:]
-        else:
+        access = requests.read(request.method, request.rel_url.raw_path, request.query)
+        user = self._gate.enter(request.headers.get("Authorization", ""), access)
+        if not access.resource:
+            return self._document(request, access.path)
+        resource = self._registry.find(access.group, access.version, access.resource)
+        if not resource:
             raise errors.no_such_path()
-        namespace = ""
-        if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
-            namespace, rest = rest[1], rest[2:]
-        resource = self._registry.find(group, version, rest[0])
-        if not resource or len(rest) > 3:
+        if resource.group == "authorization.k8s.io" and request.method == "POST":
+            return _json(self._gate.review(user, resource.kind, await _body(request)), 201)
+        if access.subresource == "token" and resource.storage == "serviceaccounts":
+            whose = self._objects.get(resource, access.namespace, access.name)
+            return _json(self._gate.issue(whose, await _body(request)), 201)
+        if access.subresource and not (access.subresource == "status" and resource.has_status):
             raise errors.no_such_path()
-        name, subresource = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
-        if subresource == "token" and resource.storage == "serviceaccounts":
-            return self._issue_token(resource, namespace, name, await _body(request))
-        if subresource and not (subresource == "status" and resource.has_status):
-            raise errors.no_such_path()
-        verbs = self._on_object if name else self._on_collection
-        return await verbs(request, resource, namespace, name, subresource)
+        namespace = access.namespace if resource.namespaced else ""
+        if access.verb in _ON_COLLECTION or (access.verb == "create" and not access.name):
+            return await self._on_collection(request, resource, namespace)
+        return await self._on_object(request, resource, namespace, access, user)
 
     # ---- objects
 
-    async def _on_collection(
-        self, request: web.BaseRequest, resource: Resource, namespace: str, _name: str, _subresource: str
-    ) -> web.StreamResponse:
+    async def _on_collection(self, request: web.BaseRequest, resource: Resource, namespace: str) -> web.StreamResponse:
         match request.method:
             case "GET":
                 query, render = Query.read(request.query, resource, namespace), self._render(request, resource)
@@ -94,11 +90,6 @@ class Server:
                 return web.Response(body=self._listing.page(resource, query, render), content_type="application/json")
             case "POST":
                 body, warnings = await _body(request), list[str]()
-                if resource.kind == "SelfSubjectAccessReview":
-                    about = {"kind": resource.kind, "apiVersion": resource.api_version}
-                    return _json(
-                        about | body | {"status": {"allowed": True, "reason": "the embedded API enforces no RBAC"}}, 201
-                    )
                 if resource.namespaced and not namespace:
                     raise errors.not_allowed()
                 entry = self._objects.create(resource, namespace, body, _options(request), warnings)
@@ -114,13 +105,16 @@ class Server:
         raise errors.not_allowed()
 
     async def _on_object(
-        self, request: web.BaseRequest, resource: Resource, namespace: str, name: str, subresource: str
+        self, request: web.BaseRequest, resource: Resource, namespace: str, access: Access, user: User
     ) -> web.StreamResponse:
+        name, subresource = access.name, access.subresource
         body = await _body(request) if request.method != "GET" else {}
         warnings: list[str] = []
         if request.method == "PATCH" and request.content_type in _APPLY:
             options = _options(request, "Apply")
             force = request.query.get("force") == "true"
+            if not self._store.get(resource.storage, (namespace, name)):
+                self._gate.check(user, dataclasses.replace(access, verb="create"))
             entry, created = self._objects.apply(
                 resource, namespace, name, body, options, warnings, force=force, subresource=subresource
             )
@@ -159,18 +153,6 @@ class Server:
                 return _json({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
         raise errors.not_allowed()
 
-    def _issue_token(self, resource: Resource, namespace: str, name: str, body: Obj) -> web.Response:
-        """A token that says for whom it is; the embedded API takes its own fixed token alone."""
-        self._objects.get(resource, namespace, name)
-        seconds = body.get("spec", {}).get("expirationSeconds") or 3600
-        status = {
-            "token": f"{namespace}.{name}.{secrets.token_urlsafe(24)}",
-            "expirationTimestamp": token_expiry(seconds),
-        }
-        return _json(
-            {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"} | body | {"status": status}, 201
-        )
-
     async def _watch(
         self, request: web.BaseRequest, resource: Resource, query: Query, render: Render
     ) -> web.StreamResponse:
@@ -207,7 +189,8 @@ class Server:
 
     # ---- documents
 
-    def _document(self, request: web.BaseRequest, parts: list[str]) -> web.Response:
+    def _document(self, request: web.BaseRequest, path: str) -> web.Response:
+        parts = path.strip("/").split("/")
         is_aggregated = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
         found: Any = None
         match parts:

@@ -45,7 +45,13 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
     "TokenRequest": _META | {2: ("spec", "TokenRequestSpec")},
     "TokenRequestSpec": {1: ("audiences", "[]text"), 4: ("expirationSeconds", "number")},
     "SelfSubjectAccessReview": _META | {2: ("spec", "SelfSubjectAccessReviewSpec")},
-    "SelfSubjectAccessReviewSpec": {1: ("resourceAttributes", "ResourceAttributes")},
+    "SelfSubjectAccessReviewSpec": {
+        1: ("resourceAttributes", "ResourceAttributes"),
+        2: ("nonResourceAttributes", "NonResourceAttributes"),
+    },
+    "NonResourceAttributes": {1: ("path", "text"), 2: ("verb", "text")},
+    "SelfSubjectRulesReview": _META | {2: ("spec", "SelfSubjectRulesReviewSpec")},
+    "SelfSubjectRulesReviewSpec": {1: ("namespace", "text")},
     "ResourceAttributes": {
         index: (name, "text")
         for index, name in enumerate(("namespace", "verb", "group", "version", "resource", "subresource", "name"), 1)

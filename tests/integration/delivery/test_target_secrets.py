@@ -235,8 +235,6 @@ def test_what_the_api_server_refuses_is_told_by_field_without_the_value(
 
 
 def test_what_the_role_forbids_is_told_with_the_verb(cluster: Cluster, desired: DesiredSecret) -> None:
-    if not cluster.enforces_rbac:
-        pytest.skip("the embedded API enforces no RBAC")
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     kubeconfig = cluster.operator_kubeconfig(rules, desired.namespace, cluster_wide=False)
     with _connected(connection.configuration(kubeconfig, None)) as connected:
