@@ -210,8 +210,8 @@ def test_everybody_who_is_known_may_discover_and_ask_about_themselves(grant: Gra
     assert account.may("get", "secrets")
     rules = [rule for rule in account.rules() if rule["resources"] == ["secrets"]]
     assert [(rule["verbs"], rule["apiGroups"]) for rule in rules] == [(["get"], [""])]
-    path = {"spec": {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}}
-    assert account.api.create(f"{REVIEWS}/selfsubjectaccessreviews", path)["status"]["allowed"] is False
+    wanted = {"spec": {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}}
+    assert account.api.create(f"{REVIEWS}/selfsubjectaccessreviews", wanted)["status"]["allowed"] is False
 
 
 def test_kubectl_tells_what_an_account_may_do(grant: Grant, cluster: Cluster) -> None:
