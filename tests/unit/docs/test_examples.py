@@ -47,7 +47,9 @@ def test_every_resource_is_one(document: Path) -> None:
 
 def test_the_first_resource_fits_its_secrets_and_its_policy() -> None:
     (written,) = of_kind(README, "RotatedSecret")
-    created = dict(re.findall(r"create-secret --name (\S+) --secret-string \\\n\s*'(\{.*\})'", README.read_text()))
+    heredoc = r"create-secret --name (\S+) --secret-string file:///dev/stdin <<END\n(.*?)END\n"
+    written_so = re.findall(heredoc, README.read_text(), re.DOTALL)
+    created = {name: text.replace("$DB_PORT", "5432") for name, text in written_so}
     spec, namespace = written["spec"], written["metadata"]["namespace"]
     assert set(created) == {spec["source"]["secretId"], spec["rotation"]["adminSecretId"]}
     (rule,) = AccessPolicy.default().rules
