@@ -129,6 +129,11 @@ class AccessPolicyFile:
                 self.problem = str(error)
             return self._policy
 
+    def is_well(self) -> bool:
+        """Whether the policy in force is what the file says now."""
+        self.current()
+        return self.problem is None
+
     @staticmethod
     def _read(path: Path) -> str:
         try:

@@ -205,6 +205,8 @@ class _Run:
         if waiting is None:
             raise Retry(self._trouble)
         self._services.guard()
+        if seen.obstacle is not None and seen.obstacle.reason is Reason.ACCESS_DENIED:
+            self._reporter.denied(seen.obstacle.message)
         with self._told():
             now = utc_now()
             status = reported(seen, terms, waiting, generation=self.subject.resource.generation, now=now)

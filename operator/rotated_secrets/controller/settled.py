@@ -23,6 +23,8 @@ class Looks:
     """What the annotations that ask for a rotation, and for a look, say."""
     target_version: str | None
     """The target Secret's resourceVersion; None where there is no such Secret."""
+    policy: object
+    """The access policy in force: what it no longer allows is to show, also where nothing is due."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from rotated_secrets.controller.acceptance import (
     rotated_elsewhere,
     terms_of,
 )
-from rotated_secrets.controller.access import Home, PolicyDenied, Request
+from rotated_secrets.controller.access import AccessPolicy, Home, PolicyDenied, Request
 from rotated_secrets.controller.access_file import AccessPolicyFile, InvalidPolicy
 from rotated_secrets.controller.connections import Connections, Trust
 from rotated_secrets.controller.delivered import DeliveredSecret, Written
@@ -80,6 +80,7 @@ class Subject:
     """Host and port that the credential logs in to; empty where the strategy reaches no database."""
     secrets: TargetSecrets
     live: LiveSecret | None
+    policy: AccessPolicy
     seen: Observation
     """Without the target Secret's state, which the run adds."""
 
@@ -107,17 +108,22 @@ class Subject:
         # What is in the way of a target Secret does not carry our label, so no watch tells when it goes.
         blocked = seen.target is not None and seen.target.kind is TargetKind.CONFLICT
         self.services.settled.settle(
-            self.key, self.token, looks(self.resource, live), until, glance=LOOK_AT_OBSTACLES if blocked else None
+            self.key,
+            self.token,
+            looks(self.resource, live, self.policy),
+            until,
+            glance=LOOK_AT_OBSTACLES if blocked else None,
         )
         return self.services.settled.next_look(self.key, now)
 
 
-def looks(resource: RotatedSecret, live: LiveSecret | None) -> Looks:
+def looks(resource: RotatedSecret, live: LiveSecret | None, policy: AccessPolicy) -> Looks:
     return Looks(
         resource.uid,
         resource.generation,
         (resource.rotate_request, resource.resync_request),
         live.resource_version if live is not None else None,
+        policy,
     )
 
 
@@ -137,6 +143,7 @@ class Looker:
             self._policy = AccessPolicyFile(settings.access_policy_file)
         except InvalidPolicy as error:
             raise InvalidSettings(f"--access-policy-file: {error}") from error
+        services.metrics.follow_access_policy(self._policy.is_well)
         try:
             ca_file = settings.database_ca_file
             self._operator_ca = ca_file.read_text() if ca_file else None
@@ -153,17 +160,18 @@ class Looker:
         """
         services, key = self._services, Key(resource.namespace, resource.name)
         live = self._secrets.read(resource.namespace, resource.target_name) if _is_delivered(resource) else None
-        if services.settled.is_settled(key, looks(resource, live), utc_now()):
+        policy = self._policy.current()
+        if services.settled.is_settled(key, looks(resource, live, policy), utc_now()):
             return services.settled.next_look(key, utc_now())
         token = services.settled.begin(key)
         home = self._home()
         request = Request.source(resource, home)
-        self._allow(lambda: self._policy.current().check_asked(request, home), source_of=key)
+        self._allow(lambda: policy.check_asked(request, home), source_of=key)
         check_spec(resource, services)
         region = _region_of(request)
         store = services.stores.at(region)
         description = description_of(store, request.asked)
-        self._allow(lambda: self._policy.current().check_returned(request, description.arn, home), source_of=key)
+        self._allow(lambda: policy.check_returned(request, description.arn, home), source_of=key)
         self.count(key, allowed=True)
         services.feeds.at(region).noted(description.arn, description.stages)
         self._noted[key] = (region, description.arn)
@@ -194,6 +202,7 @@ class Looker:
             server=_server(credential, engine) if credential and engine else "",
             secrets=self._secrets,
             live=live,
+            policy=policy,
             seen=Observation(
                 stages=description.stages,
                 current=current,

@@ -57,6 +57,9 @@ class Metrics:
         )
         self._depth = gauge("queue_depth", "RotatedSecrets that wait for a worker.")
         self._leader = gauge("leader", "1 on the replica that leads, else 0.")
+        self._policy = gauge(
+            "access_policy_ok", "1 while the access policy in force is the file's, 0 where that cannot be read."
+        )
 
         self._lock = threading.Lock()
         self._held_for: dict[tuple[str, str], str] = {}
@@ -115,6 +118,10 @@ class Metrics:
     def follow_leader(self, leads: Callable[[], bool]) -> None:
         """Ask ``leads`` whenever the metrics are collected."""
         self._leader.set_function(lambda: float(leads()))
+
+    def follow_access_policy(self, is_well: Callable[[], bool]) -> None:
+        """Ask ``is_well`` whenever the metrics are collected."""
+        self._policy.set_function(lambda: float(is_well()))
 
 
 def _remove(series: Gauge, namespace: str, name: str) -> None:

@@ -84,6 +84,7 @@ def test_a_change_is_in_force_at_once_and_a_broken_one_never(tmp_path: Path, cap
         assert policy.current() == parse_policy(OTHER)
     assert [record.levelname for record in caplog.records] == ["ERROR"], "said once"
     assert policy.problem is not None
+    assert not policy.is_well()
     assert "the policy before it stays in force" in caplog.text
     path.unlink()
     assert policy.current() == parse_policy(OTHER)
@@ -92,6 +93,17 @@ def test_a_change_is_in_force_at_once_and_a_broken_one_never(tmp_path: Path, cap
     path.write_text(OTHER)
     assert policy.current() == parse_policy(OTHER)
     assert policy.problem is None
+    assert policy.is_well()
+
+
+def test_whether_all_is_well_is_found_out_without_anybody_asking_for_the_policy(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(ONE)
+    policy = AccessPolicyFile(path)
+    assert policy.is_well()
+    path.write_text("rules: 1")
+    assert not policy.is_well()
+    assert AccessPolicyFile(None).is_well()
 
 
 def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.settled import Looks, Settled
 
 KEY, NOW = Key("shop", "orders"), datetime(2026, 11, 22, tzinfo=UTC)
-LOOKS = Looks(uid="u", generation=1, requests=(None, None), target_version="7")
+LOOKS = Looks(uid="u", generation=1, requests=(None, None), target_version="7", policy="the policy")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
@@ -27,6 +27,7 @@ def test_what_was_never_looked_at_does_not_rest() -> None:
         {"requests": ("now", None)},
         {"requests": (None, "now")},
         {"target_version": None},
+        {"policy": "another policy"},
     ],
 )
 def test_any_change_ends_the_rest(change: dict[str, object]) -> None:
