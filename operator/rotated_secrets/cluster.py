@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +95,25 @@ def configuration(kubeconfig: Path | None, context: str | None) -> client.Config
 class Cluster:
     """One pool of connections to the API server."""
 
-    def __init__(self, found: client.Configuration, *, timeout: float, connections: int, retries: int) -> None:
-        """``timeout`` is in seconds and for each try; only requests that change nothing twice are tried again."""
+    def __init__(
+        self,
+        found: client.Configuration,
+        *,
+        timeout: float,
+        connections: int,
+        retries: int,
+        before_write: Callable[[], None] | None = None,
+    ) -> None:
+        """``timeout`` is in seconds and for each try; only requests that change nothing twice are tried again.
+
+        ``before_write`` is called before each request that changes something, and what it raises is raised instead.
+        """
         found.connection_pool_maxsize = connections
         # A server's Retry-After may be hours; our own queue waits better, and lets others go first.
         found.retries = urllib3.Retry(retries, redirect=0, backoff_factor=0.1, respect_retry_after_header=False)
         self.client = client.ApiClient(found)
         self._timeout = timeout
+        self._before_write = before_write
 
     def request(
         self,
@@ -118,6 +130,8 @@ class Cluster:
         Raises:
             ClusterError: one of its subclasses.
         """
+        if self._before_write is not None and method != "GET":
+            self._before_write()
         headers = {"Accept": accept, "Content-Type": content_type}
         try:
             method, url, headers, _, _ = self.client.param_serialize(

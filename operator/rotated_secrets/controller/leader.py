@@ -14,12 +14,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from rotated_secrets.cluster import Cluster, ClusterError, Json, NotFound
 from rotated_secrets.controller.queue import Retry
+from rotated_secrets.databases.idle import seconds_since_boot
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,11 @@ class LeadershipLost(Retry):
 
 
 class Leader:
-    """One replica's part in the election. Times are in seconds, measured by the local monotonic clock alone."""
+    """One replica's part in the election.
+
+    Times are in seconds, measured by a local clock alone, which nobody sets and which goes on in a machine that sleeps.
+    A replica leads once: whatever ends its lead ends it for good, for others may have led and gone meanwhile.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Leader:
         retry_period: float,
         on_acquired: Callable[[], object],
         on_lost: Callable[[], object],
+        clock: Callable[[], float] = seconds_since_boot,
     ) -> None:
         """``cluster``'s requests must time out before ``renew_deadline``. The callbacks come from the thread."""
         self._cluster = cluster
@@ -54,11 +59,12 @@ class Leader:
         self._retry_period = retry_period
         self._on_acquired = on_acquired
         self._on_lost = on_lost
+        self._clock = clock
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._renewed_at: float | None = None
         self._observed: tuple[str, str] | None = None
-        self._observed_at = 0.0
+        self._observed_at = self._observed_for = 0.0
 
     @property
     def alive(self) -> bool:
@@ -67,8 +73,11 @@ class Leader:
 
     def holds(self) -> bool:
         """Whether this replica may act now: it has renewed the Lease within the renew deadline."""
+        return self._held_at(self._clock())
+
+    def _held_at(self, now: float) -> bool:
         renewed_at = self._renewed_at
-        return renewed_at is not None and time.monotonic() < renewed_at + self._renew_deadline
+        return renewed_at is not None and now < renewed_at + self._renew_deadline
 
     def guard(self) -> None:
         """Call before every side effect.
@@ -118,16 +127,19 @@ class Leader:
                 leading = True
                 log.info("%s leads", self._identity)
                 self._on_acquired()
-            elif leading and not self.holds():
-                log.error("%s could not renew the Lease %s in time and stops", self._identity, self._name)
+            elif not self.holds():
                 self._renewed_at = None
-                self._on_lost()
-                return
+                if leading:
+                    log.error("%s could not renew the Lease %s in time and stops", self._identity, self._name)
+                    self._on_lost()
+                    return
             self._stopping.wait(self._retry_period)
 
     def _try_to_hold(self) -> None:
         # Measured from before the request: others count from when they see its effect, which is later.
-        started = time.monotonic()
+        started = self._clock()
+        if self._renewed_at is not None and not self._held_at(started):
+            return
         try:
             if self._acquire_or_renew():
                 self._renewed_at = started
@@ -140,10 +152,13 @@ class Leader:
         try:
             lease = self._cluster.request("GET", f"{self._leases}/{self._name}")
         except NotFound:
+            if self._renewed_at is None and not self._observation_is_old():
+                # Somebody deleted it; its holder, which has not been told, makes it anew, or is dead by then.
+                return False
             fresh = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}}
             self._cluster.request("POST", self._leases, body=fresh | {"spec": self._record({})})
             return True
-        held = lease.get("spec") or {}
+        held: Json = lease.get("spec") or {}
         holder = held.get("holderIdentity") or ""
         if holder not in ("", self._identity):
             if self._renewed_at is not None:
@@ -161,9 +176,12 @@ class Leader:
         """Whether nothing about the Lease has moved for its duration, by our clock: the holder's may be wrong."""
         seen = (holder, str(held.get("renewTime")))
         if seen != self._observed:
-            self._observed, self._observed_at = seen, time.monotonic()
-        duration = float(held.get("leaseDurationSeconds") or self._lease_duration)
-        return time.monotonic() >= self._observed_at + duration
+            self._observed, self._observed_at = seen, self._clock()
+        self._observed_for = float(held.get("leaseDurationSeconds") or self._lease_duration)
+        return self._observation_is_old()
+
+    def _observation_is_old(self) -> bool:
+        return self._observed is None or self._clock() >= self._observed_at + self._observed_for
 
     def _record(self, held: Json) -> Json:
         ours = held.get("holderIdentity") == self._identity

@@ -33,6 +33,10 @@ class Retry(Exception):
         self.not_before = not_before
 
 
+class Draining(Retry):
+    """Nothing new begins, for the operator is stopping; nothing is lost, for the next leader looks at everything."""
+
+
 class WorkQueue:
     """Keys that wait, keys that are due later, and the tasks that work on them.
 
@@ -145,6 +149,8 @@ class WorkQueue:
     async def _look(self, key: Key, reconcile: Reconcile) -> None:
         try:
             again = await reconcile(key)
+        except Draining:
+            return
         except Exception as error:
             delay = self._backoff(key) + (error.not_before if isinstance(error, Retry) else 0.0)
             self.scheduler.set(key, self._now() + timedelta(seconds=delay))

@@ -63,11 +63,6 @@ class Replica:
 
     def _make_cluster(self) -> None:
         settings = self.settings
-        self._configuration = configuration(settings.kubeconfig, settings.kube_context)
-        self._cluster = Cluster(
-            self._configuration, timeout=settings.api_timeout, connections=settings.threads + 4, retries=2
-        )
-        self._resources = Resources(self._cluster, settings.namespaces)
         # Two requests must fit between a renewal and its deadline, whatever else the API server is asked.
         lease_timeout = (settings.renew_deadline - settings.retry_period) / 2
         self._acquired = asyncio.Event()
@@ -88,11 +83,27 @@ class Replica:
             on_acquired=lambda: loop.call_soon_threadsafe(self._acquired.set),
             on_lost=lambda: self._end(1, "another replica may lead now", at_once=True),
         )
+        self._configuration = configuration(settings.kubeconfig, settings.kube_context)
+        self._cluster = Cluster(
+            self._configuration,
+            timeout=settings.api_timeout,
+            connections=settings.threads + 4,
+            retries=2,
+            before_write=self._leader.guard,
+        )
+        self._resources = Resources(self._cluster, settings.namespaces)
 
     def _make_work(self, reconciler: Reconciler) -> None:
         settings = self.settings
         self._metrics = Metrics()
-        self._events = Events(self._cluster, api_version=API_VERSION, kind=KIND, instance=settings.identity)
+        # Of its own: what has happened is told also by a replica that may not act any more.
+        self._events_cluster = Cluster(
+            configuration(settings.kubeconfig, settings.kube_context),
+            timeout=settings.api_timeout,
+            connections=1,
+            retries=2,
+        )
+        self._events = Events(self._events_cluster, api_version=API_VERSION, kind=KIND, instance=settings.identity)
         self._queue = WorkQueue(workers=WORKERS, backoff_base=settings.backoff_base, backoff_cap=settings.backoff_cap)
         self._registry = Registry(settings.aws_region or "")
         self._slots = Slots(
@@ -204,6 +215,7 @@ class Replica:
 
     async def stop(self, drain_timeout: float) -> bool:
         """Let what is under way come to its end, then hand over. Returns whether it did within ``drain_timeout``."""
+        self._slots.drain()
         drained = await self._queue.drain(drain_timeout)
         if not drained:
             log.warning("not everything was done after %.0f s; the next leader goes on with it", drain_timeout)
@@ -220,6 +232,7 @@ class Replica:
         self._slots.close()
         self._probes.stop()
         self._cluster.close()
+        self._events_cluster.close()
         return drained
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from rotated_secrets.controller.queue import Draining
 from rotated_secrets.databases.base import Unavailable
 
 P = ParamSpec("P")
@@ -62,6 +64,9 @@ class Slots:
         self._breaker_failures = breaker_failures
         self._breaker_seconds = breaker_seconds
         self._clock = clock
+        self._draining = False
+        self._begun = weakref.WeakSet[asyncio.Task[Any]]()
+        """Tasks that have had a thread."""
         self._hosts: dict[str, _Host] = {}
         self._breakers: dict[tuple[str, str], _Breaker] = {}
 
@@ -75,13 +80,17 @@ class Slots:
 
         Raises:
             HostUnavailable: at once, while the host is left alone.
+            Draining: there was no place at once, and now nothing new begins.
         """
         breaker = self._breakers.setdefault((tenant, name), _Breaker())
         self._refuse_while_open(name, breaker)
         host = self._hosts.setdefault(name, _Host(asyncio.Semaphore(self._per_host)))
         host.users += 1
         try:
+            waited = host.places.locked()
+            self._begin_nothing_while_draining(waited)
             async with host.places:
+                self._begin_nothing_while_draining(waited)
                 # Looked at again: others may have failed while this one waited for its place.
                 self._refuse_while_open(name, breaker)
                 breaker.probing = probe = breaker.failures >= self._breaker_failures
@@ -107,13 +116,33 @@ class Slots:
         return await self._run(self._database_pool, call, *args, **kwargs)
 
     async def run(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a blocking call in a thread, with the caller's context. A caller that is cancelled doesn't end it."""
+        """Run a blocking call in a thread, with the caller's context. A caller that is cancelled doesn't end it.
+
+        Raises:
+            Draining: this would be the first call of the task, and now nothing new begins.
+        """
         return await self._run(self._pool, call, *args, **kwargs)
 
-    @staticmethod
-    async def _run(pool: ThreadPoolExecutor, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call, *args, **kwargs))
+    async def _run(self, pool: ThreadPoolExecutor, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        context, task = contextvars.copy_context(), asyncio.current_task()
+        begins = task not in self._begun
+
+        def run() -> R:
+            self._begin_nothing_while_draining(begins)
+            return context.run(call, *args, **kwargs)
+
+        found = await asyncio.get_running_loop().run_in_executor(pool, run)
+        if task is not None:
+            self._begun.add(task)
+        return found
+
+    def drain(self) -> None:
+        """From now on only what has begun goes on: who waits for a first thread, or for a place, is turned away."""
+        self._draining = True
+
+    def _begin_nothing_while_draining(self, new: bool) -> None:
+        if new and self._draining:
+            raise Draining("the operator is stopping; the next leader goes on")
 
     def close(self) -> None:
         """Start no more calls. Those that run come to their end."""

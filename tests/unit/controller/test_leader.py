@@ -39,9 +39,9 @@ class Lease:
 
 
 class Replica:
-    def __init__(self, lease: Lease, identity: str, **times: float) -> None:
+    def __init__(self, lease: Lease, identity: str, **settings: Any) -> None:
         self.acquired, self.lost = threading.Event(), threading.Event()
-        settings = {"lease_duration": 1.5, "renew_deadline": 1.0, "retry_period": 0.02} | times
+        settings = {"lease_duration": 1.5, "renew_deadline": 1.0, "retry_period": 0.02} | settings
         self.leader = Leader(
             lease,  # type: ignore[arg-type]
             namespace="operators",
@@ -65,8 +65,8 @@ def lease() -> Lease:
 def join(lease: Lease) -> Iterator[Join]:
     with ExitStack() as running:
 
-        def joined(identity: str, **times: float) -> Replica:
-            replica = Replica(lease, identity, **times)
+        def joined(identity: str, **settings: Any) -> Replica:
+            replica = Replica(lease, identity, **settings)
             replica.leader.start()
             running.callback(replica.leader.release)
             return replica
@@ -125,7 +125,10 @@ def test_requests_that_hang_do_not_prolong_the_lead(lease: Lease, join: Join) ->
     assert replica.lost.wait(5)
 
 
-@pytest.mark.parametrize("error", [Unreachable("away"), ConnectionResetError("reset"), ValueError("odd answer")])
+@pytest.mark.parametrize(
+    "error",
+    [Unreachable("away"), Conflict("has changed", 409), ConnectionResetError("reset"), ValueError("odd answer")],
+)
 def test_one_failed_renewal_of_any_kind_is_survived(lease: Lease, join: Join, error: Exception) -> None:
     replica = join("first")
     assert replica.acquired.wait(5)
@@ -177,3 +180,77 @@ def test_of_many_that_start_at_once_one_leads(join: Join) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     assert sum(replica.leader.holds() for replica in replicas) == 1
+
+
+def test_a_clock_of_the_holder_that_is_wrong_makes_nobody_take_a_lease_that_is_renewed(
+    lease: Lease, join: Join
+) -> None:
+    """As long as it moves it is held, whatever times it says."""
+    renewals = 0
+
+    def lie() -> None:
+        nonlocal renewals
+        renewals += 1
+        if lease.spec and lease.spec["holderIdentity"] == "slow":
+            lease.spec["renewTime"] = f"1999-01-01T00:00:00.{renewals:06}Z"
+
+    lease.spec = {"holderIdentity": "slow", "leaseDurationSeconds": 1, "renewTime": "", "leaseTransitions": 0}
+    lease.fault = lie
+    replica = join("second")
+    assert not replica.acquired.wait(2)
+    lease.fault = lambda: None
+    assert replica.acquired.wait(5)
+
+
+def test_a_lease_that_was_deleted_is_made_anew_by_its_holder_and_taken_by_nobody_else(lease: Lease, join: Join) -> None:
+    first = join("first")
+    assert first.acquired.wait(5)
+    second = join("second")
+    while second.leader._observed is None:
+        time.sleep(0.001)
+    for _ in range(20):
+        with lease.lock:
+            lease.spec = None
+        while lease.spec is None:
+            time.sleep(0.001)
+        assert lease.spec["holderIdentity"] == "first"
+    assert first.leader.holds()
+    assert not second.acquired.is_set()
+
+
+def test_a_lease_that_was_deleted_after_its_holder_died_is_taken_when_it_would_have_expired(
+    lease: Lease, join: Join
+) -> None:
+    lease.spec = {"holderIdentity": "dead", "leaseDurationSeconds": 1, "renewTime": "now", "leaseTransitions": 0}
+    second = join("second")
+    while second.leader._observed is None:
+        time.sleep(0.001)
+    deleted = time.monotonic()
+    with lease.lock:
+        lease.spec = None
+    assert second.acquired.wait(5)
+    assert time.monotonic() - deleted > 0.8
+
+
+def test_a_leader_that_was_frozen_beyond_its_deadline_leads_no_more_although_nobody_took_its_lease(
+    lease: Lease, join: Join
+) -> None:
+    """Somebody may have led and given the Lease back meanwhile."""
+    frozen = [0.0]
+    replica = join("first", clock=lambda: time.monotonic() + frozen[0])
+    assert replica.acquired.wait(5)
+    frozen[0] = 1000.0
+    assert replica.lost.wait(5)
+    with pytest.raises(LeadershipLost):
+        replica.leader.guard()
+    assert not replica.leader.alive
+
+
+def test_a_lease_that_is_given_to_another_by_hand_is_left_to_it(lease: Lease, join: Join) -> None:
+    first = join("first")
+    assert first.acquired.wait(5)
+    with lease.lock:
+        assert lease.spec is not None
+        lease.spec, lease.version = lease.spec | {"holderIdentity": "somebody"}, lease.version + 1
+    assert first.lost.wait(5)
+    assert lease.spec["holderIdentity"] == "somebody"

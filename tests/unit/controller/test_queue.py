@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.queue import Reconcile, Retry, WorkQueue
+from rotated_secrets.controller.slots import Slots
 
 KEYS = [Key("shop", name) for name in "abc"]
 A, B, C = KEYS
@@ -310,5 +311,45 @@ def test_draining_gives_up_at_its_timeout() -> None:
             await begun.wait()
             assert not await queue.drain(0.01)
         assert queue.busy == 0
+
+    run(test())
+
+
+def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest_finish() -> None:
+    async def test() -> None:
+        slots = Slots(threads=1, per_host=1, breaker_failures=5, breaker_seconds=1)
+        go_on, steps = threading.Event(), list[tuple[Key, str]]()
+        looked, all_look = asyncio.Event(), threading.Semaphore(0)
+
+        async def reconcile(key: Key) -> None:
+            await slots.run(steps.append, (key, "looks"))
+            if key != C:
+                async with slots.host("database", "shop"):
+                    looked.set()
+                    await slots.run_at_host(go_on.wait)
+                    steps.append((key, "rotates"))
+                await slots.run(steps.append, (key, "reports"))
+
+        queue = make()
+        async with working(queue, reconcile):
+            queue.add(A)
+            await looked.wait()
+            queue.add(B)
+            while (B, "looks") not in steps:
+                await asyncio.sleep(0)
+            busy = asyncio.create_task(slots.run(all_look.acquire))
+            await asyncio.sleep(0)
+            queue.add(C)
+            while queue.busy < 3:
+                await asyncio.sleep(0)
+            slots.drain()
+            draining = asyncio.create_task(queue.drain(10))
+            await asyncio.sleep(0)
+            all_look.release()
+            go_on.set()
+            assert await draining
+            await busy
+        slots.close()
+        assert steps == [(A, "looks"), (B, "looks"), (A, "rotates"), (A, "reports")]
 
     run(test())
