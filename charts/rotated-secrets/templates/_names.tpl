@@ -55,3 +55,9 @@ app.kubernetes.io/component: operator
 {{- if or .caBundle .caBundleConfigMap.name .caBundleSecret.name -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{- define "rotated-secrets.testLabels" -}}
+app.kubernetes.io/name: {{ include "rotated-secrets.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+{{- end -}}
