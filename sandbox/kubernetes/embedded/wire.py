@@ -37,6 +37,14 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         6: ("controller", "flag"),
         7: ("blockOwnerDeletion", "flag"),
     },
+    "DeleteOptions": {
+        1: ("gracePeriodSeconds", "number"),
+        2: ("preconditions", "Preconditions"),
+        3: ("orphanDependents", "flag"),
+        4: ("propagationPolicy", "text"),
+        5: ("dryRun", "[]text"),
+    },
+    "Preconditions": {1: ("uid", "text"), 2: ("resourceVersion", "text")},
     "Namespace": _META,
     "Secret": _META
     | {2: ("data", "binary map"), 3: ("type", "text"), 4: ("stringData", "map"), 5: ("immutable", "flag")},
