@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo test bench test-embedded lint format crds requirements clean
+.PHONY: help setup demo test bench test-embedded lint format crds manifests requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -41,8 +41,14 @@ format: $(STAMP) ## what ruff can mend by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-crds: $(STAMP) ## generate crds/ from the models
+crds: $(STAMP) ## generate crds/ from the models, and what the chart and deploy/ have of it
 	$(BIN)/python -m rotated_secrets.api.crd > crds/.generated && mv crds/.generated crds/rotatedsecrets.yaml
+	cp crds/rotatedsecrets.yaml charts/rotated-secrets/files/rotatedsecrets.yaml
+	@$(MAKE) --no-print-directory manifests
+
+manifests: $(STAMP) ## render deploy/ from the chart, for clusters without Helm
+	@mkdir -p deploy
+	$(BIN)/python -m sandbox.manifests > deploy/.generated && mv deploy/.generated deploy/rotated-secrets.yaml
 
 requirements: ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header -o requirements/runtime.txt
