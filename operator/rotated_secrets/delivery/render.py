@@ -52,10 +52,14 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
         for key, field in fields.items():
             _check_key(key, "key of the secret value")
             texts[key] = template.as_text(field)
+    size = 0
     for key, source in target.template.items():
         _check_key(key, "template key")
         texts[key] = template.rendered(key, source, fields)
-    _check_size(texts)
+        # One after the other: each alone may fill a Secret, and all of them together the memory.
+        size += _size(key, texts[key])
+        _check_size(size)
+    _check_size(sum(_size(key, text) for key, text in texts.items()))
     _check_type(target.type, texts)
     return {key: SecretText(text) for key, text in texts.items()}
 
@@ -68,17 +72,16 @@ def _check_key(key: str, what: str) -> None:
         )
 
 
-def _check_size(texts: Mapping[str, str]) -> None:
-    size = 0
-    for key, text in texts.items():
-        try:
-            size += len(text.encode())
-        except UnicodeEncodeError:  # its own message would hold the text
-            raise TemplateFailed(
-                f"key {key} holds half of a surrogate pair, which is not text; mend the value"
-            ) from None
+def _size(key: str, text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:  # its own message would hold the text
+        raise TemplateFailed(f"key {key} holds half of a surrogate pair, which is not text; mend the value") from None
+
+
+def _check_size(size: int) -> None:
     if size > MAX_SECRET:
-        raise TemplateFailed(f"the Secret would have {size} bytes; Kubernetes takes {MAX_SECRET} at most")
+        raise TemplateFailed(f"the Secret would have {size} bytes or more; Kubernetes takes {MAX_SECRET} at most")
 
 
 def _check_type(kind: SecretType, texts: Mapping[str, str]) -> None:

@@ -27,6 +27,8 @@ _MAX_EXPRESSIONS: Final = 1000
 _MAX_DEPTH: Final = 40
 _BUDGET: Final = " budget"  # no template can name it
 _CONCATENATION: Final = "~"
+_SELF: Final = "self"
+"""The one name that Jinja2 gives a meaning of its own, an object of Python's, whatever the variables are."""
 
 TESTS: Final = ("boolean", "defined", "false", "none", "number", "string", "true", "undefined")
 
@@ -153,6 +155,8 @@ def _check(node: nodes.Node, depth: int = 0) -> int:
         raise _Refused(f"it is nested deeper than {_MAX_DEPTH} levels")
     if not isinstance(node, _ALLOWED):
         raise _Refused(f"{_spelled(node)} is not allowed")
+    if isinstance(node, nodes.Name) and node.name == _SELF:
+        raise _Refused(f"the name {_SELF} is not allowed, which is the template itself")
     if isinstance(node, nodes.Operand) and node.op not in ("eq", "ne", "in", "notin"):
         raise _Refused("comparisons other than ==, != and in are not allowed")
     if isinstance(node, nodes.Test) and (node.name not in TESTS or node.args):

@@ -127,6 +127,22 @@ def test_what_templates_can_say(source: str, text: str) -> None:
         ("{{ 'a' * 1000000000 }}", "arithmetic is not allowed"),
         ("{{ 9 ** 9999999 }}", "arithmetic"),
         ("{{ -port }}", "arithmetic"),
+        ("{{ 'a' * 10**9 }}", "arithmetic"),
+        ("{{ ('a' ~ 'a') * 1000000000 }}", "arithmetic"),
+        ("{{ host | format(1) }}", "the filter 'format'"),
+        ("{{ '%1000000000d' | format(port) }}", "the filter 'format'"),
+        ("{{ host | indent(1000000000) }}", "the filter 'indent'"),
+        ("{{ host | map('upper') | list }}", "the filter 'list'"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "a call"),
+        ("{{ host | attr('__class__') | attr('__init__') }}", "the filter 'attr'"),
+        ("{{ self.__init__.__globals__ }}", "an attribute"),
+        ("{{ self }}", "the name self is not allowed"),
+        ("{{ 'x' if self else 'y' }}", "the name self is not allowed"),
+        ("{{ cycler.__init__.__globals__.os }}", "an attribute"),
+        ("{{ namespace(a=1) }}", "a call"),
+        ("{{ joiner(',') }}", "a call"),
+        ("{% call self() %}{% endcall %}", "callblock is not allowed"),
+        ("{% with a = host %}{{ a }}{% endwith %}", "with is not allowed"),
         ("{{ host % 1 }}", "arithmetic"),
         ("{% set a = host %}", "{% set %} is not allowed"),
         ("{% macro a() %}{% endmacro %}", "a macro"),
@@ -220,6 +236,20 @@ def test_all_of_a_secret_is_bounded() -> None:
     target = _target(template={f"K{number}": "{{ a }}" * 15 for number in range(2)})
     with pytest.raises(TemplateFailed, match="Kubernetes takes 1048576 at most"):
         render(target, SecretValue.parse(json.dumps({"a": "ü" * 30_000})))
+
+
+def test_all_keys_together_take_no_more_memory_than_one() -> None:
+    """The API server takes sixty-four of them in one resource, each a line long."""
+    target = _target(template={f"K{number}": "{{ a }}" * 17 for number in range(64)}, includeKeys="None")
+    value = SecretValue.parse(json.dumps({"a": "\U0001f511" * 15_000}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateFailed, match="Kubernetes takes 1048576 at most"):
+            render(target, value)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MAX_SECRET
 
 
 @pytest.mark.parametrize("key", ["a b", "", ".", "..", "a/b", "ä", "a\n", "k" * 254])
