@@ -35,6 +35,10 @@ ROTATED_AT_ANNOTATION: Final = f"{GROUP}/rotated-at"
 WRITTEN_ANNOTATION: Final = f"{GROUP}/written"
 """On a target Secret: the names of what we wrote, so that it can be taken off again when it is no longer wanted."""
 
+RESTARTED_FOR_ANNOTATION: Final = f"{GROUP}/restarted-for"
+"""On the pod template of a workload, followed by a dot and the name of a RotatedSecret: the version of its secret that
+the pods began with."""
+
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "rotated-secrets"
 """The value of :data:`MANAGED_BY_LABEL` on target Secrets; the operator watches only Secrets that carry it."""

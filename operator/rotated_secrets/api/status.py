@@ -292,6 +292,9 @@ class RotatedSecretStatus(_ReportedModel):
     rolled_out_version_id: _Id | None = None
     """The version that the workloads of rollout.restart were restarted for last, or that they began with."""
 
+    rolling_out_version_id: _Id | None = None
+    """The version that these workloads are being restarted for; gone when they all are."""
+
     last_rotation_time: Second | None = None
     """When the last successful rotation ended."""
 

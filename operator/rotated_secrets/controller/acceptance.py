@@ -104,6 +104,7 @@ def terms_of(resource: RotatedSecret, description: SecretDescription, services: 
         resync=resource.resync_request,
         created_at=resource.created_at,
         place=place,
+        restart=resource.spec.rollout.restart,
     )
 
 

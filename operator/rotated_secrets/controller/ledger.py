@@ -52,4 +52,5 @@ class StatusLedger:
 
 def _memory(status: RotatedSecretStatus) -> tuple[object, ...]:
     """What rotations depend on; the rest is for people."""
-    return status.rotation, status.handled_requests, status.history
+    rollout = (status.rolled_out_version_id, status.rolling_out_version_id)
+    return status.rotation, status.handled_requests, status.history, rollout

@@ -25,6 +25,7 @@ from rotated_secrets.controller.slots import HostUnavailable
 from rotated_secrets.controller.subject import LOOK_AT_OBSTACLES, Looker, Subject
 from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
+from rotated_secrets.delivery.restarts import Workloads
 from rotated_secrets.observability import logs
 from rotated_secrets.rotation import actions
 from rotated_secrets.rotation.observation import Login
@@ -34,6 +35,7 @@ from rotated_secrets.rotation.report import (
     reported,
     with_findings,
 )
+from rotated_secrets.rotation.rollout import tried_again_at
 from rotated_secrets.rotation.steps import LookAgain, Steps
 from rotated_secrets.secretstores.base import AccessDenied, StoreError
 from rotated_secrets.values import InvalidSecretValue
@@ -52,6 +54,7 @@ _STEPS = {
 _WITHOUT_DATABASE = (
     actions.WriteStatus,
     actions.SyncTarget,
+    actions.RestartWorkload,
     actions.ClearPending,
     actions.ReadPending,
     actions.RequestRotation,
@@ -176,6 +179,13 @@ class _Run:
             guard=services.guard,
             report=self._reporter.rotated,
             now=utc_now,
+            workloads=Workloads(
+                services.cluster,
+                namespace=subject.resource.namespace,
+                owner_name=subject.resource.name,
+                guard=services.guard,
+                told=self._reporter.restarted,
+            ),
         )
 
     def advance(self, *, database: bool) -> bool:
@@ -216,7 +226,15 @@ class _Run:
             raise Retry(waiting.message, self._in_vain_for)
         if seen.login is Login.UNREACHABLE:
             raise Retry(seen.login_message, self._in_vain_for)
-        return self.subject.settle(seen, waiting, self._target.live if self._target else None)
+        return self.subject.settle(seen, self._rest(waiting), self._target.live if self._target else None)
+
+    def _rest(self, waiting: actions.Hold | actions.Sleep) -> actions.Hold | actions.Sleep:
+        """No longer than until workloads that could not be restarted are tried again."""
+        again = tried_again_at(self._seen, utc_now())
+        if again is None:
+            return waiting
+        until = waiting.until if isinstance(waiting, actions.Sleep) else None
+        return actions.Sleep(min(again, until) if until else again)
 
     def raise_if_unreachable(self) -> None:
         """Let the host's circuit breaker know."""

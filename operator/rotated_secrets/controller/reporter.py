@@ -9,17 +9,20 @@ import contextlib
 import logging
 
 from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.ledger import StatusLedger
 from rotated_secrets.controller.scheduler import utc_now
 from rotated_secrets.controller.services import Services
+from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import LiveSecret, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
     Telling,
+    told_by_restart,
     told_by_rights,
     told_by_status,
     told_by_sync,
@@ -27,6 +30,7 @@ from rotated_secrets.rotation.report import (
 )
 from rotated_secrets.rotation.steps import LookAgain, Report
 from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import VersionId
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +96,13 @@ class Reporter:
         lag = (utc_now() - current.created_at).total_seconds() if moved else None
         self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
         self.tell(telling)
+
+    def restarted(self, workload: Workload, version_id: VersionId, restart: Restart) -> None:
+        """A workload was restarted, or could not be."""
+        telling = told_by_restart(workload, version_id, restart)
+        if telling is not None:
+            self._services.metrics.restart_asked(kind=workload.kind, outcome=restart.kind.name.lower())
+            self.tell(telling)
 
     def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
         metrics, strategy = self._services.metrics, before.spec.rotation.strategy

@@ -49,6 +49,8 @@ class EventReason(StrEnum):
     RIGHTS_REPAIRED = "RightsRepaired"
     RIGHTS_DIFFER = "RightsDiffer"
     OLD_PASSWORD_RETIRED = "OldPasswordRetired"  # noqa: S105
+    ROLLOUT_RESTARTED = "RolloutRestarted"
+    ROLLOUT_FAILED = "RolloutFailed"
     ACCESS_DENIED = "AccessDenied"
 
 
@@ -60,6 +62,7 @@ WARNINGS: Final = frozenset(
         EventReason.ROLLED_BACK,
         EventReason.SECRET_DRIFT_REPAIRED,
         EventReason.RIGHTS_DIFFER,
+        EventReason.ROLLOUT_FAILED,
         EventReason.ACCESS_DENIED,
     }
 )

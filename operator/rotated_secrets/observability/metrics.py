@@ -46,6 +46,9 @@ class Metrics:
         self._sync_lag = histogram(
             "sync_lag_seconds", "From AWSCURRENT moving to the target Secret holding it.", LAG_SECONDS
         )
+        self._restarts = counter(
+            "rollout_restarts_total", "Workloads that were to restart with a new version.", "kind", "outcome"
+        )
         self._last_success = gauge(
             "last_success_timestamp_seconds", "When the last rotation succeeded, Unix time.", *OBJECT
         )
@@ -87,6 +90,9 @@ class Metrics:
         self._syncs.labels(outcome).inc()
         if lag_seconds is not None:
             self._sync_lag.observe(max(0.0, lag_seconds))
+
+    def restart_asked(self, *, kind: str, outcome: str) -> None:
+        self._restarts.labels(kind, outcome).inc()
 
     def resource(
         self, namespace: str, name: str, *, ready: bool, last_success: datetime | None, next_rotation: datetime | None

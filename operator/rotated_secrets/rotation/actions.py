@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import Reason, RotatedSecretStatus
 from rotated_secrets.values import VersionId
 
@@ -76,6 +77,14 @@ class SyncTarget:
 
 
 @dataclass(frozen=True)
+class RestartWorkload:
+    """Have a workload's pods begin anew, with this version; nothing, where they did."""
+
+    workload: Workload
+    version_id: VersionId
+
+
+@dataclass(frozen=True)
 class Restore:
     """Put back the password that the pending user had, or lock out the clone that had none."""
 
@@ -144,6 +153,7 @@ Doing = (
     | FinishPending
     | ClearPending
     | SyncTarget
+    | RestartWorkload
     | Restore
     | Abandon
     | TakeBack

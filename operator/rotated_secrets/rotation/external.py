@@ -23,6 +23,7 @@ from rotated_secrets.rotation.policies import (
     unsynced,
     why_rotate,
 )
+from rotated_secrets.rotation.rollout import roll_out
 from rotated_secrets.rotation.strategies import descends_from, lineage
 from rotated_secrets.values import Arn
 
@@ -39,6 +40,7 @@ def follow(seen: Observation, terms: Terms, now: datetime) -> Action:
     return (
         _conclude(seen, terms, now)
         or _vouch(seen, terms)
+        or roll_out(seen, terms, now)
         or _await(seen, terms, now)
         or _ask(seen, terms, now)
         or Sleep(next_due(seen, terms))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Claim, ConditionType, Reason, RotatedSecretStatus
+from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.schedule import Schedule
 from rotated_secrets.secretstores.base import Stages, StoredVersion
@@ -39,6 +41,8 @@ class Terms:
     """Where the credential logs in beside what its value says; None where it logs in nowhere that we know of."""
     resync: str | None = None
     """What the annotation that asks for a look at everything says now."""
+    restart: tuple[Workload, ...] = ()
+    """What is restarted when the target Secret has a new value."""
 
     @property
     def has_database(self) -> bool:
@@ -107,6 +111,8 @@ class Observation:
     """This run put the old password back."""
     retired: bool = False
     """This run took the old password away."""
+    restarts: Mapping[Workload, Restart] = field(default_factory=dict)
+    """What came of the restarts that this run asked for, for AWSCURRENT."""
     asked: bool = False
     """This run had AWS rotate, or found that it does."""
 

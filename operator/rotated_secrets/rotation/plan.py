@@ -70,20 +70,23 @@ from rotated_secrets.rotation.policies import (
     was_rolled_back,
     why_rotate,
 )
+from rotated_secrets.rotation.rollout import note_first, roll_out
 from rotated_secrets.rotation.strategies import pending_mismatch
 from rotated_secrets.values import Stage, VersionId
 
 
 def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
     """The next action. Doing what it says, again and again, brings every rotation to its end, whoever began it."""
+    if delivery := _deliver(seen, terms, now) or note_first(seen, terms):
+        return delivery
     if terms.rotation.strategy is Strategy.EXTERNAL:
-        return _deliver(seen, terms, now) or external.follow(seen, terms, now)
+        return external.follow(seen, terms, now)
     for decide in (
-        _deliver,
         _take_back,
         _tidy_up,
         _conclude,
         _vouch,
+        roll_out,
         _give_way,
         _note_failure,
         _roll_back,

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, HistoryEntry, Outcome, Reason, RotatedSecretStatus, Step
+from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import next_due, retry_at
+from rotated_secrets.rotation.rollout import not_restarted, remembering_rollout
 from rotated_secrets.rotation.steps import Report
 from rotated_secrets.values import VersionId
 
@@ -52,6 +55,7 @@ def reported(
             "next_rotation_time": due.replace(microsecond=0) if due else None,
         }
     )
+    status = remembering_rollout(status, seen, terms)
     findings = {
         ConditionType.READY: _ready(seen, terms, synced),
         ConditionType.SYNCED: synced,
@@ -98,7 +102,9 @@ def _synced(seen: Observation) -> Finding:
     if target is None:
         return Finding(True, Reason.NOTHING_TO_DELIVER, "target.creationPolicy is None: no Secret is written")
     if target.kind is TargetKind.EQUAL:
-        return Finding(True, Reason.UP_TO_DATE, f"the target Secret holds version {seen.current_id}")
+        old = [f"{workload}: {restart.message}" for workload, restart in not_restarted(seen)]
+        behind = f"; what was not restarted for it: {'; '.join(old)}" if old else ""
+        return Finding(True, Reason.UP_TO_DATE, f"the target Secret holds version {seen.current_id}{behind}")
     if target.kind is TargetKind.CONFLICT:
         return Finding(False, target.reason or Reason.SECRET_CONFLICT, target.message)
     return Finding(False, Reason.LOGIN_FAILED, "AWSCURRENT does not log in, so it was not delivered")
@@ -190,6 +196,19 @@ def told_by_sync(before: TargetState, current: VersionId, *, asked_anew: bool) -
     if not asked_anew and before.kind is TargetKind.DIFFERS and before.version_id == current:
         return Telling(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; put back")
     return Telling(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")
+
+
+def told_by_restart(workload: Workload, version_id: VersionId, restart: Restart) -> Telling | None:
+    """What came of asking for a restart; nothing, where there was nothing to do."""
+    match restart.kind:
+        case RestartKind.UNCHANGED:
+            return None
+        case RestartKind.RESTARTED:
+            but = f"; {restart.message}" if restart.message else ""
+            return Telling(EventReason.ROLLOUT_RESTARTED, f"{workload} restarts with version {version_id}{but}")
+    return Telling(
+        EventReason.ROLLOUT_FAILED, f"{workload} was not restarted for version {version_id}: {restart.message}"
+    )
 
 
 def told_by_rights(report: Report) -> Iterator[Telling]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.databases.base import (
@@ -23,6 +24,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import TargetState
 from rotated_secrets.rotation import actions
 from rotated_secrets.rotation.external import not_configured
@@ -61,6 +63,13 @@ class Ledger(Protocol):
         """Make a status durable, unless someone else has written one since it was read: then raise LookAgain."""
 
 
+class Workloads(Protocol):
+    """What runs beside the resource and reads the target Secret."""
+
+    def restart(self, workload: Workload, version_id: VersionId) -> Restart:
+        """Have its pods begin anew with this version, unless they did. What is in the way is told, not raised."""
+
+
 class TargetSecret(Protocol):
     """The Secret that pods mount."""
 
@@ -95,6 +104,7 @@ class Steps:
         guard: Callable[[], None],
         report: Callable[[Report], None],
         now: Callable[[], datetime],
+        workloads: Workloads | None = None,
     ) -> None:
         """``guard`` raises when this operator may act no longer; it is asked before every action."""
         self._terms = terms
@@ -105,6 +115,7 @@ class Steps:
         self._guard = guard
         self._report = report
         self._now = now
+        self._workloads = workloads
         self._session: AdminSession | None = None
 
     def __enter__(self) -> Self:
@@ -152,6 +163,8 @@ class Steps:
                 return self._request_rotation(seen, version_id)
             case actions.SyncTarget():
                 return replace(seen, target=self._target.write(seen.current) if self._target else None)
+            case actions.RestartWorkload(workload, version_id):
+                return self._restart(seen, workload, version_id)
             case actions.Restore():
                 return self._restore(seen)
             case actions.Retire():
@@ -281,7 +294,13 @@ class Steps:
             fresh=False,
             password_set=False,
             tested=False,
+            restarts={},
         )
+
+    def _restart(self, seen: Observation, workload: Workload, version_id: VersionId) -> Observation:
+        if self._workloads is None:
+            raise LookAgain("nothing restarts workloads here")
+        return replace(seen, restarts={**seen.restarts, workload: self._workloads.restart(workload, version_id)})
 
     # ---- somebody else's four steps
 

@@ -12,15 +12,21 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from rotated_secrets.api.rollout import Workload, WorkloadKind
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import HISTORY_LENGTH, Outcome
+from rotated_secrets.delivery.restart import RestartKind
 from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep
 from rotated_secrets.secretstores.base import StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage
-from tests.unit.rotation.world import CLONE_SUFFIX, OURS, Call, ModelOperator, World
+from tests.unit.rotation.world import CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
 
 OPERATORS = st.integers(0, 1)
+WORKLOADS = (
+    Workload(kind=WorkloadKind.DEPLOYMENT, name="api"),
+    Workload(kind=WorkloadKind.STATEFUL_SET, name="queue"),
+)
 
 
 class RotatingWorld(RuleBasedStateMachine):
@@ -36,7 +42,7 @@ class RotatingWorld(RuleBasedStateMachine):
         rotation = Rotation(
             strategy=strategy, schedule=schedule, rotate_immediately=immediately, verify_queries=queries
         )
-        self.world = World(rotation)
+        self.world = World(rotation, workloads={workload: ModelWorkload() for workload in WORKLOADS})
         self.operators = [ModelOperator(self.world), ModelOperator(self.world)]
         self.days = self.asked = 0
         self.late = False
@@ -100,6 +106,10 @@ class RotatingWorld(RuleBasedStateMachine):
     def someone_deletes_the_target_secret(self) -> None:
         self.world.target = None
 
+    @rule(workload=st.sampled_from(WORKLOADS), what=st.sampled_from([None, RestartKind.REFUSED, RestartKind.MISSING]))
+    def a_workload_gets_out_of_reach_or_back(self, workload: Workload, what: RestartKind | None) -> None:
+        self.world.workloads[workload].in_the_way = what
+
     @invariant()
     def holds(self) -> None:
         self.world.check()
@@ -131,6 +141,9 @@ class RotatingWorld(RuleBasedStateMachine):
         assert world.status.handled_requests.rotate == world.request
         if world.terms.has_database:
             assert world.database.logs_in(Credential.of(world.target.value))
+        for workload in world.workloads.values():
+            begun_with = workload.version_id or world.deliveries[0]
+            assert begun_with == world.target.version_id or workload.in_the_way, "pods hold an old value"
         served = sum(entry.outcome is Outcome.SUCCEEDED for entry in world.status.history)
         assert self.late or len(world.status.history) == HISTORY_LENGTH or served == world.rotations
 

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Rights, Rotation, Strategy
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.databases.base import (
@@ -23,6 +24,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import (
     Abandon,
@@ -31,6 +33,7 @@ from rotated_secrets.rotation.actions import (
     FinishPending,
     Hold,
     RequestRotation,
+    RestartWorkload,
     Retry,
     Sleep,
     Waiting,
@@ -227,6 +230,18 @@ class ModelSession(AbstractContextManager["ModelSession"]):
 
 
 @dataclass
+class ModelWorkload:
+    """What runs beside the resource: the version on its pod template, and how often that was written."""
+
+    version_id: VersionId | None = None
+    writes: int = 0
+    restarted_at: int | None = None
+    """Which delivery it was restarted for last."""
+    in_the_way: RestartKind | None = None
+    """What comes of restarting it, where it is not restarted."""
+
+
+@dataclass
 class World:
     """One secret, its database, its resource, its target Secret, and what must hold among them."""
 
@@ -237,6 +252,10 @@ class World:
     target: StoredVersion | None = None
     target_spoiled: bool = False
     obstacle: Obstacle | None = None
+    workloads: dict[Workload, ModelWorkload] = field(default_factory=dict)
+    """What rollout.restart names."""
+    deliveries: list[VersionId] = field(default_factory=list)
+    """The versions that the target Secret came to hold, one after the other."""
     late_call: bool = False
     """The call is one that a frozen operator had begun: nobody can check anything before it."""
     was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
@@ -271,6 +290,24 @@ class World:
         """Only a test after the last set counts."""
         self._proven = {proven for proven in self._proven if proven.username != credential.username}
 
+    def delivered(self, version: StoredVersion) -> None:
+        self.target, self.target_spoiled = version, False
+        if self.deliveries[-1:] != [version.version_id]:
+            self.deliveries.append(version.version_id)
+
+    def restarts(self, workload: ModelWorkload, version_id: VersionId) -> None:
+        """Its pods begin anew, and read the target Secret."""
+        if not self.late_call:
+            assert self.deliveries[-1] == version_id, "restarted for a version that the target Secret does not hold"
+            assert len(self.deliveries) > 1, "the first delivery has restarted something"
+            assert workload.restarted_at != len(self.deliveries), "restarted twice for one version"
+            if self.terms.has_database:
+                began_with = Credential.of(self.store.versions[version_id].value)
+                assert self.database.logs_in(began_with), "restarted with a dead password"
+            workload.restarted_at = len(self.deliveries)
+        workload.version_id = version_id
+        workload.writes += 1
+
     # ---- what must hold between any two calls
 
     def check(self) -> None:
@@ -294,6 +331,7 @@ class World:
             request=self.request,
             created_at=CREATED,
             place=None if self.rotation.strategy is Strategy.RANDOM_VALUE else Place(),
+            restart=tuple(self.workloads),
         )
 
     def look_at_target(self, current: StoredVersion) -> TargetState:
@@ -326,9 +364,27 @@ class ModelTarget:
         return self.world.look_at_target(current)
 
     def write(self, current: StoredVersion) -> TargetState:
-        self.world.target = current
-        self.world.target_spoiled = False
+        self.world.delivered(current)
         return self.look(current)
+
+
+@dataclass
+class ModelWorkloads:
+    """The workloads, restarted only by who leads: two that restart by turns are not what the plan is to keep apart."""
+
+    world: World
+    ledger: ModelLedger
+
+    def restart(self, workload: Workload, version_id: VersionId) -> Restart:
+        if self.world.status is not self.ledger.read:
+            raise LookAgain("another operator leads")
+        live = self.world.workloads[workload]
+        if live.in_the_way is not None:
+            return Restart(live.in_the_way, "something is in the way")
+        if live.version_id == version_id:
+            return Restart(RestartKind.UNCHANGED)
+        self.world.restarts(live, version_id)
+        return Restart(RestartKind.RESTARTED)
 
 
 @dataclass(frozen=True)
@@ -394,8 +450,22 @@ class ModelOperator:
                 return lambda: store.put_pending(ARN, version_id, late)
             case RequestRotation(version_id):
                 return lambda: store.rotate(ARN, version_id)
+            case RestartWorkload(workload, version_id):
+                return self._late_restart(self.world.workloads[workload], version_id)
             case _:
                 return None
+
+    def _late_restart(self, workload: ModelWorkload, version_id: VersionId) -> Call | None:
+        """A patch is refused where the workload was written since it was read."""
+        writes = workload.writes
+        if workload.version_id == version_id or workload.in_the_way is not None:
+            return None
+
+        def patch() -> None:
+            if workload.writes == writes:
+                self.world.restarts(workload, version_id)
+
+        return patch
 
     def end(self) -> None:
         """End the run: done, failed, or because the process died. Either way the server sees the connection go."""
@@ -429,5 +499,6 @@ class ModelOperator:
             guard=lambda: None,
             report=self.reports.append,
             now=lambda: world.now,
+            workloads=ModelWorkloads(world, ledger),
         )
         return Run(terms, seen, steps, ledger)

@@ -1,0 +1,94 @@
+"""Restarts workloads at the API server, as ``kubectl rollout restart`` does, and changes nothing else about them.
+
+A patch carries what it was decided on, so that a replica that was frozen in the middle and wakes up late is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from rotated_secrets.api.names import MANAGED_BY
+from rotated_secrets.api.rollout import Workload, WorkloadKind
+from rotated_secrets.cluster import MERGE_PATCH, Cluster, ClusterError, Conflict
+from rotated_secrets.delivery.restart import Restart, RestartKind, annotation_of, begins_with, caveat, patch_for
+from rotated_secrets.values import VersionId
+
+_PLURALS: Final = {
+    WorkloadKind.DEPLOYMENT: "deployments",
+    WorkloadKind.STATEFUL_SET: "statefulsets",
+    WorkloadKind.DAEMON_SET: "daemonsets",
+}
+_TRIES: Final = 5
+"""A workload in the middle of a rollout has its status written several times a second."""
+
+Told = Callable[[Workload, VersionId, Restart], None]
+"""Told of what came of each restart."""
+
+
+class Workloads:
+    """The workloads beside one RotatedSecret. See :class:`rotated_secrets.rotation.steps.Workloads`."""
+
+    def __init__(
+        self, cluster: Cluster, *, namespace: str, owner_name: str, guard: Callable[[], None], told: Told
+    ) -> None:
+        """``guard`` raises when this operator may act no longer; it is asked before every patch."""
+        self._cluster = cluster
+        self._namespace = namespace
+        self._annotation = annotation_of(owner_name)
+        self._guard = guard
+        self._told = told
+
+    def restart(self, workload: Workload, version_id: VersionId) -> Restart:
+        """Have the pods of this workload begin with this version; nothing, where they do."""
+        restart = self._restart(workload, version_id)
+        self._told(workload, version_id, restart)
+        return restart
+
+    def _restart(self, workload: Workload, version_id: VersionId) -> Restart:
+        for _ in range(_TRIES):
+            try:
+                live = self._called("GET", workload)
+                if begins_with(live, self._annotation) == version_id:
+                    return Restart(RestartKind.UNCHANGED)
+                self._guard()
+                live = self._called("PATCH", workload, patch_for(live, self._annotation, version_id))
+            except Conflict:
+                continue
+            except ClusterError as error:
+                return _why_not(workload, self._namespace, error)
+            return Restart(RestartKind.RESTARTED, caveat(workload, live))
+        return Restart(RestartKind.UNAVAILABLE, "it changes too fast to be patched; trying again")
+
+    def _called(self, method: str, workload: Workload, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        path = f"/apis/apps/v1/namespaces/{self._namespace}/{_PLURALS[workload.kind]}/{workload.name}"
+        if body is None:
+            return self._cluster.request(method, path)
+        query = {"fieldManager": MANAGED_BY}
+        return self._cluster.request(method, path, query=query, body=body, content_type=MERGE_PATCH)
+
+
+def _why_not(workload: Workload, namespace: str, error: ClusterError) -> Restart:
+    """In our words: those of an admission webhook may repeat what the workload's containers are given."""
+    match error.status:
+        case 404:
+            return Restart(
+                RestartKind.MISSING,
+                f"there is none in namespace {namespace}; create it, or take it out of rollout.restart",
+            )
+        case 401 | 403:
+            return Restart(
+                RestartKind.REFUSED,
+                f"the operator's ServiceAccount may not get and patch {_PLURALS[workload.kind]} in namespace "
+                f"{namespace}, or an admission policy forbids it; set rollouts.enabled in the values of the "
+                "operator's chart, or check the policies",
+            )
+        case 0:
+            return Restart(RestartKind.UNAVAILABLE, "the API server did not answer; trying again")
+        case 400 | 413 | 422:
+            return Restart(
+                RestartKind.REFUSED,
+                f"the API server refuses the restart ({error.status}); kubectl rollout restart tells why",
+            )
+        case status:
+            return Restart(RestartKind.UNAVAILABLE, f"the API server answered {status}; trying again")
