@@ -13,6 +13,7 @@ from rotated_secrets.api.rules import text_matches
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DNS_NAME = f"{_DNS_LABEL}([.]{_DNS_LABEL})*"
 _STORE_NAME = "[A-Za-z0-9/_+=.@!-]+"
+ROLE_ARN = "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9/_+=,.@-]{1,576}"
 _ARN = f"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{{12}}:secret:{_STORE_NAME}-[A-Za-z0-9]{{6}}"
 
 # Names of secrets: CreateSecret's reference, with "!" for the names of secrets that other AWS services manage.
@@ -33,7 +34,7 @@ RoleArn = Annotated[
     str,
     Field(max_length=2048),
     text_matches(
-        "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9/_+=,.@-]{1,576}",
+        ROLE_ARN,
         "write the ARN of an IAM role, for example arn:aws:iam::111122223333:role/orders",
     ),
 ]

@@ -19,6 +19,10 @@ DENIAL: Final = frozenset(
 THROTTLING: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled"})
 
 
+OPERATOR: Final = "the operator's identity"
+"""Who asks, unless somebody else does."""
+
+
 class CloudError(Exception):
     """A call failed; the message names what was asked for, the cause and the next step."""
 
@@ -39,27 +43,25 @@ class NotThere(CloudRefused):
     """There is no such instance or cluster."""
 
 
-def ask(service: str, operation: str, about: str, call: Callable[[], T]) -> T:
-    """Make a call; ``about`` says in words what it is about.
+def ask(service: str, operation: str, about: str, whom: str, call: Callable[[], T]) -> T:
+    """Make a call; ``about`` says in words what it is about, and ``whom`` who makes it.
 
     Raises: CloudError.
     """
     try:
         return call()
     except ClientError as error:
-        failure = _answered(error, service, operation, about)
+        failure = _answered(error, service, operation, about, whom)
     except BotoCoreError as error:
         failure = CloudUnavailable(f"no answer from AWS to {operation} on {about} ({type(error).__name__})")
     raise failure
 
 
-def _answered(error: ClientError, service: str, operation: str, about: str) -> CloudError:
+def _answered(error: ClientError, service: str, operation: str, about: str, whom: str) -> CloudError:
     code = str(error.response["Error"].get("Code", ""))
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     if code in DENIAL:
-        return CloudDenied(
-            f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to the operator's identity"
-        )
+        return CloudDenied(f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {whom}")
     if "NotFound" in code:
         return NotThere(f"AWS finds no {about} ({operation}: {code})")
     if status >= 500 or code in THROTTLING:

@@ -7,7 +7,6 @@ secrets, rotations, or who wants to log in.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from rotated_secrets.cloud.arns import Resource
-from rotated_secrets.cloud.calls import CloudRefused, CloudUnavailable, NotThere, ask
+from rotated_secrets.cloud.calls import OPERATOR, CloudRefused, CloudUnavailable, NotThere, ask
 from rotated_secrets.values import Place
 
 if TYPE_CHECKING:
@@ -49,12 +48,17 @@ _LABEL: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 class Databases:
     """What one identity can see of databases in every region. Safe to use from several threads."""
 
-    def __init__(self, client: Callable[[str, str], Any], clock: Callable[[], float] = time.monotonic) -> None:
-        """``client`` makes a boto3 client of a service in a region."""
-        self._make = client
+    def __init__(
+        self,
+        client: Callable[[str, str], Any],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        whom: str = OPERATOR,
+    ) -> None:
+        """``client`` gives a boto3 client of a service in a region; ``whom`` says in words who asks by it."""
+        self._client = client
+        self._whom = whom
         self._clock = clock
-        self._lock = threading.Lock()
-        self._clients: dict[tuple[str, str], Any] = {}
         self._places: dict[str, tuple[Place, float]] = {}
         self._copies: dict[tuple[Address, Address], float] = {}
 
@@ -101,11 +105,11 @@ class Databases:
         client: RDSClient = self._client("rds", database.region)
         if database.kind == "db":
             instance = _instances(
-                str(database), lambda: client.describe_db_instances(DBInstanceIdentifier=database.arn)
+                str(database), self._whom, lambda: client.describe_db_instances(DBInstanceIdentifier=database.arn)
             )[0]
             endpoint = instance.get("Endpoint", {})
             return _place(database, instance.get("Engine"), endpoint.get("Address"), endpoint.get("Port"))
-        cluster = _cluster(client, database.arn, str(database))
+        cluster = _cluster(client, database.arn, str(database), self._whom)
         return _place(database, cluster.get("Engine"), cluster.get("Endpoint"), cluster.get("Port"))
 
     def _redshift(self, database: Resource) -> Place:
@@ -114,6 +118,7 @@ class Databases:
             "redshift",
             "DescribeClusters",
             str(database),
+            self._whom,
             lambda: client.describe_clusters(ClusterIdentifier=database.name),
         )
         endpoint = answer["Clusters"][0].get("Endpoint", {})
@@ -161,19 +166,13 @@ class Databases:
         client: RDSClient = self._client("rds", region)
         try:
             if names[0].kind == "cluster":
-                yield _Node.of_cluster(_cluster(client, names[0].name, about), region)
+                yield _Node.of_cluster(_cluster(client, names[0].name, about, self._whom), region)
             else:
                 wanted: list[FilterTypeDef] = [{"Name": "db-instance-id", "Values": [name.name for name in names]}]
-                found = _instances(about, lambda: client.describe_db_instances(Filters=wanted))
+                found = _instances(about, self._whom, lambda: client.describe_db_instances(Filters=wanted))
                 yield from (_Node.of_instance(instance, region) for instance in found)
         except NotThere:
             return
-
-    def _client(self, service: str, region: str) -> Any:
-        with self._lock:
-            if (service, region) not in self._clients:
-                self._clients[service, region] = self._make(service, region)
-            return self._clients[service, region]
 
 
 @dataclass(frozen=True)
@@ -238,15 +237,15 @@ class _Node:
         return other.name in self.sources or self.name in other.sources
 
 
-def _instances(about: str, call: Callable[[], DBInstanceMessageTypeDef]) -> list[DBInstanceTypeDef]:
-    found = ask("rds", "DescribeDBInstances", about, call)["DBInstances"]
+def _instances(about: str, whom: str, call: Callable[[], DBInstanceMessageTypeDef]) -> list[DBInstanceTypeDef]:
+    found = ask("rds", "DescribeDBInstances", about, whom, call)["DBInstances"]
     if not found:
         raise NotThere(f"AWS finds no {about}")
     return found
 
 
-def _cluster(client: RDSClient, name: str, about: str) -> DBClusterTypeDef:
-    found = ask("rds", "DescribeDBClusters", about, lambda: client.describe_db_clusters(DBClusterIdentifier=name))
+def _cluster(client: RDSClient, name: str, about: str, whom: str) -> DBClusterTypeDef:
+    found = ask("rds", "DescribeDBClusters", about, whom, lambda: client.describe_db_clusters(DBClusterIdentifier=name))
     if not found["DBClusters"]:
         raise NotThere(f"AWS finds no {about}")
     return found["DBClusters"][0]

@@ -61,10 +61,12 @@ class Request:
     keeps_to_itself: bool
     """Rotated by SingleUser or External, and neither delivered nor sent anywhere nor used for queries of the
     namespace's own, as an admin secret may be."""
+    account: str | None = None
+    """Where a mere name is looked up; None is the operator's own account."""
 
     @classmethod
-    def source(cls, resource: RotatedSecret, home: Home) -> Request:
-        """What ``spec.source`` asks for."""
+    def source(cls, resource: RotatedSecret, home: Home, account: str | None = None) -> Request:
+        """What ``spec.source`` asks for; a mere name in ``account``, which is the operator's own unless told."""
         spec = resource.spec
         # AlternatingUsers would give an admin's rights to a second user, a webhook gets the value, and a query run as
         # an admin tells, by its success alone, whatever an admin may read.
@@ -76,13 +78,14 @@ class Request:
             SecretId(resource.spec.source.secret_id),
             resource.spec.source.region or home.region,
             keeps_to_itself=alone and kept,
+            account=account,
         )
 
     @classmethod
-    def admin(cls, resource: RotatedSecret, secret: SecretId, home: Home) -> Request:
+    def admin(cls, resource: RotatedSecret, secret: SecretId, home: Home, account: str | None = None) -> Request:
         """``adminSecretId`` of the spec or ``masterarn`` of a value: who wrote either may write the other."""
         region = resource.spec.source.region or home.region
-        return cls(resource.namespace, Use.ADMIN, secret, region, keeps_to_itself=True)
+        return cls(resource.namespace, Use.ADMIN, secret, region, keeps_to_itself=True, account=account)
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def _possible(request: Request, home: Home) -> Iterator[_Place]:
         for name in dict.fromkeys((_SUFFIX.sub("", found["rest"]), found["rest"])):
             yield _Place(found["account"], found["region"], name)
     elif _NAME.fullmatch(request.asked):
-        yield _Place(home.account, request.region, request.asked)
+        yield _Place(request.account or home.account, request.region, request.asked)
 
 
 def _denied(request: Request, place: _Place, home: Home, key: str) -> PolicyDenied:

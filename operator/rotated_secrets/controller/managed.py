@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rotated_secrets.cloud.arns import database_of
-from rotated_secrets.cloud.calls import CloudDenied, CloudRefused, CloudUnavailable
+from rotated_secrets.cloud.calls import OPERATOR, CloudDenied, CloudRefused, CloudUnavailable
 from rotated_secrets.cloud.instances import Databases
 from rotated_secrets.databases.base import Refused
 from rotated_secrets.databases.registry import known_engines
@@ -21,9 +21,10 @@ from rotated_secrets.values import Credential, Place, SecretValue
 class ManagedSecrets:
     """Safe to use from several threads. Every method may raise AccessDenied, StoreUnavailable and Refused."""
 
-    def __init__(self, client: Callable[[str, str], Any]) -> None:
-        """``client`` makes a boto3 client of a service in a region."""
-        self._databases = Databases(client)
+    def __init__(self, client: Callable[[str, str], Any], whom: str = OPERATOR) -> None:
+        """``client`` gives a boto3 client of a service in a region; ``whom`` says in words who asks by it."""
+        self._databases = Databases(client, whom=whom)
+        self._whom = whom
 
     def place(self, value: SecretValue, describe: Callable[[], SecretDescription]) -> Place:
         """What to add to a value that names no host: RDS and Redshift write username and password alone."""
@@ -55,7 +56,7 @@ class ManagedSecrets:
                 return self._databases.is_copy(application.host, application.port, of=of, region=region)
         except AccessDenied as error:
             raise Refused(
-                f"{application.host} may be a read replica of {admin.host}, but the operator may not ask: {error}"
+                f"{application.host} may be a read replica of {admin.host}, but {self._whom} may not ask: {error}"
             ) from None
 
 

@@ -30,6 +30,8 @@ class _Known:
     created: str
     secret: str
     target: str
+    account: str | None
+    """Where a name is looked up, as far as the spec tells."""
     seen: str
     """What of the object is worth a look when it changes."""
 
@@ -50,6 +52,7 @@ class Registry:
         self._by_target: defaultdict[Key, set[Key]] = defaultdict(set)
         self._written: dict[Key, str] = {}
         self._denied: set[Key] = set()
+        self._found: dict[Key, Arn] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -77,6 +80,7 @@ class Registry:
             uid=metadata["uid"],
             created=metadata["creationTimestamp"],
             secret=self._form(spec),
+            account=_account(spec),
             target=str((spec.get("target") or {}).get("secretName") or key.name),
             seen=_seen(metadata),
         )
@@ -86,6 +90,8 @@ class Registry:
                 return False
             if before is not None:
                 self._drop(key, before)
+                if (before.uid, before.secret, before.account) != (now.uid, now.secret, now.account):
+                    self._found.pop(key, None)
             self._known[key] = now
             self._by_secret[now.secret].add(key)
             self._by_target[Key(key.namespace, now.target)].add(key)
@@ -105,12 +111,28 @@ class Registry:
             self._written.pop(key, None)
             self._denied.discard(key)
             self._drop(key, known)
-            return set(self._by_secret.get(known.secret, ()))
+            rivals = self._rivals(key, known)
+            self._found.pop(key, None)
+            return rivals
+
+    def found(self, key: Key, arn: Arn) -> set[Key]:
+        """The store has said which secret a RotatedSecret names: one name is several secrets, in several accounts.
+
+        Returns:
+            Others of which it was thought that they might name the same, or another.
+        """
+        with self._lock:
+            known = self._known.get(key)
+            if known is None or self._found.get(key) == arn:
+                return set()
+            before = self._rivals(key, known)
+            self._found[key] = arn
+            return before ^ self._rivals(key, known)
 
     def naming(self, arn: Arn) -> set[Key]:
-        """The RotatedSecrets that name this secret, by its name or its ARN."""
+        """The RotatedSecrets that name this secret, by its name or its ARN; by its name also those that may."""
         with self._lock:
-            return {key for form in _forms(arn) for key in self._by_secret.get(form, ())}
+            return {key for form in _forms(arn) for key in self._by_secret.get(form, ()) if self._may_mean(key, arn)}
 
     def older(self, key: Key, arn: Arn) -> Key | None:
         """The oldest other RotatedSecret on the same secret, if it is older than this one: it alone may rotate it."""
@@ -130,7 +152,7 @@ class Registry:
                 return set()
             (self._denied.discard if allowed else self._denied.add)(key)
             known = self._known.get(key)
-            return self._by_secret.get(known.secret, set()) - {key} if known else set()
+            return self._rivals(key, known) if known else set()
 
     def owners_of(self, target: Key) -> set[Key]:
         """The RotatedSecrets whose target Secret this is."""
@@ -148,6 +170,17 @@ class Registry:
         with self._lock:
             return self._written.get(key) == resource_version
 
+    def _rivals(self, key: Key, known: _Known) -> set[Key]:
+        """Others that name the same secret, or may."""
+        arn = self._found.get(key)
+        return (self.naming(arn) if arn else self._by_secret.get(known.secret, set())) - {key}
+
+    def _may_mean(self, key: Key, arn: Arn) -> bool:
+        found, known = self._found.get(key), self._known[key]
+        if found is not None:
+            return found == arn
+        return known.account in (None, arn.split(":", 5)[4])
+
     def _drop(self, key: Key, known: _Known) -> None:
         for index, entry in ((self._by_secret, known.secret), (self._by_target, Key(key.namespace, known.target))):
             index[entry].discard(key)  # type: ignore[index]
@@ -160,6 +193,13 @@ class Registry:
         if secret_id.startswith("arn:"):
             return secret_id
         return f"{source.get('region') or self._default_region}/{secret_id}"
+
+
+def _account(spec: Mapping[str, Any]) -> str | None:
+    """That of the role that a spec names; the operator's own and that of a ServiceAccount's are not known here."""
+    role = str(((spec.get("source") or {}).get("credentials") or {}).get("roleArn") or "")
+    parts = role.split(":")
+    return parts[4] if len(parts) > 5 else None
 
 
 def _forms(arn: Arn) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from rotated_secrets.cluster import Cluster, configuration
 from rotated_secrets.controller.ending import Ending
 from rotated_secrets.controller.feed import Feeds
 from rotated_secrets.controller.handlers import Handlers
+from rotated_secrets.controller.identities import Identities
 from rotated_secrets.controller.informer import Informer
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.leader import Leader
@@ -21,6 +22,7 @@ from rotated_secrets.controller.queue import WorkQueue
 from rotated_secrets.controller.registry import Registry
 from rotated_secrets.controller.resources import Resources
 from rotated_secrets.controller.resync import resync
+from rotated_secrets.controller.serviceaccounts import ServiceAccounts
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.settled import Settled
@@ -124,13 +126,14 @@ class Replica:
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
         )
         self._settled = Settled()
-        self._feeds = Feeds(stores, self._registry, self._moved)
+        identities = Identities(stores, ServiceAccounts(self._cluster), settings.cluster_name)
+        self._feeds = Feeds(identities, self._registry, self._moved)
         services = Services(
             settings=settings,
             cluster=self._cluster,
             resources=self._resources,
             registry=self._registry,
-            stores=stores,
+            identities=identities,
             feeds=self._feeds,
             slots=self._slots,
             settled=self._settled,

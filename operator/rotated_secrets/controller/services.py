@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rotated_secrets.cluster import Cluster
 from rotated_secrets.controller.feed import Feeds
+from rotated_secrets.controller.identities import Identities
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.queue import Reconcile
 from rotated_secrets.controller.registry import Registry
@@ -16,7 +17,6 @@ from rotated_secrets.controller.settled import Settled
 from rotated_secrets.controller.slots import Slots
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
-from rotated_secrets.secretstores.aws import AwsStores
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Services:
     cluster: Cluster
     resources: Resources
     registry: Registry
-    stores: AwsStores
+    identities: Identities
     feeds: Feeds
     slots: Slots
     settled: Settled

@@ -30,8 +30,8 @@ from rotated_secrets.controller.access import AccessPolicy, Home, PolicyDenied, 
 from rotated_secrets.controller.access_file import AccessPolicyFile, InvalidPolicy
 from rotated_secrets.controller.connections import Connections, Trust
 from rotated_secrets.controller.delivered import DeliveredSecret, Written
+from rotated_secrets.controller.identities import Identity
 from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.managed import ManagedSecrets
 from rotated_secrets.controller.scheduler import utc_now
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import InvalidSettings
@@ -54,7 +54,7 @@ from rotated_secrets.secretstores.base import (
     StoredVersion,
     StoreRefused,
 )
-from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretId, Stage
+from rotated_secrets.values import Credential, InvalidSecretValue, SecretId, Stage
 
 LOOK_AT_OBSTACLES = timedelta(minutes=1)
 """How often something that no watch tells of is looked at again: a Secret in the way, a policy, another rotator."""
@@ -72,6 +72,7 @@ class Subject:
     """Of this look, for settling."""
     resource: RotatedSecret
     terms: Terms
+    identity: Identity
     region: str
     store: SecretStore
     connections: Connections | None
@@ -96,7 +97,7 @@ class Subject:
 
     def settle(self, seen: Observation, waiting: Hold | Sleep, live: LiveSecret | None) -> datetime | None:
         """Remember that nothing is to be done for a while; returns when to look again."""
-        self.services.feeds.at(self.region).noted(self.terms.arn, seen.stages)
+        self.services.feeds.noted(self.key, self.identity, self.region, self.terms.arn, seen.stages)
         now = utc_now()
         if isinstance(waiting, Hold):
             # The watch tells when these two end; nothing tells of the others, and a look costs calls and maybe a login.
@@ -137,8 +138,6 @@ class Looker:
         apis = api_servers(services.cluster.client.configuration.host, os.environ)
         self._rules = HostRules(settings.allowed_networks, settings.denied_networks, apis)
         self._secrets = TargetSecrets(services.cluster)
-        self._managed = ManagedSecrets(services.stores.client)
-        self._noted: dict[Key, tuple[str, Arn]] = {}
         try:
             self._policy = AccessPolicyFile(settings.access_policy_file)
         except InvalidPolicy as error:
@@ -165,19 +164,19 @@ class Looker:
             return services.settled.next_look(key, utc_now())
         token = services.settled.begin(key)
         home = self._home()
-        request = Request.source(resource, home)
-        self._allow(lambda: policy.check_asked(request, home), source_of=key)
+        identity, request = self._identified(resource, home, policy)
         check_spec(resource, services)
         region = _region_of(request)
-        store = services.stores.at(region)
-        description = description_of(store, request.asked)
+        store = identity.stores.at(region)
+        description = self._described(key, identity, store, request)
         self._allow(lambda: policy.check_returned(request, description.arn, home), source_of=key)
         self.count(key, allowed=True)
-        services.feeds.at(region).noted(description.arn, description.stages)
-        self._noted[key] = (region, description.arn)
+        self._look_anew(services.registry.found(key, description.arn))
+        services.feeds.noted(key, identity, region, description.arn, description.stages)
         current = current_of(store, description)
         try:
-            terms = terms_of(resource, description, services, place_of(resource, current, description, self._managed))
+            place = place_of(resource, current, description, identity.managed)
+            terms = terms_of(resource, description, services, place)
             check_value(terms, current)
             credential = terms.credential(current) if terms.has_database else None
             webhook = self._webhook(resource, credential, current, description)
@@ -188,13 +187,14 @@ class Looker:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
         connections, obstacle = None, obstacle_in(terms.rotation, services.settings)
         if credential and engine:
-            connections, without_admin = self._connections(resource, engine, credential)
+            connections, without_admin = self._connections(resource, engine, credential, identity)
             obstacle = obstacle or obstacle_at(engine, credential, terms.rotation) or without_admin
         return Subject(
             services=services,
             token=token,
             resource=resource,
             terms=terms,
+            identity=identity,
             region=region,
             store=store,
             connections=connections,
@@ -216,12 +216,39 @@ class Looker:
     def forget(self, key: Key) -> None:
         """The RotatedSecret is gone, and with it the interest in its secret."""
         self._services.settled.unsettle(key)
-        region, arn = self._noted.pop(key, (None, None))
-        if region is not None and arn is not None and not self._services.registry.naming(arn):
-            self._services.feeds.at(region).forget(arn)
+        self._services.feeds.forget(key)
+        self._services.identities.forget(key)
+
+    def _identified(self, resource: RotatedSecret, home: Home, policy: AccessPolicy) -> tuple[Identity, Request]:
+        """As whom to ask for what; nothing is asked of AWS where that could not be allowed.
+
+        Raises: Unusable, StoreUnavailable.
+        """
+        key, identities = Key(resource.namespace, resource.name), self._services.identities
+        request = Request.source(resource, home, identities.account_of(resource))
+        if identities.tells_account(resource):
+            self._allow(lambda: policy.check_asked(request, home), source_of=key)
+        try:
+            identity = identities.of(resource)
+        except AccessDenied as error:
+            self._deny(key)
+            raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
+        if identity.role is not None:
+            request = Request.source(resource, home, identity.role.account)
+            self._allow(lambda: policy.check_asked(request, home), source_of=key)
+        return identity, request
+
+    def _described(self, key: Key, identity: Identity, store: SecretStore, request: Request) -> SecretDescription:
+        try:
+            return description_of(store, request.asked)
+        except Unusable as error:
+            if error.reason is Reason.ACCESS_DENIED and identity.role is not None:
+                # By AWS's word: whoever names a role that is not theirs keeps nobody else from a secret.
+                self.count(key, allowed=False)
+            raise
 
     def _home(self) -> Home:
-        stores = self._services.stores
+        stores = self._services.identities.own.stores
         try:
             return Home(stores.account(), stores.region)
         except AccessDenied as error:
@@ -231,17 +258,26 @@ class Looker:
         try:
             check()
         except PolicyDenied as error:
-            self.count(source_of, allowed=False)
+            self._deny(source_of)
             raise Unusable(Reason.ACCESS_DENIED, str(error), asked_the_store=False) from None
+
+    def _deny(self, key: Key) -> None:
+        """AWS is not asked any more for who may not be whom they say, or not have what they name."""
+        self.count(key, allowed=False)
+        self._services.feeds.forget(key)
+        self._services.identities.forget(key)
 
     def count(self, key: Key, *, allowed: bool) -> None:
         """Who may not have a secret as its source keeps nobody else from it, however old it is."""
-        for rival in self._services.registry.set_allowed(key, allowed):
-            self._services.settled.unsettle(rival)
-            self._services.look(rival)
+        self._look_anew(self._services.registry.set_allowed(key, allowed))
+
+    def _look_anew(self, keys: set[Key]) -> None:
+        for key in keys:
+            self._services.settled.unsettle(key)
+            self._services.look(key)
 
     def _connections(
-        self, resource: RotatedSecret, engine: Engine, credential: Credential
+        self, resource: RotatedSecret, engine: Engine, credential: Credential, identity: Identity
     ) -> tuple[Connections, Obstacle | None]:
         """Logins; and why there are none by an admin where there must be one."""
         spec, home = resource.spec, self._home()
@@ -249,7 +285,8 @@ class Looker:
         if spec.rotation.strategy is Strategy.EXTERNAL:
             admin_id = None  # the value may name one, for whoever rotates it
         obstacle = None
-        admin = Request.admin(resource, SecretId(admin_id), home) if admin_id is not None else None
+        account = identity.stores.account()
+        admin = Request.admin(resource, SecretId(admin_id), home, account) if admin_id is not None else None
         if admin_id is None and spec.webhook is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
             obstacle = Obstacle(
                 Reason.INVALID_SPEC,
@@ -265,7 +302,7 @@ class Looker:
         def read_admin() -> Credential:
             if obstacle is not None or admin is None:
                 raise Refused(obstacle.message if obstacle else "there is no admin secret")
-            return self._admin(admin, home)
+            return self._admin(admin, home, identity)
 
         connections = Connections(
             engine,
@@ -273,18 +310,18 @@ class Looker:
             trust=self._trust(resource, credential),
             rules=self._rules,
             read_admin=read_admin if obstacle is not None or admin is not None else None,
-            is_copy=self._managed.is_copy,
+            is_copy=identity.managed.is_copy,
             metrics=self._services.metrics,
         )
         return connections, obstacle
 
-    def _admin(self, request: Request, home: Home) -> Credential:
+    def _admin(self, request: Request, home: Home, identity: Identity) -> Credential:
         """Read the admin secret, and look once more whether it may be: now its ARN is known."""
         try:
-            store = self._services.stores.at(_region_of(request))
+            store = identity.stores.at(_region_of(request))
             version = store.get(request.asked, stage=Stage.CURRENT)
             self._policy.current().check_returned(request, version.arn, home)
-            place = self._managed.place(version.value, lambda: store.describe(version.arn))
+            place = identity.managed.place(version.value, lambda: store.describe(version.arn))
             return Credential.of(version.value, place, arn=version.arn, version_id=version.version_id)
         except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused, Refused) as error:
             raise Refused(f"admin secret {request.asked}: {error}") from None

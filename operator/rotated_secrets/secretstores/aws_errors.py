@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import botocore.exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,6 +28,8 @@ from rotated_secrets.secretstores.base import (
 
 log = logging.getLogger(__name__)
 
+OPERATOR: Final = "the operator's identity"
+"""Who asks, unless somebody else does."""
 PUT: Final = "PutSecretValue"
 WRITES: Final = (PUT, "UpdateSecretVersionStage")
 
@@ -51,6 +54,8 @@ class Asked:
     secret: str | None = None
     detail: str = ""
     """Which version or stage of the secret, in words."""
+    whom: str = OPERATOR
+    """Who asks, in words."""
 
     def __str__(self) -> str:
         about = f" on {self.secret}{self.detail}" if self.secret else ""
@@ -94,6 +99,16 @@ QUOTING: Final = frozenset({"ValidationException", "InvalidParameterException", 
 """Codes whose messages may quote the request."""
 VARYING: Final = re.compile(r"(?<=request id: )[\w-]+|\b\d{8}T\d{6}Z\b", re.IGNORECASE)
 """What AWS's words say otherwise each time: KMS's request id, and the time of a signature."""
+
+
+def outcome_of(parsed: Mapping[str, Any] | None) -> Outcome:
+    """What an answer, as botocore parsed it, counts as; None is no answer."""
+    if parsed is None:
+        return Outcome.UNAVAILABLE
+    status = parsed["ResponseMetadata"].get("HTTPStatusCode", 0)
+    if "Error" in parsed:
+        return outcome(parsed["Error"].get("Code", ""), status)
+    return Outcome.OK if status < 300 else outcome("", status)
 
 
 def outcome(code: str, status: int) -> Outcome:
@@ -140,6 +155,10 @@ def _answered(error: ClientError, asked: Asked) -> StoreError:
         case Outcome.THROTTLED:
             return StoreThrottled(f"AWS throttles {asked} ({code}); it is tried again later")
         case Outcome.DENIED if code in BAD_CREDENTIALS:
+            if asked.whom != OPERATOR:
+                return AccessDenied(
+                    f"AWS does not accept the credentials of {asked.whom} for {asked}{said}; they are asked for anew"
+                )
             return AccessDenied(
                 f"AWS does not accept the operator's credentials for {asked}{said}; "
                 "give the operator's ServiceAccount an IAM role, or renew its access key"
@@ -147,7 +166,7 @@ def _answered(error: ClientError, asked: Asked) -> StoreError:
         case Outcome.DENIED:
             service = "secretsmanager" if operation == asked.operation else "sts"
             return AccessDenied(
-                f"AWS denies {asked}{said}; allow {service}:{operation} to the operator's identity, and the use of the "
+                f"AWS denies {asked}{said}; allow {service}:{operation} to {asked.whom}, and the use of the "
                 "secret's KMS key where it has one of its own"
             )
         case Outcome.ABSENT:

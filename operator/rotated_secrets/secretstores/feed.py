@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, SecretSummary, Stages, StoreError
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    SecretNotFound,
+    SecretStore,
+    SecretSummary,
+    Stages,
+    StoreError,
+)
 from rotated_secrets.values import Arn
 
 log = logging.getLogger(__name__)
+
+LIST_AGAIN: Final = 3600.0
+"""Seconds until an identity that may not list is seen whether it may now."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +76,34 @@ def differences(
 class PollFeed:
     """Lists an identity's own account, a hundred secrets a call.
 
-    Secrets of other accounts are in no list: those that were noted are described one by one.
+    Secrets of other accounts are in no list: those that were noted are described one by one. So are all, where the
+    identity may not list and ``lists_only`` does not forbid it.
     """
 
-    def __init__(self, store: SecretStore, account: str) -> None:
+    def __init__(
+        self,
+        store: SecretStore,
+        account: str,
+        *,
+        whom: str = "",
+        lists_only: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """What one identity sees in one region.
+
+        Args:
+            store: that identity's.
+            account: it belongs to.
+            whom: it is, in words.
+            lists_only: whether to have no changes rather than pay for a call for each secret.
+            clock: in seconds.
+        """
         self._store = store
         self._account = account
+        self._whom = whom
+        self._lists_only = lists_only
+        self._clock = clock
+        self._may_not_list_until = 0.0
         self._before: dict[Arn, SecretSummary] = {}
         self._known: dict[Arn, Stages] = {}
         self._lock = threading.Lock()
@@ -92,17 +125,36 @@ class PollFeed:
 
     def changes(self) -> list[Change]:
         """See :class:`ChangeFeed`. One caller at a time."""
-        now = {row.arn: row for row in self._store.list_summaries()}
+        listed = self._listed()
+        now = listed or {}
         with self._lock:
-            elsewhere = [arn for arn in self._known if account_of(arn) != self._account]
-        for arn in elsewhere:
+            alone = [arn for arn in self._known if listed is None or account_of(arn) != self._account]
+        for arn in alone:
             row = self._described(arn)
             if row is not None:
                 now[arn] = row
         with self._lock:
             known = dict(self._known)
         before, self._before = self._before, now
+        if listed is None:
+            before = {arn: row for arn, row in before.items() if arn in alone}
         return list(differences(before, now, known))
+
+    def _listed(self) -> dict[Arn, SecretSummary] | None:
+        """Every secret of the account; None where the identity may not list them."""
+        if self._clock() < self._may_not_list_until:
+            return None
+        try:
+            found = {row.arn: row for row in self._store.list_summaries()}
+        except AccessDenied as error:
+            if self._lists_only:
+                raise
+            if not self._may_not_list_until:
+                log.warning("each secret of %s is described at each poll, by one call each: %s", self._whom, error)
+            self._may_not_list_until = self._clock() + LIST_AGAIN
+            return None
+        self._may_not_list_until = 0.0
+        return found
 
     def _described(self, arn: Arn) -> SecretSummary | None:
         try:

@@ -36,3 +36,18 @@ class TokenBucket:
             wait = -self._tokens / self._rate
         if wait > 0:
             self._sleep(wait)
+
+
+class Buckets:
+    """One bucket for each account and region: that is what AWS counts for. Safe to use from several threads."""
+
+    def __init__(self, rate: float) -> None:
+        """``rate`` is requests a second."""
+        self._rate = rate
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
+        self._lock = threading.Lock()
+
+    def of(self, account: str, region: str) -> TokenBucket:
+        """That of an account in a region, whichever of its identities asks."""
+        with self._lock:
+            return self._buckets.setdefault((account, region), TokenBucket(self._rate, 1))

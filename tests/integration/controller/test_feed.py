@@ -7,11 +7,16 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from kubernetes.client import Configuration
 
+from rotated_secrets.cluster import Cluster
 from rotated_secrets.controller.feed import Feeds
+from rotated_secrets.controller.identities import Identities
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.registry import Registry
+from rotated_secrets.controller.serviceaccounts import ServiceAccounts
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+from rotated_secrets.secretstores.base import Stages
 from rotated_secrets.values import Arn, Stage, VersionId
 from sandbox.secretsmanager import SecretsManager, secrets_manager
 
@@ -37,7 +42,9 @@ class Account:
             lambda operation, _: self.requests.append(operation),
             session,
         )
-        self.feeds = Feeds(stores, self.registry, self.looked.append)
+        nowhere = ServiceAccounts(Cluster(Configuration(), timeout=1, connections=1, retries=0))
+        self.identities = Identities(stores, nowhere, None)
+        self.feeds = Feeds(self.identities, self.registry, self.looked.append)
 
     def make(self, name: str) -> Arn:
         return Arn(self.client.create_secret(Name=name, SecretString=json.dumps({"password": "first"}))["ARN"])
@@ -50,9 +57,11 @@ class Account:
     def look_at(self, arn: Arn) -> None:
         """What a look at a RotatedSecret of this secret tells the feed."""
         stages = self.client.describe_secret(SecretId=arn)["VersionIdsToStages"]
-        self.feeds.at(self.region).noted(
-            arn, {VersionId(version): frozenset(map(Stage, labels)) for version, labels in stages.items()}
-        )
+        known = {VersionId(version): frozenset(map(Stage, labels)) for version, labels in stages.items()}
+        self.note(Key("shop", "looked-at"), arn, known)
+
+    def note(self, key: Key, arn: Arn, stages: Stages, region: str | None = None) -> None:
+        self.feeds.noted(key, self.identities.own, region or self.region, arn, stages)
 
     def poll(self) -> list[Key]:
         self.looked.clear()
@@ -108,14 +117,14 @@ def test_what_no_look_has_read_is_not_asked_about(account: Account) -> None:
     assert account.poll() == []
     assert account.requests == []
     account.look_at(arn)
-    account.feeds.at(account.region).forget(arn)
+    account.feeds.forget(Key("shop", "looked-at"))
     assert account.poll() == []
     assert account.requests == []
 
 
 def test_one_region_in_trouble_does_not_silence_the_others(account: Account, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere = Arn("arn:aws:secretsmanager:us-east-1:123456789012:secret:lost-AbCdEf")
-    account.feeds.at("us-east-1").noted(elsewhere, {})
+    account.note(Key("shop", "lost"), elsewhere, {}, region="us-east-1")
     arn = account.make("shop/orders")
     key = account.know("orders", "shop/orders")
     account.look_at(arn)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from rotated_secrets.secretstores.aws import AwsSettings, AwsStore, AwsStores
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.values import Arn
 from sandbox.proxy import StoreProxy, store_proxy
 from sandbox.secretsmanager import SecretsManager, secrets_manager

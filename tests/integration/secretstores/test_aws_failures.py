@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rotated_secrets.secretstores.aws import AwsSettings, AwsStore, AwsStores
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import (
     AccessDenied,
     SecretNotFound,

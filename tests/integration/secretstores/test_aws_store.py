@@ -14,7 +14,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import EndpointConnectionError
 
-from rotated_secrets.secretstores.aws import AwsSettings, AwsStore, AwsStores
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import SecretNotFound, StoreRefused, StoreUnavailable, VersionExists
 from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
 from sandbox.proxy import Call, Moment, StoreProxy

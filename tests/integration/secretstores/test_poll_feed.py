@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rotated_secrets.secretstores.aws import AwsStore, AwsStores
+from rotated_secrets.secretstores.aws import AwsStores
+from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import StoreUnavailable
 from rotated_secrets.secretstores.feed import Change, PollFeed
 from rotated_secrets.values import Arn, SecretValue, VersionId

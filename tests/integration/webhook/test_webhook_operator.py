@@ -19,11 +19,13 @@ import pytest
 from rotated_secrets import cluster as connection
 from rotated_secrets.api import names
 from rotated_secrets.controller.feed import Feeds
+from rotated_secrets.controller.identities import Identities
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.queue import Retry
 from rotated_secrets.controller.reconcile import reconciler
 from rotated_secrets.controller.registry import Registry
 from rotated_secrets.controller.resources import Resources
+from rotated_secrets.controller.serviceaccounts import ServiceAccounts
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.settled import Settled
@@ -135,6 +137,7 @@ def shop(
     configuration = connection.configuration(cluster.kubeconfig, None)
     with closing(connection.Cluster(configuration, timeout=10, connections=4, retries=0)) as connected:
         stores = AwsStores(AwsSettings(region=account.region), lambda operation, outcome: None, boto3.session.Session())
+        identities = Identities(stores, ServiceAccounts(connected), None)
         registry, look = Registry(account.region), _nothing
         events = Events(connected, api_version=names.API_VERSION, kind=names.KIND, instance="test")
         services = Services(
@@ -142,8 +145,8 @@ def shop(
             cluster=connected,
             resources=Resources(connected, ()),
             registry=registry,
-            stores=stores,
-            feeds=Feeds(stores, registry, look),
+            identities=identities,
+            feeds=Feeds(identities, registry, look),
             slots=Slots(threads=1, per_host=1, breaker_failures=1, breaker_seconds=1),
             settled=Settled(),
             events=events,

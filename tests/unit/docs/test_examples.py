@@ -20,7 +20,7 @@ from rotated_secrets.controller.access import AccessPolicy
 from rotated_secrets.controller.access_file import parse_policy
 from rotated_secrets.delivery.render import render
 from rotated_secrets.rotation.schedule import parse_schedule
-from rotated_secrets.secretstores import aws
+from rotated_secrets.secretstores import aws_store
 from rotated_secrets.values import Credential, SecretValue
 from tests.unit.docs.documents import DOCUMENTS, ROOT, anchors, blocks, manifests, prose
 
@@ -86,7 +86,7 @@ def test_the_first_policy_is_the_default_and_the_others_are_policies() -> None:
 def test_the_iam_policies_allow_what_is_called_and_nothing_else() -> None:
     """The first what everybody needs, the second what some features need more."""
     needed, more = (allowed_by(json.loads(block)) for block in blocks(IAM, "json"))
-    asked = {each for (each,) in constants_of("Asked", aws) if each[0].isupper()}
+    asked = {each for (each,) in constants_of("_asked", aws_store) if each[0].isupper()}
     always = asked - {"GetCallerIdentity", "RotateSecret"}
     assert needed == {f"secretsmanager:{each}" for each in always} | {"kms:Decrypt", "kms:GenerateDataKey"}
     described = {f"{service}:{operation}" for service, operation in constants_of("ask", instances)}
@@ -108,7 +108,9 @@ def constants_of(function: str, module: ModuleType) -> set[tuple[str, ...]]:
     """The texts that a module's calls of a function begin with."""
     found: set[tuple[str, ...]] = set()
     for call in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == function:
+        called = call.func if isinstance(call, ast.Call) else None
+        name = called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
+        if isinstance(call, ast.Call) and name == function:
             texts = takewhile(lambda each: isinstance(each, ast.Constant), call.args)
             found.add(tuple(str(each.value) for each in texts if isinstance(each, ast.Constant)))
     return found - {()}

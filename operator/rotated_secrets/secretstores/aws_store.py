@@ -1,0 +1,191 @@
+"""One identity's view of one region's secrets at AWS Secrets Manager, by boto3.
+
+Must not know rotation strategies, databases or Kubernetes, nor as whom it asks. Nothing that leaves it holds a secret
+value outside ``SecretText``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import stamina
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotated_secrets.secretstores.aws_errors import OPERATOR, WRITES, Asked, Outcome, outcome_of, translate
+from rotated_secrets.secretstores.base import SecretDescription, SecretNotFound, SecretSummary, Stages, StoredVersion
+from rotated_secrets.secretstores.quota import TokenBucket
+from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+T = TypeVar("T")
+
+LABELS: Final = frozenset(stage.value for stage in Stage)
+PAGE: Final = 100
+"""Most that ListSecrets returns at once."""
+SETTLED_AFTER: Final = 60.0
+"""Seconds after which a version that was put must be there for everyone to read."""
+
+_until_visible: Final = stamina.RetryingCaller(attempts=None, timeout=5.0, wait_initial=0.1, wait_max=1.0)
+
+
+class AwsStore:
+    """One identity's view of one region's secrets: a :class:`~rotated_secrets.secretstores.base.SecretStore`."""
+
+    def __init__(self, client: SecretsManagerClient, writes: TokenBucket, whom: str = OPERATOR) -> None:
+        """``whom`` says in words who asks."""
+        self._client = client
+        self._whom = whom
+        self._region = client.meta.region_name
+        self._put: dict[Arn, tuple[VersionId, float]] = {}
+        for operation in WRITES:
+            # Before each attempt rather than each call, for retries count as well.
+            client.meta.events.register(f"before-send.secrets-manager.{operation}", _taking_from(writes))
+
+    def describe(self, secret: SecretId | Arn) -> SecretDescription:
+        """DescribeSecret. Source: API_DescribeSecret."""
+        asked = self._asked("DescribeSecret", secret)
+        answer = ask(asked, lambda: self._client.describe_secret(SecretId=secret))
+        primary = answer.get("PrimaryRegion")
+        deleted = answer.get("DeletedDate")
+        return SecretDescription(
+            arn=Arn(answer["ARN"]),
+            name=answer["Name"],
+            stages=_stages(answer.get("VersionIdsToStages", {})),
+            rotation_enabled=answer.get("RotationEnabled", False),
+            owning_service=answer.get("OwningService"),
+            # A primary with replicas names its own region there.
+            primary_region=primary if primary and f":{primary}:" not in answer["ARN"] else None,
+            deleted_at=deleted.astimezone(UTC) if deleted else None,
+            tags=MappingProxyType({tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", ())}),
+        )
+
+    def get(
+        self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
+    ) -> StoredVersion:
+        """GetSecretValue. Source: API_GetSecretValue."""
+        which: dict[str, str] = {}
+        if stage:
+            which["VersionStage"] = stage.value
+        if version_id:
+            which["VersionId"] = version_id
+        asked = self._asked("GetSecretValue", secret, _of(version_id, stage))
+
+        def call() -> StoredVersion:
+            answer = ask(asked, lambda: self._client.get_secret_value(SecretId=secret, **which))
+            if "SecretString" not in answer:
+                raise InvalidSecretValue(
+                    f"secret {secret}{asked.detail} holds binary data; store its JSON or text as SecretString"
+                )
+            return StoredVersion(
+                VersionId(answer["VersionId"]),
+                SecretValue.parse(answer["SecretString"]),
+                answer["CreatedDate"].astimezone(UTC),
+                Arn(answer["ARN"]),
+            )
+
+        if self._just_put(secret, version_id, pending=stage is Stage.PENDING):
+            return _until_visible(SecretNotFound, call)
+        return call()
+
+    def put_pending(self, arn: Arn, version_id: VersionId, value: SecretValue) -> None:
+        """PutSecretValue with AWSPENDING alone. Source: API_PutSecretValue."""
+        asked = self._asked("PutSecretValue", arn, _of(version_id, None))
+        ask(
+            asked,
+            lambda: self._client.put_secret_value(
+                SecretId=arn,
+                ClientRequestToken=version_id,
+                SecretString=value.text.reveal(),
+                VersionStages=[Stage.PENDING.value],
+            ),
+        )
+        self._put[arn] = (version_id, time.monotonic())
+
+    def move_stage(
+        self, arn: Arn, stage: Stage, *, to: VersionId | None = None, remove_from: VersionId | None = None
+    ) -> None:
+        """UpdateSecretVersionStage. Source: API_UpdateSecretVersionStage."""
+        named: dict[str, str] = {}
+        if to:
+            named["MoveToVersionId"] = to
+        if remove_from:
+            named["RemoveFromVersionId"] = remove_from
+
+        def call() -> None:
+            try:
+                self._client.update_secret_version_stage(SecretId=arn, VersionStage=stage.value, **named)
+            except ClientError as error:
+                # Where the answer to the first attempt was lost, the second is refused: the stage has moved already.
+                retried = error.response["ResponseMetadata"].get("RetryAttempts", 0)
+                refused = outcome_of(error.response) is Outcome.REFUSED
+                if not (retried and refused and self._shows(arn, stage, to, remove_from)):
+                    raise
+
+        asked = self._asked("UpdateSecretVersionStage", arn, _of(to or remove_from, stage))
+        if self._just_put(arn, to):
+            _until_visible(SecretNotFound, ask, asked, call)
+        else:
+            ask(asked, call)
+        if stage is Stage.PENDING and remove_from:
+            self._put.pop(arn, None)
+
+    def rotate(self, arn: Arn, version_id: VersionId) -> None:
+        """RotateSecret, which rotates at once unless told otherwise. Source: "RotateImmediately", API_RotateSecret."""
+        asked = self._asked("RotateSecret", arn)
+        ask(asked, lambda: self._client.rotate_secret(SecretId=arn, ClientRequestToken=version_id))
+
+    def list_summaries(self) -> Iterator[SecretSummary]:
+        """ListSecrets, in pages; it may lag minutes behind, and leaves deleted ones out. Source: API_ListSecrets."""
+        pages = iter(self._client.get_paginator("list_secrets").paginate(PaginationConfig={"PageSize": PAGE}))
+        asked = self._asked("ListSecrets")
+        while page := ask(asked, lambda: next(pages, None)):
+            for row in page["SecretList"]:
+                yield SecretSummary(Arn(row["ARN"]), row["Name"], _stages(row.get("SecretVersionsToStages", {})))
+
+    def _asked(self, operation: str, secret: str | None = None, detail: str = "") -> Asked:
+        return Asked(operation, self._region, secret, detail, self._whom)
+
+    def _just_put(self, secret: SecretId | Arn, version_id: VersionId | None, *, pending: bool = False) -> bool:
+        """Whether this version (or the pending one) was put here so lately that a read may not show it yet."""
+        put, at = self._put.get(Arn(secret), (None, 0.0))
+        return (
+            bool(put) and (put == version_id or (pending and not version_id)) and time.monotonic() - at < SETTLED_AFTER
+        )
+
+    def _shows(self, arn: Arn, stage: Stage, to: VersionId | None, remove_from: VersionId | None) -> bool:
+        found = self.describe(arn).version_at(stage)
+        return found == to if to else found != remove_from
+
+
+def ask(asked: Asked, call: Callable[[], T]) -> T:
+    """Make a call; what the SDK raises is told as the store's own. Raises: StoreError."""
+    try:
+        return call()
+    except (ClientError, BotoCoreError) as error:
+        failure = translate(error, asked)
+    # Outside the handler: the SDK's exception must not come along as its context.
+    raise failure
+
+
+def _stages(labels: Mapping[str, Iterable[str]]) -> Stages:
+    rotation = {
+        VersionId(version): frozenset(Stage(each) for each in LABELS & set(found)) for version, found in labels.items()
+    }
+    return {version: stages for version, stages in rotation.items() if stages}
+
+
+def _of(version_id: VersionId | None, stage: Stage | None) -> str:
+    return (f", version {version_id}" if version_id else "") + (f", stage {stage}" if stage else "")
+
+
+def _taking_from(bucket: TokenBucket) -> Callable[..., None]:
+    def take(**_: object) -> None:
+        bucket.take()
+
+    return take
