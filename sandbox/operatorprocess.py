@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -44,15 +45,26 @@ class OperatorProcess:
     ) -> None:
         """``flags`` win over those that say where the sandbox is; ``store`` says as whom it speaks to AWS."""
         where = ["--kubeconfig", str(kubeconfig), "--probe-host", "127.0.0.1", "--probe-port", "0"]
-        self.arguments = ["run", *where, *stack.operator_flags(), "--log-format", "text", *flags]
-        self.log_file = log_file
-        self.log_file.touch()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         identity = (store or stack.store).environment()
         # A flag says where secrets are; whatever else the SDK asks must stay in the sandbox, too.
         identity["AWS_ENDPOINT_URL_STS"] = stack.store_proxy.endpoint_url
         # What it leaves behind when it is killed goes with the stack.
-        self.environment = kept | identity | {"TMPDIR": str(stack.directory)}
+        variables = identity | {"TMPDIR": str(stack.directory)}
+        self._told(["run", *where, *stack.operator_flags(), "--log-format", "text", *flags], variables, log_file)
+
+    @classmethod
+    def told(cls, arguments: Sequence[str], variables: Mapping[str, str], log_file: Path) -> Self:
+        """With these arguments and variables of the environment alone, wherever they come from."""
+        process = cls.__new__(cls)
+        process._told(arguments, variables, log_file)
+        return process
+
+    def _told(self, arguments: Sequence[str], variables: Mapping[str, str], log_file: Path) -> None:
+        self.arguments = list(arguments)
+        self.log_file = log_file
+        self.log_file.touch()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+        self.environment = {**kept, **variables}
         self._process: subprocess.Popen[bytes] | None = None
         self._leash = ExitStack()
         self._said_before = 0
