@@ -1,28 +1,28 @@
-"""The command ``rotated-secrets``. Turns flags and variables into settings and starts what is asked for; no more."""
+"""The command ``rotated-secrets``: what people ask of a cluster, and the operator itself."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
+from functools import cache
 from typing import Annotated, Any
 
 import typer
-from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
-from rotated_secrets.controller.reconcile import reconciler
-from rotated_secrets.controller.run import run
-from rotated_secrets.controller.settings import InvalidSettings, Settings, flag, variable
+from rotated_secrets.cli.commands import Commands, add_commands
 
 app = typer.Typer(
     name="rotated-secrets",
     help="Rotate database credentials held in AWS Secrets Manager, and keep Kubernetes Secrets equal to them.",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+add_commands(app)
 
 
-def _print_version(wanted: bool) -> None:
+def print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"rotated-secrets {importlib.metadata.version('rotated-secrets')}")
         raise typer.Exit
@@ -31,60 +31,31 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Rotate database credentials held in AWS Secrets Manager, and keep Kubernetes Secrets equal to them."""
 
 
-def run_operator(**given: str | None) -> None:
-    """Run the operator, until it is told to stop.
+class OperatorCommand(TyperCommand):
+    """``run``, of which no more than its name is known before it is used: nobody else waits for its imports."""
 
-    Lengths of time may be written as 90s, 10m or 4h.
+    @cache  # noqa: B019 - there is one
+    def _real(self) -> Any:
+        from rotated_secrets.cli.operator import app as operator  # noqa: PLC0415
 
-    Exit code 0: it was told to stop, by SIGTERM or SIGINT.
+        return typer.main.get_command(operator)
 
-    Exit code 1: it cannot go on, because another replica took the lead or the cluster cannot be worked with.
+    def get_params(self, ctx: Any) -> Any:
+        return self._real().get_params(ctx)
 
-    Exit code 2: a setting makes no sense.
-    """
-    try:
-        settings = Settings.parse(dict(given))
-    except InvalidSettings as error:
-        typer.echo(f"rotated-secrets: {error}", err=True)
-        raise typer.Exit(2) from None
-    raise typer.Exit(run(settings, reconciler))
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._real().format_help(ctx, formatter)
 
-
-def _as_option(name: str) -> inspect.Parameter:
-    """One setting as a flag that takes a text: what it may say is decided, and told, by the settings alone."""
-    field = Settings.model_fields[name]
-    extra: Any = field.json_schema_extra
-    option = typer.Option(
-        flag(name),
-        envvar=variable(name),
-        help=f"{field.description}{_default(field)}",
-        rich_help_panel=extra["panel"],
-        show_default=False,
-        metavar="TEXT",
-    )
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
-    )
+    def invoke(self, ctx: Any) -> Any:
+        return self._real().invoke(ctx)
 
 
-def _default(field: FieldInfo) -> str:
-    """A default as a person would write it; nothing where the description says what happens without."""
-    value = field.default
-    if value in (None, "", ()):
-        return ""
-    if isinstance(value, float):
-        unit, size = next(each for each in (("h", 3600), ("m", 60), ("s", 1)) if value % each[1] == 0)
-        return f" Default: {value // size:g}{unit}."
-    return f" Default: {','.join(value) if isinstance(value, tuple) else value}."
-
-
-_parameters = [_as_option(name) for name in Settings.model_fields]
-run_operator.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defined]
-run_operator.__annotations__ = {each.name: each.annotation for each in _parameters}
-app.command("run")(run_operator)
+@app.command("run", cls=OperatorCommand, rich_help_panel="Operate")
+def run() -> None:
+    """Run the operator, until it is told to stop."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rotated_secrets.cli import main
+from rotated_secrets.cli import main, operator
 from rotated_secrets.controller.services import Reconciler
 from rotated_secrets.controller.settings import Settings, flag, variable
 
@@ -24,7 +24,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         found.append(settings)
         return 7
 
-    monkeypatch.setattr(main, "run", run)
+    monkeypatch.setattr(operator, "run", run)
     return found
 
 
