@@ -183,7 +183,6 @@ class _Run:
                 services.cluster,
                 namespace=subject.resource.namespace,
                 owner_name=subject.resource.name,
-                guard=services.guard,
                 told=self._reporter.restarted,
             ),
         )

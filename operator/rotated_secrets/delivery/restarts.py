@@ -29,14 +29,10 @@ Told = Callable[[Workload, VersionId, Restart], None]
 class Workloads:
     """The workloads beside one RotatedSecret. See :class:`rotated_secrets.rotation.steps.Workloads`."""
 
-    def __init__(
-        self, cluster: Cluster, *, namespace: str, owner_name: str, guard: Callable[[], None], told: Told
-    ) -> None:
-        """``guard`` raises when this operator may act no longer; it is asked before every patch."""
+    def __init__(self, cluster: Cluster, *, namespace: str, owner_name: str, told: Told) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._annotation = annotation_of(owner_name)
-        self._guard = guard
         self._told = told
 
     def restart(self, workload: Workload, version_id: VersionId) -> Restart:
@@ -51,7 +47,6 @@ class Workloads:
                 live = self._called("GET", workload)
                 if begins_with(live, self._annotation) == version_id:
                     return Restart(RestartKind.UNCHANGED)
-                self._guard()
                 live = self._called("PATCH", workload, patch_for(live, self._annotation, version_id))
             except Conflict:
                 continue
