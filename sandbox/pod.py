@@ -23,13 +23,24 @@ _WATCH_SECONDS = 5
 
 
 class Pod:
-    """Logs in ten times a second while the ``with`` lasts. It goes to the server itself, past the operator's proxy."""
+    """Logs in ten times a second, or as often as it is told, while the ``with`` lasts.
 
-    def __init__(self, api: Api, side: DatabaseSide, namespace: str, secret_name: str) -> None:
+    It goes to the server itself, past the operator's proxy.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        side: DatabaseSide,
+        namespace: str,
+        secret_name: str,
+        logins_a_second: float = LOGINS_A_SECOND,
+    ) -> None:
         self._api = api
         self._side = side
         self._secrets = f"/api/v1/namespaces/{namespace}/secrets"
         self._name = secret_name
+        self._every = 1 / logins_a_second
         self._mounted: dict[str, str] = {}
         self._ending = threading.Event()
         self._following = threading.Thread(target=self._follow, daemon=True)
@@ -78,7 +89,7 @@ class Pod:
     def _log_in_again(self) -> None:
         due = time.monotonic()
         while not self._ending.wait(max(0.0, due - time.monotonic())):
-            due = max(due + 1 / LOGINS_A_SECOND, time.monotonic())
+            due = max(due + self._every, time.monotonic())
             if self._mounted:
                 self._log_in(self._mounted)
 

@@ -29,18 +29,19 @@ class Forked:
 
     @property
     def runs(self) -> bool:
-        return self._send(0)
+        return self.send(0)
 
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
-        self._send(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         deadline = time.monotonic() + DEATH_SECONDS
         while self.runs:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"process {self.pid} survived SIGKILL")
             time.sleep(0.005)
 
-    def _send(self, number: int) -> bool:
+    def send(self, number: int) -> bool:
+        """Send it a signal; whether it was there."""
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import select
 import socket
 import socketserver
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -29,6 +30,7 @@ SEND = "send"
 """Its second: what a client sends before the server speaks again. TLS hides more, but statements come one by one."""
 
 BACKEND_SECONDS = 60
+CALLER = re.compile(r"Credential=([^/]+)/")
 NOT_PASSED_ON = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"})
 
 
@@ -41,11 +43,17 @@ class Moment(Enum):
 
 @dataclass(frozen=True)
 class Call:
-    """One call that passed: its place in the order, its name, and for the store the secret it names."""
+    """One call that passed: its place in the order, its name, and for the store the secret it names and who asks."""
 
     number: int
     name: str
     subject: str = ""
+    client: int = field(default=0, compare=False)
+    """The port that it came from."""
+    at: float = field(default_factory=time.monotonic, compare=False)
+    """When it came, by the monotonic clock."""
+    caller: str = ""
+    """The id of the access key, at the store."""
 
 
 @dataclass(eq=False)
@@ -55,7 +63,11 @@ class _Trap:
     moment: Moment
     name: str | None
     cut: bool
+    subject: str
     caught: Call | None = None
+
+    def is_for(self, call: Call) -> bool:
+        return self.caught is None and self.name in (None, call.name) and self.subject in call.subject
 
 
 @dataclass(eq=False)
@@ -70,6 +82,34 @@ class _Fault:
 
 class _CutOff(ConnectionError):
     """This connection ends here."""
+
+
+class Held:
+    """A call that waits in a proxy from the moment on that was asked for, until it is let go."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Event()
+        self._gone = threading.Event()
+        self._lost = False
+
+    @property
+    def has_arrived(self) -> bool:
+        return self._arrived.is_set()
+
+    def let_go(self) -> None:
+        """It goes on its way, however late it is."""
+        self._gone.set()
+
+    def lose(self) -> None:
+        """It goes no further, nor does anything else on its connection."""
+        self._lost = True
+        self._gone.set()
+
+    def hold(self, _: Call) -> None:
+        self._arrived.set()
+        self._gone.wait()
+        if self._lost:
+            raise _CutOff("it was lost")
 
 
 class Proxy:
@@ -113,15 +153,16 @@ class Proxy:
         *,
         moment: Moment = Moment.SEEN,
         name: str | None = None,
+        subject: str = "",
         cut: bool = True,
     ) -> None:
         """Do something when the ``number``-th call from now on, of this name or of any, has got that far.
 
-        The call waits meanwhile. With ``cut`` it then goes no further: what was SEEN never reaches the backend, what
-        was ANSWERED never reaches the client.
+        Of calls about a ``subject`` alone that contains this. The call waits meanwhile. With ``cut`` it then goes no
+        further: what was SEEN never reaches the backend, what was ANSWERED never reaches the client.
         """
         with self._lock:
-            self._traps.append(_Trap(number, do, moment, name, cut))
+            self._traps.append(_Trap(number, do, moment, name, cut, subject))
 
     def delay(self, seconds: float) -> None:
         """Hold every call back for so long, until :meth:`clear`."""
@@ -154,25 +195,29 @@ class Proxy:
         finally:
             self._flowing.set()
 
-    def seen(self, name: str, subject: str = "") -> Call:
+    def seen(self, name: str, subject: str = "", client: int = 0, caller: str = "") -> Call:
         """Log a call and spring the traps for it. Raises: ConnectionError where a trap cuts it off."""
         with self._lock:
-            call = Call(len(self._calls) + 1, name, subject)
+            call = Call(len(self._calls) + 1, name, subject, client, caller=caller)
             self._calls.append(call)
             for trap in self._traps:
-                if trap.caught is None and trap.name in (None, name):
+                if trap.is_for(call):
                     trap.left -= 1
                     if trap.left == 0:
                         trap.caught = call
         self._spring(call, Moment.SEEN)
         if self._delay:
             time.sleep(self._delay)
-        self._flowing.wait()
+        self.wait_until_it_flows()
         return call
 
     def answered(self, call: Call) -> None:
         """Spring the traps for a call that has its answer. Raises: as :meth:`seen`."""
         self._spring(call, Moment.ANSWERED)
+        self.wait_until_it_flows()
+
+    def wait_until_it_flows(self) -> None:
+        """At once, unless this proxy is stalled."""
         self._flowing.wait()
 
     def _spring(self, call: Call, moment: Moment) -> None:
@@ -291,7 +336,8 @@ class _HttpHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        call = self.proxy.seen(*self._name(body))
+        caller = CALLER.search(self.headers.get("Authorization", ""))
+        call = self.proxy.seen(*self._name(body), caller=caller[1] if caller else "")
         headers = {"Content-Type": "application/x-amz-json-1.1"}
         fault = self.proxy.fault(call)
         if fault:
@@ -333,7 +379,7 @@ class _TcpHandler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         assert isinstance(self.server, _Server)
         proxy = self.server.proxy
-        connected = proxy.seen(CONNECT)
+        connected = proxy.seen(CONNECT, client=self.client_address[1])
         with socket.create_connection(proxy.backend, BACKEND_SECONDS) as upstream:
             upstream.settimeout(None)
             for end in (upstream, self.request):
@@ -350,7 +396,7 @@ class _TcpHandler(socketserver.BaseRequestHandler):
                 if not data:
                     return
                 if asked is None:
-                    asked = proxy.seen(SEND)
+                    asked = proxy.seen(SEND, client=self.client_address[1])
                 upstream.sendall(data)
             if upstream in readable:
                 data = upstream.recv(65536)
