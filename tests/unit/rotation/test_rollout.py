@@ -1,0 +1,382 @@
+"""When workloads are restarted, told case by case on the model of the world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotated_secrets.api.rollout import Workload, WorkloadKind
+from rotated_secrets.api.rotation import Rotation, Strategy
+from rotated_secrets.api.status import ConditionType, Reason, Step
+from rotated_secrets.delivery.restart import Restart, RestartKind
+from rotated_secrets.delivery.target import TargetKind, TargetState
+from rotated_secrets.observability.events import WARNINGS
+from rotated_secrets.rotation.actions import Waiting
+from rotated_secrets.rotation.report import told_by_restart
+from rotated_secrets.rotation.rollout import LATER, MISSING_FOR, SOON, tried_again_at
+from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import SecretText, SecretValue, Stage, VersionId
+from tests.unit.rotation.world import ARN, FIRST, OURS, ModelOperator, ModelWorkload, World
+
+API = Workload(kind=WorkloadKind.DEPLOYMENT, name="api")
+QUEUE = Workload(kind=WorkloadKind.STATEFUL_SET, name="queue")
+
+
+def world_of(strategy: Strategy = Strategy.ALTERNATING_USERS, *workloads: Workload, **rotation: object) -> World:
+    made = Rotation.model_validate({"strategy": strategy} | rotation)
+    return World(made, workloads={each: ModelWorkload() for each in workloads or (API,)})
+
+
+def look(world: World) -> Waiting:
+    return ModelOperator(world).run_until_it_waits()
+
+
+def rotate(world: World, request: str) -> VersionId:
+    world.request = request
+    look(world)
+    return current(world)
+
+
+def current(world: World) -> VersionId:
+    return world.store.get(ARN, stage=Stage.CURRENT).version_id
+
+
+def begun_with(world: World, workload: Workload = API) -> VersionId | None:
+    return world.workloads[workload].version_id
+
+
+def restarts(world: World, workload: Workload = API) -> int:
+    return world.workloads[workload].writes
+
+
+def hand_move(world: World, to: VersionId) -> None:
+    world.store.move_stage(ARN, Stage.CURRENT, to=to, remove_from=current(world))
+
+
+def by_hand(world: World, text: str) -> VersionId:
+    """Somebody puts a value of their own."""
+    made = VersionId(f"by-hand-{text}")
+    world.store.versions[made] = StoredVersion(made, SecretValue.parse(text), world.now, ARN)
+    hand_move(world, made)
+    return made
+
+
+# ---- once for each version
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_each_rotation_restarts_each_workload_once(strategy: Strategy) -> None:
+    world = world_of(strategy, API, QUEUE)
+    look(world)
+    for number in range(1, 4):
+        made = rotate(world, str(number))
+        look(world)
+        assert {each.version_id for each in world.workloads.values()} == {made}
+        assert {each.writes for each in world.workloads.values()} == {number}
+    assert world.status.rolled_out_version_id == made
+    assert world.status.rolling_out_version_id is None
+
+
+def test_the_first_delivery_restarts_nothing_and_is_noted() -> None:
+    world = world_of()
+    look(world)
+    assert restarts(world) == 0
+    assert world.status.rolled_out_version_id == FIRST
+
+
+def test_a_rotation_at_creation_follows_the_first_delivery_and_restarts() -> None:
+    world = world_of(rotate_immediately=True)
+    look(world)
+    assert begun_with(world) == current(world) != FIRST
+
+
+def test_the_first_delivery_is_noted_also_while_the_database_is_down() -> None:
+    world = world_of(rotate_immediately=True)
+    world.database.down = True
+    look(world)
+    assert world.status.rolled_out_version_id == FIRST
+    world.database.down = False
+    look(world)
+    assert begun_with(world) == current(world) != FIRST
+
+
+def test_drift_of_the_secret_is_repaired_and_nothing_restarts() -> None:
+    world = world_of()
+    look(world)
+    rotate(world, "one")
+    world.target_spoiled = True
+    look(world)
+    assert not world.target_spoiled
+    world.target = None
+    look(world)
+    assert world.target is not None
+    assert restarts(world) == 1
+
+
+def test_a_version_moved_by_hand_and_its_way_back_restart_each_time() -> None:
+    world = world_of(Strategy.RANDOM_VALUE)
+    look(world)
+    made = by_hand(world, "mine")
+    look(world)
+    assert begun_with(world) == made
+    hand_move(world, FIRST)
+    look(world)
+    assert begun_with(world) == FIRST
+    assert restarts(world) == 2
+
+
+def test_a_version_that_somebody_else_made_current_restarts_with_external_too() -> None:
+    world = world_of(Strategy.EXTERNAL)
+    look(world)
+    made = VersionId("by-aws")
+    world.store.versions[made] = replace(world.store.versions[FIRST], version_id=made)
+    hand_move(world, made)
+    look(world)
+    look(world)
+    assert begun_with(world) == made
+    assert restarts(world) == 1
+
+
+def test_a_version_that_went_back_before_it_was_delivered_restarts_nothing() -> None:
+    world = world_of(Strategy.RANDOM_VALUE)
+    look(world)
+    by_hand(world, "mine")
+    hand_move(world, FIRST)
+    look(world)
+    assert restarts(world) == 0
+
+
+def test_a_rotation_that_is_rolled_back_restarts_nothing() -> None:
+    world = world_of(Strategy.SINGLE_USER, verify_queries=("SELECT 1",))
+    look(world)
+    world.request = "now"
+    operator = ModelOperator(world)
+    while world.status.rotation is None or world.status.rotation.step is not Step.TEST:
+        operator.step()
+    world.database.checks_fail_for.add("app")
+    operator.run_until_it_waits()
+    assert current(world) == FIRST
+    assert restarts(world) == 0
+
+
+# ---- what is added later
+
+
+def test_adding_rollout_later_restarts_nothing_for_what_is_delivered_already() -> None:
+    world = world_of()
+    world.workloads.clear()
+    look(world)
+    rotate(world, "one")
+    world.workloads[API] = ModelWorkload()
+    look(world)
+    assert restarts(world) == 0
+    assert rotate(world, "two") == begun_with(world)
+
+
+def test_a_workload_that_is_added_later_waits_for_the_next_version() -> None:
+    world = world_of()
+    look(world)
+    rotate(world, "one")
+    world.workloads[QUEUE] = ModelWorkload()
+    look(world)
+    assert restarts(world, QUEUE) == 0
+    rotate(world, "two")
+    assert (restarts(world, API), restarts(world, QUEUE)) == (2, 1)
+
+
+def test_taking_rollout_out_and_back_in_restarts_nothing() -> None:
+    world = world_of()
+    look(world)
+    rotate(world, "one")
+    kept = dict(world.workloads)
+    world.workloads.clear()
+    rotate(world, "two")
+    world.workloads.update(kept)
+    look(world)
+    assert restarts(world) == 1
+
+
+# ---- not before its time
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_nothing_restarts_before_the_rotation_has_ended_and_the_secret_is_written(strategy: Strategy) -> None:
+    world = world_of(strategy)
+    look(world)
+    world.request = "now"
+    operator = ModelOperator(world)
+    while restarts(world) == 0:
+        before = world.status, world.target
+        assert operator.step() is None, "the rotation ended without a restart"
+    status, target = before
+    assert status.rotation is None
+    assert target is not None
+    assert target.version_id == current(world)
+
+
+def test_a_version_that_does_not_log_in_restarts_nothing() -> None:
+    world = world_of(Strategy.SINGLE_USER)
+    look(world)
+    made = rotate(world, "one")
+    world.database.passwords["app"] = SecretText("changed by somebody")
+    hand_move(world, FIRST)
+    look(world)
+    assert begun_with(world) == made
+
+
+def test_a_version_delivered_while_the_database_is_down_restarts_once_it_was_seen_to_log_in() -> None:
+    world = world_of(Strategy.EXTERNAL)
+    look(world)
+    made = VersionId("by-aws")
+    world.store.versions[made] = replace(world.store.versions[FIRST], version_id=made)
+    hand_move(world, made)
+    world.database.down = True
+    look(world)
+    assert world.deliveries == [FIRST, made]
+    assert restarts(world) == 0
+    world.database.down = False
+    look(world)
+    assert begun_with(world) == made
+
+
+def test_what_is_still_to_be_restarted_waits_for_a_rotation_that_is_between_set_and_finish() -> None:
+    world = world_of(Strategy.SINGLE_USER)
+    look(world)
+    world.workloads[API].in_the_way = RestartKind.REFUSED
+    rotate(world, "one")
+    world.request = "two"
+    dying = ModelOperator(world)
+    while world.status.rotation is None or world.status.rotation.step is not Step.TEST:
+        dying.step()
+    dying.end()
+    world.workloads[API].in_the_way = None
+    look(world)  # which asserts that what pods begin with logs in
+    assert begun_with(world) == current(world)
+    assert restarts(world) == 1
+
+
+def test_a_version_that_cannot_be_delivered_restarts_nothing() -> None:
+    world = world_of(Strategy.RANDOM_VALUE)
+    look(world)
+    by_hand(world, "mine")
+    operator = ModelOperator(world)
+    operator.step()
+    assert operator.run is not None
+    conflict = TargetState(TargetKind.CONFLICT, reason=Reason.NOT_OURS, message="Secret shop/orders is not ours")
+    operator.run = replace(operator.run, seen=replace(operator.run.seen, target=conflict))
+    operator.run_until_it_waits()
+    assert restarts(world) == 0
+
+
+# ---- crashes
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_a_crash_after_any_step_restarts_each_workload_once_all_the_same(strategy: Strategy) -> None:
+    died, survived = True, 0
+    while died:
+        world = world_of(strategy, API, QUEUE)
+        look(world)
+        world.request = "now"
+        dying = ModelOperator(world)
+        died = all(dying.step() is None for _ in range(survived))
+        dying.end()
+        look(world)
+        assert begun_with(world) == begun_with(world, QUEUE) == current(world) != FIRST
+        assert (restarts(world, API), restarts(world, QUEUE)) == (1, 1), f"it died after {survived} steps"
+        survived += 1
+
+
+def test_a_crash_in_the_middle_and_a_move_back_leave_nobody_with_the_version_in_between() -> None:
+    world = world_of(Strategy.RANDOM_VALUE, API, QUEUE)
+    look(world)
+    by_hand(world, "mine")
+    dying = ModelOperator(world)
+    while not restarts(world, API):
+        dying.step()
+    dying.end()
+    assert restarts(world, QUEUE) == 0
+    hand_move(world, FIRST)
+    look(world)
+    assert begun_with(world, API) == FIRST
+
+
+# ---- what is in the way
+
+
+def test_a_workload_that_cannot_be_restarted_keeps_neither_the_others_nor_rotations_from_going_on() -> None:
+    world = world_of(Strategy.ALTERNATING_USERS, API, QUEUE)
+    world.workloads[API].in_the_way = RestartKind.REFUSED
+    look(world)
+    for number in range(1, 4):
+        made = rotate(world, str(number))
+        assert begun_with(world, QUEUE) == made
+    synced = world.status.condition(ConditionType.SYNCED)
+    assert synced is not None
+    assert "Deployment api: something is in the way" in synced.message
+    assert world.status.rolling_out_version_id == made
+    world.workloads[API].in_the_way = None
+    look(world)
+    assert begun_with(world, API) == made
+    assert (restarts(world, API), restarts(world, QUEUE)) == (1, 3)
+    assert world.status.rolling_out_version_id is None
+    look(world)
+    synced = world.status.condition(ConditionType.SYNCED)
+    assert synced is not None
+    assert "something is in the way" not in synced.message
+
+
+def test_a_workload_that_is_away_for_a_moment_is_restarted_when_it_is_back() -> None:
+    world = world_of()
+    look(world)
+    world.workloads[API].in_the_way = RestartKind.MISSING
+    made = rotate(world, "one")
+    world.now += SOON
+    world.workloads[API].in_the_way = None
+    look(world)
+    assert begun_with(world) == made
+
+
+def test_a_workload_that_stays_away_is_left_out_and_not_restarted_when_it_is_made() -> None:
+    world = world_of()
+    look(world)
+    world.workloads[API].in_the_way = RestartKind.MISSING
+    rotate(world, "one")
+    assert world.status.rolling_out_version_id is not None
+    world.now += MISSING_FOR
+    look(world)
+    assert world.status.rolling_out_version_id is None
+    world.workloads[API].in_the_way = None
+    look(world)
+    assert restarts(world) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "wait"),
+    [(RestartKind.REFUSED, LATER), (RestartKind.UNAVAILABLE, SOON), (RestartKind.MISSING, SOON)],
+)
+def test_what_could_not_be_restarted_is_looked_at_again_in_time(kind: RestartKind, wait: timedelta) -> None:
+    world = world_of()
+    look(world)
+    world.workloads[API].in_the_way = kind
+    world.request = "one"
+    operator = ModelOperator(world)
+    seen = None
+    while operator.step() is None:
+        seen = operator.run.seen if operator.run is not None else seen
+    assert seen is not None
+    assert tried_again_at(seen, world.now) == world.now + wait
+
+
+@pytest.mark.parametrize("kind", RestartKind)
+def test_people_are_told_of_each_restart_and_warned_of_each_that_was_in_vain(kind: RestartKind) -> None:
+    telling = told_by_restart(API, VersionId("v2"), Restart(kind, "something about it"))
+    if kind is RestartKind.UNCHANGED:
+        assert telling is None
+        return
+    assert telling is not None
+    assert telling.reason in WARNINGS or kind is RestartKind.RESTARTED
+    for part in ("Deployment api", "v2", "something about it"):
+        assert part in telling.message
