@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sts import STSClient
 
-Service = Literal["secretsmanager", "sts", "rds", "redshift"]
+Service = Literal["secretsmanager", "sts", "rds", "redshift", "iam"]
 
 ROOT = Path(__file__).resolve().parents[1]
 STOP_SECONDS = 10
@@ -58,6 +58,8 @@ class SecretsManager:
     ) -> SecretsManagerClient: ...
     @overload
     def client(self, service: Literal["sts"], region: str | None = None) -> STSClient: ...
+    @overload
+    def client(self, service: Literal["iam"], region: str | None = None) -> Any: ...
     @overload
     def client(self, service: Literal["rds"], region: str | None = None) -> RDSClient: ...
     @overload

@@ -1,7 +1,8 @@
 """The HTTP side of the sandbox's Secrets Manager: moto's handlers behind one asyncio loop.
 
 One loop, so that two operators' calls never interleave inside moto, which takes no locks of its own. Secrets Manager's
-operations go straight to moto's handlers; the rest of AWS that moto knows (STS) goes through moto's own application.
+operations go straight to moto's handlers; roles are taken on by this sandbox's own STS; the rest of AWS that moto knows
+goes through moto's own application.
 Runs in a process of its own: importing moto takes two seconds and patches what it likes.
 """
 
@@ -14,6 +15,7 @@ import re
 import socket
 import sys
 from typing import Any
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -23,8 +25,9 @@ from moto.secretsmanager.responses import SecretsManagerResponse
 from werkzeug.test import Client
 
 from sandbox.secretsmanager_corrections import DocumentedSecretsManager, install
+from sandbox.secretsmanager_sessions import ASSUMING, Refusal, Sessions
 
-SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/")
+SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/")
 ACCOUNT = re.compile(r"\d{12}")
 MAX_BODY = 1 << 20
 KEEP_ALIVE_SECONDS = 3600
@@ -88,17 +91,29 @@ def rest_of_aws() -> Client:
 def application() -> web.Application:
     """Answers every request that an AWS client sends to this endpoint."""
     install()
+    sessions = Sessions()
 
     async def answer(request: web.Request) -> web.Response:
         scope = SCOPE.search(request.headers.get("Authorization", ""))
         body = await request.read()
-        service, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
-        if scope and service == "secretsmanager":
-            status, text = call(account_of(scope["key"]), scope["region"], operation, body)
+        target, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+        form = {} if target else dict(parse_qsl(body.decode(errors="replace")))
+        try:
+            session = sessions.of(scope["key"], request.headers.get("X-Amz-Security-Token")) if scope else None
+            if session and scope:
+                session.check_may(scope["service"], operation or form.get("Action", ""))
+            account = session.account if session else account_of(scope["key"]) if scope else None
+            if form.get("Action") in ASSUMING:
+                return web.Response(text=sessions.assume(form, account), content_type="text/xml")
+        except Refusal as no:
+            kind = "application/x-amz-json-1.1" if target else "text/xml"
+            return web.Response(status=no.status, text=no.json if target else no.xml, content_type=kind)
+        if scope and account and target == "secretsmanager":
+            status, text = call(account, scope["region"], operation, body)
             return web.Response(status=status, text=text, content_type="application/x-amz-json-1.1")
         headers = [(name, value) for name, value in request.headers.items() if name.lower() != "content-length"]
-        if scope:
-            headers.append(("x-moto-account-id", account_of(scope["key"])))
+        if account:
+            headers.append(("x-moto-account-id", account))
         answered = rest_of_aws().open(request.path_qs, method=request.method, headers=headers, data=body)
         return web.Response(status=answered.status_code, body=answered.data, content_type=answered.mimetype)
 
