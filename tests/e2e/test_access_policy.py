@@ -304,9 +304,10 @@ def test_rule_that_is_taken_away_and_given_back_takes_effect_without_a_restart(t
     secret, calls = orders.secret(), len(orders.store_calls())
     orders.ask("while it is denied")
     orders.application.put_value(note="put while it was denied")
+    orders.patch({"spec": {"target": {"labels": {"team": "shop"}}}})
     eventually(
-        lambda: orders.condition("Ready").get("observedGeneration") == orders.read()["metadata"]["generation"],
-        "it was looked at",
+        lambda: orders.condition("Ready")["observedGeneration"] == orders.read()["metadata"]["generation"],
+        "all that was looked at",
     )
     assert len(orders.store_calls()) == calls
     assert orders.secret() == secret, "what was delivered stays, and follows no longer"
