@@ -21,7 +21,7 @@ def main(service: str, command: str, *options: str) -> None:
     request = {next(each for each in members if f"--{xform_name(each, '-')}" == name): given[name] for name in given}
     answer = getattr(client, xform_name(operation))(**request)
     answer.pop("ResponseMetadata")
-    print(json.dumps(answer, indent=4, default=str))
+    print(json.dumps(answer, indent=4, default=str))  # noqa: T201
 
 
 def _content(value: str) -> str:
