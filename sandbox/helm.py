@@ -6,6 +6,7 @@ Knows where the chart is, and nothing of what is in it.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import subprocess
 from collections.abc import Collection, Mapping
@@ -67,7 +68,8 @@ def rendered(
         HelmFailed: the values are refused; with Helm's words.
     """
     asked = ["--namespace", namespace, "--values", "-", *(f"--api-versions={each}" for each in api_versions)]
-    said = helm("template", release, str(CHART), *asked, stdin=yaml.safe_dump(dict(values or {})))
+    # Not as YAML: of what is a text, Python's and Go's libraries have different opinions.
+    said = helm("template", release, str(CHART), *asked, stdin=json.dumps(dict(values or {})))
     return [manifest for manifest in yaml.load_all(said, Loader=_loader()) if manifest]
 
 

@@ -40,16 +40,16 @@ which value, what is wrong with it, and what to write.
   (list "priorityClassName" .Values.priorityClassName $name $isName)
 -}}
 {{- range $index, $each := .Values.namespaces -}}
-{{- $checks = append $checks (list (printf "namespaces[%d]" $index) (default "\"\"" $each) $namespace $isNamespace) -}}
+{{- $checks = append $checks (list (printf "namespaces[%d]" $index) $each $namespace $isNamespace) -}}
 {{- end -}}
 {{- range $index, $each := .Values.tenantCredentials.serviceAccountTokens.namespaces -}}
-{{- $checks = append $checks (list (printf "tenantCredentials.serviceAccountTokens.namespaces[%d]" $index) (default "\"\"" $each) $namespace $isNamespace) -}}
+{{- $checks = append $checks (list (printf "tenantCredentials.serviceAccountTokens.namespaces[%d]" $index) $each $namespace $isNamespace) -}}
 {{- end -}}
 {{- range $index, $each := .Values.rotation.cloneSuffixes -}}
-{{- $checks = append $checks (list (printf "rotation.cloneSuffixes[%d]" $index) (default "\"\"" $each) "[A-Za-z0-9_]{1,16}" "is no suffix; write up to 16 letters, digits and _, for example _clone") -}}
+{{- $checks = append $checks (list (printf "rotation.cloneSuffixes[%d]" $index) $each "[A-Za-z0-9_]{1,16}" "is no suffix; write up to 16 letters, digits and _, for example _clone") -}}
 {{- end -}}
 {{- range $index, $each := .Values.databases.webhookHosts -}}
-{{- $checks = append $checks (list (printf "databases.webhookHosts[%d]" $index) (lower (default "\"\"" $each)) "([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" "is no host; write hooks.example.com, *.hooks.example.com or hooks.example.com:8443") -}}
+{{- $checks = append $checks (list (printf "databases.webhookHosts[%d]" $index) (lower $each) "([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" "is no host; write hooks.example.com, *.hooks.example.com or hooks.example.com:8443") -}}
 {{- end -}}
 {{- with get .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn" -}}
 {{- $checks = append $checks (list "serviceAccount.annotations: eks.amazonaws.com/role-arn" . "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9/_+=,.@-]{1,576}" "is no role; write its ARN, for example arn:aws:iam::111122223333:role/rotated-secrets") -}}
@@ -93,22 +93,26 @@ which value, what is wrong with it, and what to write.
 {{ end -}}
 {{- end -}}
 {{- end -}}
-{{- if eq (len $seconds) (len $lengths) -}}
-{{- if lt (get $seconds "kubernetes.watchTimeout") 1.0 }}  kubernetes.watchTimeout: must be 1s or more
+{{- if lt (default 1.0 (get $seconds "kubernetes.watchTimeout")) 1.0 }}  kubernetes.watchTimeout: must be 1s or more
 {{ end -}}
-{{- if not (and (gt (get $seconds "leaderElection.leaseDuration") (get $seconds "leaderElection.renewDeadline")) (gt (get $seconds "leaderElection.renewDeadline") (get $seconds "leaderElection.retryPeriod"))) }}  leaderElection: leaseDuration must be longer than renewDeadline, and that longer than retryPeriod
+{{- range list (list "leaderElection.leaseDuration" "leaderElection.renewDeadline") (list "leaderElection.renewDeadline" "leaderElection.retryPeriod") -}}
+{{- if and (hasKey $seconds (first .)) (hasKey $seconds (last .)) -}}
+{{- if le (get $seconds (first .)) (get $seconds (last .)) }}  {{ first . }}: must be longer than {{ last . }}
 {{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (hasKey $seconds "work.backoffBase") (hasKey $seconds "work.backoffCap") -}}
 {{- if lt (get $seconds "work.backoffCap") (get $seconds "work.backoffBase") }}  work.backoffCap: must not be less than work.backoffBase
 {{ end -}}
 {{- end -}}
 {{- with .Values.metrics -}}
 {{- $ofPrometheus := dict "metrics.serviceMonitor.interval" .serviceMonitor.interval "metrics.serviceMonitor.scrapeTimeout" .serviceMonitor.scrapeTimeout "metrics.prometheusRule.heldFor" .prometheusRule.heldFor "metrics.prometheusRule.overdueAfter" .prometheusRule.overdueAfter -}}
-{{- $wrong := false -}}
+{{- $form := "^[1-9][0-9]{0,8}(s|m|h|d)$" -}}
 {{- range $path, $text := $ofPrometheus -}}
-{{- if not (regexMatch "^[1-9][0-9]{0,8}(s|m|h|d)$" $text) }}{{ $wrong = true }}  {{ $path }}: {{ $text | quote }} is no length of time for Prometheus; write one number and s, m, h or d, for example 30s
+{{- if not (regexMatch $form $text) }}  {{ $path }}: {{ $text | quote }} is no length of time for Prometheus; write one number and s, m, h or d, for example 30s
 {{ end -}}
 {{- end -}}
-{{- if not $wrong -}}
+{{- if and (regexMatch $form .serviceMonitor.interval) (regexMatch $form .serviceMonitor.scrapeTimeout) -}}
 {{- if gt (include "rotated-secrets.seconds" .serviceMonitor.scrapeTimeout | float64) (include "rotated-secrets.seconds" .serviceMonitor.interval | float64) }}  metrics.serviceMonitor.scrapeTimeout: must not be longer than metrics.serviceMonitor.interval
 {{ end -}}
 {{- end -}}

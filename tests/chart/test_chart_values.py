@@ -1,0 +1,156 @@
+"""Every value is in the schema and in the README, every setting of the operator has a value, with the same default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rotated_secrets.controller.access import AccessPolicy
+from rotated_secrets.controller.access_file import parse_policy
+from rotated_secrets.controller.settings import Settings, flag
+from sandbox.helm import HelmFailed, rendered
+from tests.chart.chartfiles import README, ROOT, documented, leaves, merged, metadata, nested, schema, sections, values
+from tests.chart.manifests import arguments, one
+from tests.unit.docs.documents import anchors
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+LEFT_TO_THE_CHART = {
+    "kubeconfig": "a pod finds its cluster by itself",
+    "kube_context": "there is no kubeconfig",
+    "identity": "the name of the pod, by default",
+}
+"""Settings that no value is for, and why."""
+BY_VALUE: dict[str, tuple[str, Any, str]] = {
+    "aws_region": ("aws.region", "eu-west-1", "eu-west-1"),
+    "aws_endpoint_url": ("aws.endpointUrl", "https://aws.example.com", "https://aws.example.com"),
+    "aws_connect_timeout": ("aws.connectTimeout", "7s", "7s"),
+    "aws_read_timeout": ("aws.readTimeout", "17s", "17s"),
+    "aws_write_rate": ("aws.writeRate", 7, "7"),
+    "poll_interval": ("aws.pollInterval", "7m", "7m"),
+    "database_ca_file": ("databases.caBundle", CERTIFICATE, "/etc/rotated-secrets/database-ca/ca.crt"),
+    "allowed_networks": ("databases.allowedNetworks", ["127.0.0.0/8", "::1/128"], "127.0.0.0/8,::1/128"),
+    "denied_networks": ("databases.deniedNetworks", ["10.7.0.0/16", "10.8.0.1"], "10.7.0.0/16,10.8.0.1"),
+    "webhook_hosts": ("databases.webhookHosts", ["*.example.com", "a:8443"], "*.example.com,a:8443"),
+    "access_policy_file": ("accessPolicy.rules", [], "/etc/rotated-secrets/access-policy/policy.yaml"),
+    "cluster_name": ("clusterName", "blue", "blue"),
+    "minimum_interval": ("rotation.minimumInterval", "7h", "7h"),
+    "clone_suffixes": ("rotation.cloneSuffixes", ["_a", "_b"], "_a,_b"),
+    "namespaces": ("namespaces", ["shop", "bank"], "shop,bank"),
+    "api_timeout": ("kubernetes.apiTimeout", "7s", "7s"),
+    "watch_timeout": ("kubernetes.watchTimeout", "7m", "7m"),
+    "startup_timeout": ("kubernetes.startupTimeout", "7m", "7m"),
+    "resync_interval": ("kubernetes.resyncInterval", "7m", "7m"),
+    "lease_name": ("leaderElection.leaseName", "another", "another"),
+    "lease_namespace": ("", None, "operators"),
+    "lease_duration": ("leaderElection.leaseDuration", "1m", "1m"),
+    "renew_deadline": ("leaderElection.renewDeadline", "40s", "40s"),
+    "retry_period": ("leaderElection.retryPeriod", "7s", "7s"),
+    "threads": ("work.threads", 7, "7"),
+    "connections_per_host": ("databases.connectionsPerHost", 7, "7"),
+    "breaker_failures": ("databases.breakerFailures", 7000000, "7000000"),
+    "breaker_time": ("databases.breakerTime", "7s", "7s"),
+    "backoff_base": ("work.backoffBase", "7s", "7s"),
+    "backoff_cap": ("work.backoffCap", "7m", "7m"),
+    "drain_timeout": ("work.drainTimeout", "7s", "7s"),
+    "probe_host": ("metrics.host", "::", "::"),
+    "probe_port": ("metrics.port", 9090, "9090"),
+    "log_format": ("log.format", "text", "text"),
+    "log_level": ("log.level", "DEBUG", "DEBUG"),
+}
+"""Settings, the values that they are set by, another value than the default, and what the operator is told then."""
+
+
+def test_a_setting_has_a_value_or_a_reason_why_not() -> None:
+    assert set(Settings.model_fields) == set(BY_VALUE) | set(LEFT_TO_THE_CHART)
+
+
+def test_values_reach_the_operator() -> None:
+    given = merged(*(nested(path, value) for path, value, _ in BY_VALUE.values() if path))
+    told = arguments(rendered(given, namespace="operators"))
+    assert told == {flag(setting): text for setting, (_, _, text) in BY_VALUE.items()}
+
+
+def test_the_defaults_are_the_operators(tmp_path: Path) -> None:
+    told = {name.removeprefix("--").replace("-", "_"): text for name, text in arguments(rendered()).items()}
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(one(rendered(), "ConfigMap", "rotated-secrets-access")["data"]["policy.yaml"])
+    own = {"identity": "x", "aws_region": "eu-west-1", "lease_namespace": "rotated-secrets"}
+    by_chart = Settings.parse({**own, **told, "access_policy_file": str(policy)})
+    assert by_chart.model_dump() == Settings.parse(own).model_dump() | {"access_policy_file": policy}
+    assert parse_policy(policy.read_text()) == AccessPolicy.default()
+
+
+def test_what_the_operator_can_find_by_itself_is_not_told() -> None:
+    told = arguments(rendered())
+    unset = {"aws_region", "aws_endpoint_url", "cluster_name", "namespaces", "database_ca_file", "webhook_hosts"}
+    assert set(told) == {flag(name) for name in set(BY_VALUE) - unset - {"allowed_networks", "denied_networks"}}
+
+
+def test_every_value_is_in_the_readme_with_its_default() -> None:
+    assert documented() == leaves()
+
+
+def test_flags_in_the_readme_are_those_that_the_values_set() -> None:
+    rows = [line for line in README.read_text().splitlines() if line.startswith("| `")]
+    told = {line.split("`")[1]: found for line in rows for found in re.findall(r"\(`(--[a-z-]+)`\)", line)}
+    expected = {path: flag(name) for name, (path, _, _) in BY_VALUE.items() if path and name != "access_policy_file"}
+    assert told == expected
+
+
+def test_every_value_is_in_the_schema_and_nothing_else_is() -> None:
+    # What Helm itself, and charts that have this one as a part, put beside the values.
+    from_outside = {"global", "enabled"}
+
+    def names(here: Any, part: dict[str, Any]) -> Any:
+        below = part.get("properties")
+        return {name: names(here.get(name, {}), each) for name, each in below.items()} if below else None
+
+    def shape(here: Any, part: dict[str, Any]) -> Any:
+        below = part.get("properties")
+        return {name: shape(value, below.get(name, {})) for name, value in here.items()} if below else None
+
+    known = names(values(), schema())
+    assert {name: known[name] for name in known if name not in from_outside} == shape(values(), schema())
+
+
+def test_the_schema_lets_nothing_unknown_in_and_explains_everything() -> None:
+    for path, part in sections():
+        if "properties" in part:
+            assert part["additionalProperties"] is False, path
+            for name, each in part["properties"].items():
+                assert each["description"].endswith("."), f"{path}.{name}"
+
+
+def test_only_what_may_be_left_out_can_be_nulled() -> None:
+    """A value taken away by null would otherwise end in a template's error."""
+    optional = {"resources", "podSecurityContext", "securityContext", "nodeSelector", "topologySpreadConstraints"}
+    for path, part in sections():
+        if not path:
+            assert set(part["properties"]) - set(part["required"]) == optional | {"global", "enabled"}
+        elif "properties" in part and "[]" not in path:
+            assert set(part["properties"]) == set(part["required"]), path
+
+
+def test_versions_are_equal() -> None:
+    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert project
+    assert metadata()["appVersion"] == project[1]
+    assert metadata()["version"] == project[1]
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", README.read_text()):
+        if not target.startswith("https://"):
+            document = (README.parent / target).resolve() if target else README
+            assert document.exists(), target
+            assert not anchor or anchor in anchors(document), f"{target}#{anchor}"
+
+
+def test_the_readmes_example_of_a_refusal_is_what_helm_says() -> None:
+    with pytest.raises(HelmFailed) as refused:
+        rendered({"aws": {"region": "Ireland", "pollInterval": "5 minutes"}})
+    (example,) = re.findall(r"^Error: INSTALLATION FAILED: (.+?)\n```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert example in str(refused.value)
