@@ -1,0 +1,124 @@
+"""A release from its first day to its last, with the chart's own values, on a cluster where nothing was before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from sandbox.application import RESOURCES
+from sandbox.helm import CHART, HelmFailed, helm
+from sandbox.kubernetes.client import Json, StatusError
+from sandbox.kubernetes.provider import Choice, Cluster, Provider, running_cluster
+from sandbox.stack import CRD_NAME
+from sandbox.waiting import eventually
+
+RELEASE, NAMESPACE = "rotated-secrets", "rotated-secrets"
+CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{CRD_NAME}"
+ROTATION = {"strategy": "SingleUser"}
+PLURALS = {
+    "ServiceAccount": "/api/v1/{}/serviceaccounts",
+    "ConfigMap": "/api/v1/{}/configmaps",
+    "Secret": "/api/v1/{}/secrets",
+    "Service": "/api/v1/{}/services",
+    "Deployment": "/apis/apps/v1/{}/deployments",
+    "PodDisruptionBudget": "/apis/policy/v1/{}/poddisruptionbudgets",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/{}/networkpolicies",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/{}/rolebindings",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+}
+
+
+@pytest.fixture(scope="module")
+def bare(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster that has no CRD of ours, and from which it can be taken away again."""
+    if cluster.provider is Provider.CONTEXT:
+        pytest.skip("the CRD of a named cluster is not ours to take away")
+    with running_cluster(Choice.make(cluster.provider)) as running:
+        yield running
+
+
+def run(cluster: Cluster, action: str, *arguments: str, values: Json | None = None) -> str:
+    given = ("--values", "-") if values else ()
+    chart = () if action in ("uninstall", "get", "rollback") else (str(CHART),)
+    stdin = yaml.safe_dump(values) if values else None
+    command = (action, *arguments, RELEASE, *chart, "--namespace", NAMESPACE, *given)
+    return helm(*command, environment=cluster.environment(), stdin=stdin)
+
+
+def install(cluster: Cluster, values: Json | None = None) -> str:
+    return run(cluster, "install", "--create-namespace", values=values)
+
+
+def manifests(cluster: Cluster) -> list[Json]:
+    text = helm("get", "manifest", RELEASE, "--namespace", NAMESPACE, environment=cluster.environment())
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def left(cluster: Cluster) -> set[tuple[str, str]]:
+    """What there is of the release, in the namespace and beside it."""
+    api = cluster.api()
+    found = set()
+    for kind, path in PLURALS.items():
+        for each in api.get(path.format(f"namespaces/{NAMESPACE}"))["items"]:
+            labels = each["metadata"].get("labels") or {}
+            if labels.get("app.kubernetes.io/instance") == RELEASE or labels.get("owner") == "helm":
+                found.add((kind, each["metadata"]["name"]))
+    return found
+
+
+def deployment(cluster: Cluster) -> Json:
+    (found,) = cluster.api().get(PLURALS["Deployment"].format(f"namespaces/{NAMESPACE}"))["items"]
+    deployment: Json = found
+    return deployment
+
+
+def test_a_release_is_installed_upgraded_rolled_back_and_leaves_nothing_but_the_crd(bare: Cluster) -> None:
+    install(bare)
+    wanted = {(each["kind"], each["metadata"]["name"]) for each in manifests(bare)}
+    there = left(bare)
+    assert wanted <= there
+    assert {kind for kind, _ in there - wanted} == {"Secret"}, "besides, there is Helm's own record"
+    assert deployment(bare)["spec"]["replicas"] == 2
+
+    changed = {"replicas": 3, "networkPolicy": {"enabled": True}, "podDisruptionBudget": {"enabled": False}}
+    run(bare, "upgrade", values=changed)
+    assert deployment(bare)["spec"]["replicas"] == 3
+    kinds = {kind for kind, _ in left(bare)}
+    assert "NetworkPolicy" in kinds
+    assert "PodDisruptionBudget" not in kinds
+
+    helm("rollback", RELEASE, "1", "--namespace", NAMESPACE, environment=bare.environment())
+    assert deployment(bare)["spec"]["replicas"] == 2
+    assert wanted <= left(bare)
+
+    body = {"metadata": {"name": "orders"}, "spec": {"source": {"secretId": "shop/orders"}, "rotation": ROTATION}}
+    bare.api().create(f"{RESOURCES}/namespaces/default/rotatedsecrets", body)
+    assert CRD_NAME in run(bare, "uninstall"), "Helm says what it has kept"
+    assert left(bare) == {("CustomResourceDefinition", CRD_NAME)}
+    assert bare.api().get(f"{RESOURCES}/namespaces/default/rotatedsecrets/orders")["spec"]["source"]
+
+    install(bare)
+    assert wanted <= left(bare)
+    run(bare, "upgrade", values={"crds": {"keep": False}})
+    run(bare, "uninstall")
+    eventually(lambda: left(bare) == set(), "nothing is left")
+
+
+def test_a_release_without_the_crd_leaves_that_to_others(bare: Cluster) -> None:
+    install(bare, {"crds": {"install": False}})
+    assert ("CustomResourceDefinition", CRD_NAME) not in left(bare)
+    with pytest.raises(StatusError, match="not found"):
+        bare.api().get(CRD_PATH)
+    run(bare, "uninstall")
+
+
+def test_what_the_api_server_refuses_helm_tells(bare: Cluster) -> None:
+    with pytest.raises(HelmFailed, match=r"namespaces .*nowhere.* not found"):
+        install(bare, {"crds": {"install": False}, "namespaces": ["nowhere"]})
+    run(bare, "uninstall")
+    assert left(bare) == set()
