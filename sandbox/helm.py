@@ -9,7 +9,7 @@ import functools
 import json
 import os
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ def helm(*arguments: str, environment: Mapping[str, str] | None = None, stdin: s
     """
     folders = cache_directory() / "helm-home"
     # Neither the plug-ins nor the clusters of whoever runs this.
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("HELM_")}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBERNETES_"))}
     ours |= {f"HELM_{kind}_HOME": str(folders / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     ours["KUBECONFIG"] = os.devnull
     done = subprocess.run(
         [_program(), *arguments],
         env={**ours, **(environment or {})},
-        input=stdin if stdin is not None else "",
+        input=stdin or "",
         capture_output=True,
         text=True,
         check=False,
@@ -58,16 +58,13 @@ def rendered(
     *,
     release: str = "rotated-secrets",
     namespace: str = "rotated-secrets",
-    api_versions: Collection[str] = (),
 ) -> list[Manifest]:
     """The chart's manifests with these values over its own, those of its test included.
-
-    ``api_versions`` are what the cluster serves beside Kubernetes' own, as ``monitoring.coreos.com/v1/ServiceMonitor``.
 
     Raises:
         HelmFailed: the values are refused; with Helm's words.
     """
-    asked = ["--namespace", namespace, "--values", "-", *(f"--api-versions={each}" for each in api_versions)]
+    asked = ["--namespace", namespace, "--values", "-"]
     # Not as YAML: of what is a text, Python's and Go's libraries have different opinions.
     said = helm("template", release, str(CHART), *asked, stdin=json.dumps(dict(values or {})))
     return [manifest for manifest in yaml.load_all(said, Loader=_loader()) if manifest]

@@ -237,7 +237,8 @@ def test_the_operator_may_do_what_it_does_and_no_more(default: list[Manifest]) -
     restarts = {
         ("apps", each, verb) for each in ("deployments", "statefulsets", "daemonsets") for verb in ("get", "patch")
     }
-    assert everything == granted(OPERATOR_RULES) - restarts
+    tokens = {("", "serviceaccounts", "get"), ("", "serviceaccounts/token", "create")}
+    assert everything == granted(OPERATOR_RULES) - restarts - tokens
     more = granted(one(rendered(nested("rollouts.enabled", True)), "ClusterRole", "rotated-secrets")["rules"])
     assert more == granted(cluster_wide) | restarts
 
