@@ -37,7 +37,7 @@ from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import InvalidSettings
 from rotated_secrets.controller.settled import Looks
 from rotated_secrets.controller.webhooks import engine_of_webhook, trust_of_webhook
-from rotated_secrets.databases.base import Engine, Refused
+from rotated_secrets.databases.base import AsksCloud, Engine, Refused
 from rotated_secrets.databases.hosts import HostRules, api_servers
 from rotated_secrets.delivery.errors import Refused as DeliveryRefused
 from rotated_secrets.delivery.target import LiveSecret, TargetKind
@@ -181,6 +181,8 @@ class Looker:
             credential = terms.credential(current) if terms.has_database else None
             webhook = self._webhook(resource, credential, current, description)
             engine = engine_of(credential, terms, webhook) if credential else None
+            if isinstance(engine, AsksCloud):
+                engine = engine.asking(identity.stores.client, str(identity))
         except AccessDenied as error:
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         except (InvalidSecretValue, Refused) as error:

@@ -5,10 +5,10 @@ Knows nothing of secret stores, Kubernetes or the order of the steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.spec import TlsMode
@@ -186,6 +186,19 @@ class KeepsUsersInDatabases(Protocol):
 
     def users_database(self, credential: Credential) -> str | None:
         """The database whose users a credential is for, the same text wherever it is the same; None: none is named."""
+
+
+@runtime_checkable
+class AsksCloud(Protocol):
+    """What an engine has besides, whose users are changed by an API of AWS's and not by the server."""
+
+    def asking(self, client: Callable[[str, str], Any], whom: str) -> Engine:
+        """The same engine as somebody whom AWS knows.
+
+        Args:
+            client: gives a boto3 client of a service in a region; its calls may also raise what ``client`` raises.
+            whom: they, in words.
+        """
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ endpoint is asked is the operator's environment's to say (``AWS_ENDPOINT_URL_ELA
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -57,14 +58,11 @@ class Described:
 class ElastiCacheApi:
     """One identity's calls. Safe to use from several threads."""
 
-    def __init__(self) -> None:
-        # At DEBUG these print requests, passwords included.
-        for library in ("boto3", "botocore", "urllib3"):
-            logger = logging.getLogger(library)
-            logger.setLevel(max(logger.level, logging.INFO))
-        self._session = boto3.session.Session()
-        self._clients: dict[str, ElastiCacheClient] = {}
-        self._lock = threading.Lock()  # sessions are not safe to use from several threads, clients are
+    def __init__(self, client: Callable[[str, str], Any] | None = None, whom: str = "the operator's identity") -> None:
+        """``client`` gives a boto3 client of a service in a region, None is one of the environment's identity; ``whom``
+        says in words who asks by it."""
+        self._client = client or _of_environment()
+        self.whom = whom
 
     def describe(self, user: CacheUser) -> Described:
         answer = self._ask("DescribeUsers", user, lambda client: client.describe_users(UserId=user.id))
@@ -92,33 +90,35 @@ class ElastiCacheApi:
 
     def _ask(self, operation: str, user: CacheUser, call: Callable[[ElastiCacheClient], T]) -> T:
         try:
-            return call(self._client(user.region))
+            return call(self._client("elasticache", user.region))
         except ClientError as error:
-            failure = _answered(error, operation, user)
+            failure = _answered(error, operation, user, self.whom)
         except (BotoCoreError, ValueError) as error:
             failure = Unavailable(f"no answer from AWS to {operation} on {user.arn} ({type(error).__name__})")
         raise failure
 
-    def _client(self, region: str) -> ElastiCacheClient:
-        with self._lock:
-            if region not in self._clients:
-                if len(self._clients) >= _MOST_REGIONS:
-                    self._clients.clear()
-                settings = Config(
-                    connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}
-                )
-                self._clients[region] = self._session.client("elasticache", region_name=region, config=settings)
-            return self._clients[region]
+
+def _of_environment() -> Callable[[str, str], Any]:
+    # At DEBUG these print requests, passwords included.
+    for library in ("boto3", "botocore", "urllib3"):
+        logger = logging.getLogger(library)
+        logger.setLevel(max(logger.level, logging.INFO))
+    session, lock = boto3.session.Session(), threading.Lock()
+    settings = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+
+    @functools.lru_cache(_MOST_REGIONS)
+    def client(service: str, region: str) -> Any:
+        with lock:  # sessions are not safe to use from several threads, clients are
+            return session.client(service, region_name=region, config=settings)  # type: ignore[call-overload]
+
+    return client
 
 
-def _answered(error: ClientError, operation: str, user: CacheUser) -> DatabaseError:
+def _answered(error: ClientError, operation: str, user: CacheUser, whom: str) -> DatabaseError:
     code = str(error.response["Error"].get("Code", ""))
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     if code in _DENIED:
-        return Refused(
-            f"AWS denies {operation} on {user.arn} ({code}); "
-            f"allow elasticache:{operation} on it to the operator's identity"
-        )
+        return Refused(f"AWS denies {operation} on {user.arn} ({code}); allow elasticache:{operation} on it to {whom}")
     if code in _NOT_THERE:
         return Refused(f"{user.arn} is not there ({operation}: {code}); correct user_arn in the secret value")
     if code in _NOT_NOW or status >= 500:

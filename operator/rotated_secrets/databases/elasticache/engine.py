@@ -1,15 +1,17 @@
 """The engine for ElastiCache: passwords by AWS's API, which carries them to every node, and logins by Redis' protocol.
 
-``ACL SETUSER`` is not to be had there. The admin is the operator's AWS identity; whom it may change for which secret
-is settled in ``user``.
+``ACL SETUSER`` is not to be had there. The admin is an AWS identity, the operator's own unless told; whom it may
+change for which secret is settled in ``user``.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Any
 
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
@@ -68,13 +70,19 @@ class ElastiCacheEngine:
         user = user_of(credential)
         check_owner(user, self.api.tags(user))
         described = self.api.describe(user)
-        _check_user(user, described)
+        _check_user(user, described, self.api.whom)
         if described.status != _ACTIVE:
             raise Unavailable(f"{user.arn} is {described.status}, so its passwords may not be everywhere yet")
         return ["verify queries need a host in the secret value to run at"] if queries else []
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return ElastiCacheSession(self, server, user_of(credential), *self._patience)
+
+    def asking(self, client: Callable[[str, str], Any], whom: str) -> ElastiCacheEngine:
+        """As :meth:`AsksCloud.asking`; what is under way is known to all of them."""
+        other = copy.copy(self)
+        other._api = ElastiCacheApi(client, whom)
+        return other
 
     @property
     def api(self) -> ElastiCacheApi:
@@ -186,16 +194,16 @@ class ElastiCacheSession:
     def _described(self) -> Described:
         self._awake.check()
         described = self._api.describe(self._user)
-        _check_user(self._user, described)
+        _check_user(self._user, described, self._api.whom)
         self._awake.check()
         return described
 
 
-def _check_user(user: CacheUser, described: Described) -> None:
+def _check_user(user: CacheUser, described: Described, whom: str) -> None:
     """Raises: Refused, where AWS knows another user than the value."""
     if described.arn != user.arn:
         raise Refused(
-            f"the operator's AWS identity sees {described.arn or 'a user without an ARN'} for {user.id}, and the "
+            f"{whom} sees {described.arn or 'a user without an ARN'} for {user.id}, and the "
             f"secret value says {user.arn}; it has to be of that account"
         )
     if described.name != user.name:
