@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo test bench test-embedded lint format crds manifests requirements clean
+.PHONY: help setup demo test bench test-embedded test-image image lint format crds manifests requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -23,13 +23,20 @@ demo: $(STAMP) ## rotate a real database user four times while a client logs in;
 	@$(BIN)/python -m sandbox.demo $(if $(ENGINE),--engine $(ENGINE)) $(if $(KEEP),--keep)
 
 test: $(STAMP) ## all tests; KUBERNETES=embedded or KUBERNETES=controlplane says on what
-	$(BIN)/pytest -n 2 --dist worksteal --ignore tests/bench $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal --ignore tests/bench --ignore tests/image $(ARGS)
 
 bench: $(STAMP) ## a thousand RotatedSecrets: how soon they are Ready, and what watching over them costs
 	$(BIN)/pytest tests/bench $(ARGS)
 
 test-embedded: $(STAMP) ## the tests that depend on the Kubernetes, on the embedded API
 	$(BIN)/pytest -n 2 --dist worksteal --kubernetes embedded tests/cluster tests/e2e $(ARGS)
+
+test-image: $(STAMP) ## build the image on a Debian made of its packages, and rotate with a container of it; as root
+	$(BIN)/pytest tests/image $(ARGS)
+
+image: ## build the image by docker, podman or buildah; IMAGE=name:tag, BASE_IMAGE=a Python of your own, TOOL=which
+	@$(PYTHON) -m sandbox.image $(if $(IMAGE),--image $(IMAGE)) $(if $(TOOL),--tool $(TOOL)) \
+		$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(BUILDER_IMAGE),BUILDER_IMAGE=$(BUILDER_IMAGE))
 
 lint: $(STAMP) ## ruff, mypy and the floors of the architecture
 	$(BIN)/ruff check

@@ -1,0 +1,71 @@
+# The operator's image: Python, the pinned dependencies, the operator, and nothing that builds or installs.
+#
+# Both images need the same Python 3.11 or later at the same path, the builder's with `venv` and `pip`, the base with
+# ca-certificates. Name them by digest to have the same bytes each time.
+ARG BASE_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
+ARG BUILDER_IMAGE=${BASE_IMAGE}
+
+
+FROM ${BUILDER_IMAGE} AS builder
+WORKDIR /src
+RUN python3 -m venv /build && python3 -m venv --without-pip /opt/rotated-secrets
+COPY requirements requirements
+# Whoever installs from an index of their own gives pip's configuration as a secret, which no layer keeps.
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
+    --mount=type=secret,id=ca.pem,target=/run/secrets/ca.pem \
+    /build/bin/pip install --no-cache-dir --only-binary=:all: --constraint requirements/dev.txt setuptools \
+    && /build/bin/pip --python /opt/rotated-secrets/bin/python install \
+        --no-cache-dir --no-compile --no-deps --only-binary=:all: --requirement requirements/runtime.txt
+COPY LICENSE README.md pyproject.toml ./
+COPY operator operator
+RUN /build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /build/bin/pip --python /opt/rotated-secrets/bin/python install \
+        --no-cache-dir --no-compile --no-index --no-deps --find-links /wheels rotated-secrets \
+    && /build/bin/pip --python /opt/rotated-secrets/bin/python check
+# Nobody may write bytecode later, and none of it may depend on when a file was written. The Kubernetes client's models
+# would be a fifth of the image, and the operator loads hardly any.
+RUN /build/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x '/kubernetes/(aio|client/(api|models))/' /opt/rotated-secrets
+
+
+FROM ${BASE_IMAGE} AS base
+# What installs or builds goes, and all packages of the system's Python with it: the operator sees only its own.
+# A container that is not to gain privileges has no use for a set-user-id bit.
+RUN rm -rf \
+        /usr/lib/python3/dist-packages/* /usr/lib/python3*/ensurepip /usr/share/python-wheels \
+        /usr/local/bin/easy_install* /usr/local/bin/idle* /usr/local/bin/pip* /usr/local/bin/pydoc* \
+        /usr/local/bin/python*-config /usr/local/bin/wheel \
+        /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/site-packages/* \
+        /root/.cache /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
+        /var/lib/apt/lists/* /var/log/* /tmp/* /var/tmp/* \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && echo 'rotated-secrets:x:65532:' >>/etc/group \
+    && echo 'rotated-secrets:x:65532:65532::/nonexistent:/usr/sbin/nologin' >>/etc/passwd \
+    && test -s /etc/ssl/certs/ca-certificates.crt
+# Official images of Python come without its own bytecode, which would be made anew at each start.
+RUN python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash \
+        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+
+
+FROM base
+COPY --from=builder /opt/rotated-secrets /opt/rotated-secrets
+# Drivers that bring an OpenSSL of their own find the system's certificates by SSL_CERT_FILE.
+ENV PATH=/opt/rotated-secrets/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+WORKDIR /
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["rotated-secrets"]
+CMD ["run"]
+ARG BASE_IMAGE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="rotated-secrets" \
+      org.opencontainers.image.description="A Kubernetes operator that rotates database credentials held in AWS Secrets Manager, with nothing going down." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
