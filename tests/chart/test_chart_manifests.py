@@ -49,8 +49,11 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
         {"serviceAccount": {"create": False, "name": "mine"}},
         {"serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/x"}}},
     ],
-    "identity": [EMPTY, nested("aws.credentialsSecretName", "keys")],
-    "endpoints": [EMPTY, {"aws": {"region": "eu-west-1", "endpointUrl": "https://a:1", "stsEndpointUrl": "http://b"}}],
+    "aws": [
+        EMPTY,
+        nested("aws.credentialsSecretName", "keys"),
+        {"aws": {"region": "eu-west-1", "endpointUrl": "https://a:1", "stsEndpointUrl": "http://b"}},
+    ],
     "authorities": [
         EMPTY,
         nested("databases.caBundle", CERTIFICATE),
@@ -75,7 +78,6 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
             }
         },
     ],
-    "disruption": [EMPTY, nested("podDisruptionBudget.enabled", False)],
     "names": [EMPTY, {"fullnameOverride": "rotation", "nameOverride": "ro", "commonLabels": {"team": "data"}}],
     "image": [
         EMPTY,
@@ -88,6 +90,7 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
         EMPTY,
         {
             "replicas": 3,
+            "podDisruptionBudget": {"enabled": False},
             "podAnnotations": {"a": "b", "kubectl.kubernetes.io/default-container": "operator"},
             "podLabels": {"tier": "back", "app.kubernetes.io/name": "not-ours"},
             "priorityClassName": "system-cluster-critical",
@@ -110,22 +113,24 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
 def matrix() -> list[dict[str, Any]]:
     """Values in which each setting of a switch meets each setting of every other one, in few rounds."""
     chosen = [(name, index) for name, settings in SWITCHES.items() for index in range(len(settings))]
-    unseen = {pair for pair in itertools.combinations(chosen, 2) if pair[0][0] != pair[1][0]}
+    unmet = {frozenset(pair) for pair in itertools.combinations(chosen, 2) if pair[0][0] != pair[1][0]}
     rounds = []
-    while unseen:
-        row: dict[str, int] = dict(min(unseen))
-        for name, settings in SWITCHES.items():
-            if name not in row:
-                row[name] = max(range(len(settings)), key=lambda index: len(_meeting(name, index, row) & unseen))
-        unseen -= set(itertools.combinations(((name, row[name]) for name in SWITCHES), 2))
-        rounds.append(merged(*(SWITCHES[name][index] for name, index in row.items())))
+    while unmet:
+        row = set(min(unmet, key=sorted))
+        for name in sorted(SWITCHES, key=lambda name: -len(SWITCHES[name])):
+            if name not in dict(row):
+                settings = [(name, index) for index in range(len(SWITCHES[name]))]
+                row.add(max(settings, key=lambda each: _worth(each, row, unmet)))
+        unmet -= set(map(frozenset, itertools.combinations(row, 2)))
+        rounds.append(merged(*(SWITCHES[name][index] for name, index in row)))
     return rounds
 
 
-def _meeting(name: str, index: int, row: dict[str, int]) -> set[Any]:
-    order = list(SWITCHES)
-    pairs = ([(name, index), other] for other in row.items())
-    return {tuple(sorted(pair, key=lambda each: order.index(each[0]))) for pair in pairs}
+def _worth(
+    setting: tuple[str, int], row: set[tuple[str, int]], unmet: set[frozenset[tuple[str, int]]]
+) -> tuple[int, int]:
+    """How many it would meet in this row for the first time, and how many it has not met at all."""
+    return sum(frozenset((setting, other)) in unmet for other in row), sum(setting in pair for pair in unmet)
 
 
 @pytest.fixture(scope="module")
