@@ -1,7 +1,7 @@
 """Bounds on blocking work: so many calls to one database host, so many threads in all, and none to a host that is down.
 
-Acquired in this order, so that waiting for one slow host never takes a thread from the others: the host's place, then
-a thread. Belongs to the event loop's thread.
+Waiting for one slow host never takes a thread from the others, and no tenant's takes all of another's. Belongs to the
+event loop's thread.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
+from rotated_secrets.controller.places import Places
 from rotated_secrets.controller.queue import Draining
 from rotated_secrets.databases.base import Unavailable
 
@@ -31,12 +32,6 @@ class HostUnavailable(Unavailable):
         super().__init__(f"{host} did not answer several times in a row, and is left alone for a while")
         self.retry_in = retry_in
         """Seconds until one call may try the host again."""
-
-
-@dataclass
-class _Host:
-    places: asyncio.Semaphore
-    users: int = 0
 
 
 @dataclass
@@ -60,19 +55,18 @@ class Slots:
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
         self._database_pool = ThreadPoolExecutor(threads, thread_name_prefix="database")
-        self._per_host = per_host
+        self._places = Places(total=threads, per_host=per_host)
         self._breaker_failures = breaker_failures
         self._breaker_seconds = breaker_seconds
         self._clock = clock
         self._draining = False
         self._begun = weakref.WeakSet[asyncio.Task[Any]]()
         """Tasks that have had a thread."""
-        self._hosts: dict[str, _Host] = {}
         self._breakers: dict[tuple[str, str], _Breaker] = {}
 
     @asynccontextmanager
     async def host(self, name: str, tenant: str) -> AsyncIterator[None]:
-        """Hold one of the host's places, for somebody.
+        """Hold one of the host's places, and a thread for it, for somebody.
 
         An :class:`~rotated_secrets.databases.base.Unavailable` that leaves the block counts against the host; after
         several in a row it is left alone, then one block may try it, and its outcome decides. That goes for each
@@ -84,12 +78,11 @@ class Slots:
         """
         breaker = self._breakers.setdefault((tenant, name), _Breaker())
         self._refuse_while_open(name, breaker)
-        host = self._hosts.setdefault(name, _Host(asyncio.Semaphore(self._per_host)))
-        host.users += 1
         try:
-            waited = host.places.locked()
+            waited = not self._places.has_one(name, tenant)
             self._begin_nothing_while_draining(waited)
-            async with host.places:
+            await self._places.take(name, tenant)
+            try:
                 self._begin_nothing_while_draining(waited)
                 # Looked at again: others may have failed while this one waited for its place.
                 self._refuse_while_open(name, breaker)
@@ -104,10 +97,9 @@ class Slots:
                 finally:
                     if probe:
                         breaker.probing = False
+            finally:
+                self._places.give_back(name, tenant)
         finally:
-            host.users -= 1
-            if not host.users:
-                del self._hosts[name]
             if not breaker.failures:
                 self._breakers.pop((tenant, name), None)
 

@@ -145,7 +145,7 @@ def test_hosts_that_are_well_are_not_remembered() -> None:
         for n in range(10):
             async with slots.host(f"host-{n}", "shop"):
                 pass
-        assert not slots._hosts
+        assert not slots._places._at_host
         assert not slots._breakers
 
     run(test)
