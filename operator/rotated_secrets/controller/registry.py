@@ -23,6 +23,9 @@ SUFFIX = 7
 Source: "What's in a Secrets Manager secret?", AWS Secrets Manager User Guide.
 """
 
+HOME = "home"
+"""Stands for the operator's own account."""
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -53,6 +56,7 @@ class Registry:
         self._written: dict[Key, str] = {}
         self._denied: set[Key] = set()
         self._found: dict[Key, Arn] = {}
+        self._home: str | None = None
 
     def __len__(self) -> int:
         return len(self._known)
@@ -114,6 +118,10 @@ class Registry:
             rivals = self._rivals(key, known)
             self._found.pop(key, None)
             return rivals
+
+    def at_home(self, account: str) -> None:
+        """Where names are looked up that nobody else is asked for: the operator's own account."""
+        self._home = account
 
     def found(self, key: Key, arn: Arn) -> set[Key]:
         """The store has said which secret a RotatedSecret names: one name is several secrets, in several accounts.
@@ -179,7 +187,7 @@ class Registry:
         found, known = self._found.get(key), self._known[key]
         if found is not None:
             return found == arn
-        return known.account in (None, arn.split(":", 5)[4])
+        return (self._home if known.account == HOME else known.account) in (None, arn.split(":", 5)[4])
 
     def _drop(self, key: Key, known: _Known) -> None:
         for index, entry in ((self._by_secret, known.secret), (self._by_target, Key(key.namespace, known.target))):
@@ -196,9 +204,11 @@ class Registry:
 
 
 def _account(spec: Mapping[str, Any]) -> str | None:
-    """That of the role that a spec names; the operator's own and that of a ServiceAccount's are not known here."""
-    role = str(((spec.get("source") or {}).get("credentials") or {}).get("roleArn") or "")
-    parts = role.split(":")
+    """That of the role that a spec names, else the operator's; that of a ServiceAccount's role is not known here."""
+    credentials = (spec.get("source") or {}).get("credentials")
+    if not credentials:
+        return HOME
+    parts = str(credentials.get("roleArn") or "").split(":")
     return parts[4] if len(parts) > 5 else None
 
 

@@ -252,9 +252,11 @@ class Looker:
     def _home(self) -> Home:
         stores = self._services.identities.own.stores
         try:
-            return Home(stores.account(), stores.region)
+            home = Home(stores.account(), stores.region)
         except AccessDenied as error:
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
+        self._services.registry.at_home(home.account)
+        return home
 
     def _allow(self, check: Callable[[], None], source_of: Key) -> None:
         try:

@@ -12,7 +12,7 @@ ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCd
 
 
 def rotated_secret(name: str, secret_id: str = "shop/orders", *, second: int = 0, **changes: Any) -> dict[str, Any]:
-    source = {"secretId": secret_id} | ({"region": changes["region"]} if "region" in changes else {})
+    source = {"secretId": secret_id} | {key: changes[key] for key in ("region", "credentials") if key in changes}
     target = {"secretName": changes["target"]} if "target" in changes else {}
     return {
         "metadata": {
@@ -76,6 +76,53 @@ def test_one_that_may_not_have_the_secret_keeps_nobody_from_it() -> None:
     assert registry.older(rightful, ARN) == denied
 
 
+BY_ROLE = {"roleArn": "arn:aws:iam::210987654321:role/orders"}
+BY_ACCOUNT = {"serviceAccountName": "orders"}
+ELSEWHERE = Arn(ARN.replace("123456789012", "210987654321"))
+
+
+def test_one_name_is_another_secret_where_another_account_is_asked() -> None:
+    own, role, account = (Key("shop", name) for name in ("own", "role", "account"))
+    registry = known(
+        rotated_secret("role", credentials=BY_ROLE),
+        rotated_secret("account", credentials=BY_ACCOUNT, second=1),
+        rotated_secret("own", second=2),
+    )
+    registry.at_home("123456789012")
+    # Which account a ServiceAccount's role is of, its spec does not tell.
+    assert registry.naming(ARN) == {own, account}
+    assert registry.naming(ELSEWHERE) == {role, account}
+    assert registry.older(own, ARN) == account
+    assert registry.found(account, ELSEWHERE) == {own}, "it was in nobody's way but seemed to be"
+    assert registry.older(own, ARN) is None
+    assert registry.older(account, ELSEWHERE) == role
+
+
+def test_where_the_operator_is_at_home_is_not_known_at_once() -> None:
+    registry = known(rotated_secret("own"), rotated_secret("role", credentials=BY_ROLE, second=1))
+    assert registry.older(Key("shop", "role"), ELSEWHERE) == Key("shop", "own")
+    registry.at_home("123456789012")
+    assert registry.older(Key("shop", "role"), ELSEWHERE) is None
+
+
+def test_one_secret_is_the_same_whoever_asks_for_it() -> None:
+    registry = known(rotated_secret("role", credentials=BY_ROLE), rotated_secret("own", ELSEWHERE, second=1))
+    assert registry.older(Key("shop", "own"), ELSEWHERE) == Key("shop", "role")
+    registry.found(Key("shop", "role"), ELSEWHERE)
+    assert registry.older(Key("shop", "own"), ELSEWHERE) == Key("shop", "role")
+
+
+def test_whoever_is_asked_now_may_find_another_secret_by_the_same_name() -> None:
+    key = Key("shop", "account")
+    registry = known(rotated_secret("account", credentials=BY_ACCOUNT))
+    registry.found(key, ELSEWHERE)
+    assert registry.naming(ARN) == set()
+    registry.observe(rotated_secret("account", credentials={"serviceAccountName": "other"}, generation=2))
+    assert registry.naming(ARN) == set(), "what was found counts until the next look"
+    assert registry.found(key, ARN) == set()
+    assert registry.naming(ARN) == {key}
+
+
 def test_two_of_one_second_are_told_apart_by_their_uid() -> None:
     registry = known(rotated_secret("a", uid="2"), rotated_secret("b", uid="1"))
     assert registry.older(Key("shop", "a"), ARN) == Key("shop", "b")
@@ -114,8 +161,10 @@ def test_our_own_write_of_a_target_secret_is_known_until_its_owner_goes() -> Non
 
 def test_nothing_is_left_of_what_was_forgotten() -> None:
     registry = known(rotated_secret("a"), rotated_secret("b", ARN, target="x"))
+    registry.found(Key("shop", "a"), ARN)
     for name in "ab":
         registry.forget(Key("shop", name))
     assert not registry._known
+    assert not registry._found
     assert not registry._by_secret
     assert not registry._by_target

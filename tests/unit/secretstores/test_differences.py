@@ -17,7 +17,7 @@ from rotated_secrets.secretstores.base import (
     StoreThrottled,
     StoreUnavailable,
 )
-from rotated_secrets.secretstores.feed import Change, PollFeed, account_of, differences
+from rotated_secrets.secretstores.feed import LIST_AGAIN, Change, PollFeed, account_of, differences
 from rotated_secrets.values import Arn, SecretId, Stage, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:111111111111:secret:shop/db-AbCdEf")
@@ -97,3 +97,44 @@ def test_a_feed_follows_what_was_noted_until_it_is_forgotten() -> None:
     assert feed.follows_any()
     feed.forget(THEIRS)
     assert not feed.follows_any()
+
+
+class Unlisted(SharedStore):
+    """A store that may not be listed, until it may; it counts who tried."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried, self.may = 0, False
+
+    def list_summaries(self) -> Iterator[SecretSummary]:
+        self.tried += 1
+        if not self.may:
+            raise AccessDenied("allow secretsmanager:ListSecrets")
+        return super().list_summaries()
+
+
+def test_identity_that_may_not_list_describes_what_is_followed_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, time = Unlisted(), [1.0]
+    feed = PollFeed(store, "111111111111", whom="role orders", lists_only=False, clock=lambda: time[0])  # type: ignore[arg-type]
+    feed.noted(ARN, OLD)
+    assert feed.changes() == []
+    store.answer = NEW
+    assert feed.changes() == [Change(ARN, "shared/db", NEW)]
+    assert store.tried == 1
+    time[0] += LIST_AGAIN
+    assert feed.changes() == []
+    assert store.tried == 2
+    assert caplog.text.count("each secret of role orders is described") == 1
+    time[0] += LIST_AGAIN
+    feed.noted(ARN, NEW)
+    store.may, store.listed = True, rows(OLD)
+    assert feed.changes() == [Change(ARN, "shop/db", OLD)]
+
+
+def test_identity_that_must_list_describes_nothing_in_its_place() -> None:
+    feed = PollFeed(Unlisted(), "111111111111")  # type: ignore[arg-type]
+    feed.noted(ARN, OLD)
+    with pytest.raises(AccessDenied):
+        feed.changes()
