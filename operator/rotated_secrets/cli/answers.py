@@ -11,7 +11,17 @@ from typing import Any
 from rich.text import Text
 
 from rotated_secrets.cli import moments, records
-from rotated_secrets.cli.progress import Behind, Blocked, Looked, Progress, Replaced, Retrying, Rotated, Running
+from rotated_secrets.cli.progress import (
+    Behind,
+    Blocked,
+    Looked,
+    Progress,
+    Replaced,
+    Retrying,
+    Rotated,
+    Running,
+    Unusable,
+)
 from rotated_secrets.cli.screen import Tone
 from rotated_secrets.cli.seen import Attempt, Seen
 from rotated_secrets.cli.standing import BAD_SIGN, GOOD_SIGN, WAITING_SIGN
@@ -95,6 +105,8 @@ def final(progress: Progress, *, quiet: float, patience: float) -> tuple[Outcome
             return Outcome.NOT_READY, f"was looked at anew and is not Ready, {why}", None
         case Blocked(reason, message, new) if new or quiet >= patience:
             return Outcome.HELD, f"waits, {reason}: {message.removeprefix('held: ')}", None
+        case Unusable(reason, message, new) if new or quiet >= patience:
+            return Outcome.NOT_READY, f"is not Ready, {reason}: {message}", None
         case Replaced():
             return Outcome.REPLACED, "was asked for again by somebody else, and that request counts", None
     return None
@@ -120,7 +132,7 @@ def status_line(progress: Progress) -> str:
         case Retrying(attempt, failed, at):
             why = f"attempt {attempt - 1} failed at {failed.step}: {failed.message}; " if failed else ""
             return f"{why}attempt {attempt} begins {_at(at)}"
-        case Blocked(reason, message, _):
+        case Blocked(reason, message, _) | Unusable(reason, message, _):
             return f"waits, {reason}: {message.removeprefix('held: ')}"
     return ""
 

@@ -33,12 +33,15 @@ class Asked:
     judge: Judge
     since: float
     """When it was made."""
-    changed_at: float
-    progress: Progress = field(default_factory=Unseen)
+    changed_at: float = field(init=False)
+    progress: Progress = field(init=False)
     cut_off: str = ""
     """Why nothing can be heard; empty where something can."""
     step_at: dict[str, float] = field(default_factory=dict)
     """When each step of the present attempt was first seen."""
+
+    def __post_init__(self) -> None:
+        self.changed_at, self.progress = self.since, self.judge(self.request, self.before, self.before)
 
     def take(self, event: Event, now: float) -> Answer | None:
         """Note what has happened; an answer where that ends it."""

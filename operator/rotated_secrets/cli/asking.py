@@ -145,8 +145,7 @@ def _annotate(resources: Resources, seen: Seen, annotation: str, judge: Judge) -
         written = resources.patch(seen.name, {"metadata": {"annotations": {annotation: request}}})
     except Problem as problem:
         return Answer(seen.namespace, seen.name, None, Outcome.FAILED, f"was not asked for it: {problem}")
-    now = time.monotonic()
-    return Asked(request, read(written), written["metadata"]["resourceVersion"], judge, since=now, changed_at=now)
+    return Asked(request, read(written), written["metadata"]["resourceVersion"], judge, since=time.monotonic())
 
 
 def _follow(
@@ -185,13 +184,13 @@ def _set_suspend(resources: Resources, chosen_ones: Sequence[Seen], screen: Scre
         if before.suspended is to:
             word = "was suspended already" if to else "was not suspended"
         if screen.output is None:
-            screen.show(Text(f"{seen} {word}{_what_follows(seen)}"))
+            screen.show(Text(f"{seen} {word}{_what_follows(before, seen)}"))
     if screen.output:
         screen.records(records)
 
 
-def _what_follows(seen: Seen) -> str:
-    if seen.suspended and seen.claim is not None:
+def _what_follows(before: Seen, seen: Seen) -> str:
+    if seen.suspended and seen.claim is not None and seen.claim.version_id is not None:
         return f"; the rotation that has begun, at {seen.claim.step}, is brought to its end"
     overdue = seen.next_rotation is not None and seen.next_rotation <= datetime.now(UTC)
-    return "; a rotation has become due meanwhile, and starts now" if overdue and not seen.suspended else ""
+    return "; a rotation has become due meanwhile, and starts now" if before.suspended and overdue else ""

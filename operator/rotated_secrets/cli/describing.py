@@ -25,7 +25,8 @@ def description(seen: Seen, due: Sequence[datetime], now: datetime, *, width: in
     if seen.held is not None:
         sections += [Text(), _heading("Held"), _hold(seen.held, now)]
     if seen.claim is not None:
-        sections += [Text(), _heading("Rotating now"), _running(seen, seen.claim, now)]
+        heading = "Rotating now" if seen.held is None else "Waiting to rotate"
+        sections += [Text(), _heading(heading), _running(seen, seen.claim, now)]
     sections += [Text(), _heading("Conditions"), _conditions(seen, now, narrow=width < NARROW)]
     sections += [Text(), _heading("Rotations"), _indented(timeline.past(seen.history, now))]
     sections += [Text(), _heading("Next"), _indented(timeline.future(seen, due, now))]
@@ -64,7 +65,7 @@ def _pairs(seen: Seen, now: datetime) -> list[tuple[str, Text]]:
         ("Active user", Text(seen.active_user or "–")),
         ("Current version", Text(seen.current_version_id or "–")),
         ("Target Secret", _target(seen)),
-        ("Schedule", Text(f"{seen.schedule}, in UTC" if seen.schedule else "none: on demand only")),
+        ("Schedule", Text(seen.schedule or "none: on demand only")),
         ("Last rotation", _last(seen, now)),
     ]
     if (retiring := seen.retiring) is not None:

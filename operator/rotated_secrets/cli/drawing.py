@@ -24,8 +24,8 @@ def drawn(asked: Asked, now: float) -> RenderableType:
     line = Text(asked.line(now), Tone.WAITING)
     if not asked.step_at:
         told = line if line.plain else Text("asked for, and not picked up yet", Tone.QUIET)
-        row = _grid()
-        row.add_row(WHEEL, Text(str(asked.before), Tone.STRONG), told)
+        row = _rows(2)
+        row.add_row(WHEEL, Text.assemble((str(asked.before), Tone.STRONG), " ", told))
         return row
     going_on = isinstance(asked.progress, Running) and not asked.progress.trouble and not asked.cut_off
     return _steps(asked, WHEEL, now, Text() if going_on else line)
@@ -44,7 +44,7 @@ def drawn_at_the_end(asked: Asked, answer: Answer, now: float) -> RenderableType
 def _steps(asked: Asked, sign: RenderableType, now: float, remark: Text) -> RenderableType:
     """``sign`` is for the step that was reached last."""
     reached = max(asked.step_at, key=_place)
-    rows = _grid()
+    rows = _rows(4)
     for step in STEPS:
         if _place(step) > _place(reached):
             rows.add_row(Text(OPEN_SIGN, Tone.QUIET), Text(step, Tone.QUIET), "", "")
@@ -57,9 +57,11 @@ def _steps(asked: Asked, sign: RenderableType, now: float, remark: Text) -> Rend
     return Group(Text(str(asked.before), Tone.STRONG), Padding(rows, (0, 0, 0, 2), expand=False))
 
 
-def _grid() -> Table:
+def _rows(columns: int) -> Table:
+    """A sign, and words of which the last ones are broken where they do not fit."""
     rows = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
-    for _ in range(3):
+    rows.add_column(width=1)
+    for _ in range(columns - 2):
         rows.add_column(no_wrap=True)
     rows.add_column(overflow="fold")
     return rows

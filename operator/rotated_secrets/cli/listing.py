@@ -16,7 +16,8 @@ from rotated_secrets.cli.screen import Tone
 from rotated_secrets.cli.seen import Seen
 from rotated_secrets.cli.standing import ready_tone, standing
 
-GAP = 3
+WIDE, NARROW = 3, 2
+"""Blanks between two columns, where there is room and where there is not."""
 NOTHING = "–"
 
 
@@ -41,10 +42,10 @@ COLUMNS = (
     Column("NAMESPACE", lambda seen, _: Text(seen.namespace)),
     Column("NAME", lambda seen, _: Text(seen.name, Tone.STRONG)),
     Column("READY", lambda seen, _: Text(seen.ready, ready_tone(seen.ready))),
-    Column("STRATEGY", lambda seen, _: _plain(seen.strategy), spare=2),
-    Column("ENGINE", lambda seen, _: _plain(seen.engine), spare=3),
-    Column("ACTIVE USER", lambda seen, _: _plain(seen.active_user), spare=1),
-    Column("LAST", lambda seen, now: Text(moments.ago(seen.last_rotation, now))),
+    Column("STRATEGY", lambda seen, _: _plain(seen.strategy), spare=3),
+    Column("ENGINE", lambda seen, _: _plain(seen.engine), spare=4),
+    Column("ACTIVE USER", lambda seen, _: _plain(seen.active_user), spare=2),
+    Column("LAST", lambda seen, now: Text(moments.ago(seen.last_rotation, now)), spare=1),
     Column("NEXT", _next),
     Column("STATE", lambda seen, _: Text(*standing(seen))),
 )
@@ -56,15 +57,17 @@ def table(resources: Sequence[Seen], now: datetime, *, everywhere: bool, width: 
     columns = list(COLUMNS if everywhere else COLUMNS[1:])
     cells = {column.heading: [column.cell(seen, now) for seen in ordered] for column in columns}
 
-    def needed() -> int:
+    def needed(gap: int) -> int:
         widths = [max(map(cell_len, [each.heading, *map(str, cells[each.heading])])) for each in columns]
-        return sum(widths) + GAP * (len(widths) - 1)
+        return sum(widths) + gap * (len(widths) - 1)
 
-    while needed() > width and any(each.spare for each in columns):
+    gap = WIDE if needed(WIDE) <= width else NARROW
+    while needed(gap) > width and any(each.spare for each in columns):
         columns.remove(max(columns, key=lambda each: each.spare))
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_edge=False, header_style=Tone.QUIET)
+    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_edge=False, header_style=Tone.QUIET)
     for column in columns:
-        made.add_column(column.heading, no_wrap=True, overflow="ellipsis")
+        # What is still too wide is broken in its last column.
+        made.add_column(column.heading, no_wrap=column is not columns[-1], overflow="fold")
     for row in zip(*(cells[column.heading] for column in columns), strict=True):
         made.add_row(*row)
     return made

@@ -14,6 +14,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.completion import get_completion_inspect_parameters
 
 from rotated_secrets.cli.commands import Commands, add_commands
 from rotated_secrets.cli.main import print_version
@@ -58,6 +59,7 @@ def complete() -> None:
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
         "_TYPER_COMPLETE_ARGS": f"{line} {shlex.quote(unfinished) if unfinished else ''}",
     }
+    get_completion_inspect_parameters()  # which makes typer's shells known, as an app with a completion of its own does
     try:
         app(prog_name=NAME, complete_var=_VARIABLE)
     finally:

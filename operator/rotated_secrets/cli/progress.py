@@ -55,6 +55,16 @@ class Blocked:
 
 
 @dataclass(frozen=True)
+class Unusable:
+    """Something has to be mended before anything else can be looked at."""
+
+    reason: str
+    message: str
+    new: bool
+    """Found after the request was made."""
+
+
+@dataclass(frozen=True)
 class Replaced:
     """Somebody asked again before the operator had seen this request."""
 
@@ -75,7 +85,7 @@ class Looked:
     ready: Condition | None
 
 
-Progress = Unseen | Behind | Running | Retrying | Blocked | Replaced | Rotated | Looked
+Progress = Unseen | Behind | Running | Retrying | Blocked | Unusable | Replaced | Rotated | Looked
 
 
 def of_rotation(request: str, before: Seen, now: Seen) -> Progress:
@@ -106,9 +116,15 @@ def of_resync(request: str, before: Seen, now: Seen) -> Progress:
         return Looked(now.condition("Ready"))
     if now.resync_request != request:
         return Replaced()
-    return _blocked(now.unusable, before) if now.unusable else Unseen()
+    by = now.unusable
+    return Unusable(by.reason, by.message, _is_new(by, before)) if by else Unseen()
 
 
 def _blocked(by: Condition, before: Seen) -> Blocked:
+    return Blocked(by.reason, by.message, _is_new(by, before))
+
+
+def _is_new(found: Condition, before: Seen) -> bool:
+    """Moments apart: what is said anew in the same words may have been said of the same."""
     known = {(each.type, each.status, each.reason, each.message) for each in before.conditions}
-    return Blocked(by.reason, by.message, new=(by.type, by.status, by.reason, by.message) not in known)
+    return (found.type, found.status, found.reason, found.message) not in known

@@ -24,14 +24,20 @@ def past(history: Sequence[Attempt], now: datetime) -> RenderableType:
 def _entry(attempt: Attempt, now: datetime) -> RenderableType:
     sign, tone = attempt_sign(attempt)
     when = moments.exact(attempt.started_at) if attempt.started_at else "?"
-    parts = [
-        Text.assemble((f"{sign} ", tone), when, (f"  {moments.ago(attempt.started_at, now)}", Tone.QUIET)),
-        Text.assemble((attempt.outcome, tone), "" if attempt.succeeded else f" at {attempt.step}"),
-        Text(attempt.trigger if attempt.number == 1 else f"{attempt.trigger}, attempt {attempt.number}"),
-    ]
-    parts += [Text(f"user {attempt.user}")] if attempt.user else []
-    parts += [Text(moments.short(attempt.took))] if attempt.took is not None else []
-    return Group(Text("  ").join(parts), Padding(Text(attempt.message, Tone.QUIET), (0, 0, 0, 2), expand=False))
+    what = attempt.outcome if attempt.succeeded else f"{attempt.outcome} at {attempt.step}"
+    took = f"  {moments.short(attempt.took)}" if attempt.took is not None else ""
+    ago = f"  {moments.ago(attempt.started_at, now)}"
+    why = ", ".join(
+        (
+            attempt.trigger,
+            *([f"attempt {attempt.number}"] if attempt.number > 1 else []),
+            *([f"user {attempt.user}"] if attempt.user else []),
+        )
+    )
+    return Group(
+        Text.assemble((f"{sign} ", tone), when, (ago, Tone.QUIET), "  ", (what, tone), took),
+        Padding(Text.assemble(why, (f": {attempt.message}", Tone.QUIET)), (0, 0, 0, 2), expand=False),
+    )
 
 
 def future(seen: Seen, due: Sequence[datetime], now: datetime) -> RenderableType:
@@ -40,6 +46,8 @@ def future(seen: Seen, due: Sequence[datetime], now: datetime) -> RenderableType
         unknown = "not known yet: the operator has not looked at the schedule"
         return Text(unknown if seen.schedule else "on demand only: there is no schedule", Tone.QUIET)
     listed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for moment in due:
-        listed.add_row(moments.day_and_time(moment), Text(moments.ahead(moment, now), Tone.QUIET))
+    for number, moment in enumerate(due):
+        again = seen.claim if seen.waits_to_retry and not number else None
+        remark = f", attempt {again.attempt} of the one that failed" if again else ""
+        listed.add_row(moments.day_and_time(moment), Text(f"{moments.ahead(moment, now)}{remark}", Tone.QUIET))
     return Group(listed, Text("none of them starts while it is suspended", Tone.WAITING)) if seen.suspended else listed

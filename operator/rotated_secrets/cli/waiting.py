@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -38,25 +37,24 @@ def wait(
     view = _Moving(screen) if live else _Lines(screen)
     for watch in watches:
         watch.start()
+    deadline = time.monotonic() + timeout
     try:
-        with view.live:
-            deadline = time.monotonic() + timeout
-            while still_open:
-                answers = _round(events, still_open)
-                if time.monotonic() >= deadline:
-                    answers += [
-                        each.out_of_time(timeout, screen.program)
-                        for each in still_open.values()
-                        if each.before.name not in {answer.name for answer in answers}
-                    ]
-                for answer in answers:
-                    view.ended(still_open.pop(answer.name), answer)
-                    done(answer)
-                view.update(still_open.values())
+        while still_open:
+            view.update(list(still_open.values()))
+            answers = _round(events, still_open)
+            if time.monotonic() >= deadline:
+                ended = {answer.name for answer in answers}
+                late = [each for name, each in still_open.items() if name not in ended]
+                answers += [each.out_of_time(timeout, screen.program) for each in late]
+            for answer in answers:
+                view.ended(still_open.pop(answer.name), answer)
+                done(answer)
     except KeyboardInterrupt:
+        view.close()
         for each in still_open.values():
             done(each.answer(Outcome.INTERRUPTED, "is not waited for any more; what was asked for goes on"))
     finally:
+        view.close()
         for watch in watches:
             watch.stop()
 
@@ -74,30 +72,41 @@ def _round(events: queue.SimpleQueue[Event], still_open: dict[str, Asked]) -> li
 
 
 class _Moving:
-    """For a terminal: a drawing that is drawn over."""
+    """For a terminal: a drawing that is drawn over, and taken away before anything else is printed."""
 
     def __init__(self, screen: Screen) -> None:
-        self.live = Live(console=screen.err, refresh_per_second=10, transient=True)
+        self._console = screen.err
+        self._live: Live | None = None
 
-    def update(self, asked: Iterable[Asked]) -> None:
+    def update(self, asked: Sequence[Asked]) -> None:
+        if not asked:
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=10, transient=True)
+            self._live.start()
         now = time.monotonic()
-        self.live.update(Group(*(drawn(each, now) for each in asked)))
+        self._live.update(Group(*(drawn(each, now) for each in asked)))
 
     def ended(self, asked: Asked, answer: Answer) -> None:
+        self.close()
         steps = drawn_at_the_end(asked, answer, time.monotonic())
         if steps is not None:
-            self.live.console.print(steps)
+            self._console.print(steps)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
 class _Lines:
     """For anything else: a line whenever there is something new to say."""
 
     def __init__(self, screen: Screen) -> None:
-        self.live = nullcontext()
         self._screen = screen
         self._told: dict[str, str] = {}
 
-    def update(self, asked: Iterable[Asked]) -> None:
+    def update(self, asked: Sequence[Asked]) -> None:
         now = time.monotonic()
         for each in asked:
             line = each.line(now)
@@ -107,3 +116,6 @@ class _Lines:
 
     def ended(self, asked: Asked, answer: Answer) -> None:
         """The answer says it all."""
+
+    def close(self) -> None:
+        """Every line is a whole one."""

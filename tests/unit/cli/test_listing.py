@@ -1,0 +1,90 @@
+"""One line for each RotatedSecret, and what it says first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step
+from rotated_secrets.cli import listing
+from rotated_secrets.cli.screen import UNLIMITED
+from rotated_secrets.cli.seen import Seen
+from rotated_secrets.cli.standing import standing
+from tests.unit.cli.objects import NOW, Conditions, claim_of, entry_of, seen_of, status_of, text_of
+
+READY, SYNCED, ROTATED, HELD = ConditionType
+
+
+def lines_of(*resources: Seen, everywhere: bool = False, width: int = UNLIMITED) -> list[list[str]]:
+    printed = text_of(listing.table(resources, NOW, everywhere=everywhere, width=width), width)
+    return [line.split() for line in printed.splitlines()]
+
+
+def test_a_resource_that_is_well_is_told_in_one_line() -> None:
+    heading, line = lines_of(seen_of(status_of()))
+    assert " ".join(heading) == "NAME READY STRATEGY ENGINE ACTIVE USER LAST NEXT STATE"
+    assert " ".join(line) == "orders-db True AlternatingUsers postgres orders 3d ago in 4d"
+
+
+def test_all_namespaces_are_named_and_ordered() -> None:
+    found = [seen_of(status_of(), namespace=namespace, name=name) for namespace, name in ["bz", "ab", "aa"]]
+    heading, *lines = lines_of(*found, everywhere=True)
+    assert heading[0] == "NAMESPACE"
+    assert [line[:2] for line in lines] == [["a", "a"], ["a", "b"], ["b", "z"]]
+
+
+def test_nothing_known_is_a_dash_not_a_hole() -> None:
+    _, line = lines_of(seen_of(RotatedSecretStatus()))
+    assert " ".join(line) == "orders-db Unknown AlternatingUsers – – – – not looked at yet"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status", "rotation", "told"),
+    [
+        ({READY: (False, Reason.ACCESS_DENIED, "no")}, {}, {}, "AccessDenied"),
+        ({READY: (False, Reason.LOGIN_FAILED, "no")}, {}, {}, "LoginFailed"),
+        ({HELD: (True, Reason.SUSPENDED, "held")}, {}, {"suspend": True}, "Suspended"),
+        ({HELD: (True, Reason.UNSYNCED, "held")}, {"rotation": claim_of()}, {}, "held: Unsynced"),
+        ({}, {}, {"suspend": True}, "Suspended"),
+        ({ROTATED: (None, Reason.ROTATING, "")}, {"rotation": claim_of()}, {}, "SetSecret"),
+        ({ROTATED: (None, Reason.ROTATING, "")}, {"rotation": claim_of(attempt=2)}, {}, "SetSecret (2/3)"),
+        (
+            {ROTATED: (False, Reason.SET_FAILED, "again")},
+            {"rotation": claim_of()},
+            {},
+            "SetFailed, retries",
+        ),
+        (
+            {ROTATED: (False, Reason.ROLLED_BACK, "")},
+            {"rotation": claim_of(attempt=2, step=Step.CREATE, version_id=None)},
+            {},
+            "retries (2/3)",
+        ),
+        ({ROTATED: (False, Reason.ROLLED_BACK, "")}, {}, {}, "RolledBack"),
+        ({ROTATED: (None, Reason.NEVER_ROTATED, "")}, {}, {}, ""),
+        ({}, {}, {}, ""),
+    ],
+)
+def test_what_matters_most_is_the_state(
+    conditions: Conditions, status: dict[str, object], rotation: dict[str, object], told: str
+) -> None:
+    assert standing(seen_of(status_of(conditions, **status), **rotation))[0] == told
+
+
+def test_a_narrow_screen_leaves_out_what_can_be_spared_and_cuts_nothing_off() -> None:
+    held = status_of({HELD: (True, Reason.VERIFY_QUERIES_FAILED, "held")}, history=(entry_of(Outcome.FAILED),))
+    one = seen_of(held, name="a-rather-long-name-of-a-database")
+    for width in (140, 120, 100, 80, 60):
+        printed = text_of(listing.table([one], NOW, everywhere=True, width=width), width)
+        assert max(map(len, printed.splitlines())) <= width
+        assert "a-rather-long-name-of-a-database" in printed
+        assert "…" not in printed
+        assert "VerifyQueriesFailed" in printed.replace("\n", "").replace(" ", "")
+    wide, narrow = (lines_of(one, everywhere=True, width=width)[0] for width in (200, 110))
+    assert set(wide) - set(narrow) == {"STRATEGY", "ENGINE"}
+
+
+def test_an_overdue_rotation_is_told_as_such() -> None:
+    _, line = lines_of(seen_of(status_of(next_rotation_time=NOW - timedelta(hours=1))))
+    assert " ".join(line).endswith("due 1h ago")
