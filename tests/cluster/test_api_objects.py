@@ -254,3 +254,11 @@ def test_terminating_namespace_takes_no_new_objects(api: Api, widgets: Widgets) 
         api.create(widgets.path(name), widgets.make("b"))
     assert (refused.value.code, refused.value.reason) == (403, "Forbidden")
     api.patch(widgets.path(name, "a"), {"metadata": {"finalizers": None}})
+
+
+def test_custom_object_has_to_name_its_kind(api: Api, namespace: str, widgets: Widgets) -> None:
+    body = widgets.make("a")
+    del body["kind"]
+    with pytest.raises(StatusError, match="Object 'Kind' is missing") as refused:
+        api.create(widgets.path(namespace), body)
+    assert refused.value.code == 400

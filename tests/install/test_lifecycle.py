@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import yaml
 
+from rotated_secrets.api.names import API_VERSION, KIND
 from sandbox.application import RESOURCES
 from sandbox.helm import CHART, HelmFailed, helm
 from sandbox.kubernetes.client import Json, StatusError
@@ -16,7 +18,12 @@ from sandbox.waiting import eventually
 
 RELEASE, NAMESPACE = "rotated-secrets", "rotated-secrets"
 CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{CRD_NAME}"
-ROTATION = {"strategy": "SingleUser"}
+ROTATED_SECRET: Json = {
+    "apiVersion": API_VERSION,
+    "kind": KIND,
+    "metadata": {"name": "orders"},
+    "spec": {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "SingleUser"}},
+}
 PLURALS = {
     "ServiceAccount": "/api/v1/{}/serviceaccounts",
     "ConfigMap": "/api/v1/{}/configmaps",
@@ -34,12 +41,24 @@ PLURALS = {
 
 
 @pytest.fixture(scope="module")
-def bare(cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster that has no CRD of ours, and from which it can be taken away again."""
+def own_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """From which the CRD can be taken away."""
     if cluster.provider is Provider.CONTEXT:
         pytest.skip("the CRD of a named cluster is not ours to take away")
     with running_cluster(Choice.make(cluster.provider)) as running:
         yield running
+
+
+@pytest.fixture
+def bare(own_cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster where nothing of ours is, the CRD neither."""
+    assert left(own_cluster) == set()
+    yield own_cluster
+    with suppress(HelmFailed):
+        run(own_cluster, "uninstall")
+    with suppress(StatusError):
+        own_cluster.api().delete(CRD_PATH)
+    eventually(lambda: not left(own_cluster), "nothing is left")
 
 
 def run(cluster: Cluster, action: str, *arguments: str, values: Json | None = None) -> str:
@@ -96,11 +115,11 @@ def test_a_release_is_installed_upgraded_rolled_back_and_leaves_nothing_but_the_
     assert deployment(bare)["spec"]["replicas"] == 2
     assert wanted <= left(bare)
 
-    body = {"metadata": {"name": "orders"}, "spec": {"source": {"secretId": "shop/orders"}, "rotation": ROTATION}}
-    bare.api().create(f"{RESOURCES}/namespaces/default/rotatedsecrets", body)
+    kept = f"{RESOURCES}/namespaces/default/rotatedsecrets"
+    bare.api().create(kept, ROTATED_SECRET)
     assert CRD_NAME in run(bare, "uninstall"), "Helm says what it has kept"
     assert left(bare) == {("CustomResourceDefinition", CRD_NAME)}
-    assert bare.api().get(f"{RESOURCES}/namespaces/default/rotatedsecrets/orders")["spec"]["source"]
+    assert len(bare.api().get(kept)["items"]) == 1
 
     install(bare)
     assert wanted <= left(bare)
@@ -114,7 +133,6 @@ def test_a_release_without_the_crd_leaves_that_to_others(bare: Cluster) -> None:
     assert ("CustomResourceDefinition", CRD_NAME) not in left(bare)
     with pytest.raises(StatusError, match="not found"):
         bare.api().get(CRD_PATH)
-    run(bare, "uninstall")
 
 
 def test_what_the_api_server_refuses_helm_tells(bare: Cluster) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
-from sandbox.installation import Installation
+from sandbox.installation import Installation, merged
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.pod import Pod
 from sandbox.stack import Stack
@@ -24,7 +25,12 @@ def served(stack: Stack) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def installation(make_installation: Install, served: tuple[str, str]) -> Installation:
-    return make_installation({"namespaces": list(served)})
+    return make_installation(values(served))
+
+
+def values(served: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """``resyncInterval`` is how soon a rule that is new reaches those that wait for it."""
+    return {"namespaces": list(served), "kubernetes": {"resyncInterval": "1s"}, **more}
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +87,12 @@ def test_a_policy_that_an_upgrade_changes_holds_without_a_restart(
     told = orders.until("Ready", "False", "AccessDenied")
     assert theirs.application.secret_id in told["message"]
     rules = [{"namespaces": [namespace], "secrets": [theirs.application.secret_id]}]
-    installation.upgrade({**IMPATIENT, "namespaces": list(served), "accessPolicy": {"rules": rules}})
+    installation.upgrade(merged(IMPATIENT, values(served, accessPolicy={"rules": rules})))
     installation.refresh_mounts()
     orders.until_ready()
+    installation.upgrade(merged(IMPATIENT, values(served)))
+    installation.refresh_mounts()
+    orders.until("Ready", "False", "AccessDenied")
     assert operator.runs
     assert operator.log().count(" leads") == 1
 

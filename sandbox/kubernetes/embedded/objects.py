@@ -169,6 +169,9 @@ class Objects:
         return obj if obj["apiVersion"] == resource.api_version else obj | {"apiVersion": resource.api_version}
 
     def _check_kind(self, resource: Resource, obj: Obj) -> None:
+        if resource.is_custom and not obj.get("kind"):
+            why = f"must be of type {resource.kind}): Object 'Kind' is missing"
+            raise errors.bad_request(f"the object provided is unrecognized ({why}")
         for part, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
             given = obj.setdefault(part, wanted)
             if given != wanted:
