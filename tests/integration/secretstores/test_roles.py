@@ -5,22 +5,26 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreError, StoreRefused, StoreUnavailable
 from rotated_secrets.secretstores.roles import Role, Token, stores_as
-from rotated_secrets.values import SecretId, SecretText, SecretValue, VersionId
+from rotated_secrets.values import SecretId, SecretText, SecretValue, Stage, VersionId
 from sandbox.proxy import StoreProxy
 from sandbox.secretsmanager import SecretsManager
 from sandbox.secretsmanager_sessions import SECRET_MARK, TOKEN_MARK
 from sandbox.tenant import ROTATES, Tenant
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "tenant-credentials.md"
 ISSUER = "https://oidc.example.com/id/CLUSTER"
 SUBJECT = "system:serviceaccount:shop:orders"
 SECRET = SecretId("shop/orders-db")
@@ -222,3 +226,42 @@ def test_identities_of_one_account_share_its_quota(
     for store in (one, two, one):
         store.put_pending(arn, VersionId("5d1b8a00-0000-4000-8000-000000000000"), value)
     assert time.monotonic() - began >= 0.5
+
+
+class TestWhatTheDocumentsSay:
+    """Copied as it stands there, but for the names of accounts."""
+
+    @pytest.fixture
+    def policies(self, tenant: Tenant, account: SecretsManager) -> list[dict[str, Any]]:
+        text = DOCUMENT.read_text().replace("111122223333", tenant.account)
+        text = text.replace("444455556666", account.access_key_id)
+        return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+
+    def test_trusts_the_account_and_lets_it_rotate(
+        self, own: AwsStores, tenant: Tenant, policies: list[dict[str, Any]]
+    ) -> None:
+        (issuer,) = set(re.findall(r"--url (https://\S+)", DOCUMENT.read_text()))
+        tenant.provider(issuer)
+        trust, may, *_ = policies
+        arn = tenant.role("orders", trust, actions=allowed(may))
+        store = stores_as(own, by_token(arn), Tokens(iss=issuer)).at()
+        version = store.get(SECRET)
+        new = VersionId("5d1b8a00-0000-4000-8000-000000000000")
+        store.put_pending(version.arn, new, version.value)
+        store.move_stage(version.arn, Stage.CURRENT, to=new, remove_from=version.version_id)
+        assert store.describe(SECRET).version_at(Stage.CURRENT) == new
+        assert [row.name for row in store.list_summaries()] == [SECRET]
+
+    def test_trusts_the_operator_for_one_namespace(
+        self, own: AwsStores, tenant: Tenant, policies: list[dict[str, Any]]
+    ) -> None:
+        _, _, trust, may = policies
+        arn = tenant.role("orders", trust)
+        assert allowed(may) == {"sts:AssumeRole"}
+        stores_as(own, by_external_id(arn, "prod/shop"), None).at().describe(SECRET)
+        assert isinstance(refused(own, by_external_id(arn, "prod/evil")), AccessDenied)
+
+
+def allowed(policy: dict[str, Any]) -> set[str]:
+    actions = (each["Action"] for each in policy["Statement"])
+    return {action for each in actions for action in ([each] if isinstance(each, str) else each)}
