@@ -62,6 +62,7 @@ class Reason(StrEnum):
     NOT_HELD = "NotHeld"
     UNSYNCED = "Unsynced"
     SUSPENDED = "Suspended"
+    TOO_MANY_REQUESTS = "TooManyRequests"
     MANAGED_ELSEWHERE = "ManagedElsewhere"
     VERIFY_QUERIES_FAILED = "VerifyQueriesFailed"
 

@@ -6,6 +6,7 @@ Reads the store; changes nothing. Knows nothing of what is then done.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.rotation import Rotation, Strategy
@@ -36,6 +37,10 @@ from rotated_secrets.secretstores.base import (
     StoreRefused,
 )
 from rotated_secrets.values import Credential, InvalidSecretValue, Place, SecretId, Stage
+
+REQUEST_INTERVAL: Final = timedelta(minutes=10)
+"""Source: PutSecretValue, API Reference: more than one version every ten minutes is more than AWS removes, and ends in
+the quota of versions."""
 
 
 class Unusable(Exception):
@@ -102,6 +107,7 @@ def terms_of(resource: RotatedSecret, description: SecretDescription, services: 
         schedule=_schedule_of(rotation, timedelta(seconds=services.settings.minimum_interval)),
         request=resource.rotate_request,
         resync=resource.resync_request,
+        request_interval=REQUEST_INTERVAL,
         created_at=resource.created_at,
         place=place,
         restart=resource.spec.rollout.restart,

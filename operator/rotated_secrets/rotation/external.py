@@ -20,6 +20,7 @@ from rotated_secrets.rotation.policies import (
     next_due,
     resync_asked,
     retry_at,
+    too_many_requests,
     unsynced,
     why_rotate,
 )
@@ -105,7 +106,8 @@ def _ask(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """Claim what is due, then have AWS rotate."""
     claim, cause = seen.claim, why_rotate(seen, terms, now)
     if claim is None and cause is None:
-        return None
+        verdict = too_many_requests(seen, terms, now)
+        return Hold(verdict.reason, verdict.message) if verdict else None
     if seen.elsewhere is not None:
         return Hold(Reason.MANAGED_ELSEWHERE, f"held: {seen.elsewhere}")
     if verdict := first_verdict((*BEFORE_CLAIM, unsynced), seen, terms):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from rotated_secrets.api.rollout import Workload
@@ -41,6 +41,8 @@ class Terms:
     """Where the credential logs in beside what its value says; None where it logs in nowhere that we know of."""
     resync: str | None = None
     """What the annotation that asks for a look at everything says now."""
+    request_interval: timedelta | None = None
+    """How often requests are served when they come without end; as many as the history holds may come at once."""
     restart: tuple[Workload, ...] = ()
     """What is restarted when the target Secret has a new value."""
 

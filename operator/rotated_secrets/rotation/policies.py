@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.api.status import Outcome, Reason, Step, Trigger
+from rotated_secrets.api.status import HISTORY_LENGTH, Outcome, Reason, Step, Trigger
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.strategies import descends_from, is_clone
 
@@ -42,12 +42,32 @@ class Cause:
 def why_rotate(seen: Observation, terms: Terms, now: datetime) -> Cause | None:
     """All that is due now, as one rotation: a request and a missed slot do not make two."""
     slot = _due_at_creation(seen, terms) or _due_by_schedule(seen, terms, now)
-    request = terms.request if terms.request and terms.request != seen.status.handled_requests.rotate else None
-    if request is not None:
+    request = _requested(seen, terms)
+    if request is not None and too_many_requests(seen, terms, now) is None:
         return Cause(Trigger.ANNOTATION, slot, request)
     if slot is not None:
         return Cause(Trigger.CREATION if slot == terms.created_at else Trigger.SCHEDULE, slot, None)
     return None
+
+
+def too_many_requests(seen: Observation, terms: Terms, now: datetime) -> Verdict | None:
+    """Hold what is asked for while so much was asked for lately; what is due by schedule does not wait for it."""
+    history, interval = seen.status.history, terms.request_interval
+    if _requested(seen, terms) is None or interval is None or len(history) < HISTORY_LENGTH:
+        return None
+    until = history[-1].started_at + HISTORY_LENGTH * interval
+    if now >= until:
+        return None
+    return Verdict(
+        Reason.TOO_MANY_REQUESTS,
+        f"held: {HISTORY_LENGTH} attempts since {history[-1].started_at:%Y-%m-%dT%H:%M:%SZ}; the request is served at "
+        f"{until:%Y-%m-%dT%H:%M:%SZ} or a little later; see who sets the annotation so often",
+    )
+
+
+def _requested(seen: Observation, terms: Terms) -> str | None:
+    """A request that was not served yet."""
+    return terms.request if terms.request and terms.request != seen.status.handled_requests.rotate else None
 
 
 def next_due(seen: Observation, terms: Terms) -> datetime | None:
