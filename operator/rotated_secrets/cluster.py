@@ -104,13 +104,15 @@ class Cluster:
         retries: int,
         before_write: Callable[[], None] | None = None,
     ) -> None:
-        """``timeout`` is in seconds and for each try; only requests that change nothing twice are tried again.
+        """``timeout`` is in seconds and for each try; only requests that change nothing are tried again.
 
         ``before_write`` is called before each request that changes something, and what it raises is raised instead.
         """
         found.connection_pool_maxsize = connections
         # A server's Retry-After may be hours; our own queue waits better, and lets others go first.
-        found.retries = urllib3.Retry(retries, redirect=0, backoff_factor=0.1, respect_retry_after_header=False)
+        found.retries = urllib3.Retry(
+            retries, redirect=0, allowed_methods=("GET",), backoff_factor=0.1, respect_retry_after_header=False
+        )
         self.client = client.ApiClient(found)
         self._timeout = timeout
         self._before_write = before_write

@@ -1,4 +1,4 @@
-"""One stack, one namespace and one operator for all the kills of a worker; each kill has an application of its own."""
+"""One stack for all faults of a worker, and replicas of the operator on it; each fault has applications of its own."""
 
 from __future__ import annotations
 
@@ -11,21 +11,36 @@ from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.prefork import Forked, Prefork, prefork
 from sandbox.stack import OPERATOR_RULES, Stack, running_stack
-
-LEASE = "rotated-secrets"
+from tests.chaos.replicas import LEASE, Replicas, replicas
 
 
 @pytest.fixture(scope="session")
-def chaos_stack(cluster: Cluster) -> Iterator[Stack]:
+def interpreter() -> Iterator[Prefork]:
+    with prefork() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chaos_stack(interpreter: Prefork, cluster: Cluster) -> Iterator[Stack]:
     with running_stack(cluster) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
-def chaos_namespace(chaos_stack: Stack) -> str:
-    made = chaos_stack.api.create("/api/v1/namespaces", {"metadata": {"generateName": "chaos-"}})
+def namespace(stack: Stack) -> str:
+    made = stack.api.create("/api/v1/namespaces", {"metadata": {"generateName": "chaos-"}})
     name: str = made["metadata"]["name"]
     return name
+
+
+@pytest.fixture(scope="session")
+def deployment(chaos_stack: Stack, interpreter: Prefork) -> Iterator[Replicas]:
+    """A leader and a stand-by; whoever ends one leaves the other as the next test's leader."""
+    home = namespace(chaos_stack)
+    kubeconfig = chaos_stack.cluster.operator_kubeconfig(OPERATOR_RULES, home)
+    with replicas(chaos_stack, home, kubeconfig, interpreter, most=4) as started:
+        started.start()
+        started.start()
+        yield started
 
 
 class MortalOperator:
@@ -66,8 +81,12 @@ class MortalOperator:
 
 
 @pytest.fixture(scope="session")
-def mortal_operator(chaos_stack: Stack, chaos_namespace: str) -> Iterator[MortalOperator]:
-    with prefork() as interpreter:
-        operator = MortalOperator(chaos_stack, chaos_namespace, interpreter)
-        yield operator
-        operator.kill()
+def chaos_namespace(chaos_stack: Stack) -> str:
+    return namespace(chaos_stack)
+
+
+@pytest.fixture(scope="session")
+def mortal_operator(chaos_stack: Stack, chaos_namespace: str, interpreter: Prefork) -> Iterator[MortalOperator]:
+    operator = MortalOperator(chaos_stack, chaos_namespace, interpreter)
+    yield operator
+    operator.kill()

@@ -124,6 +124,7 @@ class Replica:
                 writes_per_second=settings.aws_write_rate,
             ),
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
+            before_write=self._leader.guard,
         )
         self._settled = Settled()
         identities = Identities(stores, ServiceAccounts(self._cluster), settings.cluster_name)

@@ -67,6 +67,7 @@ class AwsStores:
         account: str | None = None,
         on_rejected: Callable[[], None] | None = None,
         buckets: Buckets | None = None,
+        before_write: Callable[[], None] | None = None,
     ) -> None:
         """The operator's own identity, unless told otherwise; :meth:`with_credentials` makes others.
 
@@ -78,6 +79,8 @@ class AwsStores:
             account: that the identity belongs to, where that is known.
             on_rejected: called when AWS does not accept the credentials (any more).
             buckets: shared with other identities.
+            before_write: called before each request to a store that changes something, each attempt of a retried one
+                included; what it raises is raised instead.
         """
         # At DEBUG these print requests and answers, secret values included.
         for library in ("boto3", "botocore", "urllib3"):
@@ -94,6 +97,7 @@ class AwsStores:
         self._on_request = on_request
         self._on_rejected = on_rejected
         self._buckets = buckets or Buckets(settings.writes_per_second)
+        self._before_write = before_write
         self._account = account
         self._stores: dict[str, AwsStore] = {}
         self._clients: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -115,6 +119,7 @@ class AwsStores:
             account=account,
             on_rejected=on_rejected,
             buckets=self._buckets,
+            before_write=self._before_write,
         )
 
     @property
@@ -133,7 +138,7 @@ class AwsStores:
             if name not in self._stores:
                 client = ask(self._asked("a client", name), lambda: self._made("secretsmanager", name))
                 bucket = self._buckets.of(self._account or "", name)
-                self._stores[name] = AwsStore(client, bucket, self.whom)
+                self._stores[name] = AwsStore(client, bucket, self.whom, self._before_write)
             return self._stores[name]
 
     def account(self) -> str:

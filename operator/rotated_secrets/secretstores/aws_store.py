@@ -37,15 +37,25 @@ _until_visible: Final = stamina.RetryingCaller(attempts=None, timeout=5.0, wait_
 class AwsStore:
     """One identity's view of one region's secrets: a :class:`~rotated_secrets.secretstores.base.SecretStore`."""
 
-    def __init__(self, client: SecretsManagerClient, writes: TokenBucket, whom: str = OPERATOR) -> None:
-        """``whom`` says in words who asks."""
+    def __init__(
+        self,
+        client: SecretsManagerClient,
+        writes: TokenBucket,
+        whom: str = OPERATOR,
+        before_write: Callable[[], None] | None = None,
+    ) -> None:
+        """``whom`` says in words who asks; ``before_write`` is called before each request that changes something."""
         self._client = client
         self._whom = whom
         self._region = client.meta.region_name
         self._put: dict[Arn, tuple[VersionId, float]] = {}
         for operation in WRITES:
             # Before each attempt rather than each call, for retries count as well.
-            client.meta.events.register(f"before-send.secrets-manager.{operation}", _taking_from(writes))
+            client.meta.events.register(f"before-send.secrets-manager.{operation}", _calling(writes.take))
+        if before_write is not None:
+            # Each attempt here, too: an operator that was frozen in a call is not to send it again when it wakes.
+            for operation in (*WRITES, "RotateSecret"):
+                client.meta.events.register(f"before-send.secrets-manager.{operation}", _calling(before_write))
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         """DescribeSecret. Source: API_DescribeSecret."""
@@ -184,8 +194,8 @@ def _of(version_id: VersionId | None, stage: Stage | None) -> str:
     return (f", version {version_id}" if version_id else "") + (f", stage {stage}" if stage else "")
 
 
-def _taking_from(bucket: TokenBucket) -> Callable[..., None]:
-    def take(**_: object) -> None:
-        bucket.take()
+def _calling(call: Callable[[], None]) -> Callable[..., None]:
+    def handle(**_: object) -> None:
+        call()
 
-    return take
+    return handle

@@ -21,6 +21,7 @@ from rotated_secrets.secretstores.base import (
 )
 from rotated_secrets.values import Arn, SecretValue, Stage, VersionId
 from sandbox.proxy import Moment, StoreProxy
+from sandbox.secretsmanager import SecretsManager
 
 CANARY = "hunter2-canary"
 DENIAL = (
@@ -179,3 +180,23 @@ def caught(call: Callable[[], object]) -> StoreError:
     with pytest.raises(StoreError) as found:
         call()
     return found.value
+
+
+def test_who_may_write_no_more_sends_a_write_that_failed_not_again(
+    account: SecretsManager, secret: Arn, proxy: StoreProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoMore(Exception):
+        pass
+
+    def ask() -> None:
+        if proxy.count():
+            raise NoMore
+
+    for name, value in account.environment().items():
+        monkeypatch.setenv(name, value)
+    store = AwsStores(AwsSettings(region="eu-west-1", endpoint_url=proxy.endpoint_url), before_write=ask).at()
+    proxy.answer_with("ThrottlingException", times=1)
+    with pytest.raises(NoMore):
+        store.move_stage(secret, Stage.PENDING, remove_from=VersionId(str(uuid.uuid4())))
+    assert proxy.count() == 1
+    store.describe(secret)

@@ -95,7 +95,9 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     Where that one is not there or doesn't let the user in, in the database that the credential names: every holder of
     that credential comes to the same choice.
     """
-    settings = {**_PINNED, "idle_session_timeout": str(int(idle_seconds * 1000))}
+    idle = str(int(idle_seconds * 1000))
+    # PostgreSQL measures silence in and out of transactions apart.
+    settings = {**_PINNED, "idle_session_timeout": idle, "idle_in_transaction_session_timeout": idle}
     try:
         connection = log_in(server, credential, LOCK_DATABASE, settings)
     except (DatabaseClosed, NotAdmitted):
