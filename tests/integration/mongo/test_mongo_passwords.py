@@ -186,6 +186,26 @@ def test_a_user_of_the_same_name_in_another_database_is_a_stranger(tenant: Tenan
     assert tenant.engine.verify(tenant.reach, stranger, Users(tenant.clone)) == []
 
 
+def test_where_a_credential_proves_which_user_is_meant_its_clone_is_locked_out_and_no_stranger(tenant: Tenant) -> None:
+    """As after a restart: the session that rolls back has set no password itself."""
+    other = make_tenant(tenant.server)
+    stranger = other.credential(
+        tenant.clone, make_user(tenant.server, tenant.clone, other.database, ["read"]).password.reveal()
+    )
+    elsewhere = make_user(tenant.server, tenant.base, other.database, ["read"])
+    assert tenant.set_clone("first") == RightsReport()
+    with tenant.engine.open_admin_for(tenant.reach, tenant.admin, tenant.reach, tenant.current) as session:
+        assert session.try_lock(tenant.base)
+        session.check_users(tenant.users)
+        with pytest.raises(Refused, match="not the one that AWSCURRENT logs in as"):
+            session.set_password(tenant.users, other.credential(tenant.base, "stolen"), Rights.ENFORCE)
+        session.disable_login(tenant.clone)
+    with pytest.raises(AuthenticationFailed):
+        tenant.verify(tenant.clone, "first")
+    for alive in (stranger, other.credential(tenant.base, elsewhere.password.reveal())):
+        assert tenant.engine.verify(tenant.reach, alive, Users(alive.username)) == []
+
+
 def test_only_who_was_proven_is_locked_out(tenant: Tenant) -> None:
     """Not a stranger of the clone's name, though the name's users in another database are what they should be."""
     stranger = make_user(tenant.server, tenant.clone, tenant.database, ["dbOwner"])

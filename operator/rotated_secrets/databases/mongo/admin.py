@@ -60,9 +60,11 @@ class MongoAdminSession:
         lease_seconds: float,
         source_of: Callable[[Credential], str],
         wrote: Callable[[Server, str], None],
+        proven_in: str | None = None,
     ) -> None:
         """``user`` of database ``source`` is logged in. ``source_of`` tells the database of other credentials' users;
-        ``wrote`` learns whose password was set.
+        ``wrote`` learns whose password was set. ``proven_in`` is the database of the only users that may be changed,
+        where that is known.
         """
         self._login = login
         self._server = server
@@ -70,6 +72,7 @@ class MongoAdminSession:
         self._source = source
         self._source_of = source_of
         self._wrote = wrote
+        self._proven_in = proven_in
         self._lease = Lease(login, server, user, source, lease_seconds)
         self._directory = Directory(login, server, user, source)
         self._databases: list[str] = []
@@ -93,6 +96,9 @@ class MongoAdminSession:
             unusable = unusable_name(name) if name is not None else None
             if unusable:
                 raise Refused(unusable)
+        if self._proven_in is not None:
+            self._databases = [self._examined(users, self._proven_in).base.database]
+            return
         self._databases = self._directory.databases_of(users.base)
         refusals = []
         # More than one: the credential will tell which is meant, and that one is looked at again before it is changed.
@@ -118,6 +124,11 @@ class MongoAdminSession:
             raise Refused(f"MongoDB has one password a user, so none of {user} can be kept beside the new one")
         if user not in (users.base, users.clone):
             raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        if self._proven_in not in (None, database):
+            raise Refused(
+                f"user {user} of database {database} at {self._server} is not the one that AWSCURRENT logs in as, "
+                f"which is of database {self._proven_in}"
+            )
         self._lease.assert_held()
         self._databases = [database]
         seen = self._examined(users, database)
@@ -147,7 +158,9 @@ class MongoAdminSession:
         """By a password that nobody knows: MongoDB has no other way to lock a user out that keeps all it has."""
         database = self._database_of(user)
         found = self._directory.accounts([user], database).get(user)
-        if found is None or (user, database) not in self._proven:
+        if found is None:
+            return  # setSecret failed before it was made
+        if (user, database) not in self._proven:
             raise Refused(
                 f"user {user} of database {database} at {self._server} is not locked out: it is not provably one that "
                 f"this session may change"

@@ -77,6 +77,19 @@ class MongoEngine:
             ]
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
+        return self._open(server, credential)
+
+    def open_admin_for(
+        self,
+        server: Server,
+        credential: Credential,
+        proven_at: Server,  # noqa: ARG002 - the same server, and the proof says itself of which database it is
+        proof: Credential,
+    ) -> AdminSession:
+        """Users of one name in several databases are strangers: the proof's own database tells which one is meant."""
+        return self._open(server, credential, proven_in=self._source(proof))
+
+    def _open(self, server: Server, credential: Credential, proven_in: str | None = None) -> AdminSession:
         source, user = self._source(credential), credential.username
         login = log_in(server, credential, source, lagging=self._was_written(server, user))
         try:
@@ -93,6 +106,7 @@ class MongoEngine:
                 lease_seconds=self._lease_seconds,
                 source_of=self._source,
                 wrote=self._note_written,
+                proven_in=proven_in,
             )
         except BaseException:
             login.close()
