@@ -37,10 +37,11 @@ from rotated_secrets.rotation.actions import (
     Waiting,
 )
 from rotated_secrets.rotation.claims import remembered
+from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import reported
-from rotated_secrets.rotation.steps import LookAgain, Report, Steps
+from rotated_secrets.rotation.steps import Report, Steps
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion, StoreError
 from rotated_secrets.values import Credential, SecretId, Stage, VersionId

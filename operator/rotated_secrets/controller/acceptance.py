@@ -22,11 +22,11 @@ from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, InvalidReceiver, Receiver
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.delivery.render import check_template
+from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Obstacle, Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
 from rotated_secrets.rotation.random_value import check_drawing
 from rotated_secrets.rotation.schedule import InvalidSchedule, Schedule, parse_schedule
-from rotated_secrets.rotation.steps import LookAgain
 from rotated_secrets.rotation.strategies import users_of
 from rotated_secrets.secretstores.base import (
     AccessDenied,

@@ -9,7 +9,7 @@ from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.cluster import Conflict, NotFound
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.resources import Resources
-from rotated_secrets.rotation.steps import LookAgain
+from rotated_secrets.rotation.neighbours import LookAgain
 
 StatusChanged = Callable[[RotatedSecret, RotatedSecretStatus], None]
 """Told of each status that was written, with the resource as it was before."""

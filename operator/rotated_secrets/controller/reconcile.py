@@ -28,6 +28,7 @@ from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import Workloads
 from rotated_secrets.observability import logs
 from rotated_secrets.rotation import actions
+from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Login
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import (
@@ -36,7 +37,7 @@ from rotated_secrets.rotation.report import (
     with_findings,
 )
 from rotated_secrets.rotation.rollout import tried_again_at
-from rotated_secrets.rotation.steps import LookAgain, Steps
+from rotated_secrets.rotation.steps import Steps
 from rotated_secrets.secretstores.base import AccessDenied, StoreError
 from rotated_secrets.values import InvalidSecretValue
 

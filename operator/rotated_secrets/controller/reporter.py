@@ -18,6 +18,7 @@ from rotated_secrets.controller.services import Services
 from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import LiveSecret, TargetState
 from rotated_secrets.observability.events import EventReason
+from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
@@ -28,7 +29,7 @@ from rotated_secrets.rotation.report import (
     told_by_sync,
     with_findings,
 )
-from rotated_secrets.rotation.steps import LookAgain, Report
+from rotated_secrets.rotation.steps import Report
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import VersionId
 
@@ -106,7 +107,7 @@ class Reporter:
 
     def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
         metrics, strategy = self._services.metrics, before.spec.rotation.strategy
-        for telling in told_by_status(before.status, after):
+        for telling in told_by_status(before.status, after, strategy):
             self.tell(telling)
         if after.history and after.history[:1] != before.status.history[:1]:
             ended = after.history[0]

@@ -51,6 +51,7 @@ class EventReason(StrEnum):
     OLD_PASSWORD_RETIRED = "OldPasswordRetired"  # noqa: S105
     ROLLOUT_RESTARTED = "RolloutRestarted"
     ROLLOUT_FAILED = "RolloutFailed"
+    OLD_PASSWORD_LEFT = "OldPasswordLeft"  # noqa: S105
     ACCESS_DENIED = "AccessDenied"
 
 
@@ -62,6 +63,7 @@ WARNINGS: Final = frozenset(
         EventReason.ROLLED_BACK,
         EventReason.SECRET_DRIFT_REPAIRED,
         EventReason.RIGHTS_DIFFER,
+        EventReason.OLD_PASSWORD_LEFT,
         EventReason.ROLLOUT_FAILED,
         EventReason.ACCESS_DENIED,
     }

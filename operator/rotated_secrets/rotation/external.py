@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rotated_secrets.api.status import Claim, Reason, Step
 from rotated_secrets.rotation.actions import Abandon, Action, Hold, ProbeCurrent, RequestRotation, Sleep, WriteStatus
-from rotated_secrets.rotation.claims import claimed, failed, next_id, served, with_claim, with_failure
+from rotated_secrets.rotation.claims import claimed, failed, next_id, retired, served, with_claim, with_failure
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
@@ -40,6 +40,7 @@ def follow(seen: Observation, terms: Terms, now: datetime) -> Action:
     """The next action, once AWSCURRENT is delivered as far as it may be."""
     return (
         _conclude(seen, terms, now)
+        or _leave(seen)
         or _vouch(seen, terms)
         or roll_out(seen, terms, now)
         or _await(seen, terms, now)
@@ -73,6 +74,11 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
             "may know its password alone; set rotation.strategy back to what it was until that rotation has ended",
         )
     return WriteStatus(failed(seen, terms, claim, claim.failure, now)) if claim.failure is not None else None
+
+
+def _leave(seen: Observation) -> Action | None:
+    """An old password that another strategy left is no longer ours to end."""
+    return WriteStatus(retired(seen.status)) if seen.status.retiring is not None and seen.claim is None else None
 
 
 def _vouch(seen: Observation, terms: Terms) -> Action | None:

@@ -265,9 +265,9 @@ def _finish(seen: Observation, pending_id: VersionId) -> Action:
 def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """An old password has lived beside the delivered new one for long enough."""
     retiring = seen.status.retiring
-    if retiring is None or seen.claim is not None or not terms.has_database:
+    if retiring is None or seen.claim is not None:
         return None
-    if seen.retired:
+    if seen.retired or not terms.has_database:
         return WriteStatus(retired(seen.status))
     if not seen.synced:
         return None

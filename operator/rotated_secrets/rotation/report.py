@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.status import ConditionType, HistoryEntry, Outcome, Reason, RotatedSecretStatus, Step
+from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.status import (
+    ConditionType,
+    HistoryEntry,
+    Outcome,
+    Reason,
+    Retiring,
+    RotatedSecretStatus,
+    Step,
+)
 from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
@@ -147,7 +156,7 @@ class Telling:
     message: str
 
 
-def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus) -> Iterator[Telling]:
+def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus, strategy: Strategy) -> Iterator[Telling]:
     """What happened to the rotation between two statuses."""
     was, claim = before.rotation, after.rotation
     if claim is not None and (was is None or was.started_at != claim.started_at):
@@ -158,11 +167,18 @@ def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus) -> I
     if len(after.history) > 0 and (not before.history or after.history[0] != before.history[0]):
         yield from _told_by_history(after.history[0], over=claim is None)
     if before.retiring is not None and after.retiring is None and after.history == before.history:
-        yield Telling(
-            EventReason.OLD_PASSWORD_RETIRED,
-            f"the password of version {before.retiring.version_id} for user {before.retiring.user} works no longer",
-        )
+        yield _told_by_retirement(before.retiring, strategy)
     yield from _told_by_hold(before, after)
+
+
+def _told_by_retirement(old: Retiring, strategy: Strategy) -> Telling:
+    which = f"the password of version {old.version_id} for user {old.user}"
+    if strategy in (Strategy.EXTERNAL, Strategy.RANDOM_VALUE):
+        return Telling(
+            EventReason.OLD_PASSWORD_LEFT,
+            f"{which} may go on working: {strategy} changes nothing in the database; take it away there",
+        )
+    return Telling(EventReason.OLD_PASSWORD_RETIRED, f"{which} works no longer")
 
 
 def _told_by_history(entry: HistoryEntry, *, over: bool) -> Iterator[Telling]:

@@ -5,15 +5,14 @@ Knows the protocols of its neighbours alone. Decides nothing: what a call answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.rotation import Rights, Strategy
-from rotated_secrets.api.status import RotatedSecretStatus
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
@@ -24,60 +23,15 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
-from rotated_secrets.delivery.restart import Restart
-from rotated_secrets.delivery.target import TargetState
-from rotated_secrets.rotation import actions
+from rotated_secrets.rotation import actions, way_back
 from rotated_secrets.rotation.external import not_configured
+from rotated_secrets.rotation.neighbours import Database, Ledger, LookAgain, TargetSecret, Workloads
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.random_value import drawing
 from rotated_secrets.rotation.strategies import pending_value, users_of
+from rotated_secrets.rotation.way_back import pending_credential
 from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoredVersion, StoreRefused, VersionExists
-from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
-
-
-class LookAgain(Exception):
-    """What was seen is no longer so, or someone else is at it: observe afresh before anything else is done."""
-
-
-class Database(Protocol):
-    """The database that one secret's credential logs in to."""
-
-    @property
-    def limits(self) -> PasswordLimits:
-        """What it takes as a password."""
-
-    def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
-        """See :meth:`rotated_secrets.databases.base.Engine.verify`."""
-
-    def open_admin(self, own: Credential) -> AdminSession:
-        """Log in by the admin secret or, where there is none, as ``own``.
-
-        See :meth:`rotated_secrets.databases.base.Engine.open_admin`.
-        """
-
-
-class Ledger(Protocol):
-    """Where the resource's status is kept."""
-
-    def write(self, status: RotatedSecretStatus) -> None:
-        """Make a status durable, unless someone else has written one since it was read: then raise LookAgain."""
-
-
-class Workloads(Protocol):
-    """What runs beside the resource and reads the target Secret."""
-
-    def restart(self, workload: Workload, version_id: VersionId) -> Restart:
-        """Have its pods begin anew with this version, unless they did. What is in the way is told, not raised."""
-
-
-class TargetSecret(Protocol):
-    """The Secret that pods mount."""
-
-    def look(self, current: StoredVersion) -> TargetState:
-        """How it compares with this version rendered, now."""
-
-    def write(self, current: StoredVersion) -> TargetState:
-        """Make it hold this version; returns what came of it."""
+from rotated_secrets.values import Credential, Stage, VersionId
 
 
 @dataclass(frozen=True)
@@ -158,7 +112,7 @@ class Steps:
             case actions.FinishPending(version_id):
                 return self._finish(seen, version_id)
             case actions.ClearPending():
-                return self._drop_pending(seen, seen.current_id)
+                return way_back.drop_pending(seen, seen.current_id, self._terms, self._store)
             case actions.RequestRotation(version_id):
                 return self._request_rotation(seen, version_id)
             case actions.SyncTarget():
@@ -166,13 +120,14 @@ class Steps:
             case actions.RestartWorkload(workload, version_id):
                 return self._restart(seen, workload, version_id)
             case actions.Restore():
-                return self._restore(seen)
+                return way_back.restore(seen, self._terms, self._store, self._reached, self._admin)
             case actions.Retire():
-                return self._retire(seen)
+                return way_back.retire(seen, self._terms, self._admin)
             case actions.TakeBack(version_id):
-                return self._take_back(seen, version_id)
+                return way_back.take_back(seen, version_id, self._terms, self._store)
             case actions.Abandon(version_id):
-                return replace(self._drop_pending(seen, version_id), used_ids=seen.used_ids | {version_id})
+                dropped = way_back.drop_pending(seen, version_id, self._terms, self._store)
+                return replace(dropped, used_ids=seen.used_ids | {version_id})
 
     # ---- looks
 
@@ -197,7 +152,7 @@ class Steps:
         return replace(seen, login=Login.WORKS, failed_checks=tuple(failed))
 
     def _probe_pending(self, seen: Observation) -> Observation:
-        pending = self._pending_credential(seen)
+        pending = pending_credential(seen, self._terms)
         try:
             failed = self._reached.verify(pending, self._users(pending), ())
         except AuthenticationFailed:
@@ -207,7 +162,7 @@ class Steps:
     def _lock(self, seen: Observation) -> Observation:
         current = self._terms.credential(seen.current)
         users = self._users(current)
-        own = current if seen.login is Login.WORKS or seen.pending is None else self._pending_credential(seen)
+        own = current if seen.login is Login.WORKS or seen.pending is None else pending_credential(seen, self._terms)
         try:
             self._session = self._reached.open_admin(own)
             if not self._session.try_lock(users.base):
@@ -249,7 +204,7 @@ class Steps:
         return replace(seen, stages=stages, used_ids=seen.used_ids | {version_id})
 
     def _set(self, seen: Observation) -> Observation:
-        pending = self._pending_credential(seen)
+        pending = pending_credential(seen, self._terms)
         try:
             rights = self._admin.set_password(
                 self._users(pending), pending, self._terms.rotation.rights, self._kept(seen)
@@ -262,7 +217,7 @@ class Steps:
         return replace(seen, password_set=True)
 
     def _test(self, seen: Observation) -> Observation:
-        pending = self._pending_credential(seen)
+        pending = pending_credential(seen, self._terms)
         try:
             failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
         except (AuthenticationFailed, Refused) as error:
@@ -320,75 +275,6 @@ class Steps:
             # A rotation is under way, or stuck, which AWS takes up again when it is asked: it serves us as well.
         return replace(seen, stages=found.stages, asked=True)
 
-    # ---- the way back
-
-    def _take_back(self, seen: Observation, version_id: VersionId) -> Observation:
-        try:
-            self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
-        except StoreRefused as error:
-            raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
-        raise LookAgain(f"AWSCURRENT was version {seen.current_id}, which had been rolled back; it is put back")
-
-    def _retire(self, seen: Observation) -> Observation:
-        current = self._terms.credential(seen.current)
-        try:
-            self._admin.set_password(self._users(current), current, Rights.IGNORE)
-        except Refused as error:
-            return replace(seen, refusal=str(error))
-        return replace(seen, retired=True)
-
-    def _drop_pending(self, seen: Observation, version_id: VersionId) -> Observation:
-        try:
-            self._store.move_stage(self._terms.arn, Stage.PENDING, remove_from=version_id)
-        except StoreRefused as error:
-            raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
-        return replace(seen, stages=with_stage_moved(seen.stages, Stage.PENDING, remove_from=version_id), pending=None)
-
-    def _restore(self, seen: Observation) -> Observation:
-        """Put back the password that the pending user had before; a clone that had none is locked out.
-
-        A user that neither AWSCURRENT nor AWSPREVIOUS knows is left as it is: nobody holds its old password.
-        """
-        pending = self._pending_credential(seen)
-        users = self._users(pending)
-        earlier = self._earlier_credential(seen, pending)
-        refused = None
-        try:
-            if earlier is not None:
-                # Rights are left alone: the other user's are those that pods live by.
-                self._admin.set_password(users, earlier, Rights.IGNORE)
-            elif pending.username == users.clone:
-                self._admin.disable_login(pending.username)
-        except Refused as error:
-            refused = str(error)  # most likely as in setSecret, which then changed nothing
-        if earlier is not None and self._terms.rotation.strategy is not Strategy.ALTERNATING_USERS:
-            # Nobody else's password is at stake with two users; with one, AWSPENDING may be the only one that works.
-            try:
-                self._reached.verify(earlier, users, ())
-            except AuthenticationFailed as error:
-                return replace(seen, refusal=refused or str(error))
-            return replace(seen, restored=True, password_set=False, login=Login.WORKS)
-        return replace(seen, restored=True, password_set=False, login=Login.UNTRIED)
-
-    def _earlier_credential(self, seen: Observation, pending: Credential) -> Credential | None:
-        """The last credential of this user before AWSPENDING.
-
-        Of AWSPREVIOUS the password alone is taken: nobody has compared its other keys, and whoever can write the secret
-        could steer the admin by them.
-        """
-        current = self._terms.credential(seen.current)
-        if current.username == pending.username:
-            return current
-        try:
-            stored = self._store.get(self._terms.arn, stage=Stage.PREVIOUS)
-            previous = self._terms.credential(stored)
-        except (SecretNotFound, InvalidSecretValue):
-            return None
-        if previous.username != pending.username or pending.value is None:
-            return None
-        value = pending.value.replacing(password=previous.password.reveal())
-        return self._terms.credential(replace(stored, value=value))
-
     # ---- who and where
 
     def _users(self, credential: Credential) -> Users:
@@ -405,11 +291,6 @@ class Steps:
         if self._session is None:
             raise LookAgain("the admin session is gone")
         return self._session
-
-    def _pending_credential(self, seen: Observation) -> Credential:
-        if seen.pending is None:
-            raise LookAgain("AWSPENDING was not read")
-        return self._terms.credential(seen.pending)
 
     def _kept(self, seen: Observation) -> Credential | None:
         """What goes on logging in beside the pending credential of the same user."""

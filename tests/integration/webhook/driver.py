@@ -25,10 +25,11 @@ from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.rotation.actions import Action, Hold, Retry, Sleep, Waiting
 from rotated_secrets.rotation.claims import remembered
+from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import reported
-from rotated_secrets.rotation.steps import LookAgain, Steps
+from rotated_secrets.rotation.steps import Steps
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion
 from rotated_secrets.values import SecretId, SecretText, Stage

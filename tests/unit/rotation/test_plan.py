@@ -232,6 +232,21 @@ def test_first_clone_that_fails_its_test_is_locked_out() -> None:
     assert current(world).version_id == FIRST
 
 
+def test_a_clone_that_cannot_be_locked_out_is_told_and_keeps_no_rotation_from_being_tried_again() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    world.database.refuses_to_lock_out = True
+    rotate(world, "request")
+    (attempt,) = world.status.history
+    assert attempt.outcome is Outcome.ROLLED_BACK
+    assert "query 1 failed" in attempt.message
+    assert "the admin may not lock app_clone out" in attempt.message
+    world.database.checks_fail_for.clear()
+    world.now += timedelta(minutes=10)
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
 def test_check_that_only_the_clone_fails_holds_up_no_rotation_that_may_mend_it() -> None:
     world = settled(world_of())
     rotate(world, "first")

@@ -7,11 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import ConditionType, Outcome, Reason
 from rotated_secrets.delivery.target import TargetKind, TargetState
+from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.plan import plan
+from rotated_secrets.rotation.report import told_by_status
 from rotated_secrets.values import Credential, SecretText, Stage
 from tests.unit.rotation.test_plan import current, rotate, settled, world_of
 from tests.unit.rotation.world import FIRST, ModelOperator, World
@@ -222,3 +224,30 @@ def test_retirement_is_finished_wherever_the_operator_died(actions: int) -> None
     assert passwords(world) == {Credential.of(current(world).value).password.reveal()}
     assert world.status.retiring is None
     assert world.rotations == 1
+
+
+@pytest.mark.parametrize("strategy", [Strategy.EXTERNAL, Strategy.RANDOM_VALUE])
+def test_a_strategy_that_changes_nothing_in_the_database_leaves_the_old_password_and_says_so(
+    strategy: Strategy,
+) -> None:
+    world = dual()
+    rotate(world, "request")
+    before = world.status
+    world.rotation = Rotation(strategy=strategy)
+    world.now += 2 * DAY
+    assert look(world) == Sleep(None)
+    assert world.status.retiring is None
+    assert "first" in passwords(world)
+    (telling,) = told_by_status(before, world.status, strategy)
+    assert telling.reason is EventReason.OLD_PASSWORD_LEFT
+    assert FIRST in telling.message
+
+
+def test_an_old_password_that_was_taken_away_is_told() -> None:
+    world = dual()
+    rotate(world, "request")
+    before = world.status
+    world.now += 2 * DAY
+    look(world)
+    (telling,) = told_by_status(before, world.status, Strategy.DUAL_PASSWORD)
+    assert telling.reason is EventReason.OLD_PASSWORD_RETIRED

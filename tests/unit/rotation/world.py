@@ -39,11 +39,12 @@ from rotated_secrets.rotation.actions import (
     Waiting,
 )
 from rotated_secrets.rotation.claims import remembered
+from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms, with_stage_moved
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import reported
 from rotated_secrets.rotation.schedule import parse_schedule
-from rotated_secrets.rotation.steps import LookAgain, Report, Steps
+from rotated_secrets.rotation.steps import Report, Steps
 from rotated_secrets.rotation.strategies import pending_value
 from rotated_secrets.secretstores.base import (
     SecretDescription,
@@ -142,6 +143,7 @@ class ModelDatabase:
     down: bool = False
     checks_fail_for: set[str] = field(default_factory=set)
     refuses_to_set: bool = False
+    refuses_to_lock_out: bool = False
     logins: list[str] = field(default_factory=list)
     set_with: list[tuple[Credential, Rights]] = field(default_factory=list)
     """What every password was set with."""
@@ -222,6 +224,8 @@ class ModelSession(AbstractContextManager["ModelSession"]):
 
     def disable_login(self, user: str) -> None:
         self._use()
+        if self.database.refuses_to_lock_out:
+            raise Refused(f"the admin may not lock {user} out")
         self.database.locked_out.add(user)
 
     def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
