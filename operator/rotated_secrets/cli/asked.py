@@ -31,6 +31,8 @@ class Asked:
     version: str
     """The resourceVersion that it was made at."""
     judge: Judge
+    what: str
+    """What was asked for, for people: "a rotation"."""
     since: float
     """When it was made."""
     changed_at: float = field(init=False)

@@ -72,11 +72,11 @@ def rotate(
             how = f"{screen.program} resume -n {seen.namespace} {seen.name}"
             message = f"is suspended, so nothing was asked for; {how} lets it rotate"
             return Answer(seen.namespace, seen.name, None, Outcome.HELD, message)
-        return _annotate(resources, seen, ROTATE_ANNOTATION, progress.of_rotation)
+        return _annotate(resources, seen, ROTATE_ANNOTATION, progress.of_rotation, "a rotation")
 
     found = chosen(resources, names, selector, everything)
     asked = [ask(each) for each in found]
-    _follow(resources, asked, screen, what="a rotation", timeout=longest if wait else None)
+    _follow(resources, asked, screen, timeout=longest if wait else None)
 
 
 def resync(
@@ -100,10 +100,10 @@ def resync(
     screen, longest = screen_of(ctx, output), seconds(timeout)
     resources = connect(kubeconfig, context, namespace)
     asked = [
-        _annotate(resources, each, RESYNC_ANNOTATION, progress.of_resync)
+        _annotate(resources, each, RESYNC_ANNOTATION, progress.of_resync, "a look at everything")
         for each in chosen(resources, names, selector, everything)
     ]
-    _follow(resources, asked, screen, what="a look at everything", timeout=longest if wait else None)
+    _follow(resources, asked, screen, timeout=longest if wait else None)
 
 
 def suspend(
@@ -138,19 +138,17 @@ def resume(
     _set_suspend(resources, chosen(resources, names, selector, everything), screen, to=False)
 
 
-def _annotate(resources: Resources, seen: Seen, annotation: str, judge: Judge) -> Asked | Answer:
+def _annotate(resources: Resources, seen: Seen, annotation: str, judge: Judge, what: str) -> Asked | Answer:
     """Ask by a value that was never there before, which also tells people when it was."""
     request = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(4)}"
     try:
         written = resources.patch(seen.name, {"metadata": {"annotations": {annotation: request}}})
     except Problem as problem:
-        return Answer(seen.namespace, seen.name, None, Outcome.FAILED, f"was not asked for it: {problem}")
-    return Asked(request, read(written), written["metadata"]["resourceVersion"], judge, since=time.monotonic())
+        return Answer(seen.namespace, seen.name, None, Outcome.FAILED, f"was not asked for {what}: {problem}")
+    return Asked(request, read(written), written["metadata"]["resourceVersion"], judge, what, since=time.monotonic())
 
 
-def _follow(
-    resources: Resources, asked: Sequence[Asked | Answer], screen: Screen, *, what: str, timeout: float | None
-) -> None:
+def _follow(resources: Resources, asked: Sequence[Asked | Answer], screen: Screen, *, timeout: float | None) -> None:
     """Tell what came of each; ``timeout`` is None where nobody waits."""
     answers: dict[str, Answer] = {}
 
@@ -166,7 +164,7 @@ def _follow(
         if isinstance(each, Answer):
             done(each)
         elif timeout is None:
-            done(each.answer(Outcome.ASKED, f"was asked for {what}"))
+            done(each.answer(Outcome.ASKED, f"was asked for {each.what}"))
     if timeout is not None and waiting:
         wait_for(resources, waiting, screen, timeout=timeout, done=done)
     if screen.output:

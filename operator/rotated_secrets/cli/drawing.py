@@ -23,7 +23,7 @@ def drawn(asked: Asked, now: float) -> RenderableType:
     """What is done and what runs."""
     line = Text(asked.line(now), Tone.WAITING)
     if not asked.step_at:
-        told = line if line.plain else Text("asked for, and not picked up yet", Tone.QUIET)
+        told = line if line.plain else Text(f"was asked for {asked.what}", Tone.QUIET)
         row = _rows(2)
         row.add_row(WHEEL, Text.assemble((str(asked.before), Tone.STRONG), " ", told))
         return row

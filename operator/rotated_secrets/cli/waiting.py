@@ -109,8 +109,8 @@ class _Lines:
     def update(self, asked: Sequence[Asked]) -> None:
         now = time.monotonic()
         for each in asked:
-            line = each.line(now)
-            if line and line != self._told.get(each.before.name):
+            line = each.line(now) or f"was asked for {each.what}"
+            if line != self._told.get(each.before.name):
                 self._screen.note(f"{each.before} {line}")
                 self._told[each.before.name] = line
 

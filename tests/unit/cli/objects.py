@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,7 +31,7 @@ WELL = {
     ConditionType.ROTATED: (True, Reason.ROTATION_SUCCEEDED, "AWSCURRENT is new"),
     ConditionType.HELD: (False, Reason.NOT_HELD, "no due rotation waits"),
 }
-Conditions = dict[ConditionType, tuple[bool | None, Reason, str]]
+Conditions = Mapping[ConditionType, tuple[bool | None, Reason, str]]
 
 
 def status_of(conditions: Conditions | None = None, **fields: Any) -> RotatedSecretStatus:
@@ -47,7 +48,7 @@ def status_of(conditions: Conditions | None = None, **fields: Any) -> RotatedSec
         }
         | fields
     )
-    for kind, (word, reason, message) in (WELL | (conditions or {})).items():
+    for kind, (word, reason, message) in (WELL | dict(conditions or {})).items():
         status = status.with_condition(kind, word, reason, message, now=NOW - timedelta(minutes=5), generation=1)
     return status
 

@@ -13,7 +13,7 @@ from rotated_secrets.cli.seen import Seen
 from rotated_secrets.cli.standing import standing
 from tests.unit.cli.objects import NOW, Conditions, claim_of, entry_of, seen_of, status_of, text_of
 
-READY, SYNCED, ROTATED, HELD = ConditionType
+READY, ROTATED, HELD = ConditionType.READY, ConditionType.ROTATED, ConditionType.HELD
 
 
 def lines_of(*resources: Seen, everywhere: bool = False, width: int = UNLIMITED) -> list[list[str]]:
@@ -28,7 +28,9 @@ def test_a_resource_that_is_well_is_told_in_one_line() -> None:
 
 
 def test_all_namespaces_are_named_and_ordered() -> None:
-    found = [seen_of(status_of(), namespace=namespace, name=name) for namespace, name in ["bz", "ab", "aa"]]
+    found = [
+        seen_of(status_of(), namespace=namespace, name=name) for namespace, name in [("b", "z"), ("a", "b"), ("a", "a")]
+    ]
     heading, *lines = lines_of(*found, everywhere=True)
     assert heading[0] == "NAMESPACE"
     assert [line[:2] for line in lines] == [["a", "a"], ["a", "b"], ["b", "z"]]

@@ -32,7 +32,7 @@ from rotated_secrets.rotation.observation import Obstacle
 from tests.unit.cli.objects import Conditions, claim_of, entry_of, seen_of, status_of
 from tests.unit.rotation.world import ModelOperator, World
 
-READY, SYNCED, ROTATED, HELD = ConditionType
+READY, ROTATED, HELD = ConditionType.READY, ConditionType.ROTATED, ConditionType.HELD
 
 
 def world_of(strategy: Strategy = Strategy.ALTERNATING_USERS, **rotation: object) -> World:
@@ -226,7 +226,7 @@ def test_every_outcome_of_an_attempt_is_one_of_an_answer() -> None:
         attempt = seen_of(status_of(history=(entry_of(outcome),))).history[0]
         ended = final(Rotated(attempt, told=True), quiet=0, patience=5)
         assert ended is not None
-        assert ended[0] == outcome
+        assert ended[0].value == outcome.value
 
 
 def test_who_waited_in_vain_is_told_where_to_look() -> None:
