@@ -101,6 +101,15 @@ def test_who_may_not_ask_about_replicas_is_told_the_action() -> None:
         ManagedSecrets(Rds(("AccessDenied", 403)).client).is_copy(APPLICATION, ADMIN)
 
 
+def test_a_role_that_may_not_ask_is_named() -> None:
+    role = "role arn:aws:iam::111122223333:role/orders"
+    denied = ManagedSecrets(Rds(("AccessDenied", 403)).client, role)
+    with pytest.raises(AccessDenied, match=f"allow rds:DescribeDBInstances to {role}"):
+        denied.place(value(username="root", password="b"), lambda: MANAGED)
+    with pytest.raises(Refused, match=f"but {role} may not ask"):
+        denied.is_copy(APPLICATION, ADMIN)
+
+
 def test_admin_secret_decides_in_which_region_its_database_is_looked_for() -> None:
     rds = Rds()
     assert not ManagedSecrets(rds.client).is_copy(APPLICATION, ADMIN)
