@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from rotated_secrets.controller.repairs import AT_ONCE
 from sandbox.kubernetes.client import Json, StatusError
 from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
@@ -159,6 +160,26 @@ def test_secret_that_belongs_to_someone_else_is_left_as_it_is(found: Found, orde
     eventually(lambda: "RotationHeld" in orders.reasons(), "the hold is an Event, too")
     assert orders.api.get(orders.secret_path) == before
     assert orders.store_writes() == []
+
+
+def test_secret_that_somebody_goes_on_changing_is_fought_over_for_a_while_alone(orders: Applied) -> None:
+    orders.apply().until_ready()
+    wanted = orders.secret()
+    for number in range(AT_ONCE):
+        orders.api.patch(orders.secret_path, {"stringData": {"password": f"mallory {number}"}})
+        eventually(lambda: orders.secret() == wanted, "it is put back")
+    orders.until_ready()
+    orders.api.patch(orders.secret_path, {"stringData": {"password": "mallory"}})
+    told = orders.until("Ready", "False", "SyncFailed")["message"]
+    assert "--show-managed-fields" in told
+    calls, status = len(orders.store_calls()), orders.status
+    for number in range(20):
+        orders.api.patch(orders.secret_path, {"stringData": {"password": f"mallory still {number}"}})
+    orders.ask("what is asked for does not wait")
+    orders.until_served("what is asked for does not wait")
+    assert len(orders.store_calls()) - calls < 10, "one rotation's, and none of twenty repairs'"
+    assert orders.status["history"] != status.get("history")
+    orders.until_ready()
 
 
 @pytest.mark.parametrize(

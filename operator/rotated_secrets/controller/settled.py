@@ -7,7 +7,7 @@ leader looks at everything once. Safe from any thread.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotated_secrets.controller.key import Key
@@ -66,6 +66,14 @@ class Settled:
         with self._lock:
             rest = self._settled.get(key)
         return rest is not None and rest.looks == looks and (rest.until is None or now < rest.until)
+
+    def is_settled_but_for_target(self, key: Key, looks: Looks, now: datetime) -> bool:
+        """Whether somebody's change of the target Secret is all that there is to look at."""
+        with self._lock:
+            rest = self._settled.get(key)
+        if rest is None or (rest.until is not None and now >= rest.until):
+            return False
+        return rest.looks != looks and replace(rest.looks, target_version=looks.target_version) == looks
 
     def next_look(self, key: Key, now: datetime) -> datetime | None:
         """When something is due, or the next glance."""

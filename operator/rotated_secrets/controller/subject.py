@@ -32,6 +32,7 @@ from rotated_secrets.controller.connections import Connections, Trust
 from rotated_secrets.controller.delivered import DeliveredSecret, Written
 from rotated_secrets.controller.identities import Identity
 from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.repairs import Repairs, fought_over
 from rotated_secrets.controller.scheduler import utc_now
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import InvalidSettings
@@ -40,7 +41,7 @@ from rotated_secrets.controller.webhooks import engine_of_webhook, trust_of_webh
 from rotated_secrets.databases.base import AsksCloud, Engine, Refused
 from rotated_secrets.databases.hosts import HostRules, api_servers
 from rotated_secrets.delivery.errors import Refused as DeliveryRefused
-from rotated_secrets.delivery.target import LiveSecret, TargetKind
+from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.claims import remembered
@@ -82,6 +83,7 @@ class Subject:
     secrets: TargetSecrets
     live: LiveSecret | None
     policy: AccessPolicy
+    repairs: Repairs
     seen: Observation
     """Without the target Secret's state, which the run adds."""
 
@@ -93,7 +95,12 @@ class Subject:
         """The target Secret, where one is delivered."""
         if not self.resource.spec.target.is_delivered:
             return None
-        return DeliveredSecret(self.secrets, self.resource, self.live, on_written)
+
+        def written(live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+            self.repairs.wrote(self.key, current.version_id)
+            on_written(live, before, current)
+
+        return DeliveredSecret(self.secrets, self.resource, self.live, written)
 
     def settle(self, seen: Observation, waiting: Hold | Sleep, live: LiveSecret | None) -> datetime | None:
         """Remember that nothing is to be done for a while; returns when to look again."""
@@ -138,6 +145,7 @@ class Looker:
         apis = api_servers(services.cluster.client.configuration.host, os.environ)
         self._rules = HostRules(settings.allowed_networks, settings.denied_networks, apis)
         self._secrets = TargetSecrets(services.cluster)
+        self._repairs = Repairs()
         try:
             self._policy = AccessPolicyFile(settings.access_policy_file)
         except InvalidPolicy as error:
@@ -162,6 +170,7 @@ class Looker:
         policy = self._policy.current()
         if services.settled.is_settled(key, looks(resource, live, policy), utc_now()):
             return services.settled.next_look(key, utc_now())
+        self._leave_alone_what_is_fought_over(resource, looks(resource, live, policy))
         token = services.settled.begin(key)
         home = self._home()
         identity, request = self._identified(resource, home, policy)
@@ -205,6 +214,7 @@ class Looker:
             secrets=self._secrets,
             live=live,
             policy=policy,
+            repairs=self._repairs,
             seen=Observation(
                 stages=description.stages,
                 current=current,
@@ -215,8 +225,17 @@ class Looker:
             ),
         )
 
+    def _leave_alone_what_is_fought_over(self, resource: RotatedSecret, seen: Looks) -> None:
+        """Raises: Unusable, where the target Secret was put back often enough for now."""
+        key = Key(resource.namespace, resource.name)
+        only_target = self._services.settled.is_settled_but_for_target(key, seen, utc_now())
+        if only_target and self._repairs.are_used_up(key):
+            told = fought_over(resource.namespace, resource.target_name)
+            raise Unusable(Reason.SYNC_FAILED, told, asked_the_store=False)
+
     def forget(self, key: Key) -> None:
         """The RotatedSecret is gone, and with it the interest in its secret."""
+        self._repairs.forget(key)
         self._services.settled.unsettle(key)
         self._services.feeds.forget(key)
         self._services.identities.forget(key)

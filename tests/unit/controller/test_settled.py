@@ -75,3 +75,14 @@ def test_older_look_does_not_settle_what_a_newer_one_has_begun() -> None:
     settled.settle(KEY, older, LOOKS, None)
     assert not settled.is_settled(KEY, LOOKS, NOW)
     del newer
+
+
+def test_a_change_of_the_target_secret_alone_is_told_from_others() -> None:
+    settled = Settled()
+    changed = replace(LOOKS, target_version="8")
+    assert not settled.is_settled_but_for_target(KEY, changed, NOW)
+    settled.settle(KEY, settled.begin(KEY), LOOKS, NOW + HOUR)
+    assert not settled.is_settled_but_for_target(KEY, LOOKS, NOW)
+    assert settled.is_settled_but_for_target(KEY, changed, NOW)
+    assert not settled.is_settled_but_for_target(KEY, changed, NOW + HOUR)
+    assert not settled.is_settled_but_for_target(KEY, replace(changed, generation=2), NOW)

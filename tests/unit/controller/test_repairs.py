@@ -1,0 +1,58 @@
+"""What is fought over is put back ten times, and then once a minute."""
+
+from __future__ import annotations
+
+from rotated_secrets.controller.key import Key
+from rotated_secrets.controller.repairs import AT_ONCE, EVERY, Repairs
+from rotated_secrets.values import VersionId
+
+KEY, OTHER = Key("shop", "orders"), Key("shop", "other")
+ONE = VersionId("1")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fought_over(clock: Clock) -> Repairs:
+    repairs = Repairs(clock)
+    repairs.wrote(KEY, ONE)
+    for _ in range(AT_ONCE):
+        assert not repairs.are_used_up(KEY)
+        repairs.wrote(KEY, ONE)
+    return repairs
+
+
+def test_ten_repairs_in_a_row_are_made_and_then_one_a_minute() -> None:
+    clock = Clock()
+    repairs = fought_over(clock)
+    for _ in range(3):
+        assert repairs.are_used_up(KEY)
+        clock.now += EVERY.total_seconds()
+        assert not repairs.are_used_up(KEY)
+        repairs.wrote(KEY, ONE)
+
+
+def test_another_version_is_no_repair_and_a_long_peace_gives_all_back() -> None:
+    clock = Clock()
+    repairs = Repairs(clock)
+    for number in range(100):
+        repairs.wrote(KEY, VersionId(str(number)))
+    assert not repairs.are_used_up(KEY)
+    repairs = fought_over(clock)
+    clock.now += AT_ONCE * EVERY.total_seconds()
+    for _ in range(AT_ONCE):
+        assert not repairs.are_used_up(KEY)
+        repairs.wrote(KEY, ONE)
+    assert repairs.are_used_up(KEY)
+
+
+def test_a_fight_is_over_one_secret_and_forgotten_with_it() -> None:
+    repairs = fought_over(Clock())
+    assert not repairs.are_used_up(OTHER)
+    repairs.forget(KEY)
+    assert not repairs.are_used_up(KEY)
