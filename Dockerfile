@@ -24,13 +24,15 @@ RUN /build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolatio
     && /build/bin/pip --python /opt/rotated-secrets/bin/python check
 # Nobody may write bytecode later, and none of it may depend on when a file was written. The Kubernetes client's models
 # would be a fifth of the image, and the operator loads hardly any.
-RUN /build/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+RUN /build/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash \
         -x '/kubernetes/(aio|client/(api|models))/' /opt/rotated-secrets
 
 
-FROM ${BASE_IMAGE} AS base
+FROM ${BASE_IMAGE}
 # What installs or builds goes, and all packages of the system's Python with it: the operator sees only its own.
 # A container that is not to gain privileges has no use for a set-user-id bit.
+# Official images of Python come without its own bytecode, which would be made anew at each start.
+ENV PYTHONDONTWRITEBYTECODE=1
 RUN rm -rf \
         /usr/lib/python3/dist-packages/* /usr/lib/python3*/ensurepip /usr/share/python-wheels \
         /usr/local/bin/easy_install* /usr/local/bin/idle* /usr/local/bin/pip* /usr/local/bin/pydoc* \
@@ -41,18 +43,13 @@ RUN rm -rf \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && echo 'rotated-secrets:x:65532:' >>/etc/group \
     && echo 'rotated-secrets:x:65532:65532::/nonexistent:/usr/sbin/nologin' >>/etc/passwd \
-    && test -s /etc/ssl/certs/ca-certificates.crt
-# Official images of Python come without its own bytecode, which would be made anew at each start.
-RUN python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash \
+    && test -s /etc/ssl/certs/ca-certificates.crt \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
-
-
-FROM base
 COPY --from=builder /opt/rotated-secrets /opt/rotated-secrets
 # Drivers that bring an OpenSSL of their own find the system's certificates by SSL_CERT_FILE.
 ENV PATH=/opt/rotated-secrets/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
-    PYTHONDONTWRITEBYTECODE=1 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 WORKDIR /
 USER 65532:65532
