@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from kubernetes import client, config
+from kubernetes.config.kube_config import KubeConfigMerger
 
 from rotated_secrets.cli.problem import Problem
 from rotated_secrets.cluster import NoCluster, configuration
@@ -37,48 +38,52 @@ def find(kubeconfig: Path | None, context: str | None) -> Place:
     """Raises Problem where nothing says where the API server is, or not so that it can be understood."""
     path = _file(kubeconfig, context)
     try:
-        if path is None and not os.environ.get("KUBECONFIG"):
+        if path is None:
             found = configuration(None, None)
             namespace = POD_NAMESPACE.read_text().strip() if POD_NAMESPACE.exists() else "default"
             return Place(found, None, namespace)
-        chosen = _context(path, context)
-        found = configuration(path, chosen["name"])
+        there, current = _contexts(path)
+        name = context or current
+        if name not in there:
+            raise Problem(f"{path} {_missing(name, list(there))}")
+        return Place(configuration(path, name), name, there[name].get("namespace") or "default")
     except NoCluster as error:
-        raise Problem(str(error)) from None
-    except (config.ConfigException, yaml.YAMLError, OSError) as error:
-        which = path or os.environ.get("KUBECONFIG")
-        why = str(error).strip().partition("\n")[0]
-        raise Problem(f"kubeconfig {which} cannot be used: {why}; name another by --kubeconfig") from None
-    return Place(found, chosen["name"], chosen["context"].get("namespace") or "default")
+        why = str(error).partition(";")[0]
+    except (yaml.YAMLError, OSError, config.ConfigException, AttributeError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split())
+    raise Problem(f"kubeconfig {path} cannot be used: {why}; name another by --kubeconfig")
 
 
 def contexts(kubeconfig: Path | None) -> list[str]:
     """The names of the contexts that there are."""
-    listed, _ = config.list_kube_config_contexts(_text(_file(kubeconfig, None)))  # type: ignore[no-untyped-call]
-    return [each["name"] for each in listed]
+    path = _file(kubeconfig, None)
+    return list(_contexts(path)[0]) if path else []
 
 
 def _file(kubeconfig: Path | None, context: str | None) -> Path | None:
-    """None where $KUBECONFIG says it, which may name several, or where only a pod's own identity is left."""
-    usual = Path.home() / ".kube" / "config"
-    if kubeconfig is not None or os.environ.get("KUBECONFIG"):
+    """One or several, separated as in $KUBECONFIG; None where only a pod's own identity is left."""
+    if kubeconfig is not None:
         return kubeconfig
+    if several := os.environ.get("KUBECONFIG"):
+        return Path(several)
+    usual = Path.home() / ".kube" / "config"
     in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
     return None if in_pod and context is None and not usual.exists() else usual
 
 
-def _text(path: Path | None) -> str | None:
-    return str(path) if path else None
+def _contexts(path: Path) -> tuple[dict[str, Any], str | None]:
+    """What the contexts say, by name, and which one is current."""
+    merged = KubeConfigMerger(str(path)).config  # type: ignore[no-untyped-call]
+    if merged is None:
+        raise config.ConfigException("there is no such file")
+    found = [each.value for each in merged.value["contexts"]]
+    return {each["name"]: each.get("context") or {} for each in found}, merged.value.get("current-context")
 
 
-def _context(path: Path | None, name: str | None) -> Any:
-    listed, current = config.list_kube_config_contexts(_text(path))  # type: ignore[no-untyped-call]
-    if name is None:
-        return current
-    found = next((each for each in listed if each["name"] == name), None)
-    if found is None:
-        names = [each["name"] for each in listed]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names) or 'none'}"
-        raise Problem(f"the kubeconfig has no context {name}; {hint}")
-    return found
+def _missing(name: str | None, there: list[str]) -> str:
+    if not name:
+        return (
+            f"says of no context that it is the current one; name one by --context: {', '.join(there) or 'it has none'}"
+        )
+    near = difflib.get_close_matches(name, there, n=1)
+    return f"has no context {name}; " + (f"did you mean {near[0]}?" if near else f"it has {', '.join(there) or 'none'}")

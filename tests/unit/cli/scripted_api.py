@@ -52,6 +52,7 @@ class ScriptedApi:
     asked: list[str] = field(default_factory=list)
     """Paths, with what the query says beside limits."""
     bodies: list[Any] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
     url: str = ""
 
     def resources(self, namespace: str = "shop", timeout: float = 5) -> Resources:
@@ -71,6 +72,7 @@ def scripted_api(*answers: Answer) -> Iterator[ScriptedApi]:
             split = urlsplit(self.path)
             query = {name: found[0] for name, found in parse_qs(split.query).items() if name != "limit"}
             api.asked.append(split.path + (f" {query}" if query else ""))
+            api.tokens.append(self.headers.get("Authorization") or "")
             length = int(self.headers.get("Content-Length") or 0)
             if length:
                 api.bodies.append(json.loads(self.rfile.read(length)))
