@@ -22,17 +22,19 @@ from sandbox.application import RESOURCES, Application, create_application
 from sandbox.applications.base import ServerMissing
 from sandbox.demo_checks import what_is_wrong
 from sandbox.demo_engines import DEMO_ENGINES, DemoEngine
+from sandbox.demo_installation import installed_operator, short
 from sandbox.demo_screen import Screen
 from sandbox.demo_steps import StepWatch
+from sandbox.helm import HelmFailed
 from sandbox.kubernetes.client import Json
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
-from sandbox.operatorprocess import OperatorDied, OperatorProcess
+from sandbox.operatorprocess import OperatorDied
+from sandbox.packages import NotInstalled
 from sandbox.pod import LOGINS_A_SECOND, Pod
-from sandbox.stack import OPERATOR_RULES, ROOT, Stack, running_stack
+from sandbox.stack import ROOT, Stack, running_stack
 from sandbox.waiting import eventually
 
 NAMESPACE, NAME, USER, DATABASE = "shop", "orders-db", "orders", "shop"
-OPERATOR_NAMESPACE = "rotated-secrets"
 ON_DEMAND, SCHEDULED = 3, 1
 SCHEDULE = "rate(1 minute)"
 FOLDER = ROOT / ".cache" / "demo"
@@ -91,7 +93,7 @@ def main() -> int:
         except ServerMissing as error:
             screen.bad(str(error))
             return 1
-        except (OSError, RuntimeError, CalledProcessError) as error:
+        except (OSError, RuntimeError, CalledProcessError, HelmFailed, NotInstalled) as error:
             screen.bad(f"the sandbox did not start: {error}")
             return 1
         wrong = _run(demo)
@@ -132,25 +134,19 @@ def _run(demo: Demo) -> list[str]:
 def _everything_up(choice: Choice, engine_name: str, screen: Screen, folder: Path) -> Iterator[Demo]:
     engine = DEMO_ENGINES[engine_name]
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "operator.log"
-    log.write_text("")
     screen.title("A database user that nobody has to know the password of")
     with ExitStack() as parts:
         with screen.waiting(f"starting Kubernetes: {choice.description}"):
             cluster = parts.enter_context(running_cluster(choice))
         screen.good(f"Kubernetes: {cluster.description}")
         with screen.waiting(f"starting Secrets Manager and {engine.title}"):
-            stack = parts.enter_context(running_stack(cluster, engine_name))
+            stack = parts.enter_context(running_stack(cluster, engine_name, with_crd=False))
         screen.good(f"Secrets Manager: moto at {stack.store.endpoint_url}")
         tls = "with TLS" if stack.side.ca_pem else "without TLS, which this build lacks"
         screen.good(f"{stack.side.product}: {tls}, at {stack.side.host}:{stack.side.port}")
-        with screen.waiting("starting the operator"):
-            for namespace in (OPERATOR_NAMESPACE, NAMESPACE):
-                manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-                cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
-            operator = parts.enter_context(_operator(stack, log))
-            operator.wait_until_it_leads()
-        screen.good(f"operator: process {operator.pid}, its log is {_short(log)}")
+        parts.enter_context(installed_operator(stack, screen, folder))
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
         strangers = frozenset(stack.side.users(""))
         application = create_application(stack, NAMESPACE, NAME, user=USER, database=DATABASE)
         screen.good(
@@ -162,12 +158,6 @@ def _everything_up(choice: Choice, engine_name: str, screen: Screen, folder: Pat
         with demo.pod:
             screen.good(f"a client logs in {LOGINS_A_SECOND} times a second with what Secret {NAMESPACE}/{NAME} says")
             yield demo
-
-
-def _operator(stack: Stack, log: Path) -> OperatorProcess:
-    kubeconfig = stack.cluster.operator_kubeconfig(OPERATOR_RULES, OPERATOR_NAMESPACE)
-    flags = ["--lease-namespace", OPERATOR_NAMESPACE, "--minimum-interval", "1m", "--poll-interval", "10s"]
-    return OperatorProcess(stack, kubeconfig, log, *flags)
 
 
 def _apply(demo: Demo) -> None:
@@ -262,13 +252,13 @@ def _leave_running(demo: Demo) -> None:
     _write_environment(demo, environment)
     demo.screen.look_around(
         {
-            f"source {_short(environment)}": f"first: KUBECONFIG, and how to reach AWS and {demo.engine.title}",
+            f"source {short(environment)}": f"first: KUBECONFIG, and how to reach AWS and {demo.engine.title}",
             f"kubectl -n {NAMESPACE} get rsec -w": "the schedule goes on, a rotation a minute",
             f"kubectl -n {NAMESPACE} annotate rsec {NAME} --overwrite rotatedsecrets.io/rotate=$RANDOM": "rotate now",
             f"kubectl -n {NAMESPACE} delete secret {NAME}": "it is back within a second",
             f"aws secretsmanager describe-secret --secret-id {NAMESPACE}/{NAME}": "the store's own view",
             demo.engine.look: "the users",
-            f"tail -f {_short(demo.folder / 'operator.log')}": "the operator's log",
+            f"tail -f {short(demo.folder / 'operator.log')}": "the operator's log",
         }
     )
     try:
@@ -289,11 +279,6 @@ def _write_environment(demo: Demo, file: Path) -> None:
     }
     file.touch(mode=0o600)
     file.write_text("".join(f'export {name}="{value}"\n' for name, value in variables.items()))
-
-
-def _short(path: Path) -> Path:
-    """As a person in the project's folder would name it."""
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def _interrupt(*_: object) -> None:

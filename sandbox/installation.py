@@ -25,6 +25,7 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import LOOPBACK, Stack
 
 Values = Mapping[str, Any]
+RELEASE = "rotated-secrets"
 CREDENTIALS = "aws-credentials"
 """The Secret with an access key, for the way to install that needs no cloud."""
 OUTSIDE_A_POD = ("--probe-host=127.0.0.1", "--probe-port=0")
@@ -33,16 +34,16 @@ OUTSIDE_A_POD = ("--probe-host=127.0.0.1", "--probe-port=0")
 
 @cache
 def operator_rules() -> tuple[Rule, ...]:
-    """All that the chart lets the operator do when everything that can be switched on is, from all its Roles."""
-    everything = {"rollouts": {"enabled": True}, "tenantCredentials": {"serviceAccountTokens": {"namespaces": ["any"]}}}
-    manifests = rendered(everything)
+    """All that the chart's own values let the operator do, from all its Roles, by whatever name an object goes."""
+    manifests = rendered()
     bound = {
         (each["roleRef"]["kind"], each["roleRef"]["name"])
         for each in manifests
         if each["kind"] in ("RoleBinding", "ClusterRoleBinding")
     }
     roles = (each for each in manifests if (each["kind"], each["metadata"]["name"]) in bound)
-    return tuple(rule for role in roles for rule in role["rules"])
+    rules = (rule for role in roles for rule in role["rules"])
+    return tuple({key: value for key, value in rule.items() if key != "resourceNames"} for rule in rules)
 
 
 def sandbox_values(stack: Stack) -> dict[str, Any]:
@@ -156,7 +157,7 @@ class Installation:
 
 
 def install(
-    stack: Stack, *, values: Values | None = None, release: str = "rotated-secrets", namespace: str = "rotated-secrets"
+    stack: Stack, *, values: Values | None = None, release: str = RELEASE, namespace: str = RELEASE
 ) -> Installation:
     """`helm install`; ``values`` win over those of the sandbox. The namespace and the access key are made before.
 

@@ -15,7 +15,7 @@ from sandbox.applications.base import DatabaseSide
 from sandbox.applications.engines import running_side
 from sandbox.applications.postgres import PostgresSide
 from sandbox.kubernetes.client import Api
-from sandbox.kubernetes.provider import Cluster, Rule
+from sandbox.kubernetes.provider import Cluster
 from sandbox.postgres import PostgresServer
 from sandbox.proxy import DatabaseProxy, StoreProxy, database_proxy, store_proxy
 from sandbox.secretsmanager import SecretsManager, secrets_manager
@@ -25,15 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CRD = ROOT / "crds" / "rotatedsecrets.yaml"
 CRD_NAME = "rotatedsecrets.rotatedsecrets.io"
 LOOPBACK = "127.0.0.0/8"
-
-OPERATOR_RULES: tuple[Rule, ...] = (
-    {"apiGroups": ["rotatedsecrets.io"], "resources": ["rotatedsecrets"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["rotatedsecrets.io"], "resources": ["rotatedsecrets/status"], "verbs": ["patch"]},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "update"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
-)
-"""All that the operator may do. A real control plane enforces it, so whatever is not here fails there."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +60,10 @@ class Stack:
 
 
 @contextmanager
-def running_stack(cluster: Cluster, engine: str = "postgres") -> Iterator[Stack]:
-    """The rest of the stack beside a running cluster, which gets the CRD; all but the cluster is gone at the end.
+def running_stack(cluster: Cluster, engine: str = "postgres", *, with_crd: bool = True) -> Iterator[Stack]:
+    """The rest of the stack beside a running cluster; all but the cluster is gone at the end.
+
+    The cluster gets the CRD, unless that is left to Helm.
 
     Raises: ServerMissing, where no server of the engine is to be had.
     """
@@ -81,7 +74,8 @@ def running_stack(cluster: Cluster, engine: str = "postgres") -> Iterator[Stack]
         directory = Path(parts.enter_context(TemporaryDirectory(prefix="sandbox-")))
         store = parts.enter_context(secrets_manager())
         in_front_of_store = parts.enter_context(store_proxy(store.endpoint_url))
-        install_crd(cluster)
+        if with_crd:
+            install_crd(cluster)
         api = cluster.api()
         stack = Stack(cluster, api, store, in_front_of_store, authority, side, in_front_of_database, directory)
         stack.ca_file.write_text(authority.certificate)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import pytest
 
 from sandbox.application import RESOURCES, Application, create_application
+from sandbox.installation import operator_rules
 from sandbox.kubernetes.provider import Choice, Provider, running_cluster
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.proxy import CONNECT
-from sandbox.stack import OPERATOR_RULES, Stack, running_stack
+from sandbox.stack import Stack, running_stack
 from sandbox.waiting import eventually
 
 COUNT = 1000
@@ -50,7 +51,7 @@ def stack() -> Iterator[Stack]:
 def thousand(stack: Stack) -> Iterator[Thousand]:
     stack.api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     apply_all(stack, create_application(stack, NAMESPACE, "orders"))
-    kubeconfig = stack.cluster.operator_kubeconfig(OPERATOR_RULES, NAMESPACE)
+    kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), NAMESPACE)
     where = ["--namespaces", NAMESPACE, "--lease-namespace", NAMESPACE, "--poll-interval", str(POLL_SECONDS)]
     began = time.monotonic()
     with OperatorProcess(stack, kubeconfig, stack.directory / "operator.log", *where) as operator:

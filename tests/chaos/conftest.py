@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandbox.installation import operator_rules
 from sandbox.kubernetes.client import StatusError
 from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.prefork import Forked, Prefork, prefork
-from sandbox.stack import OPERATOR_RULES, Stack, running_stack
+from sandbox.stack import Stack, running_stack
+from tests.chaos.crowd import Member, crowd
 from tests.chaos.replicas import LEASE, Replicas, replicas
 
 
@@ -36,18 +38,25 @@ def namespace(stack: Stack) -> str:
 def deployment(chaos_stack: Stack, interpreter: Prefork) -> Iterator[Replicas]:
     """A leader and a stand-by; whoever ends one leaves the other as the next test's leader."""
     home = namespace(chaos_stack)
-    kubeconfig = chaos_stack.cluster.operator_kubeconfig(OPERATOR_RULES, home)
+    kubeconfig = chaos_stack.cluster.operator_kubeconfig(operator_rules(), home)
     with replicas(chaos_stack, home, kubeconfig, interpreter, most=4) as started:
         started.start()
         started.start()
         yield started
 
 
+@pytest.fixture(scope="session")
+def members(deployment: Replicas) -> Iterator[list[Member]]:
+    """Five applications that go through one fault after the other."""
+    with crowd(deployment.stack, deployment.namespace, 5) as delivered:
+        yield delivered
+
+
 class MortalOperator:
     """An operator that is killed and started again."""
 
     def __init__(self, stack: Stack, namespace: str, interpreter: Prefork) -> None:
-        kubeconfig = stack.cluster.operator_kubeconfig(OPERATOR_RULES, namespace)
+        kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), namespace)
         flags = ["--namespaces", namespace, "--lease-namespace", namespace, "--lease-name", LEASE]
         flags += ["--retry-period", "0.2s", "--backoff-base", "0.2s", "--backoff-cap", "1s", "--poll-interval", "1h"]
         self._described = OperatorProcess(stack, kubeconfig, stack.directory / f"{namespace}.log", *flags)

@@ -17,8 +17,9 @@ from rotated_secrets.controller.access_file import parse_policy
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.observability.metrics import Metrics
 from sandbox.helm import CHART, helm, rendered
+from sandbox.installation import operator_rules
 from sandbox.manifests import manifests as for_clusters_without_helm
-from sandbox.stack import CRD, OPERATOR_RULES
+from sandbox.stack import CRD
 from tests.chart.chartfiles import ROOT, merged, nested
 from tests.chart.manifests import (
     Manifest,
@@ -243,7 +244,7 @@ def test_the_operator_may_do_what_it_does_and_no_more(default: list[Manifest]) -
         ("apps", each, verb) for each in ("deployments", "statefulsets", "daemonsets") for verb in ("get", "patch")
     }
     tokens = {("", "serviceaccounts", "get"), ("", "serviceaccounts/token", "create")}
-    assert everything == granted(OPERATOR_RULES) - restarts - tokens
+    assert everything == granted(operator_rules()) - restarts - tokens
     more = granted(one(rendered(nested("rollouts.enabled", True)), "ClusterRole", "rotated-secrets")["rules"])
     assert more == granted(cluster_wide) | restarts
 

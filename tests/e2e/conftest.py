@@ -13,10 +13,11 @@ import pytest
 
 from sandbox.application import create_application
 from sandbox.applications.base import ServerMissing
+from sandbox.installation import operator_rules
 from sandbox.kubernetes.client import StatusError
 from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
-from sandbox.stack import OPERATOR_RULES, Stack, running_stack, with_database
+from sandbox.stack import Stack, running_stack, with_database
 from tests.e2e.applied import Applied
 
 IMPATIENT = ("--backoff-base", "0.2s", "--backoff-cap", "1s", "--retry-period", "0.5s", "--poll-interval", "1s")
@@ -40,7 +41,7 @@ def home(stack: Stack) -> str:
 @pytest.fixture(scope="session")
 def operator_kubeconfig(cluster: Cluster, home: str) -> Path:
     """With the operator's own rights, where the cluster enforces any."""
-    return cluster.operator_kubeconfig(OPERATOR_RULES, home)
+    return cluster.operator_kubeconfig(operator_rules(), home)
 
 
 StackOn = Callable[[str], Stack]

@@ -34,6 +34,8 @@ def test_the_demo_rotates_four_times_without_a_failed_login(cluster: Cluster, tm
     last = done.stdout.splitlines()[-1]
     assert re.fullmatch(r"demo: 4 rotations, [1-9][0-9]* logins, 0 failed", last)
     assert "\x1b" not in done.stdout
+    assert "$ helm install rotated-secrets charts/rotated-secrets --namespace rotated-secrets " in done.stdout
+    assert "with ServiceAccount rotated-secrets/rotated-secrets, its log is" in done.stdout
     for step in ("createSecret", "setSecret", "testSecret", "finishSecret", "delivered"):
         assert done.stdout.count(f"✓ {step}") == 4
 

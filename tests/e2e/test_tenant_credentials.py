@@ -20,12 +20,13 @@ import pytest
 import yaml
 
 from sandbox.application import create_application
+from sandbox.installation import operator_rules
 from sandbox.kubernetes.client import Api, StatusError
 from sandbox.kubernetes.provider import Cluster, Rule
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.proxy import Call, Moment
 from sandbox.secretsmanager_sessions import ASSUMING, SECRET_MARK, TOKEN_MARK
-from sandbox.stack import OPERATOR_RULES, Stack
+from sandbox.stack import Stack
 from sandbox.tenant import ROTATES, Tenant
 from sandbox.waiting import eventually
 from tests.e2e.applied import Applied
@@ -120,7 +121,7 @@ def running_team(stack: Stack, cluster: Cluster, tmp_path_factory: pytest.TempPa
     directory = tmp_path_factory.mktemp("team")
     policy = directory / "policy.yaml"
     policy.write_text(rules_for(tenant.account))
-    kubeconfig = cluster.operator_kubeconfig(OPERATOR_RULES, namespace)
+    kubeconfig = cluster.operator_kubeconfig(operator_rules(), namespace)
     flags = ("--namespaces", namespace, "--lease-namespace", namespace, *IMPATIENT, "--log-level", "DEBUG")
     own = ("--cluster-name", CLUSTER, "--access-policy-file", str(policy))
     with OperatorProcess(stack, kubeconfig, directory / "operator.log", *flags, *own) as operator:

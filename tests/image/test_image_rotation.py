@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.application import create_application
+from sandbox.installation import operator_rules
 from sandbox.kubernetes.provider import Cluster
-from sandbox.stack import OPERATOR_RULES, Stack, running_stack
+from sandbox.stack import Stack, running_stack
 from tests.e2e.applied import Applied, as_delivered
 from tests.e2e.conftest import IMPATIENT
 from tests.image.containers import MOUNTED, Container, Image
@@ -27,7 +28,7 @@ def stack(cluster: Cluster) -> Iterator[Stack]:
 def operator(image: Image, cluster: Cluster, stack: Stack, namespace: str, tmp_path: Path) -> Iterator[Container]:
     """With the rights that an operator has, where the cluster enforces any."""
     files = {
-        "kubeconfig": cluster.operator_kubeconfig(OPERATOR_RULES, namespace).read_text(),
+        "kubeconfig": cluster.operator_kubeconfig(operator_rules(), namespace).read_text(),
         "ca.pem": stack.ca_file.read_text(),
     }
     where = ["--kubeconfig", f"{MOUNTED}/kubeconfig", "--namespaces", namespace, "--lease-namespace", namespace]

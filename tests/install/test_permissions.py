@@ -16,7 +16,7 @@ import pytest
 
 from sandbox.installation import Installation
 from sandbox.kubernetes.client import Api, Json
-from sandbox.operatorprocess import OperatorProcess
+from sandbox.operatorprocess import PATIENCE, OperatorProcess
 from sandbox.stack import Stack
 from sandbox.tenant import Tenant
 from sandbox.waiting import eventually
@@ -212,7 +212,8 @@ def test_an_operator_that_cannot_begin_says_which_permission_it_waits_for(runnin
         log = stack.directory / f"{running.installation.release}-waiting.log"
         process = everything.enter_context(running.installation.operator(log))
         for (verb, resource), back in taken:
-            eventually(partial(asks_for, process, verb, resource), f"it says that it may not {verb} {resource}")
+            says = f"it says that it may not {verb} {resource}"
+            eventually(partial(asks_for, process, verb, resource), says, seconds=PATIENCE)
             back.close()
         eventually(lambda: "asks for the Lease" in process.log(), "it begins")
 
