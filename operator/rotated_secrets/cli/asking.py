@@ -36,7 +36,6 @@ from rotated_secrets.cli.options import (
 from rotated_secrets.cli.problem import Problem
 from rotated_secrets.cli.screen import Screen
 from rotated_secrets.cli.seen import Seen, read
-from rotated_secrets.cli.waiting import wait as wait_for
 
 if TYPE_CHECKING:
     from rotated_secrets.cli.resources import Resources
@@ -166,7 +165,9 @@ def _follow(resources: Resources, asked: Sequence[Asked | Answer], screen: Scree
         elif timeout is None:
             done(each.answer(Outcome.ASKED, f"was asked for {each.what}"))
     if timeout is not None and waiting:
-        wait_for(resources, waiting, screen, timeout=timeout, done=done)
+        from rotated_secrets.cli.waiting import wait  # noqa: PLC0415 - its moving pictures are slow to load
+
+        wait(resources, waiting, screen, timeout=timeout, done=done)
     if screen.output:
         names = [each.name if isinstance(each, Answer) else each.before.name for each in asked]
         screen.records([answers[name].record() for name in names])

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, TextIO
 
-import yaml
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -66,6 +65,8 @@ class Screen:
         if self.output is Output.JSON:
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         else:
+            import yaml  # noqa: PLC0415 - one in many asks for it
+
             text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
         sys.stdout.write(text)
         sys.stdout.flush()
