@@ -161,7 +161,7 @@ class _Run:
         self._services = services
         self.subject = subject
         self._looked_at = time.monotonic()
-        self._reporter = Reporter(services, subject.resource)
+        self._reporter = Reporter(services, subject.resource, subject.engine)
         self._target = subject.target(self._reporter.written)
         self._seen = (
             subject.seen
@@ -203,7 +203,14 @@ class _Run:
             else:
                 with self._told(), self._timed(action):
                     self._seen = self._steps.act(action, self._seen)
+                self._count(action)
         return True
+
+    def _count(self, done: actions.Doing) -> None:
+        if isinstance(done, actions.FinishPending):
+            self._reporter.moved()
+        elif isinstance(done, actions.SyncTarget) and not self._seen.synced:
+            self._services.metrics.sync_finished(outcome="failed")
 
     def conclude(self) -> datetime | None:
         """Report, and say when to look again.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from datetime import datetime
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.rollout import Workload
@@ -35,12 +36,18 @@ from rotated_secrets.values import VersionId
 
 log = logging.getLogger(__name__)
 
+NO_ENGINE = "none"
+_REASONS = frozenset(reason.value for reason in Reason)
+
 
 class Reporter:
     """Tells people about one RotatedSecret: its status, events, metrics, log lines."""
 
-    def __init__(self, services: Services, resource: RotatedSecret) -> None:
+    def __init__(self, services: Services, resource: RotatedSecret, engine: str = NO_ENGINE) -> None:
+        """``engine`` is one that the operator knows: a label of metrics is nothing for a secret's value to make up."""
         self._services = services
+        self._engine = engine
+        self._moved_at: datetime | None = None
         self.ledger = StatusLedger(services.resources, resource, self._status_changed)
 
     def conditions(self, findings: dict[ConditionType, Finding]) -> None:
@@ -61,6 +68,8 @@ class Reporter:
             findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
         if findings:
             self.conditions(findings)
+        else:
+            self.gauge(status)
 
     def denied(self, message: str) -> None:
         """AWS or the access policy says no: told once, not at every attempt."""
@@ -86,6 +95,10 @@ class Reporter:
         for telling in told_by_rights(report):
             self.tell(telling)
 
+    def moved(self) -> None:
+        """AWSCURRENT was moved, just now and by us."""
+        self._moved_at = utc_now()
+
     def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
         """The target Secret was written."""
         resource = self.ledger.resource
@@ -93,8 +106,9 @@ class Reporter:
         asked_anew = resource.generation != resource.status.observed_generation
         telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
-        moved = before.version_id != current.version_id
-        lag = (utc_now() - current.created_at).total_seconds() if moved else None
+        # A Secret that is new to us has nothing that could have been late.
+        moved = before.version_id not in (None, current.version_id)
+        lag = (utc_now() - (self._moved_at or current.created_at)).total_seconds() if moved else None
         self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
         self.tell(telling)
 
@@ -112,7 +126,7 @@ class Reporter:
         if after.history and after.history[:1] != before.status.history[:1]:
             ended = after.history[0]
             metrics.rotation_finished(
-                engine=after.engine or before.status.engine or "none",
+                engine=self._engine,
                 strategy=strategy,
                 trigger=ended.trigger,
                 outcome=ended.outcome,
@@ -123,6 +137,8 @@ class Reporter:
         resource, ready = self.ledger.resource, status.condition(ConditionType.READY)
         held = status.condition(ConditionType.HELD)
         reason = held.reason if held is not None and held.status == "True" else None
+        if reason is not None and reason not in _REASONS:
+            reason = "other"  # what stands in a status may be of a newer operator, or of anybody who may write it
         self._services.metrics.held(resource.namespace, resource.name, reason)
         succeeded = [entry.finished_at for entry in status.history if entry.outcome is Outcome.SUCCEEDED]
         self._services.metrics.resource(

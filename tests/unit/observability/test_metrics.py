@@ -21,6 +21,7 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
     metrics.step_took(engine="postgres", step="SetSecret", seconds=0.2)
     metrics.held("shop", "orders", "Unsynced")
     metrics.sync_finished(outcome="written", lag_seconds=1.5)
+    metrics.restart_asked(kind="Deployment", outcome="restarted")
     metrics.resource("shop", "orders", ready=True, last_success=WHEN, next_rotation=WHEN)
     metrics.aws_request(operation="DescribeSecret", outcome="ok")
     metrics.database_connection(engine="postgres", purpose="admin", outcome="ok")
@@ -35,6 +36,7 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
         'rotatedsecrets_rotation_held{reason="Unsynced"} 1.0',
         'rotatedsecrets_sync_total{outcome="written"} 1.0',
         "rotatedsecrets_sync_lag_seconds_sum 1.5",
+        'rotatedsecrets_rollout_restarts_total{kind="Deployment",outcome="restarted"} 1.0',
         f"rotatedsecrets_last_success_timestamp_seconds{object_labels} {WHEN.timestamp():.9g}",
         f"rotatedsecrets_next_rotation_timestamp_seconds{object_labels} {WHEN.timestamp():.9g}",
         f"rotatedsecrets_ready{object_labels} 1.0",
