@@ -13,7 +13,7 @@ import select
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,20 @@ class _ApiHandler(BaseHTTPRequestHandler):
         elif name.startswith(WATCH):
             self._relay(kept)
         else:
-            self.upstream.request(self.command, self.path, body or None, kept)
-            response = self.upstream.getresponse()
-            answer = response.read()
+            response, answer = self._ask(body, kept)
             self.proxy.answered(call)
             headers = {key: value for key, value in response.getheaders() if key.lower() not in NOT_PASSED_ON}
             self._answer(response.status, headers, answer)
+
+    def _ask(self, body: bytes, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
+        if self.upstream.sock is not None and select.select((self.upstream.sock,), (), (), 0)[0]:
+            self.upstream.close()  # the API server has closed it: nobody has said anything for long
+        try:
+            self.upstream.request(self.command, self.path, body or None, headers)
+            response = self.upstream.getresponse()
+            return response, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise ConnectionError("the API server is gone") from error
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the base class's names
 
@@ -113,6 +121,7 @@ class _ApiHandler(BaseHTTPRequestHandler):
         self.close_connection = True
         host, port = self.proxy.backend
         with (
+            suppress(ssl.SSLError),
             socket.create_connection((host, port), BACKEND_SECONDS) as plain,
             self.proxy.tls.wrap_socket(plain, server_hostname=host) as upstream,
         ):

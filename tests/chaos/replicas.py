@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 5.0, 4.0, 0.25
 """A third of what they are by default, so that less time passes in waiting."""
 FREED_SECONDS = 15.0
 """What a rotation may lose beside the Lease: by then the server has ended whatever a frozen operator left open."""
-PATIENCE = 60.0
+PATIENCE = 120.0
 _FLAGS = (
     f"--lease-duration={LEASE_SECONDS}s",
     f"--renew-deadline={RENEW_SECONDS}s",
@@ -32,6 +32,7 @@ _FLAGS = (
     f"--lease-name={LEASE}",
     "--backoff-base=0.2s",
     "--backoff-cap=1s",
+    "--breaker-time=1s",
     "--poll-interval=1h",
     "--threads=64",
     "--connections-per-host=64",
@@ -80,7 +81,10 @@ class Replica:
             assert found or self.runs, f"{self.identity} has ended:\n{self.log()[-3000:]}"
             return found
 
-        found = eventually(look, f"{self.identity} says {words!r}", seconds=PATIENCE)
+        try:
+            found = eventually(look, f"{self.identity} says {words!r}", seconds=PATIENCE)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it said:\n{self.log()[-3000:]}") from None
         assert found is not None
         return found
 
@@ -102,18 +106,9 @@ class Replica:
         calls += [call for call in self.api.calls if KUBERNETES_WRITES.match(call.name)]
         return [call.name for call in calls if subject in call.subject]
 
-    def connects_from(self, port: int) -> bool:
-        """Whether a connection that has this port at its other end is this process's."""
-        inodes = set()
-        for line in Path(f"/proc/{self.process.pid}/net/tcp").read_text().splitlines()[1:]:
-            local, inode = line.split()[1], line.split()[9]
-            if int(local.split(":")[1], 16) == port:
-                inodes.add(f"socket:[{inode}]")
-        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
-            with suppress(OSError):
-                if str(descriptor.readlink()) in inodes:
-                    return True
-        return False
+    def last_call(self) -> float:
+        """When it last asked the store anything, by the monotonic clock."""
+        return max(call.at for call in self.store.calls)
 
 
 class Replicas:
@@ -136,7 +131,7 @@ class Replicas:
         """One more replica; returns before it is ready."""
         self._number += 1
         identity = f"replica-{self._number}"
-        taken = [replica.store for replica in self.running]
+        taken = [replica.store for replica in self.running if replica.runs]
         store, api = next((store, api) for store, api in self._proxies if store not in taken)
         store.clear()
         api.clear()
@@ -149,12 +144,9 @@ class Replicas:
         self.running.append(replica)
         return replica
 
-    def forget_the_dead(self) -> None:
-        self.running = [replica for replica in self.running if replica.runs]
-
     def pair(self) -> tuple[Replica, Replica]:
         """A leader and a stand-by, both ready; those that run already, where there are any."""
-        self.forget_the_dead()
+        self.running = [replica for replica in self.running if replica.runs]
         while len(self.running) < 2:
             self.start()
         for replica in self.running:
@@ -184,8 +176,9 @@ class Replicas:
             return {}
         return spec
 
-    def change_lease(self, **spec: str) -> None:
-        self.stack.api.patch(self._lease, {"spec": spec})
+    def give_lease_to(self, replica: Replica) -> None:
+        """As a person would."""
+        self.stack.api.patch(self._lease, {"spec": {"holderIdentity": replica.identity}})
 
     def delete_lease(self) -> None:
         self.stack.api.delete(self._lease)

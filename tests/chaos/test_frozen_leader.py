@@ -11,46 +11,40 @@ from collections import Counter
 import pytest
 
 from sandbox.proxy import CONNECT
-from sandbox.stack import Stack
-from tests.chaos.crowd import CLAIM, FINISH, PUT, SET, SYNC, crowd, standing_still
+from tests.chaos.crowd import CLAIM, FINISH, PUT, SET, SYNC, Member, standing_still
 from tests.chaos.replicas import FREED_SECONDS, LEASE_SECONDS, Replicas
 
-pytestmark = pytest.mark.timeout(240)
-
-POINTS = (CLAIM, PUT, SET, FINISH, SYNC)
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_leader_that_wakes_up_completes_nothing_but_what_was_on_its_way(
-    chaos_stack: Stack, deployment: Replicas
+    deployment: Replicas, members: list[Member]
 ) -> None:
     leader, stand_by = deployment.pair()
-    with crowd(chaos_stack, deployment.namespace, len(POINTS)) as members:
-        for member in members:
-            member.rotate()
-        leader.forget_calls()
-        before = {member.name: member.passwords_set() for member in members}
-        at = list(zip(members, POINTS, strict=True))
-        with standing_still(at, leader) as undisturbed:
-            on_their_way = Counter(leader.writes())
-            with leader.frozen():
-                frozen = time.monotonic()
-                for member in members:
-                    member.until_served()
-                assert time.monotonic() - frozen < undisturbed + LEASE_SECONDS + FREED_SECONDS
-                stages = {member.name: member.application.stages() for member in members}
-                for member in members:
-                    member.let_go()
-                logins = {member.name: member.database.count(CONNECT) for member in members}
-            leader.until_gone()
-        assert "could not renew the Lease" in leader.log()
-        assert Counter(leader.writes()) == on_their_way
-        for member in members:
-            assert member.database.count(CONNECT) == logins[member.name]
-            assert member.application.stages() == stages[member.name]
-            passive = member.application.value()["username"]
-            set_now = member.passwords_set() - before[member.name]
-            assert set_now.keys() == {passive}
-            assert set_now[passive] <= 2
-            member.check()
-        assert deployment.leader() is stand_by
+    leader.forget_calls()
+    before = {member.name: member.passwords_set() for member in members}
+    at = list(zip(members, (CLAIM, PUT, SET, FINISH, SYNC), strict=True))
+    with standing_still(at, leader) as undisturbed:
+        on_their_way = Counter(leader.writes())
+        with leader.frozen():
+            frozen = time.monotonic()
+            for member in members:
+                member.until_served()
+            assert time.monotonic() - frozen < undisturbed + LEASE_SECONDS + FREED_SECONDS
+            stages = {member.name: member.application.stages() for member in members}
+            logins = {member.name: member.database.count(CONNECT) for member in members}
+            for member in members:
+                member.let_go()
+        leader.until_gone()
+    assert "could not renew the Lease" in leader.log()
+    assert Counter(leader.writes()) == on_their_way
+    for member in members:
+        assert member.database.count(CONNECT) == logins[member.name]
+        assert member.application.stages() == stages[member.name]
+        passive = member.application.value()["username"]
+        set_now = member.passwords_set() - before[member.name]
+        assert set_now.keys() == {passive}
+        assert set_now[passive] <= 2
+        member.check()
+    assert deployment.leader() is stand_by
     deployment.start()

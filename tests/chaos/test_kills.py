@@ -19,7 +19,7 @@ from tests.chaos.conftest import MortalOperator
 from tests.chaos.crowd import CLAIM, FINISH, PUT, SET, SYNC, Member, Point, crowd, send, standing_still
 from tests.chaos.replicas import FREED_SECONDS, LEASE_SECONDS, PATIENCE, Replica, Replicas
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 STAGE = "UpdateSecretVersionStage"
 STATUS = "PATCH rotatedsecrets/status"
