@@ -12,6 +12,7 @@ import shlex
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,8 @@ def test_one_secret_is_rotated_by_one_resource_whoever_asks_and_one_name_may_be_
     rival = replace(orders.application, name=f"{orders.application.name}-rival")
     second = Applied(rival)
     spec = {"source": {"secretId": orders.application.secret_id, "credentials": {"roleArn": arn}}}
+    created = team.stack.api.get(f"{orders.path}/{orders.application.name}")["metadata"]["creationTimestamp"]
+    eventually(lambda: f"{datetime.now(UTC):%FT%TZ}" > created, "the next second, for who is older is told by seconds")
     second.apply(spec)
     held = second.until("Held", "True", "ManagedElsewhere")
     assert f"RotatedSecret {team.namespace}/{orders.application.name} was there first" in held["message"]
