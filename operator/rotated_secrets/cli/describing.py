@@ -97,7 +97,7 @@ def _hold(held: Condition, now: datetime) -> RenderableType:
     since = f" for {moments.length(now - held.since)}" if held.since else ""
     ends = "until it is resumed" if held.reason == "Suspended" else "until that has changed; then it goes on by itself"
     return _indented(
-        Group(Text.assemble((held.reason, Tone.WAITING), f"{since}, {ends}"), Text(held.message, Tone.QUIET))
+        Group(Text.assemble((held.reason, Tone.WAITING), f"{since}, {ends}"), Text(held.message.removeprefix("held: ")))
     )
 
 
@@ -124,7 +124,7 @@ def _conditions(seen: Seen, now: datetime, *, narrow: bool) -> RenderableType:
     rows.add_column(overflow="fold")
     for each in seen.conditions:
         sign, tone = condition_sign(each)
-        rows.add_row(Text(sign, tone), each.type, Text(each.reason, tone), _age(each, now), each.message)
+        rows.add_row(Text(sign, tone), each.type, Text(each.reason, tone), _age(each, now), _message(each, tone))
     return _indented(rows)
 
 
@@ -133,8 +133,13 @@ def _stacked(seen: Seen, now: datetime) -> list[RenderableType]:
     for each in seen.conditions:
         sign, tone = condition_sign(each)
         told = Text.assemble((f"{sign} ", tone), f"{each.type:<8} ", (each.reason, tone), "  ", _age(each, now))
-        lines += [told, Padding(Text(each.message, Tone.QUIET), (0, 0, 0, 2), expand=False)]
+        lines += [told, Padding(_message(each, tone), (0, 0, 0, 2), expand=False)]
     return lines
+
+
+def _message(condition: Condition, tone: Tone) -> Text:
+    """Set back where there is nothing to do about it."""
+    return Text(condition.message, "" if tone in (Tone.BAD, Tone.WAITING) else Tone.QUIET)
 
 
 def _age(condition: Condition, now: datetime) -> Text:

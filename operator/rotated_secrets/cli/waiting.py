@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from rotated_secrets.cli.answers import Answer, Outcome
 from rotated_secrets.cli.asked import Asked
@@ -85,7 +86,8 @@ class _Moving:
             self._live = Live(console=self._console, refresh_per_second=10, transient=True)
             self._live.start()
         now = time.monotonic()
-        self._live.update(Group(*(drawn(each, now) for each in asked)))
+        # An empty line at the end: where a full one ended, the ^C that a terminal shows would begin another.
+        self._live.update(Group(*(drawn(each, now) for each in asked), Text()))
 
     def ended(self, asked: Asked, answer: Answer) -> None:
         self.close()
