@@ -20,9 +20,11 @@ IMPATIENT: Values = {
     "crds": {"install": False},  # the stack's is there, and is shared with other tests
     "aws": {"pollInterval": "1s"},
     "work": {"backoffBase": "0.2s", "backoffCap": "1s"},
-    "leaderElection": {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "0.2s"},
+    "leaderElection": {"retryPeriod": "0.2s"},
     "log": {"format": "text"},
 }
+START_SECONDS = 60.0
+"""How long an operator may take to begin on a busy machine."""
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from sandbox.installation import Installation, merged
-from sandbox.operatorprocess import PATIENCE, OperatorProcess
+from sandbox.operatorprocess import OperatorProcess
 from sandbox.pod import Pod
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 from tests.e2e.applied import Applied, as_delivered
-from tests.install.conftest import IMPATIENT, Install, MakeApplied, new_namespace
+from tests.install.conftest import IMPATIENT, START_SECONDS, Install, MakeApplied, new_namespace
 from tests.install.permissions import requests
 
 
@@ -34,10 +34,18 @@ def values(served: tuple[str, str], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def operator(installation: Installation, stack: Stack) -> Iterator[OperatorProcess]:
+def shared_operator(installation: Installation, stack: Stack) -> Iterator[OperatorProcess]:
     with installation.operator(stack.directory / f"{installation.release}.log") as process:
-        process.wait_until_it_leads()
         yield process
+
+
+@pytest.fixture
+def operator(shared_operator: OperatorProcess) -> OperatorProcess:
+    """Running and leading, also after a test that ended it."""
+    if not shared_operator.runs:
+        shared_operator.start()
+    shared_operator.wait_until_it_leads(START_SECONDS)
+    return shared_operator
 
 
 @pytest.mark.usefixtures("operator")
@@ -94,7 +102,7 @@ def test_a_policy_that_an_upgrade_changes_holds_without_a_restart(
     installation.refresh_mounts()
     orders.until("Ready", "False", "AccessDenied")
     assert operator.runs
-    assert operator.log().count(" leads") == 1
+    assert operator.log_of_this_life().count(" leads") == 1
 
 
 def test_the_stand_by_takes_over_when_the_leader_goes(
@@ -106,11 +114,11 @@ def test_the_stand_by_takes_over_when_the_leader_goes(
 ) -> None:
     orders = make_applied(served[0]).apply().until_ready()
     with installation.operator(stack.directory / f"{installation.release}-stand-by.log") as stand_by:
-        eventually(lambda: "asks for the Lease" in stand_by.log(), "the stand-by waits", seconds=PATIENCE)
+        eventually(lambda: "asks for the Lease" in stand_by.log(), "the stand-by waits", seconds=START_SECONDS)
         lease = f"/apis/coordination.k8s.io/v1/namespaces/{installation.namespace}/leases"
         (held,) = stack.api.get(lease)["items"]
         assert held["metadata"]["name"] == installation.deployment()["metadata"]["name"]
         assert operator.terminate() == 0
         stand_by.wait_until_it_leads()
         orders.rotate("now")
-    operator.start()
+        assert stand_by.terminate() == 0, "so that nobody has to wait for its Lease"

@@ -16,12 +16,12 @@ import pytest
 
 from sandbox.installation import Installation
 from sandbox.kubernetes.client import Api, Json
-from sandbox.operatorprocess import PATIENCE, OperatorProcess
+from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
 from sandbox.tenant import Tenant
 from sandbox.waiting import eventually
 from tests.e2e.applied import Applied, as_delivered
-from tests.install.conftest import Install, MakeApplied, new_namespace
+from tests.install.conftest import START_SECONDS, Install, MakeApplied, new_namespace
 from tests.install.permissions import Permission, granted, requests, told
 
 ADOPT, TOKEN_FOR = "rotatedsecrets.io/adopt", "rotatedsecrets.io/token-for"
@@ -62,7 +62,7 @@ def running(make_installation: Install, stack: Stack) -> Iterator[Running]:
     tokens = {"serviceAccountTokens": {"namespaces": [namespace]}}
     installation = make_installation({"rollouts": {"enabled": True}, "tenantCredentials": tokens})
     with installation.operator(stack.directory / f"{installation.release}.log") as process:
-        process.wait_until_it_leads()
+        process.wait_until_it_leads(START_SECONDS)
         yield Running(installation, process, namespace)
 
 
@@ -139,9 +139,10 @@ SCENES = (
 def test_every_verb_that_the_chart_grants_is_used_and_no_other(running: Running, make_applied: MakeApplied) -> None:
     for scene in SCENES:
         scene(running.namespace, make_applied)
-    asked = running.asked()
+    asked, grants = running.asked(), running.grants()
+    assert {Permission("", "secrets", "create"), Permission("coordination.k8s.io", "leases", "update")} <= grants
     assert told(each for each, was_allowed in asked if not was_allowed) == [], "refused"
-    assert told(running.grants() - {each for each, _ in asked}) == [], "granted, and used by nothing"
+    assert told(grants - {each for each, _ in asked}) == [], "granted, and used by nothing"
 
 
 # ---- one permission less
@@ -213,7 +214,7 @@ def test_an_operator_that_cannot_begin_says_which_permission_it_waits_for(runnin
         process = everything.enter_context(running.installation.operator(log))
         for (verb, resource), back in taken:
             says = f"it says that it may not {verb} {resource}"
-            eventually(partial(asks_for, process, verb, resource), says, seconds=PATIENCE)
+            eventually(partial(asks_for, process, verb, resource), says, seconds=START_SECONDS)
             back.close()
         eventually(lambda: "asks for the Lease" in process.log(), "it begins")
 
