@@ -124,12 +124,14 @@ def test_an_attempt_that_fails_is_told_and_waited_for_no_longer_than_asked(order
     admin = json.loads(client.get_secret_value(SecretId=application.admin_secret_id)["SecretString"])
     client.put_secret_value(SecretId=application.admin_secret_id, SecretString=json.dumps(admin | {"port": 1}))
     orders.apply().until_ready()
-    result = tool("rotate", application.name, "--wait", "--timeout", "3s", "-o", "json")
+    result = tool("rotate", application.name, "--wait", "--timeout", "1s", "-o", "json")
     assert result.exit_code == 1
-    (answer,) = items(result)
-    assert answer["outcome"] == "TimedOut"
-    assert "attempt 1 failed at CreateSecret: the admin secret is for" in answer["message"]
-    assert re.search(r"attempt 2 begins at [-0-9]+ [:0-9]+ UTC", answer["message"])
+    assert items(result)[0]["outcome"] == "TimedOut"
+    orders.until("Rotated", "False", "CreateFailed")
+    (past,) = items(tool("history", application.name, "-o", "json"))
+    (attempt,) = past["history"]
+    assert (attempt["outcome"], attempt["step"]) == ("Failed", "CreateSecret")
+    assert attempt["message"].startswith("the admin secret is for")
     assert "retries (2/3)" in tool("list", application.name).stdout
 
 
