@@ -13,6 +13,7 @@ from sandbox.application import create_application
 from sandbox.installation import operator_rules
 from sandbox.kubernetes.provider import Cluster
 from sandbox.stack import Stack, running_stack
+from sandbox.waiting import eventually
 from tests.e2e.applied import Applied, as_delivered
 from tests.e2e.conftest import IMPATIENT
 from tests.image.containers import MOUNTED, Container, Image
@@ -37,6 +38,8 @@ def operator(image: Image, cluster: Cluster, stack: Stack, namespace: str, tmp_p
     variables = {**stack.store.environment(), "AWS_ENDPOINT_URL_STS": stack.store_proxy.endpoint_url}
     log = tmp_path / "operator.log"
     with image.container(["run", *where, *flags, *probes], variables, files, log) as container:
+        eventually(lambda: " leads" in container.log() or not container.runs, "it leads", seconds=60)
+        assert container.runs, container.log()
         yield container
 
 
