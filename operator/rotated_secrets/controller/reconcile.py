@@ -130,7 +130,11 @@ class _Reconciler:
         reporter = Reporter(self._services, resource)
         if error.reason is Reason.ACCESS_DENIED:
             reporter.denied(str(error))
-        reporter.conditions({ConditionType.READY: Finding(False, error.reason, str(error))})
+        finding = Finding(False, error.reason, str(error))
+        findings = {ConditionType.READY: finding}
+        if error.reason is Reason.SYNC_FAILED:
+            findings[ConditionType.SYNCED] = finding
+        reporter.conditions(findings)
 
     def _report_invalid(self, key: Key, message: str) -> None:
         """A spec that does not parse gets its condition all the same, by what can be read of the object."""

@@ -121,6 +121,8 @@ class Hold:
 
     reason: Reason
     message: str
+    until: datetime | None = None
+    """When something else is due, or the reason is gone, where that is known."""
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,7 @@ def _ask(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """Claim what is due, then have AWS rotate."""
     claim, cause = seen.claim, why_rotate(seen, terms, now)
     if claim is None and cause is None:
-        verdict = too_many_requests(seen, terms, now)
-        return Hold(verdict.reason, verdict.message) if verdict else None
+        return too_many_requests(seen, terms, now)
     if seen.elsewhere is not None:
         return Hold(Reason.MANAGED_ELSEWHERE, f"held: {seen.elsewhere}")
     if verdict := first_verdict((*BEFORE_CLAIM, unsynced), seen, terms):

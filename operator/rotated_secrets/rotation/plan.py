@@ -285,8 +285,7 @@ def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     claim, cause = seen.claim, why_rotate(seen, terms, now)
     asked_again = claim is not None and cause is not None and cause.request not in (None, claim.request)
     if claim is None and cause is None:
-        verdict = too_many_requests(seen, terms, now)
-        return Hold(verdict.reason, verdict.message) if verdict else None
+        return too_many_requests(seen, terms, now)
     if verdict := first_verdict(BEFORE_CLAIM, seen, terms):
         return Hold(verdict.reason, verdict.message)
     if claim is None or asked_again:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import HISTORY_LENGTH, Outcome, Reason, Step, Trigger
+from rotated_secrets.rotation.actions import Hold
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.strategies import descends_from, is_clone
 
@@ -50,18 +51,22 @@ def why_rotate(seen: Observation, terms: Terms, now: datetime) -> Cause | None:
     return None
 
 
-def too_many_requests(seen: Observation, terms: Terms, now: datetime) -> Verdict | None:
+def too_many_requests(seen: Observation, terms: Terms, now: datetime) -> Hold | None:
     """Hold what is asked for while so much was asked for lately; what is due by schedule does not wait for it."""
-    history, interval = seen.status.history, terms.request_interval
-    if _requested(seen, terms) is None or interval is None or len(history) < HISTORY_LENGTH:
+    interval = terms.request_interval
+    # A request that fails is tried again by itself, which nobody asked for.
+    begun = [each for each in seen.status.history if each.attempt == 1]
+    if _requested(seen, terms) is None or interval is None or len(begun) < HISTORY_LENGTH:
         return None
-    until = history[-1].started_at + HISTORY_LENGTH * interval
+    until = begun[-1].started_at + HISTORY_LENGTH * interval
     if now >= until:
         return None
-    return Verdict(
+    due = (until, next_due(seen, terms), next_retirement(seen, now))
+    return Hold(
         Reason.TOO_MANY_REQUESTS,
-        f"held: {HISTORY_LENGTH} attempts since {history[-1].started_at:%Y-%m-%dT%H:%M:%SZ}; the request is served at "
-        f"{until:%Y-%m-%dT%H:%M:%SZ} or a little later; see who sets the annotation so often",
+        f"held: {HISTORY_LENGTH} rotations since {begun[-1].started_at:%Y-%m-%dT%H:%M:%SZ}; this request is served at "
+        f"{until:%Y-%m-%dT%H:%M:%SZ}; see who sets the annotation so often",
+        min(moment for moment in due if moment is not None),
     )
 
 

@@ -105,3 +105,22 @@ def test_external_rotations_are_asked_for_no_more_often() -> None:
     held = ask(world, "one more")
     assert isinstance(held, Hold)
     assert held.reason is Reason.TOO_MANY_REQUESTS
+
+
+def test_what_is_due_by_schedule_is_looked_at_in_time_though_a_request_waits() -> None:
+    world = world_of(schedule="rate(1 hour)")
+    used_up(world)
+    held = ask(world, "one more")
+    assert isinstance(held, Hold)
+    assert held.until is not None
+    assert held.until <= world.now + timedelta(hours=1) < world.now + BURST * INTERVAL
+
+
+def test_a_request_that_fails_counts_once_however_often_it_is_tried() -> None:
+    world = world_of()
+    used_up(world)
+    tried_again = [
+        entry.model_copy(update={"attempt": 2, "outcome": Outcome.FAILED}) for entry in world.status.history[:1]
+    ]
+    world.status = world.status.model_copy(update={"history": (*tried_again, *world.status.history[1:])})
+    assert isinstance(ask(world, "one more"), Sleep)
