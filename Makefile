@@ -29,7 +29,7 @@ bench: $(STAMP) ## a thousand RotatedSecrets: how soon they are Ready, and what 
 	$(BIN)/pytest tests/bench $(ARGS)
 
 test-embedded: $(STAMP) ## the tests that depend on the Kubernetes, on the embedded API
-	$(BIN)/pytest -n 2 --dist worksteal --kubernetes embedded tests/cluster tests/e2e $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal --kubernetes embedded tests/cluster tests/install tests/e2e $(ARGS)
 
 test-image: $(STAMP) ## build the image on a Debian made of its packages, and rotate with a container of it; as root
 	$(BIN)/pytest tests/image $(ARGS)

@@ -133,8 +133,8 @@ def test_the_example_for_kind_becomes_ready_and_rotates(tmp_path: Path) -> None:
             (each["kind"], each["metadata"]["name"]): each
             for each in yaml.safe_load_all((ROOT / "examples" / "kind" / "stand-ins.yaml").read_text())
         }
-        stand_ins, *rest = shell(after="### To try it", before="## Engines")[0].splitlines(keepends=True)
-        helm, resource, *wait_and_rotate = rest
+        stand_ins, rest = shell(after="### To try it", before="## Engines")
+        helm, resource, *wait_and_rotate = rest.splitlines(keepends=True)
         reader.types(stand_ins)
 
         users = written["ConfigMap", "postgres-users"]["data"]["users.sql"]

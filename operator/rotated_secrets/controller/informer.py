@@ -25,6 +25,10 @@ INACTIVITY = 70.0
 """Seconds without any event or bookmark after which a watch is opened anew; the API server sends one every 60."""
 
 
+# For peering, which is off.
+_IDENTITY: Any = "rotated-secrets"
+
+
 class Informer:
     """Watches RotatedSecrets and target Secrets until stopped, or until it cannot any more."""
 
@@ -76,6 +80,8 @@ class Informer:
                 settings=self._settings(),
                 stop_flag=self._stop,
                 standalone=True,
+                # Else kopf asks who the user is, whom a container's user id need not have a name for.
+                identity=_IDENTITY,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
             )

@@ -197,7 +197,9 @@ class Settings(BaseModel):
         """Defaults that depend on the machine."""
         found = dict(given)
         found["identity"] = given.get("identity") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-        found["aws_region"] = given.get("aws_region") or boto3.session.Session().region_name
+        # AWS's other SDKs read AWS_REGION, and its platforms set it; boto3 knows AWS_DEFAULT_REGION alone.
+        configured = boto3.session.Session().region_name or os.environ.get("AWS_REGION")
+        found["aws_region"] = given.get("aws_region") or configured
         found["lease_namespace"] = given.get("lease_namespace") or _own_namespace()
         return found
 

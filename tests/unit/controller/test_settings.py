@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_network
 
@@ -64,3 +65,11 @@ def test_each_replica_has_an_identity_of_its_own() -> None:
 
 def test_names_of_flags_and_variables() -> None:
     assert (flag("aws_region"), variable("aws_region")) == ("--aws-region", "ROTATED_SECRETS_AWS_REGION")
+
+
+def test_a_region_that_other_sdks_read_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert Settings.parse({}).aws_region == "eu-central-1"
+    assert Settings.parse({"aws_region": "eu-west-1"}).aws_region == "eu-west-1"

@@ -1,0 +1,29 @@
+"""What the informer asks of the machine that it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+
+import aiohttp
+import pytest
+from kubernetes import client
+
+from rotated_secrets.controller.informer import Informer
+
+
+def test_a_user_id_without_a_name_is_as_good_as_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody_knows() -> str:
+        raise KeyError("getpwuid(): uid not found: 45678")
+
+    monkeypatch.setattr(getpass, "getuser", nobody_knows)
+    informer = Informer(
+        client.Configuration(),
+        handlers=None,  # type: ignore[arg-type]  # nothing is watched
+        namespaces=("shop",),
+        request_timeout=1,
+        watch_timeout=1,
+        on_end=lambda error: None,
+    )
+    with pytest.raises(aiohttp.ClientError):  # so far does it come: no API server is named
+        asyncio.run(asyncio.wait_for(informer._watch(), 30))
