@@ -52,7 +52,7 @@ class Call:
     """The port that it came from."""
     at: float = field(default_factory=time.monotonic, compare=False)
     """When it came, by the monotonic clock."""
-    caller: str = ""
+    caller: str = field(default="", compare=False)
     """The id of the access key, at the store."""
 
 

@@ -100,11 +100,14 @@ def application() -> web.Application:
         form = {} if target else dict(parse_qsl(body.decode(errors="replace")))
         try:
             session = sessions.of(scope["key"], request.headers.get("X-Amz-Security-Token")) if scope else None
-            if session and scope:
+            # Nobody needs a right to ask who they are. Source: GetCallerIdentity, AWS STS.
+            if session and scope and form.get("Action") != "GetCallerIdentity":
                 session.check_may(scope["service"], operation or form.get("Action", ""))
             account = session.account if session else account_of(scope["key"]) if scope else None
             if form.get("Action") in ASSUMING:
                 return web.Response(text=sessions.assume(form, account), content_type="text/xml")
+            if form.get("Action") == "GetCallerIdentity" and account:
+                return web.Response(text=sessions.who(account), content_type="text/xml")
         except Refusal as no:
             kind = "application/x-amz-json-1.1" if target else "text/xml"
             return web.Response(status=no.status, text=no.json if target else no.xml, content_type=kind)

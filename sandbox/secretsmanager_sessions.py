@@ -24,6 +24,7 @@ SECONDS = "sandbox:seconds"
 SECRET_MARK = "sandbox-session-key-"
 TOKEN_MARK = "sandbox-session-token-"
 """What the secret parts of every session begin with, so that a test can look where they got to."""
+NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 ASSUMING = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity"})
 OPERATORS = {"StringEquals": lambda found, wanted: found == wanted, "StringLike": fnmatchcase}
 
@@ -110,6 +111,14 @@ class Sessions:
             raise Refusal("AccessDenied", f"{user} authorized to perform: sts:{operation}{on}", 403)
         return self._begun(operation, account, role, parameters["RoleSessionName"])
 
+    @staticmethod
+    def who(account: str) -> str:
+        """GetCallerIdentity, as far as anybody asks: the account. (moto's own answer takes its whole start.)"""
+        known = {"Arn": f"arn:aws:iam::{account}:root", "UserId": account, "Account": account}
+        given = "".join(f"<{tag}>{value}</{tag}>" for tag, value in known.items())
+        result = f"<GetCallerIdentityResult>{given}</GetCallerIdentityResult>"
+        return f'<GetCallerIdentityResponse xmlns="{NAMESPACE}">{result}</GetCallerIdentityResponse>'
+
     def _begun(self, operation: str, account: str, role: Role, name: str) -> str:
         tags = {each["Key"]: each["Value"] for each in role.tags or ()}
         key = f"ASIA{account}{secrets.token_hex(2).upper()}"
@@ -127,7 +136,7 @@ class Sessions:
         credentials = "".join(f"<{tag}>{value}</{tag}>" for tag, value in given.items())
         user = f"arn:aws:sts::{account}:assumed-role/{role.name}/{name}"
         return (
-            f'<{operation}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{operation}Result>'
+            f'<{operation}Response xmlns="{NAMESPACE}"><{operation}Result>'
             f"<Credentials>{credentials}</Credentials>"
             f"<AssumedRoleUser><AssumedRoleId>{role.id}:{name}</AssumedRoleId><Arn>{user}</Arn></AssumedRoleUser>"
             f"</{operation}Result></{operation}Response>"

@@ -264,10 +264,12 @@ def test_account_that_no_role_trusts_is_told_the_policy_and_goes_on_by_itself(te
 
 def test_credentials_that_expire_in_the_middle_of_a_rotation_are_renewed(team: Team) -> None:
     orders = team.application()
-    team.account(orders, seconds=0.5)
+    team.account(orders, seconds=2)
     orders.apply(by(orders)).until_ready()
     waiting = threading.Event()
-    team.stack.store_proxy.trap(1, lambda _: waiting.wait(1), name="PutSecretValue", moment=Moment.ANSWERED, cut=False)
+    team.stack.store_proxy.trap(
+        1, lambda _: waiting.wait(2.5), name="PutSecretValue", moment=Moment.ANSWERED, cut=False
+    )
     orders.rotate("now")
     assert [entry["outcome"] for entry in orders.status["history"]] == ["Succeeded"]
     assert "RotationFailed" not in orders.reasons()
