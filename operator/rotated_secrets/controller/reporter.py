@@ -43,8 +43,11 @@ _REASONS = frozenset(reason.value for reason in Reason)
 class Reporter:
     """Tells people about one RotatedSecret: its status, events, metrics, log lines."""
 
-    def __init__(self, services: Services, resource: RotatedSecret, engine: str = NO_ENGINE) -> None:
-        """``engine`` is one that the operator knows: a label of metrics is nothing for a secret's value to make up."""
+    def __init__(self, services: Services, resource: RotatedSecret, engine: str | None = None) -> None:
+        """``engine`` is one that the operator knows: a label of metrics is nothing for a secret's value to make up.
+
+        None where it was not found out.
+        """
         self._services = services
         self._engine = engine
         self._moved_at: datetime | None = None
@@ -126,7 +129,7 @@ class Reporter:
         if after.history and after.history[:1] != before.status.history[:1]:
             ended = after.history[0]
             metrics.rotation_finished(
-                engine=self._engine,
+                engine=self._engine or NO_ENGINE,
                 strategy=strategy,
                 trigger=ended.trigger,
                 outcome=ended.outcome,
@@ -135,6 +138,9 @@ class Reporter:
     def gauge(self, status: RotatedSecretStatus) -> None:
         """What the metrics say of the resource as it is."""
         resource, ready = self.ledger.resource, status.condition(ConditionType.READY)
+        if self._engine is not None:
+            strategy = resource.spec.rotation.strategy
+            self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)
         held = status.condition(ConditionType.HELD)
         reason = held.reason if held is not None and held.status == "True" else None
         if reason is not None and reason not in _REASONS:
@@ -146,5 +152,6 @@ class Reporter:
             resource.name,
             ready=ready is not None and ready.status == "True",
             last_success=next(iter(succeeded), status.last_rotation_time),
-            next_rotation=status.next_rotation_time,
+            # Nobody waits for what was suspended, so it is not overdue either.
+            next_rotation=None if reason == Reason.SUSPENDED else status.next_rotation_time,
         )

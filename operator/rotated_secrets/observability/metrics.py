@@ -9,10 +9,13 @@ import contextlib
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from rotated_secrets.api.status import Outcome, Trigger
 
 PREFIX = "rotatedsecrets"
 OBJECT = ("namespace", "name")
@@ -67,7 +70,13 @@ class Metrics:
         self._lock = threading.Lock()
         self._held_for: dict[tuple[str, str], str] = {}
 
+    def rotations_expected(self, *, engine: str, strategy: str) -> None:
+        """From now on there are series of such rotations: an increase from no series at all is none to Prometheus."""
+        for trigger, outcome in product(Trigger, Outcome):
+            self._rotations.labels(engine, strategy, trigger, outcome)
+
     def rotation_finished(self, *, engine: str, strategy: str, trigger: str, outcome: str) -> None:
+        self.rotations_expected(engine=engine, strategy=strategy)
         self._rotations.labels(engine, strategy, trigger, outcome).inc()
 
     def step_took(self, *, engine: str, step: str, seconds: float) -> None:

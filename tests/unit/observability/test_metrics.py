@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import product
 
 from prometheus_client import generate_latest
 
+from rotated_secrets.api.status import Outcome, Trigger
 from rotated_secrets.observability.metrics import Metrics
 
 WHEN = datetime(2026, 11, 22, tzinfo=UTC)
@@ -49,6 +51,17 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
         found = [each for each in lines if each.startswith(f"{name} ")]
         assert found, name
         assert float(found[0].rpartition(" ")[2]) == float(value) or "timestamp" in name
+
+
+def test_the_first_rotation_to_fail_is_an_increase() -> None:
+    metrics = Metrics()
+    metrics.rotation_finished(engine="mysql", strategy="SingleUser", trigger="Schedule", outcome="Succeeded")
+    labels = 'engine="mysql",outcome="{}",strategy="SingleUser",trigger="{}"'
+    for trigger, outcome in product(Trigger, Outcome):
+        counted = 1 if (trigger, outcome) == (Trigger.SCHEDULE, Outcome.SUCCEEDED) else 0
+        assert f"rotatedsecrets_rotations_total{{{labels.format(outcome, trigger)}}} {counted}.0" in text(metrics)
+    metrics.rotations_expected(engine="mysql", strategy="SingleUser")
+    assert f"{{{labels.format('Succeeded', 'Schedule')}}} 1.0" in text(metrics)
 
 
 def test_series_of_a_resource_end_with_it() -> None:

@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.status import Outcome
 from rotated_secrets.controller.reporter import Reporter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
@@ -79,6 +80,25 @@ def test_a_reason_that_the_operator_does_not_know_is_no_label(written: str, coun
     told = Told(made_up)
     told.reporter.gauge(made_up.status)
     assert told.value(f'rotatedsecrets_rotation_held{{reason="{counted}"}}') == 1
+
+
+@pytest.mark.parametrize(("reason", "told_of"), [("Suspended", False), ("ManagedElsewhere", True)])
+def test_what_is_suspended_is_due_at_no_time(reason: str, told_of: bool) -> None:
+    held = resource(conditions=[condition("Held", reason)], nextRotationTime="2026-01-01T00:00:00Z")
+    told = Told(held)
+    told.reporter.gauge(held.status.model_copy(update={"conditions": ()}))
+    series = 'rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}'
+    assert told.value(series)
+    told.reporter.gauge(held.status)
+    assert (told.value(series) is not None) == told_of
+
+
+def test_rotations_are_counted_from_zero_before_the_first_ends() -> None:
+    told = Told(resource())
+    told.reporter.gauge(told.reporter.ledger.resource.status)
+    labels = 'engine="postgres",outcome="{}",strategy="SingleUser",trigger="Schedule"'
+    for outcome in Outcome:
+        assert told.value(f"rotatedsecrets_rotations_total{{{labels.format(outcome)}}}") == 0
 
 
 def test_lag_counts_from_when_somebody_else_made_the_version() -> None:
