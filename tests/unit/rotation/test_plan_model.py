@@ -108,7 +108,12 @@ class RotatingWorld(RuleBasedStateMachine):
 
     @rule(workload=st.sampled_from(WORKLOADS), what=st.sampled_from([None, RestartKind.REFUSED, RestartKind.MISSING]))
     def a_workload_gets_out_of_reach_or_back(self, workload: Workload, what: RestartKind | None) -> None:
-        self.world.workloads[workload].in_the_way = what
+        before = self.world.workloads[workload]
+        if before.in_the_way is RestartKind.MISSING and what is not RestartKind.MISSING:
+            self.world.workloads[workload] = before = ModelWorkload(
+                made_with=next(reversed(self.world.deliveries), None)
+            )
+        before.in_the_way = what
 
     @invariant()
     def holds(self) -> None:
@@ -142,7 +147,7 @@ class RotatingWorld(RuleBasedStateMachine):
         if world.terms.has_database:
             assert world.database.logs_in(Credential.of(world.target.value))
         for workload in world.workloads.values():
-            begun_with = workload.version_id or world.deliveries[0]
+            begun_with = workload.version_id or workload.made_with or world.deliveries[0]
             assert begun_with == world.target.version_id or workload.in_the_way, "pods hold an old value"
         served = sum(entry.outcome is Outcome.SUCCEEDED for entry in world.status.history)
         assert self.late or len(world.status.history) == HISTORY_LENGTH or served == world.rotations

@@ -28,6 +28,7 @@ class MovedWorld(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), steps=st.integers(1, 6))
     def work(self, which: int, steps: int) -> None:
+        self.operators[1 - which].end()  # whoever has lost the lead acts no more
         for _ in range(steps):
             self.operators[which].step()
 

@@ -238,6 +238,8 @@ class ModelWorkload:
     """What runs beside the resource: the version on its pod template, and how often that was written."""
 
     version_id: VersionId | None = None
+    made_with: VersionId | None = None
+    """What its pods began with when it was made, where that was after the first delivery."""
     writes: int = 0
     restarted_at: int | None = None
     """Which delivery it was restarted for last."""
