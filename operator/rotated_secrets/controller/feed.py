@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Final
 
 from rotated_secrets.controller.identities import Identities, Identity
 from rotated_secrets.controller.key import Key
@@ -21,6 +24,13 @@ from rotated_secrets.secretstores.feed import PollFeed
 from rotated_secrets.values import Arn
 
 log = logging.getLogger(__name__)
+
+AT_A_TIME: Final = 4
+"""Polls of identities that are not the operator's own."""
+LONGEST: Final = 20.0
+"""Seconds after which such a poll describes no more secrets; those that were left come first at the next."""
+PATIENCE: Final = 10.0
+"""Seconds that all of them may hold up the operator's own next poll."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class Feeds:
         self._feeds: dict[_Place, PollFeed] = {}
         self._follows: dict[Key, tuple[_Place, Arn]] = {}
         self._followers: defaultdict[tuple[_Place, Arn], set[Key]] = defaultdict(set)
+        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="poll")
+        self._under_way: dict[_Place, Future[None]] = {}
 
     def noted(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
         """A RotatedSecret follows this secret, which was read or written by this identity and looks so now.
@@ -52,16 +64,14 @@ class Feeds:
             StoreError: AWS doesn't say.
         """
         place = _Place(identity, region)
-        account = identity.stores.account()
+        account = identity.account
         with self._lock:
             if self._follows.get(key) != (place, arn):
                 self._leave(key)
                 self._follows[key] = (place, arn)
                 self._followers[place, arn].add(key)
             if place not in self._feeds:
-                store = identity.stores.at(region)
-                is_own = identity is self._identities.own
-                self._feeds[place] = PollFeed(store, account, whom=str(identity), lists_only=is_own)
+                self._feeds[place] = self._feed(place, account)
             self._feeds[place].noted(arn, stages)
 
     def forget(self, key: Key) -> None:
@@ -69,26 +79,56 @@ class Feeds:
         with self._lock:
             self._leave(key)
 
-    def poll(self) -> None:
+    def poll(self, patience: float = math.inf) -> None:
         """Ask once for each identity and region in which a secret is followed. Blocks; one caller at a time.
 
         A region that only RotatedSecrets name which may not have their secret is never asked, and nothing is asked as
-        somebody whom nobody may be any more.
+        somebody whom nobody may be any more. The operator asks as itself first; who is not done with after
+        ``patience`` seconds goes on meanwhile, and is not asked again before that ends.
         """
+        for place, feed in self._places():
+            if place.identity is self._identities.own:
+                self._poll(place, feed)
         changed, unsure = self._identities.review()
         for key in changed:
             self._look(key)
+        for place, feed in self._places():
+            last = self._under_way.get(place)
+            if place.identity is not self._identities.own and (last is None or last.done()):
+                if place.identity in unsure:
+                    self._under_way.pop(place, None)
+                else:
+                    self._under_way[place] = self._pool.submit(self._poll, place, feed)
+        wait(self._under_way.values(), None if patience == math.inf else patience)
+        self._under_way = {place: poll for place, poll in self._under_way.items() if not poll.done()}
+
+    def _places(self) -> list[tuple[_Place, PollFeed]]:
         with self._lock:
-            feeds = list(self._feeds.items())
-        for place, feed in feeds:
-            if place.identity not in unsure:
-                self._poll(place, feed)
+            return list(self._feeds.items())
+
+    def _feed(self, place: _Place, account: str) -> PollFeed:
+        identity, region = place.identity, place.region
+        if identity is self._identities.own:
+            # Also what nobody has read yet: a secret that comes into being is looked at by those that wait for it.
+            also: Callable[[Arn], bool] = lambda arn: bool(self._registry.operators(arn))  # noqa: E731
+            return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), also=also)
+        return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), seconds=LONGEST)
+
+    def _interested(self, place: _Place, arn: Arn) -> set[Key]:
+        """Who has this secret asked for by this identity. What it is told tells others nothing."""
+        if place.identity is self._identities.own:
+            return self._registry.operators(arn)
+        with self._lock:
+            return set(self._followers.get((place, arn), ()))
 
     def _poll(self, place: _Place, feed: PollFeed) -> None:
         by = "" if place.identity is self._identities.own else f" by {place.identity}"
+        with self._lock:
+            if self._feeds.get(place) is not feed:
+                return  # forgotten while it waited for its turn
         try:
             for change in feed.changes():
-                for key in self._registry.naming(change.arn):
+                for key in self._interested(place, change.arn):
                     self._look(key)
         except StoreError as error:
             log.warning(
@@ -112,6 +152,9 @@ class Feeds:
 
     async def run(self, slots: Slots, interval: float) -> None:
         """Poll every ``interval`` seconds, until cancelled."""
-        while True:
-            await asyncio.sleep(interval)
-            await slots.run(self.poll)
+        try:
+            while True:
+                await asyncio.sleep(interval)
+                await slots.run(self.poll, min(interval, PATIENCE))
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rotated_secrets.api.fields import ROLE_ARN
 from rotated_secrets.api.names import ROLE_ANNOTATION
@@ -20,12 +21,15 @@ from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.managed import ManagedSecrets
 from rotated_secrets.controller.serviceaccounts import ServiceAccount, ServiceAccounts
 from rotated_secrets.secretstores.aws import AwsStores
+from rotated_secrets.secretstores.aws_errors import OPERATOR
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreUnavailable
 from rotated_secrets.secretstores.roles import Role, Token, account_in, session_name, stores_as
 from rotated_secrets.secretstores.sts_errors import AUDIENCE
 
 MOST_IN_NAMESPACE: Final = 50
-"""Identities of one namespace at a time: each has clients and credentials in memory (about 0.5 MB)."""
+"""Identities of one namespace at a time."""
+MOST_IN_MEMORY: Final = 200
+"""Identities whose clients and credentials are kept (about 0.5 MB each); those of others are made anew when needed."""
 ROLE_SESSION: Final = "rotated-secrets"
 """What a session of the operator's own is called, beside its namespace."""
 
@@ -33,14 +37,47 @@ ROLE_SESSION: Final = "rotated-secrets"
 class Identity:
     """Somebody that AWS knows, and what they can reach there. One object as long as anybody uses it."""
 
-    def __init__(self, stores: AwsStores, role: Role | None = None) -> None:
-        self.stores = stores
+    def __init__(
+        self, make: Callable[[], AwsStores], role: Role | None = None, on_use: Callable[[Identity], None] | None = None
+    ) -> None:
+        """``make`` makes its stores, at their first use and at the first after they were let go."""
+        self._make = make
+        self._on_use = on_use
+        self._lock = threading.Lock()
+        self._stores: AwsStores | None = None
         self.role = role
         """None for the operator's own identity."""
-        self.managed = ManagedSecrets(stores.client, stores.whom)
+        self.managed = ManagedSecrets(self._client, str(self))
+
+    @property
+    def stores(self) -> AwsStores:
+        """AWS as this identity reaches it."""
+        with self._lock:
+            found = self._stores = self._stores or self._make()
+        if self._on_use:
+            self._on_use(self)
+        return found
+
+    @property
+    def account(self) -> str:
+        """That it belongs to. May ask AWS who we are, once. Raises: StoreError."""
+        return self.role.account if self.role is not None else self.stores.account()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether clients of it are in memory."""
+        return self._stores is not None
+
+    def _client(self, service: str, region: str) -> Any:
+        return self.stores.client(service, region)
+
+    def let_go(self) -> None:
+        """Free clients and credentials, as soon as nobody uses them."""
+        with self._lock:
+            self._stores = None
 
     def __str__(self) -> str:
-        return self.stores.whom
+        return OPERATOR if self.role is None else str(self.role)
 
 
 @dataclass(frozen=True)
@@ -53,13 +90,14 @@ class Identities:
     """The identities of one operator. Safe from several threads."""
 
     def __init__(self, own: AwsStores, accounts: ServiceAccounts, cluster_name: str | None) -> None:
-        self.own = Identity(own)
+        self.own = Identity(lambda: own)
         self._accounts = accounts
         self._cluster_name = cluster_name
         self._lock = threading.Lock()
         self._uses: dict[Key, _Use] = {}
         self._identities: dict[Role, Identity] = {}
         self._users: defaultdict[Role, set[Key]] = defaultdict(set)
+        self._used: OrderedDict[Identity, None] = OrderedDict()
 
     def of(self, resource: RotatedSecret) -> Identity:
         """As whom to ask for a RotatedSecret, as far as the cluster allows it now; asks nothing of AWS yet.
@@ -79,7 +117,7 @@ class Identities:
             raise
         with self._lock:
             self._check_room(key, role)
-            identity = self._identities.get(role) or Identity(stores_as(self.own.stores, role, token), role)
+            identity = self._identities.get(role) or self._made(role, token)
             self._leave(key, unless=identity)
             self._identities[role] = identity
             self._users[role].add(key)
@@ -151,6 +189,20 @@ class Identities:
     def _token_of(self, account: ServiceAccount) -> Token:
         return lambda: self._accounts.token(account.namespace, account.name, AUDIENCE)
 
+    def _made(self, role: Role, token: Token | None) -> Identity:
+        return Identity(lambda: stores_as(self.own.stores, role, token), role, self._note_use)
+
+    def _note_use(self, identity: Identity) -> None:
+        """Whoever has not been used for longest gives up their memory."""
+        with self._lock:
+            if identity.role is None or self._identities.get(identity.role) is not identity:
+                return
+            self._used[identity] = None
+            self._used.move_to_end(identity)
+            late = self._used.popitem(last=False)[0] if len(self._used) > MOST_IN_MEMORY else None
+        if late is not None:
+            late.let_go()
+
     def _check_room(self, key: Key, role: Role) -> None:
         if role in self._identities:
             return
@@ -171,6 +223,7 @@ class Identities:
         users.discard(key)
         if not users:
             del self._users[used.identity.role], self._identities[used.identity.role]
+            self._used.pop(used.identity, None)
 
 
 def _is_still(key: Key, use: _Use, account: ServiceAccount | StoreError) -> bool:

@@ -35,6 +35,8 @@ class _Known:
     target: str
     account: str | None
     """Where a name is looked up, as far as the spec tells."""
+    as_operator: bool
+    """Whether the operator asks for the secret as itself."""
     seen: str
     """What of the object is worth a look when it changes."""
 
@@ -85,6 +87,7 @@ class Registry:
             created=metadata["creationTimestamp"],
             secret=self._form(spec),
             account=_account(spec),
+            as_operator=not (spec.get("source") or {}).get("credentials"),
             target=str((spec.get("target") or {}).get("secretName") or key.name),
             seen=_seen(metadata),
         )
@@ -141,6 +144,11 @@ class Registry:
         """The RotatedSecrets that name this secret, by its name or its ARN; by its name also those that may."""
         with self._lock:
             return {key for form in _forms(arn) for key in self._by_secret.get(form, ()) if self._may_mean(key, arn)}
+
+    def operators(self, arn: Arn) -> set[Key]:
+        """Those of them for which the operator asks as itself."""
+        with self._lock:
+            return {key for key in self.naming(arn) if self._known[key].as_operator}
 
     def older(self, key: Key, arn: Arn) -> Key | None:
         """The oldest other RotatedSecret on the same secret, if it is older than this one: it alone may rotate it."""

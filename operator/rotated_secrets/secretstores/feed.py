@@ -1,12 +1,13 @@
 """Which secrets moved in the store without us: a person, a Lambda, another operator.
 
-The comparison is pure; asking is one ListSecrets call a hundred secrets, never one a secret. Must not know who is
-interested in a secret or what they do about it.
+The comparison is pure; asking is one ListSecrets call a hundred secrets, or one DescribeSecret a secret where that
+takes no more calls. Must not know who is interested in a secret or what they do about it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,8 @@ from rotated_secrets.values import Arn
 
 log = logging.getLogger(__name__)
 
+PAGE: Final = 100
+"""Rows of one ListSecrets call. Source: ``MaxResults``, API_ListSecrets."""
 LIST_AGAIN: Final = 3600.0
 """Seconds until an identity that may not list is seen whether it may now."""
 
@@ -49,7 +52,7 @@ class ChangeFeed(Protocol):
         """Nobody is interested in this secret any more."""
 
     def changes(self) -> list[Change]:
-        """What changed since the last time; the first time, every secret of which nothing else was noted.
+        """What changed since the last time, of the secrets that matter; the first time, what was not noted so.
 
         Raises: StoreError, as the store's own calls; what was known stays as it was, so nothing is lost.
         """
@@ -74,38 +77,45 @@ def differences(
 
 
 class PollFeed:
-    """Lists an identity's own account, a hundred secrets a call.
+    """Asks after the secrets that were noted, and keeps a row of none that does not matter.
 
-    Secrets of other accounts are in no list: those that were noted are described one by one. So are all, where the
-    identity may not list and ``lists_only`` does not forbid it.
+    Secrets of other accounts are in no list: they are described one by one. So are all, where that is no more calls
+    than a listing, or where the identity may not list, unless ``also`` is given.
     """
 
     def __init__(
         self,
-        store: SecretStore,
+        store: Callable[[], SecretStore],
         account: str,
         *,
         whom: str = "",
-        lists_only: bool = True,
+        also: Callable[[Arn], bool] | None = None,
+        seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """What one identity sees in one region.
 
         Args:
-            store: that identity's.
+            store: gives that identity's.
             account: it belongs to.
             whom: it is, in words.
-            lists_only: whether to have no changes rather than pay for a call for each secret.
+            also: says which secrets matter besides those that were noted. Where it is given the account is always
+                listed, and there are no changes where it may not be.
+            seconds: after which a poll describes no more secrets; the next goes on with those that were left.
             clock: in seconds.
         """
         self._store = store
         self._account = account
         self._whom = whom
-        self._lists_only = lists_only
+        self._also = also
+        self._seconds = seconds
         self._clock = clock
         self._may_not_list_until = 0.0
+        self._pages = 1
+        """That the last listing took."""
         self._before: dict[Arn, SecretSummary] = {}
         self._known: dict[Arn, Stages] = {}
+        """Those that were described longest ago come first."""
         self._lock = threading.Lock()
 
     def noted(self, arn: Arn, stages: Stages) -> None:
@@ -123,42 +133,60 @@ class PollFeed:
         with self._lock:
             return bool(self._known)
 
+    def __len__(self) -> int:
+        """Rows that are kept for the next comparison."""
+        return len(self._before)
+
     def changes(self) -> list[Change]:
         """See :class:`ChangeFeed`. One caller at a time."""
-        listed = self._listed()
-        now = listed or {}
         with self._lock:
-            alone = [arn for arn in self._known if listed is None or account_of(arn) != self._account]
-        for arn in alone:
-            row = self._described(arn)
-            if row is not None:
-                now[arn] = row
+            followed = dict(self._known)
+        ours = sum(account_of(arn) == self._account for arn in followed)
+        listed = self._listed(followed) if self._also is not None or ours > self._pages else None
+        now = listed or {}
+        until = self._clock() + self._seconds
+        for arn in followed:
+            if listed is None or account_of(arn) != self._account:
+                row = self._described(arn) if self._clock() < until else self._before.get(arn)
+                if row is not None:
+                    now[arn] = row
         with self._lock:
             known = dict(self._known)
-        before, self._before = self._before, now
-        if listed is None:
-            before = {arn: row for arn, row in before.items() if arn in alone}
+        before = {arn: row for arn, row in self._before.items() if self._matters(arn, followed)}
+        self._before = now
         return list(differences(before, now, known))
 
-    def _listed(self) -> dict[Arn, SecretSummary] | None:
-        """Every secret of the account; None where the identity may not list them."""
+    def _matters(self, arn: Arn, followed: Mapping[Arn, Stages]) -> bool:
+        return arn in followed or (self._also is not None and self._also(arn))
+
+    def _listed(self, followed: Mapping[Arn, Stages]) -> dict[Arn, SecretSummary] | None:
+        """What matters of the account's secrets; None where the identity may not list them."""
         if self._clock() < self._may_not_list_until:
             return None
+        found: dict[Arn, SecretSummary] = {}
+        rows = 0
         try:
-            found = {row.arn: row for row in self._store.list_summaries()}
+            for row in self._store().list_summaries():
+                rows += 1
+                if self._matters(row.arn, followed):
+                    found[row.arn] = row
         except AccessDenied as error:
-            if self._lists_only:
+            if self._also is not None:
                 raise
             if not self._may_not_list_until:
                 log.warning("each secret of %s is described at each poll, by one call each: %s", self._whom, error)
             self._may_not_list_until = self._clock() + LIST_AGAIN
             return None
         self._may_not_list_until = 0.0
+        self._pages = max(1, math.ceil(rows / PAGE))
         return found
 
     def _described(self, arn: Arn) -> SecretSummary | None:
+        with self._lock:
+            if arn in self._known:
+                self._known[arn] = self._known.pop(arn)
         try:
-            found = self._store.describe(arn)
+            found = self._store().describe(arn)
         except SecretNotFound:
             return None
         except StoreError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import boto3
 import pytest
@@ -11,12 +13,13 @@ from kubernetes.client import Configuration
 
 from rotated_secrets.cluster import Cluster
 from rotated_secrets.controller.feed import Feeds
-from rotated_secrets.controller.identities import Identities
+from rotated_secrets.controller.identities import Identities, Identity
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.registry import Registry
 from rotated_secrets.controller.serviceaccounts import ServiceAccounts
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
-from rotated_secrets.secretstores.base import Stages
+from rotated_secrets.secretstores.base import SecretDescription, SecretStore, Stages, StoreUnavailable
+from rotated_secrets.secretstores.roles import Role
 from rotated_secrets.values import Arn, Stage, VersionId
 from sandbox.secretsmanager import SecretsManager, secrets_manager
 
@@ -25,6 +28,30 @@ from sandbox.secretsmanager import SecretsManager, secrets_manager
 def running_store() -> Iterator[SecretsManager]:
     with secrets_manager() as running:
         yield running
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A region with nothing but this store."""
+
+    store: SecretStore
+
+    def at(self, region: str) -> SecretStore:
+        return self.store
+
+
+class Hangs:
+    """A store that does not answer until it may."""
+
+    def __init__(self) -> None:
+        self.asked, self.may = threading.Semaphore(0), threading.Event()
+        self.calls = 0
+
+    def describe(self, secret: Arn) -> SecretDescription:
+        self.calls += 1
+        self.asked.release()
+        self.may.wait(10)
+        raise StoreUnavailable("too late")
 
 
 class Account:
@@ -45,6 +72,12 @@ class Account:
         nowhere = ServiceAccounts(Cluster(Configuration(), timeout=1, connections=1, retries=0))
         self.identities = Identities(stores, nowhere, None)
         self.feeds = Feeds(self.identities, self.registry, self.looked.append)
+
+    def identity(self, role: str, *, store: SecretStore | None = None) -> Identity:
+        """Somebody else who reaches the same account, or only this store."""
+        stores = self.identities.own.stores
+        made = stores if store is None else Elsewhere(store)
+        return Identity(lambda: made, Role(f"arn:aws:iam::{stores.account()}:role/{role}", role))  # type: ignore[return-value, arg-type]
 
     def make(self, name: str) -> Arn:
         return Arn(self.client.create_secret(Name=name, SecretString=json.dumps({"password": "first"}))["ARN"])
@@ -120,6 +153,57 @@ def test_what_no_look_has_read_is_not_asked_about(account: Account) -> None:
     account.feeds.forget(Key("shop", "looked-at"))
     assert account.poll() == []
     assert account.requests == []
+
+
+def test_what_one_identity_is_told_wakes_those_that_use_it_and_nobody_else(account: Account) -> None:
+    arn = account.make("shop/orders")
+    own, theirs, others = account.know("own", arn), account.know("theirs", arn), account.know("others", arn)
+    stages: Stages = {VersionId("before"): frozenset({Stage.CURRENT})}
+    account.feeds.noted(theirs, account.identity("theirs"), account.region, arn, stages)
+    assert account.poll() == [theirs]
+    assert account.requests == ["DescribeSecret"]
+    account.look_at(arn)
+    account.poll()
+    account.client.put_secret_value(SecretId=arn, SecretString="moved")
+    account.feeds.forget(theirs)
+    assert set(account.poll()) == {own, theirs, others}, "the operator asks for all three as itself"
+
+
+def test_operators_own_feed_keeps_what_a_resource_names_of_an_account(account: Account) -> None:
+    arn = account.make("shop/orders")
+    for number in range(20):
+        account.make(f"other/{number}")
+    account.know("orders", "shop/orders")
+    waits = account.know("waits", "shop/later")
+    account.look_at(arn)
+    account.poll()
+    (feed,) = account.feeds._feeds.values()
+    assert len(feed) == 1
+    account.make("shop/later")
+    assert account.poll() == [waits]
+
+
+def test_identity_that_hangs_holds_up_nobody_and_is_not_asked_twice(account: Account) -> None:
+    arn = account.make("shop/orders")
+    stages: Stages = {VersionId("before"): frozenset({Stage.CURRENT})}
+    store = Hangs()
+    hangs, works = account.know("hangs", arn), account.know("works", arn)
+    slow, quick = account.identity("slow", store=store), account.identity("quick")  # type: ignore[arg-type]
+    account.feeds.noted(hangs, slow, account.region, arn, stages)
+    account.feeds.noted(works, quick, account.region, arn, stages)
+    account.note(Key("shop", "own"), arn, stages)
+    try:
+        account.feeds.poll(patience=0.5)
+        assert store.asked.acquire(timeout=10)
+        assert set(account.looked) == {hangs, works}
+        account.requests.clear()
+        account.feeds.poll(patience=0.5)
+        assert sorted(account.requests) == ["DescribeSecret", "ListSecrets"]
+        assert store.calls == 1
+    finally:
+        store.may.set()
+    account.poll()
+    assert store.calls == 1 + 1
 
 
 def test_one_region_in_trouble_does_not_silence_the_others(account: Account, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
+def everything(_: Arn) -> bool:
+    return True
+
+
 @pytest.fixture
 def feed(stores: AwsStores, store: AwsStore, proxy: StoreProxy) -> PollFeed:
     """A feed that has seen all there is."""
-    feed = PollFeed(store, stores.account())
+    feed = PollFeed(lambda: store, stores.account(), also=everything)
     feed.changes()
     proxy.clear()
     return feed
@@ -34,7 +38,7 @@ def test_an_idle_poll_costs_a_call_a_hundred_secrets(
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: aws.create_secret(Name=f"s{number}", SecretString="{}"), range(101)))
-    feed = PollFeed(store, stores.account())
+    feed = PollFeed(lambda: store, stores.account(), also=everything)
     feed.changes()
     proxy.clear()
     for _ in range(3):
@@ -84,3 +88,30 @@ def test_secrets_of_another_account_are_described_one_by_one(
     proxy.clear()
     feed.changes()
     assert [call.name for call in proxy.calls] == ["ListSecrets"]
+
+
+def test_one_who_follows_few_secrets_keeps_few_rows_and_lists_only_where_that_is_fewer_calls(
+    aws: SecretsManagerClient, stores: AwsStores, store: AwsStore, proxy: StoreProxy, secret: Arn
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda number: aws.create_secret(Name=f"s{number}", SecretString="{}"), range(100)))
+    others = [Arn(each["ARN"]) for each in made[:2]]
+    feed = PollFeed(lambda: store, stores.account())
+    calls = []
+    for arn in (secret, *others, None):
+        if arn is not None:
+            feed.noted(arn, store.describe(arn).stages)
+        proxy.clear()
+        assert feed.changes() == []
+        calls.append([call.name for call in proxy.calls])
+    assert calls[0] == ["DescribeSecret"]
+    assert calls[1] == ["ListSecrets"] * 2, "how many pages there are is not known yet"
+    assert calls[2] == calls[3] == ["ListSecrets"] * 2, "three secrets, two pages"
+    assert len(feed) == 3
+    feed.forget(others[1])
+    proxy.clear()
+    aws.put_secret_value(SecretId=secret, SecretString="moved")
+    aws.put_secret_value(SecretId=others[1], SecretString="moved")
+    assert [change.arn for change in feed.changes()] == [secret]
+    assert [call.name for call in proxy.calls] == ["DescribeSecret"] * 2
+    assert len(feed) == 2

@@ -194,6 +194,26 @@ def test_one_namespace_cannot_fill_the_memory(identities: Identities) -> None:
     assert identities.of(resource("r1", namespace="other", roleArn=ROLE)).role
 
 
+def test_clients_of_those_that_were_not_used_for_longest_are_let_go_and_made_anew_when_needed(
+    identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rotated_secrets.controller.identities.MOST_IN_MEMORY", 2)
+    one, two, three = (identities.of(resource(f"r{each}", roleArn=f"{ROLE}{each}")) for each in range(3))
+    assert not one.is_kept, "nothing is made before it is needed"
+    first = one.stores
+    assert two.stores is not first
+    assert one.stores is first
+    assert three.stores
+    assert [each.is_kept for each in (one, two, three)] == [True, False, True]
+    assert identities.of(resource("r1", roleArn=f"{ROLE}1")) is two, "it is still the same identity"
+    assert two.stores.account() == "111122223333"
+    assert [each.is_kept for each in (one, two, three)] == [False, True, True]
+    identities.forget(Key("shop", "r2"))
+    assert one.stores
+    assert two.is_kept, "who is gone takes no room"
+    assert identities.own.stores
+
+
 @pytest.mark.parametrize("name", ["orders", "a" * 253, "orders.v2"])
 def test_session_is_named_as_aws_takes_it(name: str) -> None:
     found = session_name("shop", name)

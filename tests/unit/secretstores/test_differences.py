@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,13 @@ from rotated_secrets.values import Arn, SecretId, Stage, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:111111111111:secret:shop/db-AbCdEf")
 THEIRS = Arn("arn:aws:secretsmanager:eu-west-1:222222222222:secret:shared/db-AbCdEf")
+OTHER = Arn("arn:aws:secretsmanager:eu-west-1:111111111111:secret:shop/other-AbCdEf")
 OLD: Stages = {VersionId("a"): frozenset({Stage.CURRENT})}
 NEW: Stages = {VersionId("a"): frozenset({Stage.PREVIOUS}), VersionId("b"): frozenset({Stage.CURRENT})}
+
+
+def many(count: int) -> list[Arn]:
+    return [Arn(ARN.replace("shop/db", f"theirs/{number}")) for number in range(count)]
 
 
 def rows(stages: Stages | None, arn: Arn = ARN) -> dict[Arn, SecretSummary]:
@@ -58,10 +64,15 @@ def test_the_account_is_read_from_the_arn() -> None:
     assert (account_of(ARN), account_of(THEIRS)) == ("111111111111", "222222222222")
 
 
+def everything(_: Arn) -> bool:
+    return True
+
+
 class SharedStore:
     """A store with a few secrets of its own account, and one that another account shares."""
 
     def __init__(self) -> None:
+        self.described: list[str] = []
         self.answer: Stages | Exception = OLD
         self.listed: dict[Arn, SecretSummary] = {}
 
@@ -69,15 +80,20 @@ class SharedStore:
         return iter(self.listed.values())
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
+        self.described.append(secret)
         if isinstance(self.answer, Exception):
             raise self.answer
         return SecretDescription(Arn(secret), "shared/db", self.answer)
 
 
+def feed_of(store: SharedStore, **settings: Any) -> PollFeed:
+    return PollFeed(lambda: store, "111111111111", **settings)  # type: ignore[arg-type, return-value]  # the rest rotates
+
+
 @pytest.mark.parametrize("error", [AccessDenied, StoreUnavailable, StoreThrottled, StoreRefused])
 def test_a_shared_secret_is_followed_and_trouble_with_it_holds_nobody_up(error: type[StoreError]) -> None:
     store = SharedStore()
-    feed = PollFeed(store, "111111111111")  # type: ignore[arg-type]  # the rest of the protocol is for rotations
+    feed = feed_of(store, also=everything)
     feed.noted(THEIRS, OLD)
     assert feed.changes() == []
     store.answer = NEW
@@ -89,7 +105,7 @@ def test_a_shared_secret_is_followed_and_trouble_with_it_holds_nobody_up(error: 
 
 
 def test_a_feed_follows_what_was_noted_until_it_is_forgotten() -> None:
-    feed = PollFeed(SharedStore(), "111111111111")  # type: ignore[arg-type]
+    feed = feed_of(SharedStore())
     assert not feed.follows_any()
     feed.noted(ARN, OLD)
     feed.noted(THEIRS, OLD)
@@ -117,11 +133,12 @@ def test_identity_that_may_not_list_describes_what_is_followed_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store, time = Unlisted(), [1.0]
-    feed = PollFeed(store, "111111111111", whom="role orders", lists_only=False, clock=lambda: time[0])  # type: ignore[arg-type]
+    feed = feed_of(store, whom="role orders", clock=lambda: time[0])
     feed.noted(ARN, OLD)
+    feed.noted(OTHER, OLD)
     assert feed.changes() == []
     store.answer = NEW
-    assert feed.changes() == [Change(ARN, "shared/db", NEW)]
+    assert feed.changes() == [Change(ARN, "shared/db", NEW), Change(OTHER, "shared/db", NEW)]
     assert store.tried == 1
     time[0] += LIST_AGAIN
     assert feed.changes() == []
@@ -129,12 +146,71 @@ def test_identity_that_may_not_list_describes_what_is_followed_and_says_so_once(
     assert caplog.text.count("each secret of role orders is described") == 1
     time[0] += LIST_AGAIN
     feed.noted(ARN, NEW)
-    store.may, store.listed = True, rows(OLD)
+    feed.noted(OTHER, NEW)
+    store.may, store.listed = True, rows(OLD) | rows(NEW, OTHER)
     assert feed.changes() == [Change(ARN, "shop/db", OLD)]
 
 
+def test_identity_that_follows_one_secret_never_lists() -> None:
+    store = Unlisted()
+    feed = feed_of(store)
+    feed.noted(ARN, OLD)
+    feed.changes()
+    assert (store.tried, store.described) == (0, [ARN])
+
+
+def test_what_nobody_follows_is_neither_kept_nor_told() -> None:
+    store = Unlisted()
+    store.may = True
+    feed = feed_of(store)
+    feed.noted(ARN, OLD)
+    feed.noted(OTHER, OLD)
+    for tried, stages in enumerate((OLD, NEW), start=1):
+        store.listed = rows(OLD) | rows(OLD, OTHER)
+        for arn in many(90):
+            store.listed |= rows(stages, arn)
+        assert feed.changes() == []
+        assert (store.tried, len(feed)) == (tried, 2)
+    store.listed |= rows(NEW)
+    assert feed.changes() == [Change(ARN, "shop/db", NEW)]
+    feed.forget(OTHER)
+    feed.changes()
+    assert len(feed) == 1
+
+
+def test_a_big_account_is_listed_once_where_few_are_followed() -> None:
+    store = Unlisted()
+    store.may = True
+    feed = feed_of(store)
+    feed.noted(ARN, OLD)
+    feed.noted(OTHER, OLD)
+    store.listed = {arn: SecretSummary(arn, "shop/db", OLD) for arn in (*many(5000), ARN, OTHER)}
+    for _ in range(3):
+        assert feed.changes() == []
+        assert len(feed) == 2
+    assert (store.tried, store.described) == (1, [ARN, OTHER] * 2)
+
+
+def test_poll_that_takes_too_long_goes_on_with_the_others_at_the_next() -> None:
+    store, time = SharedStore(), [0.0]
+
+    def clock() -> float:
+        time[0] += 1  # with every look at it
+        return time[0]
+
+    feed = feed_of(store, seconds=2, clock=clock)
+    wanted = [arn.replace("111111111111", "222222222222") for arn in many(5)]
+    for arn in wanted:
+        feed.noted(Arn(arn), OLD)
+    store.answer = NEW
+    told = [{change.arn for change in feed.changes()} for _ in range(6)]
+    assert max(map(len, told)) < len(wanted)
+    assert set().union(*told) == set(wanted)
+    assert store.described[: len(wanted)] == wanted
+
+
 def test_identity_that_must_list_describes_nothing_in_its_place() -> None:
-    feed = PollFeed(Unlisted(), "111111111111")  # type: ignore[arg-type]
+    feed = feed_of(Unlisted(), also=everything)
     feed.noted(ARN, OLD)
     with pytest.raises(AccessDenied):
         feed.changes()
