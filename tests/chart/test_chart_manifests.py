@@ -15,7 +15,6 @@ import yaml
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.controller.access_file import parse_policy
 from rotated_secrets.controller.settings import Settings
-from rotated_secrets.observability.metrics import Metrics
 from sandbox.helm import CHART, helm, rendered
 from sandbox.installation import operator_rules
 from sandbox.manifests import manifests as for_clusters_without_helm
@@ -34,7 +33,6 @@ from tests.chart.manifests import (
     unknown_fields,
     unrestricted,
 )
-from tests.unit.docs.documents import REFERENCE, in_backticks
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 PEER = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
@@ -199,6 +197,12 @@ def test_there_are_two_replicas_and_always_one_ready(default: list[Manifest]) ->
     assert keys == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
 
 
+def test_pods_that_may_be_taken_away_are_a_number_or_a_part() -> None:
+    for given in (2, "50%"):
+        made = rendered(nested("podDisruptionBudget.maxUnavailable", given))
+        assert one(made, "PodDisruptionBudget")["spec"]["maxUnavailable"] == given
+
+
 def test_a_pod_has_longer_to_start_and_to_end_than_the_operator_takes() -> None:
     made = rendered({"kubernetes": {"startupTimeout": "5m"}, "work": {"drainTimeout": "2m"}})
     probe = operator(made)["startupProbe"]
@@ -295,31 +299,6 @@ def test_the_definition_is_the_operators_and_stays_behind_unless_told_otherwise(
     assert "annotations" not in definition(rendered(nested("crds.keep", False)))["metadata"]
     assert not of_kind(rendered(nested("crds.install", False)), "CustomResourceDefinition")
     assert (CHART / "files" / CRD.name).read_text() == CRD.read_text(), "run make crds"
-
-
-def test_alerts_look_at_metrics_that_there_are() -> None:
-    made = rendered({"metrics": {"prometheusRule": {"enabled": True, "overdueAfter": "90m", "heldFor": "2d"}}})
-    (group,) = one(made, "PrometheusRule")["spec"]["groups"]
-    asked = {name for rule in group["rules"] for name in re.findall(r"rotatedsecrets_\w+", rule["expr"])}
-    there = {sample.name for metric in Metrics().registry.collect() for sample in metric.samples}
-    there |= {
-        f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in Metrics().registry.collect()
-    }
-    assert len(group["rules"]) == 5
-    assert asked <= there
-    assert asked <= in_backticks(REFERENCE)
-    by_name = {rule["alert"]: rule for rule in group["rules"]}
-    assert by_name["RotatedSecretOverdue"]["expr"].endswith("> 5400")
-    assert by_name["RotationsHeld"]["for"] == "2d"
-    assert "{{ $labels.namespace }}/{{ $labels.name }}" in by_name["RotatedSecretNotReady"]["annotations"]["summary"]
-
-
-def test_series_keep_the_namespace_of_their_resource() -> None:
-    made = rendered(nested("metrics.serviceMonitor", {"enabled": True, "labels": {"release": "prometheus"}}))
-    monitor = one(made, "ServiceMonitor")
-    (endpoint,) = monitor["spec"]["endpoints"]
-    assert endpoint["honorLabels"] is True
-    assert monitor["metadata"]["labels"]["release"] == "prometheus"
 
 
 def test_the_network_policy_lets_in_who_collects_metrics_and_out_what_is_needed() -> None:

@@ -38,6 +38,8 @@ BY_SCHEMA: list[Row] = [
     ("work.threads", 1.5, "at '/work/threads': got number, want integer"),
     ("log.format", "xml", "at '/log/format': value must be one of 'json', 'text'"),
     ("log.level", "info", "at '/log/level': value must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
+    ("podDisruptionBudget.maxUnavailable", 0, "at '/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1"),
+    ("podDisruptionBudget.maxUnavailable", 1.5, "got number, want integer or string"),
     ("metrics.port", 80, "at '/metrics/port': minimum: got 80, want 1,024"),
     ("metrics.host", "localhost", "at '/metrics/host': value must be one of '0.0.0.0', '::'"),
     ("image.pullPolicy", "Sometimes", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
@@ -93,6 +95,18 @@ BY_SENTENCE: list[Row] = [
     ("image.repository", "registry/a:1", 'image.repository: "registry/a:1" is no repository; write for example'),
     ("image.digest", "abc", 'image.digest: "abc" is no digest; write sha256: and 64 digits from 0 to f'),
     ("image.tag", "a b", 'image.tag: "a b" is no tag; write for example 0.1.0'),
+    (
+        "image.tag",
+        20261122,
+        "image.tag: is a number, which may have lost digits; write it in quotes, or by --set-string",
+    ),
+    (
+        "image.tag",
+        1.1,
+        "image.tag: is a number, which may have lost digits; write it in quotes, or by --set-string",
+    ),
+    ("podDisruptionBudget.maxUnavailable", "0%", '"0%" is no part of all pods; write a number, or for example 50%'),
+    ("podDisruptionBudget.maxUnavailable", "half", '"half" is no part of all pods; write a number, or for example'),
     ("fullnameOverride", "x" * 53, "is no name for what is made here; write up to 52 lower case letters"),
     (
         "serviceAccount.create",

@@ -22,7 +22,7 @@ which value, what is wrong with it, and what to write.
 {{- $isNamespace := "is no namespace; write its name, in lower case letters, digits and -" -}}
 {{- $checks := list
   (list "image.repository" .Values.image.repository "[a-z0-9]([-a-z0-9._/]*[a-z0-9])?(:[0-9]+/[a-z0-9]([-a-z0-9._/]*[a-z0-9])?)?" "is no repository; write for example registry.example.com/rotated-secrets, and the tag in image.tag")
-  (list "image.tag" .Values.image.tag "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}" "is no tag; write for example 0.1.0")
+  (list "image.tag" (ternary .Values.image.tag "" (kindIs "string" .Values.image.tag)) "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}" "is no tag; write for example 0.1.0")
   (list "image.digest" .Values.image.digest "sha256:[0-9a-f]{64}" "is no digest; write sha256: and 64 digits from 0 to f")
   (list "nameOverride" .Values.nameOverride $namespace "is no name for labels; write up to 63 lower case letters, digits and -")
   (list "fullnameOverride" .Values.fullnameOverride "[a-z]([-a-z0-9]{0,50}[a-z0-9])?" "is no name for what is made here; write up to 52 lower case letters, digits and -")
@@ -59,6 +59,8 @@ which value, what is wrong with it, and what to write.
 {{- if and $text (not (regexMatch (printf "^(%s)$" (index . 2)) $text)) }}  {{ index . 0 }}: {{ $text | quote }} {{ index . 3 }}
 {{ end -}}
 {{- end -}}
+{{- if not (kindIs "string" .Values.image.tag) }}  image.tag: is a number, which may have lost digits; write it in quotes, or by --set-string image.tag=TAG
+{{ end -}}
 {{- if not .Values.image.repository }}  image.repository: name the image{{ println }}{{ end -}}
 {{- with .Values.databases.caBundle -}}
 {{- if not (regexMatch "(?s)-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----" .) }}  databases.caBundle: holds no certificate; write the authorities' certificates as PEM, for example by --set-file databases.caBundle=ca.pem
@@ -182,6 +184,10 @@ has an address in it that is not the network's first; write networks as 10.0.0.0
 {{- with .Values.databases -}}
 {{- $sources := compact (list .caBundle .caBundleConfigMap.name .caBundleSecret.name) -}}
 {{- if gt (len $sources) 1 }}  databases: set one of caBundle, caBundleConfigMap.name and caBundleSecret.name, not several
+{{ end -}}
+{{- end -}}
+{{- with .Values.podDisruptionBudget.maxUnavailable -}}
+{{- if and (kindIs "string" .) (not (regexMatch "^([1-9][0-9]?|100)%$" .)) }}  podDisruptionBudget.maxUnavailable: {{ . | quote }} is no part of all pods; write a number, or for example 50%
 {{ end -}}
 {{- end -}}
 {{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}  serviceAccount.name: name the ServiceAccount to use, as serviceAccount.create is false

@@ -1,0 +1,71 @@
+"""The alerts of the chart look at metrics that there are, at those of their own release, and at what needs somebody."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rotated_secrets.api.status import Reason
+from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.metrics import PREFIX, Metrics
+from sandbox.helm import rendered
+from tests.chart.chartfiles import nested
+from tests.chart.manifests import Manifest, one
+from tests.unit.docs.documents import REFERENCE, in_backticks
+
+
+def alerts(**given: Any) -> dict[str, Manifest]:
+    made = rendered(nested("metrics.prometheusRule", {"enabled": True, **given}))
+    (group,) = one(made, "PrometheusRule")["spec"]["groups"]
+    return {rule["alert"]: rule for rule in group["rules"]}
+
+
+def test_alerts_look_at_metrics_that_there_are() -> None:
+    by_name = alerts(overdueAfter="90m", heldFor="2d")
+    asked = {name for rule in by_name.values() for name in re.findall(r"rotatedsecrets_\w+", rule["expr"])}
+    there = {sample.name for metric in Metrics().registry.collect() for sample in metric.samples}
+    there |= {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in Metrics().registry.collect()
+    }
+    assert len(by_name) == 6
+    assert asked <= there
+    assert asked <= in_backticks(REFERENCE)
+    assert by_name["RotatedSecretOverdue"]["expr"].endswith("> 5400")
+    assert by_name["RotationsHeld"]["for"] == "2d"
+    assert "{{ $labels.namespace }}/{{ $labels.name }}" in by_name["RotatedSecretNotReady"]["annotations"]["summary"]
+    reasons = re.findall(r"reason=(\w+)", by_name["RotationsFail"]["annotations"]["description"])
+    assert reasons == [EventReason.ROTATION_FAILED, EventReason.ROLLED_BACK]
+
+
+def test_what_waits_on_purpose_raises_no_alert() -> None:
+    (left_out,) = re.findall(r'reason!~"([^"]+)"', alerts()["RotationsHeld"]["expr"])
+    assert left_out.split("|") == [Reason.SUSPENDED, Reason.MANAGED_ELSEWHERE]
+
+
+def test_an_access_policy_that_cannot_be_read_raises_one() -> None:
+    assert alerts()["RotatedSecretsAccessPolicyUnreadable"]["expr"] == (
+        'min(rotatedsecrets_access_policy_ok{namespace="rotated-secrets", service="rotated-secrets"}) == 0'
+    )
+
+
+def test_alerts_are_of_their_release_alone() -> None:
+    """The label `namespace` of a resource's series is the resource's, else that of the Service that is asked."""
+    given = {"metrics": {"prometheusRule": {"enabled": True}}}
+    made = rendered(given, release="rotated-secrets-shop", namespace="shop-operator")
+    (group,) = one(made, "PrometheusRule")["spec"]["groups"]
+    service = one(made, "Service")["metadata"]["name"]
+    of_resources = {f"{PREFIX}_ready", f"{PREFIX}_next_rotation_timestamp_seconds"}
+    for rule in group["rules"]:
+        selectors = re.findall(r"(rotatedsecrets_\w+)(?:\{([^}]*)\})?", rule["expr"])
+        for metric, selector in selectors:
+            chosen = set(selector.split(", "))
+            assert f'service="{service}"' in chosen, rule["alert"]
+            assert ('namespace="shop-operator"' in chosen) == (metric not in of_resources), rule["alert"]
+
+
+def test_series_keep_the_namespace_of_their_resource() -> None:
+    made = rendered(nested("metrics.serviceMonitor", {"enabled": True, "labels": {"release": "prometheus"}}))
+    monitor = one(made, "ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["honorLabels"] is True
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
