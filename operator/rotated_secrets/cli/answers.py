@@ -14,12 +14,14 @@ from rotated_secrets.cli import moments, records
 from rotated_secrets.cli.progress import (
     Behind,
     Blocked,
+    Ill,
     Looked,
     Progress,
     Replaced,
     Retrying,
     Rotated,
     Running,
+    Unseen,
     Unusable,
 )
 from rotated_secrets.cli.screen import Tone
@@ -134,6 +136,8 @@ def status_line(progress: Progress) -> str:
             return f"{why}attempt {attempt} begins {_at(at)}"
         case Blocked(reason, message, _) | Unusable(reason, message, _):
             return f"waits, {reason}: {message.removeprefix('held: ')}"
+        case Ill(reason, message):
+            return f"was looked at, but {reason}: {message}"
     return ""
 
 
@@ -145,9 +149,22 @@ def timed_out(progress: Progress | None, seen: Seen, waited: float, program: str
     """That waiting took too long, and where to look."""
     line = status_line(progress) if progress is not None else ""
     if not line:
-        return f"was not picked up in {waited:g} s; {whereabouts(seen)}"
+        return not_picked_up(progress, seen, waited)
     look = f"{program} describe -n {seen.namespace} {seen.name}"
     return f"has not come to an end in {waited:g} s ({line}); it goes on, see {look}"
+
+
+def not_picked_up(progress: Progress | None, seen: Seen, waited: float) -> str:
+    """That nobody seems to be there, and what was wrong before already: nothing new may be said of it."""
+    ill = f" (it was not Ready before already, {progress.ill})" if isinstance(progress, Unseen) and progress.ill else ""
+    return f"was not picked up in {waited:g} s{ill}; {whereabouts(seen)}"
+
+
+def unheard(progress: Progress, seen: Seen) -> str:
+    """What to add where waiting ends by what was so before the request: nobody may have looked since."""
+    if isinstance(progress, Blocked | Unusable) and not progress.new:
+        return f"; this was so before it was asked for, and nothing was heard since: {whereabouts(seen)}"
+    return ""
 
 
 def whereabouts(seen: Seen) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rotated_secrets.cli.answers import Answer, Outcome, final, status_line, timed_out, whereabouts
+from rotated_secrets.cli.answers import Answer, Outcome, final, not_picked_up, status_line, timed_out, unheard
 from rotated_secrets.cli.events import Changed, CutOff, Deleted, Event, Failed
 from rotated_secrets.cli.progress import Progress, Retrying, Running, Unseen
 from rotated_secrets.cli.seen import Attempt, Seen
@@ -62,7 +62,10 @@ class Asked:
     def ended(self, now: float) -> Answer | None:
         """The answer, where there is one by now."""
         found = final(self.progress, quiet=now - self.changed_at, patience=PATIENCE)
-        return self.answer(*found) if found else None
+        if found is None:
+            return None
+        outcome, message, attempt = found
+        return self.answer(outcome, f"{message}{unheard(self.progress, self.before)}", attempt)
 
     def out_of_time(self, waited: float, program: str) -> Answer:
         why = timed_out(self.progress, self.before, waited, program)
@@ -74,7 +77,7 @@ class Asked:
     def line(self, now: float) -> str:
         """What is to be said of it, in one line; empty where nothing is."""
         unseen = isinstance(self.progress, Unseen) and now - self.since >= PICK_UP
-        hint = f"not picked up in {PICK_UP:g} s; {whereabouts(self.before)}" if unseen else ""
+        hint = not_picked_up(self.progress, self.before, PICK_UP) if unseen else ""
         return self.cut_off or hint or status_line(self.progress)
 
     def _note_step(self, now: float) -> None:

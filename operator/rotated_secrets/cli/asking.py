@@ -16,7 +16,7 @@ from rich.text import Text
 
 from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from rotated_secrets.cli import progress
-from rotated_secrets.cli.answers import Answer, Outcome, exit_code
+from rotated_secrets.cli.answers import FAILED, Answer, Outcome, exit_code
 from rotated_secrets.cli.asked import Asked, Judge
 from rotated_secrets.cli.options import (
     All,
@@ -177,7 +177,12 @@ def _follow(resources: Resources, asked: Sequence[Asked | Answer], screen: Scree
 def _set_suspend(resources: Resources, chosen_ones: Sequence[Seen], screen: Screen, *, to: bool) -> None:
     records: list[dict[str, Any]] = []
     for before in chosen_ones:
-        seen = read(resources.patch(before.name, {"spec": {"rotation": {"suspend": to}}}))
+        try:
+            seen = read(resources.patch(before.name, {"spec": {"rotation": {"suspend": to}}}))
+        except Problem as problem:
+            what = f"was not {'suspended' if to else 'resumed'}: {problem}"
+            screen.note(Answer(before.namespace, before.name, None, Outcome.FAILED, what).line())
+            continue
         records.append({"namespace": seen.namespace, "name": seen.name, "suspended": seen.suspended})
         word = "suspended" if to else "resumed"
         if before.suspended is to:
@@ -186,6 +191,8 @@ def _set_suspend(resources: Resources, chosen_ones: Sequence[Seen], screen: Scre
             screen.show(Text(f"{seen} {word}{_what_follows(before, seen)}"))
     if screen.output:
         screen.records(records)
+    if len(records) < len(chosen_ones):
+        raise typer.Exit(FAILED)
 
 
 def _what_follows(before: Seen, seen: Seen) -> str:

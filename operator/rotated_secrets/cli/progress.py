@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rotated_secrets.cli.seen import STEPS, Attempt, Claim, Condition, Seen
+from rotated_secrets.cli.seen import Attempt, Claim, Condition, Seen
 
 
 @dataclass(frozen=True)
 class Unseen:
     """Nothing shows that the operator has picked the request up."""
+
+    ill: str = ""
+    """Why it was not Ready before the request already, and still is not; empty where it was Ready."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,14 @@ class Unusable:
 
 
 @dataclass(frozen=True)
+class Ill:
+    """The operator looked since, and found something that it goes on trying."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Replaced:
     """Somebody asked again before the operator had seen this request."""
 
@@ -85,7 +96,7 @@ class Looked:
     ready: Condition | None
 
 
-Progress = Unseen | Behind | Running | Retrying | Blocked | Unusable | Replaced | Rotated | Looked
+Progress = Unseen | Behind | Running | Retrying | Blocked | Unusable | Ill | Replaced | Rotated | Looked
 
 
 def of_rotation(request: str, before: Seen, now: Seen) -> Progress:
@@ -97,8 +108,8 @@ def of_rotation(request: str, before: Seen, now: Seen) -> Progress:
         return Rotated(attempt, told=not attempt.succeeded or now.current_version_id == attempt.version_id)
     if now.held is not None:
         blocked = _blocked(now.held, before)
-        if blocked.new or claim is None or not ours or claim.step == STEPS[0]:
-            return blocked
+        if blocked.new or claim is None or claim == before.claim:
+            return blocked  # else a claim was written since, and what was said before cannot be about it
     if claim is not None and ours:
         if now.waits_to_retry:
             return Retrying(claim.attempt, now.history[0] if now.history else None, now.next_rotation)
@@ -107,7 +118,7 @@ def of_rotation(request: str, before: Seen, now: Seen) -> Progress:
         return Replaced()
     if claim is not None:
         return Behind(claim)
-    return _blocked(now.unusable, before) if now.unusable else Unseen()
+    return _blocked(now.unusable, before) if now.unusable else _unserved(before, now)
 
 
 def of_resync(request: str, before: Seen, now: Seen) -> Progress:
@@ -117,7 +128,15 @@ def of_resync(request: str, before: Seen, now: Seen) -> Progress:
     if now.resync_request != request:
         return Replaced()
     by = now.unusable
-    return Unusable(by.reason, by.message, _is_new(by, before)) if by else Unseen()
+    return Unusable(by.reason, by.message, _is_new(by, before)) if by else _unserved(before, now)
+
+
+def _unserved(before: Seen, now: Seen) -> Ill | Unseen:
+    """By what Ready says, whatever its reason: a database that does not answer is a look as well."""
+    ready = now.condition("Ready")
+    if ready is None or ready.status != "False":
+        return Unseen()
+    return Ill(ready.reason, ready.message) if _is_new(ready, before) else Unseen(f"{ready.reason}: {ready.message}")
 
 
 def _blocked(by: Condition, before: Seen) -> Blocked:
@@ -125,6 +144,5 @@ def _blocked(by: Condition, before: Seen) -> Blocked:
 
 
 def _is_new(found: Condition, before: Seen) -> bool:
-    """Moments apart: what is said anew in the same words may have been said of the same."""
-    known = {(each.type, each.status, each.reason, each.message) for each in before.conditions}
-    return (found.type, found.status, found.reason, found.message) not in known
+    """In other words than before, or anew in the same ones. No clock here is compared with the operator's."""
+    return found not in before.conditions

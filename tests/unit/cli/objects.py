@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,6 +86,12 @@ def object_of(
 
 def seen_of(status: RotatedSecretStatus | None = None, **fields: Any) -> Seen:
     return read(object_of(status, **fields))
+
+
+def told_anew(seen: Seen, kind: ConditionType, **fields: Any) -> Seen:
+    """The same, but for what one of its conditions says: words too that this version of the operator does not know."""
+    conditions = tuple(replace(each, **fields) if each.type == kind else each for each in seen.conditions)
+    return replace(seen, conditions=conditions)
 
 
 def claim_of(**fields: Any) -> Claim:

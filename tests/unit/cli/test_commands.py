@@ -169,6 +169,24 @@ def test_those_with_a_label_are_asked_for_each_by_a_value_of_its_own(api: Script
     assert all(re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ-[0-9a-f]{8}", each) for each in requests)
 
 
+@pytest.mark.parametrize("command", ["suspend", "resume"])
+def test_one_refusal_keeps_no_other_from_being_suspended_or_resumed(command: str, api: ScriptedApi) -> None:
+    word, to = f"{command}ed".replace("ee", "e"), command == "suspend"
+    before = [object_of(name=name, suspend=not to) for name in ("a", "b", "c")]
+    for arguments in ([], ["-o", "json"]):
+        done = [Answer(body=object_of(name=name, suspend=to)) for name in ("b", "c")]
+        api.answers += [listed(*before), refusal(403, "the policy says no"), *done]
+        result = runner.invoke(main.app, [command, "--all", *arguments])
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"✗ shop/a was not {word}: ")
+        assert len(result.stderr.splitlines()) == 1
+        if arguments:
+            told = [(each["name"], each["suspended"]) for each in json.loads(result.stdout)["items"]]
+            assert told == [("b", to), ("c", to)]
+        else:
+            assert result.stdout == f"shop/b {word}\nshop/c {word}\n"
+
+
 def test_an_empty_list_is_said_on_stderr_and_is_a_list_for_programs(api: ScriptedApi) -> None:
     api.answers += [listed(), listed()]
     result = runner.invoke(main.app, ["list", "-l", "app=shop"])

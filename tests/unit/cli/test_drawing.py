@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rotated_secrets.api.names import ROTATE_ANNOTATION
+from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from rotated_secrets.api.status import ConditionType, HandledRequests, Outcome, Reason, Step
 from rotated_secrets.cli.answers import Answer
 from rotated_secrets.cli.answers import Outcome as Ending
@@ -15,10 +15,10 @@ from rotated_secrets.cli.asked import PATIENCE, PICK_UP, Asked
 from rotated_secrets.cli.drawing import drawn, drawn_at_the_end
 from rotated_secrets.cli.events import Changed, CutOff, Deleted, Failed
 from rotated_secrets.cli.problem import Problem
-from rotated_secrets.cli.progress import of_rotation
-from tests.unit.cli.objects import NOW, SECOND, claim_of, entry_of, seen_of, status_of, text_of
+from rotated_secrets.cli.progress import of_resync, of_rotation
+from tests.unit.cli.objects import NOW, SECOND, claim_of, entry_of, seen_of, status_of, text_of, told_anew
 
-ASKED = {ROTATE_ANNOTATION: "now"}
+ASKED, LOOK = {ROTATE_ANNOTATION: "now"}, {RESYNC_ANNOTATION: "now"}
 
 
 def asked() -> Asked:
@@ -87,7 +87,7 @@ def test_a_narrow_screen_breaks_lines_and_loses_no_word(width: int) -> None:
 def test_what_nobody_picks_up_is_said_in_time() -> None:
     request = asked()
     assert request.line(PICK_UP - 1) == ""
-    assert request.line(PICK_UP).startswith("not picked up in 20 s; is an operator running")
+    assert request.line(PICK_UP).startswith("was not picked up in 20 s; is an operator running")
     request.take(changed(rotation=claim_of()), PICK_UP + 1)
     assert request.line(PICK_UP + 2) == "SetSecret"
 
@@ -123,4 +123,41 @@ def test_an_old_hold_is_believed_when_it_stays() -> None:
     assert request.ended(10 + PATIENCE - 1) is None
     answer = request.ended(10 + PATIENCE)
     assert answer is not None
-    assert (answer.outcome, answer.message) == ("Held", "waits, Unsynced: the Secret is older")
+    assert answer.outcome == "Held"
+    was_before = "; this was so before it was asked for, and nothing was heard since: is an operator running"
+    assert answer.message.startswith(f"waits, Unsynced: the Secret is older{was_before}")
+
+
+def test_a_rotation_of_ones_own_is_waited_for_however_long_an_old_hold_stays() -> None:
+    held = {ConditionType.HELD: (True, Reason.UNSYNCED, "held: the Secret is older")}
+    request = Asked("now", seen_of(status_of(held), annotations=ASKED), "7", of_rotation, "a rotation", since=0)
+    created = status_of(held, rotation=claim_of(step=Step.CREATE, version_id=None))
+    assert request.take(Changed(seen_of(created, annotations=ASKED)), 1) is None
+    assert request.ended(1 + 10 * PATIENCE) is None
+    assert request.line(1 + 10 * PATIENCE) == "CreateSecret"
+
+
+def test_a_look_that_finds_no_database_is_waited_for_and_told_of() -> None:
+    before = seen_of(status_of(), annotations=LOOK)
+    request = Asked("now", before, "7", of_resync, "a look at everything", since=0)
+    silent = told_anew(before, ConditionType.READY, status="False", reason="DatabaseUnreachable", message="no answer")
+    assert request.take(Changed(silent), 1) is None
+    assert request.ended(PICK_UP + 10) is None
+    assert request.line(PICK_UP + 10) == "was looked at, but DatabaseUnreachable: no answer"
+    late = request.out_of_time(60, "rotated-secrets")
+    assert late.outcome == "TimedOut"
+    assert late.message.startswith("has not come to an end in 60 s (was looked at, but DatabaseUnreachable: no answer)")
+    assert "is an operator running" not in late.message
+    handled = status_of(handled_requests=HandledRequests(resync="now"))
+    answer = request.take(Changed(seen_of(handled, annotations=LOOK)), 61)
+    assert answer is not None
+    assert answer.is_good
+
+
+def test_what_was_wrong_before_and_still_is_does_not_pass_for_a_look() -> None:
+    silent = {"status": "False", "reason": "DatabaseUnreachable", "message": "no answer"}
+    before = told_anew(seen_of(status_of(), annotations=LOOK), ConditionType.READY, **silent)
+    request = Asked("now", before, "7", of_resync, "a look at everything", since=0)
+    told = "was not picked up in 20 s (it was not Ready before already, DatabaseUnreachable: no answer); is an operator"
+    assert request.line(PICK_UP).startswith(told)
+    assert request.out_of_time(20, "rotated-secrets").message.startswith(told)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import groupby
+from typing import Any
 
 import pytest
 
 from rotated_secrets.api.names import ROTATE_ANNOTATION
 from rotated_secrets.api.rotation import Rotation, Strategy
-from rotated_secrets.api.status import ConditionType, HandledRequests, Outcome, Reason
+from rotated_secrets.api.status import ConditionType, HandledRequests, Outcome, Reason, Step
 from rotated_secrets.cli import progress
 from rotated_secrets.cli.answers import Answer, exit_code, final, status_line, timed_out
 from rotated_secrets.cli.answers import Outcome as Ending
+from rotated_secrets.cli.asked import Judge
 from rotated_secrets.cli.progress import (
     Behind,
     Blocked,
+    Ill,
     Looked,
     Replaced,
     Retrying,
@@ -29,7 +32,7 @@ from rotated_secrets.cli.progress import (
 )
 from rotated_secrets.cli.seen import STEPS, Seen
 from rotated_secrets.rotation.observation import Obstacle
-from tests.unit.cli.objects import Conditions, claim_of, entry_of, seen_of, status_of
+from tests.unit.cli.objects import NOW, Conditions, claim_of, entry_of, seen_of, status_of, told_anew
 from tests.unit.rotation.world import ModelOperator, World
 
 READY, ROTATED, HELD = ConditionType.READY, ConditionType.ROTATED, ConditionType.HELD
@@ -150,6 +153,37 @@ def test_a_stale_hold_does_not_hide_a_rotation_that_is_past_its_first_step() -> 
     new: Conditions = {HELD: (True, Reason.INVALID_SPEC, "held: the value has changed")}
     now = seen_of(status_of(new, rotation=claim_of()), annotations={ROTATE_ANNOTATION: "now"})
     assert isinstance(of_rotation("now", before, now), Blocked)
+
+
+def test_a_stale_hold_does_not_hide_a_rotation_in_its_first_step() -> None:
+    old: Conditions = {HELD: (True, Reason.LOGIN_FAILED, "held: it was so")}
+    annotations = {ROTATE_ANNOTATION: "now"}
+    before = seen_of(status_of(old), annotations=annotations)
+    creating = claim_of(step=Step.CREATE, version_id=None)
+    now = seen_of(status_of(old, rotation=creating), annotations=annotations)
+    assert isinstance(of_rotation("now", before, now), Running)
+    held_again = told_anew(now, HELD, since=NOW)
+    assert of_rotation("now", before, held_again) == Blocked("LoginFailed", "held: it was so", new=True)
+
+
+def test_a_stale_hold_does_not_hide_another_rotation_that_has_begun_since() -> None:
+    old: Conditions = {HELD: (True, Reason.LOGIN_FAILED, "held: it was so")}
+    annotations = {ROTATE_ANNOTATION: "now"}
+    theirs = seen_of(status_of(old, rotation=claim_of(request="earlier")), annotations=annotations)
+    assert isinstance(of_rotation("now", seen_of(status_of(old), annotations=annotations), theirs), Behind)
+    assert of_rotation("now", theirs, theirs) == Blocked("LoginFailed", "held: it was so", new=False)
+
+
+@pytest.mark.parametrize("judge", [of_rotation, of_resync])
+@pytest.mark.parametrize("said", [{"message": "no answer at all"}, {"since": NOW}, {"reason": "LoginFailed"}])
+def test_whatever_is_found_after_the_request_shows_that_somebody_looked(judge: Judge, said: dict[str, Any]) -> None:
+    silent = {"status": "False", "reason": "DatabaseUnreachable", "message": "no answer"}
+    annotations = {ROTATE_ANNOTATION: "now", "rotatedsecrets.io/resync": "now"}
+    before = told_anew(seen_of(status_of(), annotations=annotations), READY, **silent)
+    assert judge("now", before, before) == Unseen("DatabaseUnreachable: no answer")
+    found = judge("now", before, told_anew(before, READY, **said))
+    assert isinstance(found, Ill)
+    assert final(found, quiet=1000, patience=5) is None
 
 
 def test_what_has_to_be_mended_first_blocks_a_rotation_and_fails_a_look() -> None:
