@@ -22,7 +22,7 @@ from sandbox.tls import CertificateAuthority
 from tests.image.containers import Image
 
 BASE = "localhost/debian-with-python"
-PATIENCE = 600
+PATIENCE = 900
 """Seconds; on a new machine the first test waits for packages of Debian's and for those of Python's."""
 
 

@@ -16,8 +16,8 @@ from tests.image.conftest import BASE
 from tests.image.containers import Image
 
 LARGEST = 420_000_000
-"""Bytes, unpacked; about 115 MB to pull. Debian with Python takes 169 MB here, the operator and the packages that it needs
-214. A tenth is left for newer ones; a compiler would take more."""
+"""Bytes, unpacked; about 115 MB to pull. Debian with Python takes 169 MB here, the operator and the packages that it
+needs 214. A tenth is left for newer ones; a compiler would take more."""
 WRITABLE = {"/tmp", "/var/tmp", "/run/lock"}
 BUILDS = re.compile(
     r"(.*-)?(cc|c\+\+|gcc|g\+\+|cpp|clang|ld|as|make|cargo|rustc)(-\d+)?|(pip|easy_install|wheel|uv)[\d.]*"
