@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, product
+from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from rotated_secrets.controller.settings import Settings, flag
 from rotated_secrets.delivery.template import FILTERS, TESTS
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
-from sandbox.installation import operator_rules
+from sandbox.helm import rendered
 from tests.unit.docs.documents import DOCUMENTS, REFERENCE, blocks, in_backticks
 
 DOCUMENTED = in_backticks(REFERENCE)
@@ -103,11 +104,35 @@ OTHERS_FLAGS = {"kube-context", "all-namespaces", "install-completion", "show-co
 """Of pytest and other commands that the documents name; those of ours are held to their page by a test of their own."""
 
 
+@pytest.mark.parametrize("name", sorted(map(flag, Settings.model_fields)))
+def test_every_setting_has_a_row_among_the_settings(name: str) -> None:
+    """Not only a mention somewhere: its default and what it says."""
+    _, _, below = REFERENCE.read_text().partition("\n## Settings\n")
+    rows = [line for line in below.partition("\n## ")[0].splitlines() if line.startswith(f"| `{name}` |")]
+    assert [len(row.split(" | ")) for row in rows] == [3]
+
+
 def test_the_permissions_are_those_that_the_chart_grants() -> None:
-    (role,) = (each for each in map(yaml.safe_load, blocks(REFERENCE, "yaml")) if each.get("kind") == "ClusterRole")
-    assert sorted(granted(role["rules"])) == sorted(granted(operator_rules()))
+    told = map(yaml.safe_load, blocks(REFERENCE, "yaml"))
+    assert permissions(told) == permissions(bound(rendered()))
 
 
-def granted(rules: Iterable[Mapping[str, Sequence[str]]]) -> Iterator[tuple[str, str, str]]:
-    for rule in rules:
-        yield from product(rule["apiGroups"], rule["resources"], rule["verbs"])
+def permissions(manifests: Iterable[Any]) -> set[tuple[str | None, ...]]:
+    """What may be done by Roles and ClusterRoles: each verb with the role, where it holds, and the objects' names."""
+    return {
+        (role["kind"], role["metadata"]["name"], role["metadata"].get("namespace"), *one)
+        for role in manifests
+        if role.get("kind") in ("Role", "ClusterRole")
+        for rule in role["rules"]
+        for one in product(rule["apiGroups"], rule["resources"], rule.get("resourceNames", [None]), rule["verbs"])
+    }
+
+
+def bound(manifests: Sequence[Any]) -> Iterator[Any]:
+    """The roles that are the operator's, and not for people."""
+    given = {
+        (each["roleRef"]["kind"], each["roleRef"]["name"])
+        for each in manifests
+        if each["kind"] in ("RoleBinding", "ClusterRoleBinding")
+    }
+    return (each for each in manifests if (each["kind"], each["metadata"]["name"]) in given)
