@@ -100,8 +100,8 @@ def test_what_is_named_is_there(document: typing.Any) -> None:
     assert annotations - {each.partition("/")[2] for each in names_of_api()} == set()
 
 
-OTHERS_FLAGS = {"kube-context", "all-namespaces", "install-completion", "show-completion"}
-"""Of pytest and other commands that the documents name; those of ours are held to their page by a test of their own."""
+OTHERS_FLAGS = {"kube-context", "all-namespaces", "install-completion", "show-completion", "take-ownership"}
+"""Of pytest, Helm and other commands that the documents name; those of ours are held to their page by a test of their own."""
 
 
 @pytest.mark.parametrize("name", sorted(map(flag, Settings.model_fields)))
