@@ -334,6 +334,24 @@ def test_one_secret_is_rotated_by_one_resource_whoever_asks_and_one_name_may_be_
     assert namesake.condition("Held").get("status") != "True"
 
 
+def test_role_that_may_describe_a_secret_and_never_gets_it_keeps_it_from_nobody(team: Team) -> None:
+    orders = team.application()
+    team.account(orders)
+    role = f"looks-{orders.application.name}"
+    trust = team.tenant.trusting_operator(team.stack.store, f"{CLUSTER}/{team.namespace}")
+    arn = team.tenant.role(role, trust, actions=["secretsmanager:DescribeSecret"])
+    squatter = Applied(replace(orders.application, name=f"{orders.application.name}-old"))
+    squatter.apply({"source": {"secretId": orders.application.secret_id, "credentials": {"roleArn": arn}}})
+    denied(squatter)
+    created = team.stack.api.get(f"{orders.path}/{squatter.application.name}")["metadata"]["creationTimestamp"]
+    eventually(lambda: f"{datetime.now(UTC):%FT%TZ}" > created, "the next second, for who is older is told by seconds")
+    orders.apply(by(orders)).until_ready()
+    orders.rotate("now")
+    team.tenant.allow(role, ROTATES)
+    held = orders.until("Held", "True", "ManagedElsewhere", seconds=30)
+    assert f"RotatedSecret {team.namespace}/{squatter.application.name} was there first" in held["message"]
+
+
 def test_nothing_of_a_session_is_told_and_a_new_operator_goes_on(team: Team) -> None:
     orders, refused = team.application(), team.application()
     for each in (orders, refused):

@@ -103,7 +103,7 @@ class _Reconciler:
         try:
             resource = self._services.resources.read(key)
         except InvalidSpec as error:
-            self._looker.count(key, allowed=False)
+            self._looker.deny(key)
             self._report_invalid(key, str(error))
             return None
         if resource is None:

@@ -34,7 +34,7 @@ class _Known:
     secret: str
     target: str
     account: str | None
-    """Where a name is looked up, as far as the spec tells."""
+    """Where the secret is, as far as the spec tells."""
     as_operator: bool
     """Whether the operator asks for the secret as itself."""
     seen: str
@@ -58,6 +58,7 @@ class Registry:
         self._written: dict[Key, str] = {}
         self._denied: set[Key] = set()
         self._found: dict[Key, Arn] = {}
+        self._told: dict[Key, str] = {}
         self._home: str | None = None
 
     def __len__(self) -> int:
@@ -99,6 +100,7 @@ class Registry:
                 self._drop(key, before)
                 if (before.uid, before.secret, before.account) != (now.uid, now.secret, now.account):
                     self._found.pop(key, None)
+                    self._told.pop(key, None)
             self._known[key] = now
             self._by_secret[now.secret].add(key)
             self._by_target[Key(key.namespace, now.target)].add(key)
@@ -120,17 +122,25 @@ class Registry:
             self._drop(key, known)
             rivals = self._rivals(key, known)
             self._found.pop(key, None)
+            self._told.pop(key, None)
             return rivals
 
     def at_home(self, account: str) -> None:
         """Where names are looked up that nobody else is asked for: the operator's own account."""
         self._home = account
 
+    def asked_in(self, key: Key, account: str) -> None:
+        """Where the name is looked up of a RotatedSecret whose spec leaves that to a ServiceAccount."""
+        with self._lock:
+            if key in self._known:
+                self._told[key] = account
+
     def found(self, key: Key, arn: Arn) -> set[Key]:
         """The store has said which secret a RotatedSecret names: one name is several secrets, in several accounts.
 
         Returns:
-            Others of which it was thought that they might name the same, or another.
+            Others that were thought to name the same, or another; and all younger ones on this secret, which may have
+            been looked at before this one was known to name it.
         """
         with self._lock:
             known = self._known.get(key)
@@ -138,10 +148,11 @@ class Registry:
                 return set()
             before = self._rivals(key, known)
             self._found[key] = arn
-            return before ^ self._rivals(key, known)
+            now = self._rivals(key, known)
+            return (before ^ now) | {each for each in now if self._known[each].age > known.age}
 
     def naming(self, arn: Arn) -> set[Key]:
-        """The RotatedSecrets that name this secret, by its name or its ARN; by its name also those that may."""
+        """The RotatedSecrets that name this secret, by its ARN or by its name where they have that looked up."""
         with self._lock:
             return {key for form in _forms(arn) for key in self._by_secret.get(form, ()) if self._may_mean(key, arn)}
 
@@ -195,7 +206,11 @@ class Registry:
         found, known = self._found.get(key), self._known[key]
         if found is not None:
             return found == arn
-        return (self._home if known.account == HOME else known.account) in (None, arn.split(":", 5)[4])
+        account = _account_in(arn)
+        if known.account == HOME:
+            return self._home in (None, account)
+        # Whose account nobody knows yet is in nobody's way: the name may be anybody's.
+        return (known.account or self._told.get(key)) == account
 
     def _drop(self, key: Key, known: _Known) -> None:
         for index, entry in ((self._by_secret, known.secret), (self._by_target, Key(key.namespace, known.target))):
@@ -212,11 +227,19 @@ class Registry:
 
 
 def _account(spec: Mapping[str, Any]) -> str | None:
-    """That of the role that a spec names, else the operator's; that of a ServiceAccount's role is not known here."""
-    credentials = (spec.get("source") or {}).get("credentials")
-    if not credentials:
+    """That in the secret's ARN, or of the role that a spec names, or the operator's; not known where it is for a
+    ServiceAccount to name the role."""
+    source = spec.get("source") or {}
+    if str(source.get("secretId") or "").startswith("arn:"):
+        return _account_in(str(source["secretId"]))
+    if not (credentials := source.get("credentials")):
         return HOME
-    parts = str(credentials.get("roleArn") or "").split(":")
+    return _account_in(str(credentials.get("roleArn") or ""))
+
+
+def _account_in(arn: str) -> str | None:
+    """The fifth part of ``arn:partition:service:region:account:…``."""
+    parts = arn.split(":", 5)
     return parts[4] if len(parts) > 5 else None
 
 

@@ -109,6 +109,7 @@ class Subject:
         if isinstance(waiting, Hold):
             # The watch tells when these two end; nothing tells of the others, and a look costs calls and maybe a login.
             until = None if waiting.reason in (Reason.SUSPENDED, Reason.UNSYNCED) else now + TRY_AGAIN
+            until = min(until, waiting.until) if until and waiting.until else until
         else:
             until = waiting.until
         if seen.login is Login.REJECTED or seen.obstacle is not None:
@@ -177,12 +178,7 @@ class Looker:
         check_spec(resource, services)
         region = _region_of(request)
         store = identity.stores.at(region)
-        description = self._described(key, identity, store, request)
-        self._allow(lambda: policy.check_returned(request, description.arn, home), source_of=key)
-        self.count(key, allowed=True)
-        self._look_anew(services.registry.found(key, description.arn))
-        services.feeds.noted(key, identity, region, description.arn, description.stages)
-        current = current_of(store, description)
+        description, current = self._read(key, identity, request, home, policy)
         try:
             place = place_of(resource, current, description, identity.managed)
             terms = terms_of(resource, description, services, place)
@@ -252,21 +248,36 @@ class Looker:
         try:
             identity = identities.of(resource)
         except AccessDenied as error:
-            self._deny(key)
+            self.deny(key)
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         if identity.role is not None:
+            self._services.registry.asked_in(key, identity.role.account)
             request = Request.source(resource, home, identity.role.account)
             self._allow(lambda: policy.check_asked(request, home), source_of=key)
         return identity, request
 
-    def _described(self, key: Key, identity: Identity, store: SecretStore, request: Request) -> SecretDescription:
+    def _read(
+        self, key: Key, identity: Identity, request: Request, home: Home, policy: AccessPolicy
+    ) -> tuple[SecretDescription, StoredVersion]:
+        """The secret that is asked for, and its AWSCURRENT.
+
+        Raises: Unusable, LookAgain, StoreError.
+        """
+        services, region = self._services, _region_of(request)
+        store = identity.stores.at(region)
         try:
-            return description_of(store, request.asked)
-        except Unusable as error:
-            if error.reason is Reason.ACCESS_DENIED and identity.role is not None:
-                # By AWS's word: whoever names a role that is not theirs keeps nobody else from a secret.
+            description = description_of(store, request.asked)
+            self._allow(lambda: policy.check_returned(request, description.arn, home), source_of=key)
+            self._look_anew(services.registry.found(key, description.arn))
+            services.feeds.noted(key, identity, region, description.arn, description.stages)
+            current = current_of(store, description)
+        except Unusable:
+            if identity.role is not None:
+                # Whoever does not get a secret by their role keeps nobody else from it: it may not be theirs.
                 self.count(key, allowed=False)
             raise
+        self.count(key, allowed=True)
+        return description, current
 
     def _home(self) -> Home:
         stores = self._services.identities.own.stores
@@ -281,10 +292,10 @@ class Looker:
         try:
             check()
         except PolicyDenied as error:
-            self._deny(source_of)
+            self.deny(source_of)
             raise Unusable(Reason.ACCESS_DENIED, str(error), asked_the_store=False) from None
 
-    def _deny(self, key: Key) -> None:
+    def deny(self, key: Key) -> None:
         """AWS is not asked any more for who may not be whom they say, or not have what they name."""
         self.count(key, allowed=False)
         self._services.feeds.forget(key)
@@ -308,7 +319,7 @@ class Looker:
         if spec.rotation.strategy is Strategy.EXTERNAL:
             admin_id = None  # the value may name one, for whoever rotates it
         obstacle = None
-        account = identity.stores.account()
+        account = identity.account
         admin = Request.admin(resource, SecretId(admin_id), home, account) if admin_id is not None else None
         if admin_id is None and spec.webhook is None and spec.rotation.strategy is Strategy.ALTERNATING_USERS:
             obstacle = Obstacle(

@@ -63,6 +63,11 @@ def test_the_older_of_two_on_one_secret_wins_whatever_namespace_it_is_in() -> No
     assert registry.older(old, ARN) is None
 
 
+def test_whom_the_operator_asks_for_as_itself_is_told_by_the_spec() -> None:
+    registry = known(rotated_secret("own"), rotated_secret("role", ARN, credentials=BY_ROLE))
+    assert registry.operators(ARN) == {Key("shop", "own")}
+
+
 def test_one_that_may_not_have_the_secret_keeps_nobody_from_it() -> None:
     denied, rightful = Key("stranger", "old"), Key("shop", "young")
     stranger = rotated_secret("old")
@@ -90,12 +95,46 @@ def test_one_name_is_another_secret_where_another_account_is_asked() -> None:
     )
     registry.at_home("123456789012")
     # Which account a ServiceAccount's role is of, its spec does not tell.
-    assert registry.naming(ARN) == {own, account}
-    assert registry.naming(ELSEWHERE) == {role, account}
-    assert registry.older(own, ARN) == account
-    assert registry.found(account, ELSEWHERE) == {own}, "it was in nobody's way but seemed to be"
+    assert registry.naming(ARN) == {own}
+    assert registry.naming(ELSEWHERE) == {role}
     assert registry.older(own, ARN) is None
+    assert registry.older(account, ELSEWHERE) == role, "it counts for itself"
+    registry.asked_in(account, "210987654321")
+    assert registry.naming(ARN) == {own}
+    assert registry.naming(ELSEWHERE) == {role, account}
+    registry.found(account, ELSEWHERE)
     assert registry.older(account, ELSEWHERE) == role
+
+
+def test_one_whose_account_becomes_known_wakes_the_younger_that_did_not_count_it() -> None:
+    account, role = Key("shop", "account"), Key("shop", "role")
+    registry = known(
+        rotated_secret("account", credentials=BY_ACCOUNT), rotated_secret("role", credentials=BY_ROLE, second=1)
+    )
+    assert registry.older(role, ELSEWHERE) is None
+    registry.asked_in(account, "210987654321")
+    assert registry.older(role, ELSEWHERE) == account
+    assert registry.found(account, ELSEWHERE) == {role}
+    assert registry.found(account, ELSEWHERE) == set(), "once"
+    assert registry.found(role, ELSEWHERE) == set(), "the older need not look again"
+
+
+def test_one_that_becomes_known_late_wakes_the_younger_on_its_secret() -> None:
+    registry = known(rotated_secret("young", second=2))
+    registry.found(Key("shop", "young"), ARN)
+    registry.observe(rotated_secret("old", ARN, second=1))
+    assert registry.found(Key("shop", "old"), ARN) == {Key("shop", "young")}
+
+
+def test_an_arn_tells_the_account_whoever_asks() -> None:
+    older, own = Key("shop", "older"), Key("shop", "own")
+    for credentials in (BY_ROLE, BY_ACCOUNT):
+        registry = known(rotated_secret("older", ARN, credentials=credentials), rotated_secret("own", second=1))
+        registry.at_home("123456789012")
+        assert registry.older(own, ARN) == older, "though nobody has looked at it since the start"
+    registry = known(rotated_secret("older", ELSEWHERE), rotated_secret("role", credentials=BY_ROLE, second=1))
+    registry.at_home("123456789012")
+    assert registry.older(Key("shop", "role"), ELSEWHERE) == older
 
 
 def test_where_the_operator_is_at_home_is_not_known_at_once() -> None:
@@ -161,10 +200,12 @@ def test_our_own_write_of_a_target_secret_is_known_until_its_owner_goes() -> Non
 
 def test_nothing_is_left_of_what_was_forgotten() -> None:
     registry = known(rotated_secret("a"), rotated_secret("b", ARN, target="x"))
+    registry.asked_in(Key("shop", "a"), "123456789012")
     registry.found(Key("shop", "a"), ARN)
     for name in "ab":
         registry.forget(Key("shop", name))
     assert not registry._known
     assert not registry._found
+    assert not registry._told
     assert not registry._by_secret
     assert not registry._by_target
