@@ -16,9 +16,24 @@ DENIAL: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "OptInRequired"}
 )
 """Source: "Common Errors", Amazon RDS and Amazon Redshift API References."""
+BAD_CREDENTIALS: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""Those of the caller, not what they ask for. Source: the same."""
 THROTTLING: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled"})
 
 
+_ANEW: Final = "they are asked for anew"
 OPERATOR: Final = "the operator's identity"
 """Who asks, unless somebody else does."""
 
@@ -32,7 +47,7 @@ class CloudUnavailable(CloudError):
 
 
 class CloudDenied(CloudError):
-    """The identity may not ask; the message names the action to allow."""
+    """The identity may not ask, or is not believed to be who it is; the message says what to mend."""
 
 
 class CloudRefused(CloudError):
@@ -62,6 +77,9 @@ def _answered(error: ClientError, service: str, operation: str, about: str, whom
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     if code in DENIAL:
         return CloudDenied(f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {whom}")
+    if code in BAD_CREDENTIALS:
+        remedy = "give its ServiceAccount an IAM role, or renew its access key" if whom == OPERATOR else _ANEW
+        return CloudDenied(f"AWS does not accept {whom} for {operation} on {about}: its credentials ({code}); {remedy}")
     if "NotFound" in code:
         return NotThere(f"AWS finds no {about} ({operation}: {code})")
     if status >= 500 or code in THROTTLING:

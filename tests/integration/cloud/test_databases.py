@@ -201,6 +201,8 @@ def answered(code: str, status: int = 400) -> ClientError:
     ("error", "expected", "says"),
     [
         (answered("AccessDenied", 403), CloudDenied, r"allow rds:DescribeDBInstances to the operator's identity"),
+        (answered("ExpiredToken", 403), CloudDenied, r"does not accept the operator's identity .*renew its access key"),
+        (answered("InvalidClientTokenId", 403), CloudDenied, r"credentials \(InvalidClientTokenId\)"),
         (answered("Throttling"), CloudUnavailable, r"tried again later"),
         (answered("InternalFailure", 500), CloudUnavailable, r"tried again later"),
         (answered("InvalidParameterValue"), CloudRefused, r"refuses DescribeDBInstances on DB instance orders"),
