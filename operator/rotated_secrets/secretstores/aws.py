@@ -29,6 +29,8 @@ T = TypeVar("T")
 OnRequest = Callable[[str, str], None]
 """Told of every request with its operation and :class:`Outcome`: each attempt of a retried call is one."""
 
+READING: Final = ("Assume", "Describe", "Get", "List")
+"""How the names begin of operations that change nothing."""
 MOST_CLIENTS: Final = 64
 """Of one identity. Each is of a service in a region; some regions are named by secret values, so by tenants."""
 
@@ -79,8 +81,8 @@ class AwsStores:
             account: that the identity belongs to, where that is known.
             on_rejected: called when AWS does not accept the credentials (any more).
             buckets: shared with other identities.
-            before_write: called before each request to a store that changes something, each attempt of a retried one
-                included; what it raises is raised instead.
+            before_write: called before each request that changes something, each attempt of a retried one included;
+                what it raises is raised instead.
         """
         # At DEBUG these print requests and answers, secret values included.
         for library in ("boto3", "botocore", "urllib3"):
@@ -196,7 +198,13 @@ class AwsStores:
             ),
         )
         client.meta.events.register("response-received", self._seen)
+        if self._before_write is not None and service != "secretsmanager":  # whose store sees to that itself
+            client.meta.events.register("before-send", self._about_to_send)
         return client
+
+    def _about_to_send(self, event_name: str, **_: object) -> None:
+        if self._before_write is not None and not event_name.rpartition(".")[2].startswith(READING):
+            self._before_write()
 
     def _seen(self, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
         if self._on_request:

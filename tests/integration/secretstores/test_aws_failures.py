@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from rotated_secrets.databases.elasticache.api import ElastiCacheApi
+from rotated_secrets.databases.elasticache.user import CacheUser
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import (
@@ -200,3 +202,29 @@ def test_who_may_write_no_more_sends_a_write_that_failed_not_again(
         store.move_stage(secret, Stage.PENDING, remove_from=VersionId(str(uuid.uuid4())))
     assert proxy.count() == 1
     store.describe(secret)
+
+
+def test_who_may_write_no_more_sends_a_change_of_another_service_not_again(
+    account: SecretsManager, proxy: StoreProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoMore(Exception):
+        pass
+
+    asked = []
+
+    def ask() -> None:
+        asked.append(proxy.count())
+        if proxy.count():
+            raise NoMore
+
+    for name, value in account.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ELASTICACHE", proxy.endpoint_url)
+    stores = AwsStores(AwsSettings(region="eu-west-1"), before_write=ask)
+    user = CacheUser("arn:aws:elasticache:…:user:orders", "orders", "eu-west-1", "orders", "arn:aws:secretsmanager:…")
+    proxy.trap(1, lambda _: None)
+    with pytest.raises(NoMore):
+        ElastiCacheApi(stores.client).modify(user, ["a-long-enough-password"])
+    assert ([call.name for call in proxy.calls], asked) == (["ModifyUser"], [0, 1])
+    stores.client("sts", "eu-west-1").get_caller_identity()
+    assert len(asked) == 2
