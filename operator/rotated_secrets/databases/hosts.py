@@ -121,11 +121,17 @@ def resolve(host: str, port: int, rules: HostRules, lookup: Lookup = look_up) ->
 
 
 _API_SERVER = "the Kubernetes API server"
+_DENIED = "in a network that the operator's settings deny"
+_ITS_MACHINE = "at the address of the Kubernetes API server"
 
 
 def _refused(host: str, why: str) -> Refused:
-    remedy = "" if why == _API_SERVER else ", or have the operator's settings allow that network"
-    return Refused(f"host {host} is {why}, which the operator does not connect to; correct the host{remedy}")
+    remedy = {
+        _API_SERVER: "correct the host",
+        _DENIED: "correct the host, or have its network taken out of --denied-networks",
+        _ITS_MACHINE: "if the database is on that machine, have its network added to --allowed-networks",
+    }.get(why, "correct the host, or have its network added to --allowed-networks")
+    return Refused(f"host {host} is {why}, which the operator does not connect to; {remedy}")
 
 
 def _addresses_of(server: ApiServer, lookup: Lookup) -> Iterator[Address]:
@@ -153,12 +159,15 @@ def _refusal(
 ) -> str | None:
     forms = tuple(_forms(address))
     if any(form in network for form in forms for network in rules.denied):
-        return "in a network that the operator's settings deny"
+        return _DENIED
     allowed = any(form in network for form in forms for network in rules.allowed)
-    if any(found.intersection(forms) and (port == api.port or not allowed) for api, found in served.items()):
+    ports = {api.port for api, found in served.items() if found.intersection(forms)}
+    if port in ports:
         return _API_SERVER
     if allowed:
         return None
+    if ports:
+        return _ITS_MACHINE
     return next((kind for kind in map(_kind, forms) if kind), None)
 
 

@@ -201,6 +201,20 @@ def test_an_allowed_network_lets_in_what_else_is_on_the_api_servers_machine_and_
             resolve(spelling, 6443, rules)
 
 
+@pytest.mark.parametrize(
+    ("port", "rules", "remedy"),
+    [
+        (5432, HostRules(api_servers=(API,)), "that machine, have its network added to --allowed-networks"),
+        (443, HostRules(api_servers=(API,)), "correct the host"),
+        (5432, HostRules.of(denied=("10.96.0.0/16",), api_servers=(API,)), "taken out of --denied-networks"),
+    ],
+)
+def test_the_refusal_says_what_would_let_a_database_in(port: int, rules: HostRules, remedy: str) -> None:
+    with pytest.raises(Refused) as refused:
+        resolve("10.96.0.1", port, rules)
+    assert str(refused.value).endswith(remedy)
+
+
 def test_an_api_server_whose_name_does_not_resolve_stands_in_nobodys_way() -> None:
     rules = HostRules(api_servers=(ApiServer("gone.example", 6443),))
 
