@@ -101,7 +101,7 @@ def test_what_is_named_is_there(document: typing.Any) -> None:
 
 
 OTHERS_FLAGS = {"kube-context", "all-namespaces", "install-completion", "show-completion", "take-ownership"}
-"""Of pytest, Helm and others that the documents name; our other commands' are held to their page by a test of their own."""
+"""Of pytest, Helm and others that the documents name; those of our commands are held to their page by another test."""
 
 
 @pytest.mark.parametrize("name", sorted(map(flag, Settings.model_fields)))
