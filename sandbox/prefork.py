@@ -79,6 +79,7 @@ def prefork() -> Iterator[Prefork]:
 
 
 def main() -> None:
+    import rotated_secrets.cli.operator  # noqa: F401, PLC0415  what `run` imports when it is used, which is too late
     from rotated_secrets.cli.main import app  # noqa: PLC0415  in this process alone
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead

@@ -131,8 +131,10 @@ class Replicas:
         """One more replica; returns before it is ready."""
         self._number += 1
         identity = f"replica-{self._number}"
-        taken = [replica.store for replica in self.running if replica.runs]
-        store, api = next((store, api) for store, api in self._proxies if store not in taken)
+        users = {replica.store: replica for replica in self.running}
+        # What the proxies of the dead have seen is still to be looked at, if others are free.
+        free = sorted(self._proxies, key=lambda pair: pair[0] in users)
+        store, api = next(pair for pair in free if pair[0] not in users or not users[pair[0]].runs)
         store.clear()
         api.clear()
         log_file = self.stack.directory / f"{self.namespace}-{identity}.log"
