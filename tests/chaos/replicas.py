@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,14 @@ class Replicas:
         found = eventually(look, "somebody leads", seconds=PATIENCE)
         assert found is not None
         return found
+
+    def forget_calls(self) -> None:
+        for replica in self.running:
+            replica.forget_calls()
+
+    def writes(self, subject: str) -> Counter[str]:
+        """Those of all replicas, the dead ones' too. See :meth:`Replica.writes`."""
+        return Counter(name for replica in self.running for name in replica.writes(subject))
 
     def lease(self) -> Json:
         try:
