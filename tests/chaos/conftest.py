@@ -47,8 +47,8 @@ def deployment(chaos_stack: Stack, interpreter: Prefork) -> Iterator[Replicas]:
 
 @pytest.fixture(scope="session")
 def members(deployment: Replicas) -> Iterator[list[Member]]:
-    """Five applications that go through one fault after the other."""
-    with crowd(deployment.stack, deployment.namespace, 5) as delivered:
+    """Applications that go through one fault after the other."""
+    with crowd(deployment.stack, deployment.namespace, 7) as delivered:
         yield delivered
 
 

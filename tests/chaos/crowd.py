@@ -44,8 +44,10 @@ class Point:
 
 CLAIM = Point("the claim, on its way", "api", 1, "PATCH rotatedsecrets/status")
 PUT = Point("PutSecretValue, on its way", "store", 1, "PutSecretValue")
+PUT_DONE = Point("PutSecretValue, done", "store", 1, "PutSecretValue", Moment.ANSWERED)
 SET = Point("in the middle of setSecret", "database", 1, SEND, after="ROLE")
 FINISH = Point("finishSecret, on its way", "store", 1, "UpdateSecretVersionStage")
+FINISH_DONE = Point("finishSecret, done", "store", 1, "UpdateSecretVersionStage", Moment.ANSWERED)
 SYNC = Point("the target Secret, on its way", "api", 1, "PUT secrets")
 
 

@@ -1,6 +1,7 @@
 """A leader that is frozen for longer than the Lease: the stand-by finishes, and the woken one changes nothing.
 
-What it had sent when it froze waits in the proxies, and arrives when the stand-by has finished: as late as can be.
+What it had sent when it froze waits in the proxies, or the answer to it does, and arrives when the stand-by has
+finished: as late as can be.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from collections import Counter
 import pytest
 
 from sandbox.proxy import CONNECT
-from tests.chaos.crowd import CLAIM, FINISH, PUT, SET, SYNC, Member, passwords_set, standing_still
+from tests.chaos.crowd import (
+    CLAIM,
+    FINISH,
+    FINISH_DONE,
+    PUT,
+    PUT_DONE,
+    SET,
+    SYNC,
+    Member,
+    passwords_set,
+    standing_still,
+)
 from tests.chaos.replicas import FREED_SECONDS, LEASE_SECONDS, Replicas
 
 pytestmark = pytest.mark.timeout(400)
@@ -23,8 +35,8 @@ def test_a_leader_that_wakes_up_completes_nothing_but_what_was_on_its_way(
     leader, stand_by = deployment.pair()
     leader.forget_calls()
     before = passwords_set(deployment.stack)
-    at = list(zip(members, (CLAIM, PUT, SET, FINISH, SYNC), strict=True))
-    with standing_still(at, leader) as undisturbed:
+    points = (CLAIM, PUT, PUT_DONE, SET, FINISH, FINISH_DONE, SYNC)
+    with standing_still(zip(members, points, strict=True), leader) as undisturbed:
         on_their_way = Counter(leader.writes())
         with leader.frozen():
             frozen = time.monotonic()

@@ -16,7 +16,21 @@ from sandbox.proxy import CONNECT, Call, Moment
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 from tests.chaos.conftest import MortalOperator
-from tests.chaos.crowd import CLAIM, FINISH, PUT, SET, SYNC, Member, Point, crowd, passwords_set, send, standing_still
+from tests.chaos.crowd import (
+    CLAIM,
+    FINISH,
+    FINISH_DONE,
+    PUT,
+    PUT_DONE,
+    SET,
+    SYNC,
+    Member,
+    Point,
+    crowd,
+    passwords_set,
+    send,
+    standing_still,
+)
 from tests.chaos.replicas import FREED_SECONDS, LEASE_SECONDS, PATIENCE, Replicas
 
 pytestmark = pytest.mark.timeout(400)
@@ -27,10 +41,10 @@ FIRST_ROTATION = (
     CLAIM,
     Point("the login as AWSCURRENT", "database", 1, CONNECT),
     send(20),
-    Point("PutSecretValue, done", "store", 1, "PutSecretValue", Moment.ANSWERED),
+    PUT_DONE,
     SET,
     send(65),
-    Point("finishSecret, done", "store", 1, STAGE, Moment.ANSWERED),
+    FINISH_DONE,
     Point("the target Secret, written", "api", 1, "PUT secrets", Moment.ANSWERED),
     Point("AWSPENDING, on its way off", "store", 2, STAGE),
     Point("the end of the claim, on its way", "api", 5, STATUS),
