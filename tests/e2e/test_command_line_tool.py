@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
+from psycopg2.sql import SQL, Identifier, Literal
 from typer.testing import CliRunner, Result
 
 from rotated_secrets.cli import main
@@ -138,16 +138,13 @@ def test_an_attempt_that_fails_is_told_and_waited_for_no_longer_than_asked(order
 def test_a_look_finds_at_once_what_would_be_found_in_minutes(orders: Applied, tool: Tool) -> None:
     """A database user that was mended by hand moves nothing in the store, so nothing else tells of it."""
     application, name = orders.application, orders.application.name
-    right = application.value()
-    application.put_value(password="wrong")
+    application.put_value(password="no-password-of-anybody")
     orders.apply().until("Ready", "False", "LoginFailed")
     result = tool("resync", name, "--wait")
     assert result.exit_code == 1
     assert "is not Ready, LoginFailed" in result.stderr
-    user, database = right["username"], right["dbname"]
-    with closing(orders.stack.database.connect(user, right["password"], database)) as connection:
-        connection.cursor().execute(f"ALTER USER {user} PASSWORD 'wrong'")
-        connection.commit()
+    password = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(application.user), Literal("no-password-of-anybody"))
+    orders.stack.database.sql(password, logged=False)
     result = tool("resync", name, "--wait")
     assert result.exit_code == 0, result.output
     assert "was looked at anew and is Ready" in result.stdout
