@@ -319,14 +319,18 @@ def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest
     async def test() -> None:
         slots = Slots(threads=1, per_host=1, breaker_failures=5, breaker_seconds=1)
         go_on, steps = threading.Event(), list[tuple[Key, str]]()
-        looked, all_look = asyncio.Event(), threading.Semaphore(0)
+        looked, occupied, thread_is_free = asyncio.Event(), threading.Event(), threading.Event()
+
+        def occupy() -> None:
+            occupied.set()
+            thread_is_free.wait(10)
 
         async def reconcile(key: Key) -> None:
             await slots.run(steps.append, (key, "looks"))
             if key != C:
                 async with slots.host("database", "shop"):
                     looked.set()
-                    await slots.run_at_host(go_on.wait)
+                    await slots.run_at_host(go_on.wait, 10)
                     steps.append((key, "rotates"))
                 await slots.run(steps.append, (key, "reports"))
 
@@ -337,15 +341,16 @@ def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest
             queue.add(B)
             while (B, "looks") not in steps:
                 await asyncio.sleep(0)
-            busy = asyncio.create_task(slots.run(all_look.acquire))
-            await asyncio.sleep(0)
+            busy = asyncio.create_task(slots.run(occupy))
+            while not occupied.is_set():
+                await asyncio.sleep(0)
             queue.add(C)
             while queue.busy < 3:
                 await asyncio.sleep(0)
             slots.drain()
             draining = asyncio.create_task(queue.drain(10))
             await asyncio.sleep(0)
-            all_look.release()
+            thread_is_free.set()
             go_on.set()
             assert await draining
             await busy
