@@ -24,6 +24,8 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 CHATTY = {
     # These print requests and responses, secret values included, at DEBUG.
     **dict.fromkeys(("boto3", "botocore", "s3transfer", "kubernetes", "client", "aiohttp"), logging.INFO),
+    # It tells of an end point that is set for each client.
+    "botocore.configprovider": logging.WARNING,
     # Retries are its warnings; what they come to is told by whoever asked.
     "urllib3": logging.ERROR,
     "stamina": logging.ERROR,
