@@ -368,5 +368,7 @@ class TestServer:
                 socket.create_connection((address.hostname or "", address.port or 0), 5).close()
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                pass  # it is just going
             time.sleep(0.02)
         pytest.fail(f"{address.geturl()} still answers")
