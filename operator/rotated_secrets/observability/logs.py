@@ -122,6 +122,16 @@ def about(**fields: str) -> Iterator[None]:
         _fields.reset(token)
 
 
+def withhold_what_aws_is_sent() -> None:
+    """At DEBUG, AWS's SDK prints requests and answers, secret values included: have it say less, whatever the level is.
+
+    For whoever makes its clients, since not everybody who does has called :func:`configure`.
+    """
+    for library in ("boto3", "botocore", "urllib3"):
+        logger = logging.getLogger(library)
+        logger.setLevel(max(logger.level, logging.INFO))
+
+
 def configure(log_format: LogFormat, level: LogLevel, stream: IO[str] | None = None) -> None:
     """Send everything that this process logs to ``stream`` (standard error), in one format."""
     handler = logging.StreamHandler(stream or sys.stderr)

@@ -6,7 +6,6 @@ Knows time-outs, retries, endpoints and how requests are counted; not what is as
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
 
+from rotated_secrets.observability.logs import withhold_what_aws_is_sent
 from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, Asked, outcome_of
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.quota import Buckets
@@ -84,10 +84,7 @@ class AwsStores:
             before_write: called before each request that changes something, each attempt of a retried one included;
                 what it raises is raised instead.
         """
-        # At DEBUG these print requests and answers, secret values included.
-        for library in ("boto3", "botocore", "urllib3"):
-            logger = logging.getLogger(library)
-            logger.setLevel(max(logger.level, logging.INFO))
+        withhold_what_aws_is_sent()
         if isinstance(session, botocore.session.Session):
             self._create: Callable[..., Any] = session.create_client
         else:

@@ -7,7 +7,6 @@ endpoint is asked is the operator's environment's to say (``AWS_ENDPOINT_URL_ELA
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.databases.elasticache.user import CacheUser
+from rotated_secrets.observability.logs import withhold_what_aws_is_sent
 
 if TYPE_CHECKING:
     from mypy_boto3_elasticache import ElastiCacheClient
@@ -99,10 +99,7 @@ class ElastiCacheApi:
 
 
 def _of_environment() -> Callable[[str, str], Any]:
-    # At DEBUG these print requests, passwords included.
-    for library in ("boto3", "botocore", "urllib3"):
-        logger = logging.getLogger(library)
-        logger.setLevel(max(logger.level, logging.INFO))
+    withhold_what_aws_is_sent()
     session, lock = boto3.session.Session(), threading.Lock()
     settings = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 
