@@ -1,0 +1,241 @@
+"""What comes of each kind of error in a run: it is told on the resource, tried again, and never half done."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+import pytest
+
+from rotated_secrets.controller.queue import Retry
+from rotated_secrets.databases.base import Unavailable
+from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreThrottled, StoreUnavailable
+from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
+
+SECRET = "/api/v1/namespaces/shop/secrets/orders"
+
+
+@pytest.fixture
+def ready(operator: FakeOperator) -> FakeOperator:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+    assert operator.condition()[0] == "True"
+    return operator
+
+
+def fails(operator: FakeOperator, operation: str, error: StoreError) -> Callable[[], None]:
+    """Returns what ends it."""
+
+    def fail(called: str, asked: str) -> None:
+        if called == operation:
+            raise error
+
+    def mend() -> None:
+        operator.aws.before_call = lambda called, asked: None
+
+    operator.aws.before_call = fail
+    return mend
+
+
+@pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue"])
+@pytest.mark.parametrize("error", [StoreUnavailable("AWS is away"), StoreThrottled("AWS is busy")])
+def test_store_that_is_away_is_told_on_a_new_resource_and_tried_again(
+    operator: FakeOperator, operation: str, error: StoreError
+) -> None:
+    with_admin(operator).apply(SPEC)
+    mend = fails(operator, operation, error)
+    with pytest.raises(Retry, match="AWS is"):
+        operator.reconcile()
+    assert operator.condition()[0] == "False"
+    mend()
+    operator.settle()
+    assert operator.condition()[0] == "True"
+
+
+@pytest.mark.parametrize("operation", ["PutSecretValue", "UpdateSecretVersionStage"])
+def test_store_that_denies_a_step_is_told_as_denied_and_as_that_step(ready: FakeOperator, operation: str) -> None:
+    mend = fails(ready, operation, AccessDenied(f"allow secretsmanager:{operation}"))
+    ready.ask("now")
+    with pytest.raises(Retry, match=operation):
+        ready.reconcile()
+    step = {"PutSecretValue": "CreateFailed", "UpdateSecretVersionStage": "FinishFailed"}[operation]
+    assert ready.condition("Rotated")[:2] == ("False", step)
+    assert "it is tried again" in ready.condition("Rotated")[2]
+    assert "AccessDenied" in ready.events.reasons
+    mend()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_server_that_is_down_holds_nothing_up_but_the_rotation(ready: FakeOperator) -> None:
+    ready.server().down = True
+    ready.ask("now")
+    with pytest.raises(Retry, match="does not answer"):
+        ready.reconcile()
+    assert ready.condition("Rotated")[:2] == ("False", "CreateFailed")
+    ready.server().down = False
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_server_that_is_down_does_not_keep_a_version_from_its_pods(operator: FakeOperator) -> None:
+    with_admin(operator)
+    operator.server().down = True
+    operator.apply(SPEC)
+    with pytest.raises(Retry):
+        operator.reconcile()
+    assert operator.target() is not None
+    assert operator.condition("Synced")[0] == "True"
+    assert operator.condition("Ready")[:2] == ("False", "LoginFailed")
+
+
+def test_server_that_stays_down_is_left_alone_and_its_resource_goes_on_without_it(operator: FakeOperator) -> None:
+    with_admin(operator)
+    operator.server().down = True
+    operator.apply(SPEC)
+    for _ in range(4):
+        with pytest.raises(Retry) as caught:
+            operator.reconcile()
+    assert "left alone for a while" in str(caught.value)
+    assert caught.value.not_before > 1
+    secret = next(iter(operator.aws.secrets.values()))
+    secret.put(operator.credential(password="by-hand"), "by-hand")
+    with pytest.raises(Retry):
+        operator.reconcile()
+    assert base64.b64decode((operator.target() or {})["data"]["password"]) == b"by-hand"
+
+
+def test_server_that_goes_in_the_middle_leaves_the_claim_and_is_gone_on_with(ready: FakeOperator) -> None:
+    def goes(statement: str) -> None:
+        ready.server().before_statement = lambda _: None
+        raise Unavailable("the server went")
+
+    ready.server().before_statement = goes
+    ready.ask("now")
+    with pytest.raises(Retry, match="the server went"):
+        ready.reconcile()
+    assert ready.status()["rotation"]["step"] == "SetSecret"
+    assert ready.condition("Rotated")[:2] == ("False", "SetFailed")
+    assert not ready.server().holders, "the lock is still held"
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_lock_is_freed_at_the_end_of_a_run(ready: FakeOperator) -> None:
+    ready.ask("now")
+    ready.reconcile()
+    assert not ready.server().holders
+
+
+def test_lock_that_another_operator_holds_is_waited_for(ready: FakeOperator) -> None:
+    other = object()
+    ready.server().holders.add(other)
+    ready.ask("now")
+    with pytest.raises(Retry, match="holds the lock"):
+        ready.reconcile()
+    assert "PutSecretValue" not in ready.aws.operations()
+    ready.server().holders.clear()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_cluster_that_refuses_the_target_secret_is_told_and_tried_again(operator: FakeOperator) -> None:
+    operator.cluster.forbidden.add(("POST", "/api/v1/namespaces/shop/secrets"))
+    with_admin(operator).apply(SPEC)
+    with pytest.raises(Retry):
+        operator.reconcile()
+    assert operator.condition()[:2] == ("False", "SyncFailed")
+    text = operator.services.metrics.registry.get_sample_value("rotatedsecrets_sync_total", {"outcome": "failed"})
+    assert text == 1
+    operator.cluster.forbidden.clear()
+    operator.settle()
+    assert operator.condition()[0] == "True"
+
+
+def test_cluster_that_does_not_let_the_target_secret_be_read_is_told_before_aws_is_asked(
+    operator: FakeOperator,
+) -> None:
+    operator.cluster.forbidden.add(("GET", SECRET))
+    with_admin(operator).apply(SPEC)
+    with pytest.raises(Retry):
+        operator.reconcile()
+    assert operator.condition()[0] == "False"
+    assert operator.aws.calls == []
+
+
+def test_status_of_another_operator_is_not_overwritten(ready: FakeOperator) -> None:
+    """The other one has claimed the same rotation between our read and our write."""
+    path, claims = path_of(KEY), []
+
+    def claims_first(operation: str, asked: str) -> None:
+        if operation == "GetSecretValue" and not claims:
+            obj = ready.cluster.objects[path]
+            claim = {
+                "trigger": "Annotation",
+                "request": "now",
+                "fromVersionId": obj["status"]["currentVersionId"],
+                "versionId": "of-the-other",
+                "startedAt": "2026-11-29T00:00:00Z",
+            }
+            claims.append(claim)
+            ready.cluster.put(path, obj | {"status": obj["status"] | {"rotation": claim}})
+
+    ready.aws.before_call = claims_first
+    ready.ask("now")
+    with pytest.raises(Retry, match="another operator wrote the status"):
+        ready.reconcile()
+    assert ready.status()["rotation"]["versionId"] == "of-the-other"
+    assert "PutSecretValue" not in ready.aws.operations()
+
+
+def test_host_that_is_never_connected_to_is_told_as_a_wrong_value(operator: FakeOperator) -> None:
+    with_admin(operator)
+    secret = next(iter(operator.aws.secrets.values()))
+    secret.put(operator.credential(host="127.0.0.1"), "loopback")
+    operator.apply(SPEC)
+    with pytest.raises(Retry):
+        operator.reconcile()
+    assert operator.condition()[:2] == ("False", "InvalidSecretValue")
+    assert "127.0.0.1" in operator.condition()[2]
+
+
+def test_check_that_fails_rolls_back_and_is_told(ready: FakeOperator) -> None:
+    ready.apply(changed(SPEC, rotation={"verifyQueries": ["SELECT 1"]}))
+    ready.settle()
+
+    def spoils(statement: str) -> None:
+        ready.server().failing_queries = True
+        ready.server().before_statement = lambda _: None
+
+    ready.server().before_statement = spoils
+    ready.ask("now")
+    ready.reconcile()
+    assert ready.condition("Rotated")[:2] == ("False", "RolledBack")
+    assert ready.server().passwords["app"] == "first"
+    assert "RolledBack" in ready.events.reasons
+
+
+def test_old_look_at_the_target_is_taken_again_before_a_rotation_goes_on(
+    ready: FakeOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may have waited long for its database: what pods hold is read again before the password changes."""
+    import time
+
+    clock = time.monotonic
+    ready.ask("now")
+    ready.server().before_statement = lambda _: None
+
+    def edits(operation: str, asked: str) -> None:
+        if operation == "GetSecretValue" and "admin" not in asked:
+            monkeypatch.setattr(time, "monotonic", lambda: clock() + 100)
+            secret = ready.cluster.objects[SECRET]
+            monkeypatch.setattr(ready, "edited", True, raising=False)
+            ready.cluster.put(SECRET, secret | {"data": {}})
+
+    ready.aws.before_call = edits
+    reads = len([1 for method, path in ready.cluster.requests if (method, path) == ("GET", SECRET)])
+    try:
+        ready.reconcile()
+    except Retry:
+        pass
+    assert len([1 for method, path in ready.cluster.requests if (method, path) == ("GET", SECRET)]) >= reads + 1
