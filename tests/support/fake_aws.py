@@ -64,7 +64,9 @@ class FakeAws:
         """By what is asked for: the ARN of another secret, which a store that lies returns."""
         self._numbers = itertools.count(1)
 
-    def create(self, name: str, value: Mapping[str, Any] | str, *, account: str = HOME, region: str = REGION) -> FakeSecret:
+    def create(
+        self, name: str, value: Mapping[str, Any] | str, *, account: str = HOME, region: str = REGION
+    ) -> FakeSecret:
         arn = Arn(f"arn:aws:secretsmanager:{region}:{account}:secret:{name}-AbCdEf")
         secret = self.secrets[arn] = FakeSecret(arn, name)
         secret.put(value, f"00000000-0000-0000-0000-{next(self._numbers):012}")

@@ -32,7 +32,7 @@ class FakeCluster:
     def put(self, path: str, obj: Mapping[str, Any]) -> Json:
         """Make or replace an object, as somebody else does."""
         self._version += 1
-        namespace, name = path.split("/namespaces/")[1].split("/")[0], path.rsplit("/", 1)[1]
+        namespace, name = path.split("/namespaces/")[1].split("/", maxsplit=1)[0], path.rsplit("/", 1)[1]
         found = copy.deepcopy(dict(obj))
         before = self.objects.get(path, {}).get("metadata", {})
         metadata = {"uid": f"uid-of-{name}", "creationTimestamp": CREATED, "generation": 1} | before
@@ -95,7 +95,8 @@ class FakeCluster:
 
 def _template(body: Json) -> Json:
     """Metadata of a patch without its preconditions."""
-    metadata = {key: value for key, value in (body.get("metadata") or {}).items() if key not in ("uid", "resourceVersion")}
+    preconditions = ("uid", "resourceVersion")
+    metadata = {key: value for key, value in (body.get("metadata") or {}).items() if key not in preconditions}
     return {"metadata": metadata} if metadata else {}
 
 

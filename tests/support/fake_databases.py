@@ -126,9 +126,7 @@ def the_engine() -> FakeEngine:
 @contextlib.contextmanager
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
     """The engine ``fake`` is known, and has no servers yet."""
-    monkeypatch.setattr(
-        registry, "BUILT_IN", {**registry.BUILT_IN, ENGINE: "tests.support.fake_databases:the_engine"}
-    )
+    monkeypatch.setattr(registry, "BUILT_IN", {**registry.BUILT_IN, ENGINE: "tests.support.fake_databases:the_engine"})
     registry.known_engines.cache_clear()
     _engine.servers.clear()
     yield _engine

@@ -99,14 +99,23 @@ class FakeOperator:
 
     def credential(self, username: str = "app", password: str = "first", **changes: Any) -> dict[str, Any]:
         """A value for a secret, of a user that the server knows."""
-        value = {"engine": ENGINE, "host": HOST, "port": PORT, "username": username, "password": password} | changes
+        value: dict[str, Any] = {
+            "engine": ENGINE,
+            "host": HOST,
+            "port": PORT,
+            "username": username,
+            "password": password,
+        }
+        value |= changes
         self.server(value["host"], value["port"]).passwords[username] = password
         return {name: given for name, given in value.items() if given is not None}
 
     def server(self, host: str = HOST, port: int = PORT) -> FakeServer:
         return self.engine.servers.setdefault(f"{host}:{port}", FakeServer())
 
-    def secret(self, name: str = "shop/orders", value: Mapping[str, Any] | str | None = None, **where: str) -> FakeSecret:
+    def secret(
+        self, name: str = "shop/orders", value: Mapping[str, Any] | str | None = None, **where: str
+    ) -> FakeSecret:
         return self.aws.create(name, self.credential() if value is None else value, **where)
 
     # ---- what the operator does

@@ -10,7 +10,8 @@ import pytest
 from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
 from rotated_secrets.controller.key import Key
 from rotated_secrets.controller.queue import Retry
-from tests.support.fake_aws import HOME, REGION
+from rotated_secrets.secretstores.base import AccessDenied
+from tests.support.fake_aws import HOME, REGION, FakeStores
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
 
 ELSEWHERE = "999988887777"
@@ -26,9 +27,7 @@ def denied(operator: FakeOperator) -> str:
 
 
 def service_account(operator: FakeOperator, **annotations: str) -> None:
-    operator.cluster.put(
-        "/api/v1/namespaces/shop/serviceaccounts/orders", {"metadata": {"annotations": annotations}}
-    )
+    operator.cluster.put("/api/v1/namespaces/shop/serviceaccounts/orders", {"metadata": {"annotations": annotations}})
 
 
 def test_secret_that_the_policy_denies_costs_no_call_to_aws(operator: FakeOperator) -> None:
@@ -180,9 +179,6 @@ class TestOtherIdentities:
 
 
 def test_home_account_that_aws_denies_is_told(operator: FakeOperator, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rotated_secrets.secretstores.base import AccessDenied
-    from tests.support.fake_aws import FakeStores
-
     def denies(self: FakeStores) -> str:
         raise AccessDenied("the operator's credentials are not accepted by AWS")
 

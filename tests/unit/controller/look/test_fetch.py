@@ -88,9 +88,7 @@ def test_secret_that_turns_out_to_be_anothers_has_both_looked_at_again(operator:
     operator.apply(SPEC, creationTimestamp="2026-01-02T00:00:00Z")
     operator.settle()
     older = Key("shop", "older")
-    operator.apply(
-        changed(SPEC, source={"secretId": secret.arn}), key=older, creationTimestamp="2020-01-01T00:00:00Z"
-    )
+    operator.apply(changed(SPEC, source={"secretId": secret.arn}), key=older, creationTimestamp="2020-01-01T00:00:00Z")
     operator.looked_at.clear()
     operator.reconcile(older)
     assert KEY in operator.looked_at
