@@ -107,7 +107,7 @@ class SecretValue:
 
 
 @dataclass(frozen=True)
-class Place:
+class Endpoint:
     """Where a credential logs in, as far as its value need not say it itself."""
 
     engine: str | None = None
@@ -153,7 +153,7 @@ class Credential:
     def of(
         cls,
         value: SecretValue,
-        place: Place = Place(),
+        place: Endpoint = Endpoint(),
         *,
         arn: Arn | None = None,
         version_id: VersionId | None = None,

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.controller.access_file import parse_policy
+from rotated_secrets.controller.access.policy_file import parse_policy
 from rotated_secrets.controller.settings import Settings
 from sandbox.helm import CHART, helm, rendered
 from sandbox.installation import operator_rules

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rotated_secrets.controller.access_file import InvalidPolicy, parse_policy
+from rotated_secrets.controller.access.policy_file import InvalidPolicy, parse_policy
 from rotated_secrets.controller.settings import InvalidSettings, Settings
 from sandbox.helm import HelmFailed, rendered
 from tests.chart.chartfiles import merged, nested

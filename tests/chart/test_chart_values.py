@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rotated_secrets.controller.access import AccessPolicy
-from rotated_secrets.controller.access_file import parse_policy
+from rotated_secrets.controller.access.policy import AccessPolicy
+from rotated_secrets.controller.access.policy_file import parse_policy
 from rotated_secrets.controller.settings import Settings, flag
 from sandbox.helm import HelmFailed, rendered
 from tests.chart.chartfiles import README, ROOT, documented, leaves, merged, metadata, nested, schema, sections, values

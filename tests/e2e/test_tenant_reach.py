@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from rotated_secrets.controller.repairs import AT_ONCE
+from rotated_secrets.controller.work.drift_backoff import AT_ONCE
 from sandbox.kubernetes.client import Json, StatusError
 from sandbox.proxy import CONNECT
 from sandbox.stack import Stack

@@ -95,7 +95,7 @@ def test_nothing_that_pip_was_told_is_in_a_layer_or_in_the_history(
 
 def test_the_operator_and_its_python_need_not_be_compiled_at_each_start(image: Image) -> None:
     code = (
-        "import importlib.util, os, sys, rotated_secrets.controller.run\n"
+        "import importlib.util, os, sys, rotated_secrets.controller.process.main\n"
         "files = [module.__file__ for module in sys.modules.values() if getattr(module, '__file__', None)]\n"
         "sources = [file for file in files if file.endswith('.py') and '/kubernetes/client/' not in file]\n"
         "print(len(sources), [file for file in sources if not os.path.exists(importlib.util.cache_from_source(file))])"

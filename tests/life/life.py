@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rotated_secrets.api.rotation import Rotation, Strategy
-from rotated_secrets.api.spec import Tls as TlsSpec
+from rotated_secrets.api.spec import TlsSpec
 from rotated_secrets.api.status import HistoryEntry, Outcome, RotatedSecretStatus
-from rotated_secrets.controller.acceptance import current_of, description_of, engine_of
-from rotated_secrets.controller.connections import Connections, Trust
+from rotated_secrets.controller.look.database_access import DatabaseAccess, Trust
+from rotated_secrets.controller.look.validation import current_of, description_of, engine_of
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.delivery.target import TargetKind, TargetState
@@ -36,11 +36,11 @@ from rotated_secrets.rotation.actions import (
     TestPending,
     Waiting,
 )
-from rotated_secrets.rotation.claims import remembered
-from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.plan import plan
+from rotated_secrets.rotation.ports import LookAgain
 from rotated_secrets.rotation.report import reported
+from rotated_secrets.rotation.status_updates import remembered
 from rotated_secrets.rotation.steps import Report, Steps
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion, StoreError
@@ -229,8 +229,8 @@ class Life:
             now=self.now,
         )
 
-    def connections(self, credential: Credential, terms: Terms) -> Connections:
-        return Connections(
+    def connections(self, credential: Credential, terms: Terms) -> DatabaseAccess:
+        return DatabaseAccess(
             engine_of(credential, terms),
             application=credential,
             trust=self.trust,

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Outcome, Reason, Step
-from rotated_secrets.controller.acceptance import engine_of
+from rotated_secrets.controller.look.validation import engine_of
 from rotated_secrets.databases.base import Refused
 from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.rotation import actions

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.api.spec import Tls as TlsSpec
-from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.controller.connections import Trust
+from rotated_secrets.api.spec import TlsMode, TlsSpec
+from rotated_secrets.controller.look.database_access import Trust
 from rotated_secrets.rotation.actions import Retry
 from rotated_secrets.values import Stage
 from sandbox.applications.base import DatabaseSide

@@ -14,11 +14,11 @@ from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases import registry
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
-    Connections,
     PasswordLimits,
     Refused,
     RightsReport,
     Server,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -111,7 +111,7 @@ class FakeSession(AbstractContextManager["FakeSession"]):
     def disable_login(self, user: str) -> None:
         self._server.passwords.pop(user, None)
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         return ()
 
 

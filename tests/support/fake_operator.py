@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, PLURAL, ROTATE_ANNOTATION
-from rotated_secrets.controller.feed import Feeds
-from rotated_secrets.controller.identities import Identities
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.leader import LeadershipLost
-from rotated_secrets.controller.queue import Retry
-from rotated_secrets.controller.reconcile import reconciler
-from rotated_secrets.controller.registry import Registry
-from rotated_secrets.controller.resources import Resources
-from rotated_secrets.controller.serviceaccounts import ServiceAccounts
+from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
+from rotated_secrets.controller.aws.identities import Identities
+from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.process.leader import LeadershipLost
+from rotated_secrets.controller.reconcile.reconciler import reconciler
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
-from rotated_secrets.controller.settled import Settled
-from rotated_secrets.controller.slots import Slots
+from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.work.limits import Limits
+from rotated_secrets.controller.work.observed_cache import ObservedCache
+from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.observability.metrics import Metrics
 from tests.support.fake_aws import REGION, FakeAws, FakeSecret, FakeStores
 from tests.support.fake_cluster import FakeCluster
@@ -88,7 +88,7 @@ class FakeOperator:
         if before is not None and "status" in before:
             obj["status"] = before["status"]
         written = self.cluster.put(path, obj)
-        self.services.registry.observe(written)
+        self.services.index.observe(written)
         return written
 
     def ask(self, value: str, *, key: Key = KEY, annotation: str = ROTATE_ANNOTATION) -> None:
@@ -132,7 +132,7 @@ class FakeOperator:
         """Look until one look finds nothing to do: no call to AWS and no write."""
         for _ in range(most):
             before = len(self.aws.calls), len(self.cluster.writes)
-            with contextlib.suppress(Retry):
+            with contextlib.suppress(RetryLater):
                 self.reconcile(key)
             if before == (len(self.aws.calls), len(self.cluster.writes)):
                 return
@@ -141,7 +141,7 @@ class FakeOperator:
     def looks_afresh(self, key: Key = KEY) -> bool:
         """Whether one more look asks the store anything."""
         before = len(self.aws.calls)
-        with contextlib.suppress(Retry):
+        with contextlib.suppress(RetryLater):
             self.reconcile(key)
         return len(self.aws.calls) > before
 
@@ -194,20 +194,20 @@ def fake_operator(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[
     monkeypatch.delenv("AWS_REGION", raising=False)
     cluster, aws, leader, events, looked_at = FakeCluster(), FakeAws(), FakeLeader(), FakeEvents(), list[Key]()
     typed: Any = cluster
-    registry = Registry(REGION)
+    index = Index(REGION)
     own: Any = FakeStores(aws)
     identities = Identities(own, ServiceAccounts(typed), "prod")
-    slots = Slots(threads=8, per_host=4, breaker_failures=3, breaker_seconds=30.0)
+    limits = Limits(threads=8, per_host=4, breaker_failures=3, breaker_seconds=30.0)
     recorded: Any = events
     services = Services(
         settings=Settings.parse({"aws_region": REGION, "identity": "me", "lease_namespace": "here", **settings}),
         cluster=typed,
         resources=Resources(typed),
-        registry=registry,
+        index=index,
         identities=identities,
-        feeds=Feeds(identities, registry, looked_at.append),
-        slots=slots,
-        settled=Settled(),
+        feeds=ChangeFeeds(identities, index, looked_at.append),
+        limits=limits,
+        observed=ObservedCache(),
         events=recorded,
         metrics=Metrics(),
         guard=leader.guard,
@@ -215,7 +215,7 @@ def fake_operator(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[
     )
     with fake_engine(monkeypatch) as engine:
         yield FakeOperator(cluster, aws, engine, leader, events, services, looked_at)
-    slots.close()
+    limits.close()
 
 
 def write_policy(path: Path, *rules: Mapping[str, Any]) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from rotated_secrets.api.fields import Duration, StoreSecretId, length_of
-from rotated_secrets.api.rules import Rule, WrittenModel, text_matches, unchanged
+from rotated_secrets.api.rules import CelRule, WrittenModel, text_matches, unchanged
 
 RETIRE_AFTER = "24h"
 PASSWORD_LENGTH = 32
@@ -46,8 +46,8 @@ class ValueFormat(StrEnum):
 class PasswordPolicy(WrittenModel):
     """What new passwords look like. A policy that no password can satisfy is refused before anything is changed."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "!(self.excludePunctuation && self.excludeNumbers && self.excludeUppercase && self.excludeLowercase)",
             "every kind of character is excluded: allow punctuation, numbers, upper case or lower case letters",
             lambda self: (
@@ -90,7 +90,7 @@ class RandomValue(WrittenModel):
     keys: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
         Field(max_length=16, min_length=1),
-        Rule(
+        CelRule(
             "self.all(key, self.exists_one(other, other == key))",
             "a key is named twice: name each once",
             lambda keys: len(set(keys)) == len(keys),
@@ -114,28 +114,28 @@ class RandomValue(WrittenModel):
 class Rotation(WrittenModel):
     """How and when the credential is replaced."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "self.strategy != 'RandomValue' || !has(self.adminSecretId)",
             "RandomValue changes no database: leave adminSecretId out",
             lambda self: self.strategy is not Strategy.RANDOM_VALUE or self.admin_secret_id is None,
         ),
-        Rule(
+        CelRule(
             "self.strategy != 'RandomValue' || !has(self.verifyQueries) || size(self.verifyQueries) == 0",
             "RandomValue asks no database: leave verifyQueries out",
             lambda self: self.strategy is not Strategy.RANDOM_VALUE or not self.verify_queries,
         ),
-        Rule(
+        CelRule(
             "self.strategy == 'RandomValue' || !has(self.random)",
             "only RandomValue makes random values: leave random out, or write strategy: RandomValue",
             lambda self: self.strategy is Strategy.RANDOM_VALUE or self.random is None,
         ),
-        Rule(
+        CelRule(
             "self.strategy == 'DualPassword' || !has(self.retireAfter)",
             "only DualPassword retires an old password: leave retireAfter out, or write strategy: DualPassword",
             lambda self: self.strategy is Strategy.DUAL_PASSWORD or self.retire_after is None,
         ),
-        Rule(
+        CelRule(
             "self.strategy != 'External' || !has(self.adminSecretId)",
             "with External someone else sets the password: leave adminSecretId out",
             lambda self: self.strategy is not Strategy.EXTERNAL or self.admin_secret_id is None,

@@ -21,7 +21,7 @@ RULE: Final = "rule"
 
 
 @dataclass(frozen=True)
-class Rule:
+class CelRule:
     """One rule, for a field (as ``Annotated`` metadata) or for a whole model (in its ``rules``)."""
 
     cel: str
@@ -46,25 +46,25 @@ class Rule:
         return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, ()), {"rule": self.cel, "message": self.message}]}
 
 
-def text_matches(pattern: str, message: str) -> Rule:
+def text_matches(pattern: str, message: str) -> CelRule:
     """A text matches an expression as a whole. Keep it to what RE2 and Python read alike, without backslashes."""
     compiled = re.compile(pattern)
-    return Rule(f"self.matches('^({pattern})$')", message, lambda text: compiled.fullmatch(text) is not None)
+    return CelRule(f"self.matches('^({pattern})$')", message, lambda text: compiled.fullmatch(text) is not None)
 
 
-def keys_match(pattern: str, message: str) -> Rule:
+def keys_match(pattern: str, message: str) -> CelRule:
     """Every key of a map matches an expression as a whole."""
     compiled = re.compile(pattern)
-    return Rule(
+    return CelRule(
         f"self.all(key, key.matches('^({pattern})$'))",
         message,
         lambda entries: all(compiled.fullmatch(key) for key in entries),
     )
 
 
-def unchanged(message: str) -> Rule:
+def unchanged(message: str) -> CelRule:
     """The field keeps the value it was created with."""
-    return Rule("self == oldSelf", message)
+    return CelRule("self == oldSelf", message)
 
 
 class WrittenModel(BaseModel):
@@ -77,7 +77,7 @@ class WrittenModel(BaseModel):
         populate_by_name=True,
         use_attribute_docstrings=True,
     )
-    rules: ClassVar[tuple[Rule, ...]] = ()
+    rules: ClassVar[tuple[CelRule, ...]] = ()
 
     @model_validator(mode="after")
     def _obeys_rules(self) -> WrittenModel:

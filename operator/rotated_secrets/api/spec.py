@@ -13,7 +13,7 @@ from pydantic import Field
 from rotated_secrets.api.fields import KubernetesName, RoleArn, StoreSecretId
 from rotated_secrets.api.rollout import Rollout
 from rotated_secrets.api.rotation import Rotation, Strategy
-from rotated_secrets.api.rules import Rule, WrittenModel, text_matches, unchanged
+from rotated_secrets.api.rules import CelRule, WrittenModel, text_matches, unchanged
 from rotated_secrets.api.target import Target
 
 
@@ -34,8 +34,8 @@ class TlsMode(StrEnum):
 class Credentials(WrittenModel):
     """As whom the operator speaks to AWS for this resource, instead of as itself."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "has(self.serviceAccountName) || has(self.roleArn)",
             "nothing says as whom: write serviceAccountName, or roleArn, or both",
             lambda self: self.service_account_name is not None or self.role_arn is not None,
@@ -54,8 +54,8 @@ class Credentials(WrittenModel):
 class Source(WrittenModel):
     """Which secret in AWS Secrets Manager is rotated."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "!has(self.region) || !self.secretId.startsWith('arn:') || self.secretId.contains(':' + self.region + ':')",
             "secretId is the ARN of a secret in another region: leave region out, or write the ARN's",
             lambda self: self.region is None or not self.is_arn or f":{self.region}:" in self.secret_id,
@@ -87,11 +87,11 @@ class Source(WrittenModel):
         return self.secret_id.startswith("arn:")
 
 
-class Tls(WrittenModel):
+class TlsSpec(WrittenModel):
     """How the operator's connections to the database are protected. They never fall back to plaintext."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "!has(self.caSecretName) || !has(self.mode) || self.mode in ['VerifyFull', 'VerifyCA']",
             "a CA is checked only with mode VerifyFull or VerifyCA: write one of these, or leave caSecretName out",
             lambda self: self.ca_secret_name is None or self.mode in (None, TlsMode.VERIFY_FULL, TlsMode.VERIFY_CA),
@@ -129,18 +129,18 @@ class Webhook(WrittenModel):
     Default: those that the system trusts."""
 
 
-class Database(WrittenModel):
+class DatabaseSpec(WrittenModel):
     """How the database is reached. Host, port and users come from the secret value."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "!has(self.webhook) || !has(self.tls)",
             "a webhook has a CA of its own, and reaches no database: write tls or webhook",
             lambda self: self.webhook is None or self.tls is None,
         ),
     )
 
-    tls: Tls | None = None
+    tls: TlsSpec | None = None
     """Protection of the connections."""
 
     webhook: Webhook | None = None
@@ -150,8 +150,8 @@ class Database(WrittenModel):
 class RotatedSecretSpec(WrittenModel):
     """What is rotated, how, and where it is delivered."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "self.rotation.strategy != 'RandomValue' || !has(self.database) || has(self.database.webhook)",
             "RandomValue reaches no database: leave database out, or write database.webhook",
             lambda self: (
@@ -160,7 +160,7 @@ class RotatedSecretSpec(WrittenModel):
                 or self.database.webhook is not None
             ),
         ),
-        Rule(
+        CelRule(
             "!has(self.database) || !has(self.database.webhook) || "
             "(!has(self.rotation.adminSecretId) && "
             "(!has(self.rotation.verifyQueries) || size(self.rotation.verifyQueries) == 0))",
@@ -169,12 +169,12 @@ class RotatedSecretSpec(WrittenModel):
                 self.webhook is None or (self.rotation.admin_secret_id is None and not self.rotation.verify_queries)
             ),
         ),
-        Rule(
+        CelRule(
             "size(self.rollout.restart) == 0 || self.target.creationPolicy != 'None'",
             "creationPolicy: None delivers no Secret that a workload could read: leave rollout.restart out",
             lambda self: not self.rollout.restart or self.target.is_delivered,
         ),
-        Rule(
+        CelRule(
             "!has(self.database) || !has(self.database.webhook) || "
             "self.rotation.strategy in ['RandomValue', 'SingleUser', 'AlternatingUsers']",
             "a webhook serves the strategies RandomValue, SingleUser and AlternatingUsers: write one of them",
@@ -188,7 +188,7 @@ class RotatedSecretSpec(WrittenModel):
     source: Source
     """Which secret in AWS Secrets Manager is rotated."""
 
-    database: Database | None = None
+    database: DatabaseSpec | None = None
     """How the database is reached. Host, port and users come from the secret value."""
 
     rotation: Rotation

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rotated_secrets.api.fields import DNS_NAME, KubernetesName
 from rotated_secrets.api.names import RESERVED_DOMAINS
-from rotated_secrets.api.rules import Rule, WrittenModel, keys_match, text_matches
+from rotated_secrets.api.rules import CelRule, WrittenModel, keys_match, text_matches
 
 
 class SecretType(StrEnum):
@@ -48,7 +48,7 @@ _QUALIFIED_NAME = f"({DNS_NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])
 _LABEL_VALUE = "([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
 _RESERVED = "|".join(domain.replace(".", "[.]") for domain in RESERVED_DOMAINS)
 
-_unreserved_keys = Rule(
+_unreserved_keys = CelRule(
     f"self.all(key, !key.matches('^([-a-z0-9.]+[.])?({_RESERVED})/'))",
     f"the domains {', '.join(RESERVED_DOMAINS)} and their subdomains are reserved: use a domain of your own",
     lambda entries: not any(_is_reserved(key) for key in entries),
@@ -66,14 +66,14 @@ def _is_reserved(key: str) -> bool:
 class Target(WrittenModel):
     """The Kubernetes Secret that follows the secret's current version."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
             "self.includeKeys != 'None' || self.creationPolicy == 'None' || "
             "(has(self.template) && size(self.template) > 0)",
             "includeKeys: None without a template would deliver an empty Secret: write a template, or includeKeys: All",
             lambda self: self.include_keys is not IncludeKeys.NONE or not self.is_delivered or len(self.template) > 0,
         ),
-        Rule(
+        CelRule(
             "self.creationPolicy != 'None' || (!has(self.secretName) && !has(self.labels) && !has(self.annotations)"
             " && !has(self.template) && self.type == 'Opaque' && self.includeKeys == 'All')",
             "creationPolicy: None delivers no Secret: leave secretName, type, labels, annotations, template and "
@@ -88,18 +88,18 @@ class Target(WrittenModel):
                 )
             ),
         ),
-        Rule(
+        CelRule(
             "(has(self.secretName) ? self.secretName : '') == (has(oldSelf.secretName) ? oldSelf.secretName : '') && "
             "(self.creationPolicy != 'None' || oldSelf.creationPolicy == 'None')",
             "the Secret that was written would stay behind, with a credential that stops working: leave secretName and "
             "creationPolicy as they are, or create another RotatedSecret",
         ),
-        Rule(
+        CelRule(
             "self.creationPolicy != 'Merge' || self.type == 'Opaque'",
             "with creationPolicy: Merge the type is that of the existing Secret: leave type out",
             lambda self: self.creation_policy is not CreationPolicy.MERGE or self.type is SecretType.OPAQUE,
         ),
-        Rule(
+        CelRule(
             "self.creationPolicy != 'Merge' || self.deletionPolicy == 'Retain'",
             "with creationPolicy: Merge the Secret belongs to someone else and stays: write deletionPolicy: Retain",
             lambda self: (

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from pydantic.fields import FieldInfo
 
-from rotated_secrets.controller.reconcile import reconciler
-from rotated_secrets.controller.run import run
+from rotated_secrets.controller.process.main import run
+from rotated_secrets.controller.reconcile.reconciler import reconciler
 from rotated_secrets.controller.settings import InvalidSettings, Settings, flag, variable
 
 app = typer.Typer(add_completion=False)

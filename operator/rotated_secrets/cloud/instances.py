@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rotated_secrets.cloud.arns import Resource
 from rotated_secrets.cloud.calls import OPERATOR, CloudRefused, CloudUnavailable, NotThere, ask
-from rotated_secrets.values import Place
+from rotated_secrets.values import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
@@ -59,10 +59,10 @@ class Databases:
         self._client = client
         self._whom = whom
         self._clock = clock
-        self._places: dict[str, tuple[Place, float]] = {}
+        self._places: dict[str, tuple[Endpoint, float]] = {}
         self._copies: dict[tuple[Address, Address], float] = {}
 
-    def place_of(self, database: Resource) -> Place:
+    def place_of(self, database: Resource) -> Endpoint:
         """Which engine it is, and where it answers.
 
         Raises:
@@ -101,7 +101,7 @@ class Databases:
 
     # ---- one database
 
-    def _rds(self, database: Resource) -> Place:
+    def _rds(self, database: Resource) -> Endpoint:
         client: RDSClient = self._client("rds", database.region)
         if database.kind == "db":
             instance = _instances(
@@ -112,7 +112,7 @@ class Databases:
         cluster = _cluster(client, database.arn, str(database), self._whom)
         return _place(database, cluster.get("Engine"), cluster.get("Endpoint"), cluster.get("Port"))
 
-    def _redshift(self, database: Resource) -> Place:
+    def _redshift(self, database: Resource) -> Endpoint:
         client: RedshiftClient = self._client("redshift", database.region)
         answer = ask(
             "redshift",
@@ -251,10 +251,10 @@ def _cluster(client: RDSClient, name: str, about: str, whom: str) -> DBClusterTy
     return found["DBClusters"][0]
 
 
-def _place(database: Resource, engine: str | None, host: str | None, port: int | None) -> Place:
+def _place(database: Resource, engine: str | None, host: str | None, port: int | None) -> Endpoint:
     if not host or not port:
         raise CloudUnavailable(f"{database} has no end point yet; it is tried again later")
-    return Place(_engine(database, engine or ""), host, port)
+    return Endpoint(_engine(database, engine or ""), host, port)
 
 
 def _engine(database: Resource, engine: str) -> str:

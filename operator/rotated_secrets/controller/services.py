@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.cluster import Cluster
-from rotated_secrets.controller.feed import Feeds
-from rotated_secrets.controller.identities import Identities
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.queue import Reconcile
-from rotated_secrets.controller.registry import Registry
-from rotated_secrets.controller.resources import Resources
+from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
+from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.settings import Settings
-from rotated_secrets.controller.settled import Settled
-from rotated_secrets.controller.slots import Slots
+from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.work.limits import Limits
+from rotated_secrets.controller.work.observed_cache import ObservedCache
+from rotated_secrets.controller.work.queue import Reconcile
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
 
@@ -26,11 +26,11 @@ class Services:
     settings: Settings
     cluster: Cluster
     resources: Resources
-    registry: Registry
+    index: Index
     identities: Identities
-    feeds: Feeds
-    slots: Slots
-    settled: Settled
+    feeds: ChangeFeeds
+    limits: Limits
+    observed: ObservedCache
     events: Events
     metrics: Metrics
     guard: Callable[[], None]

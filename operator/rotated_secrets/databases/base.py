@@ -90,7 +90,7 @@ class RightsReport:
 
 
 @dataclass(frozen=True)
-class Connections:
+class SessionCount:
     """Sessions of one user from one client address in one database."""
 
     client: str
@@ -132,7 +132,7 @@ class AdminSession(AbstractContextManager["AdminSession"], Protocol):
     def disable_login(self, user: str) -> None:
         """Lock a user out without dropping it; :meth:`set_password` lets it in again."""
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         """Who is logged in as this user now; None where the session may not see that."""
 
 

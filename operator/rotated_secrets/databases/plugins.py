@@ -15,7 +15,6 @@ from typing import Any, Self, TypeVar
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
-    Connections,
     DatabaseError,
     Engine,
     NamesHosts,
@@ -23,6 +22,7 @@ from rotated_secrets.databases.base import (
     Refused,
     RightsReport,
     Server,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -155,5 +155,5 @@ class _GuardedSession:
     def disable_login(self, user: str) -> None:
         _kept(self._who, "lock a user out", lambda: self._session.disable_login(user))
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         return _kept(self._who, "look for sessions", lambda: self._session.sessions_of(user))

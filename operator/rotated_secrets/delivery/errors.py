@@ -25,13 +25,13 @@ class SecretConflict(DeliveryError):
         self.reason = reason
 
 
-class Refused(DeliveryError):
+class DeliveryRefused(DeliveryError):
     """The API server doesn't take what we write, or lacks what we read; whoever wrote the resource can mend it."""
 
 
-class Denied(DeliveryError):
+class DeliveryDenied(DeliveryError):
     """The operator's ServiceAccount may not do this; its administrator can mend it."""
 
 
-class Unavailable(DeliveryError):
+class DeliveryUnavailable(DeliveryError):
     """The API server could not be reached, or the Secret changed while we looked: try again."""

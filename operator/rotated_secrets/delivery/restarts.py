@@ -26,8 +26,8 @@ Told = Callable[[Workload, VersionId, Restart], None]
 """Told of what came of each restart."""
 
 
-class Workloads:
-    """The workloads beside one RotatedSecret. See :class:`rotated_secrets.rotation.steps.Workloads`."""
+class ClusterWorkloads:
+    """The workloads beside one RotatedSecret. See :class:`rotated_secrets.rotation.steps.ClusterWorkloads`."""
 
     def __init__(self, cluster: Cluster, *, namespace: str, owner_name: str, told: Told) -> None:
         self._cluster = cluster

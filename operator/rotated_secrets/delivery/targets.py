@@ -13,7 +13,13 @@ from typing import Any, Final
 from rotated_secrets.api.names import MANAGED_BY
 from rotated_secrets.api.status import Reason
 from rotated_secrets.cluster import Cluster, ClusterError
-from rotated_secrets.delivery.errors import DeliveryError, Denied, Refused, SecretConflict, Unavailable
+from rotated_secrets.delivery.errors import (
+    DeliveryDenied,
+    DeliveryError,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    SecretConflict,
+)
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare, wanted
 from rotated_secrets.values import SecretText
 
@@ -58,7 +64,7 @@ class TargetSecrets:
         try:
             return self._called("create" if live is None else "update", namespace, name, body)
         except _Gone:
-            raise Unavailable(
+            raise DeliveryUnavailable(
                 f"Secret {namespace}/{name}, or its namespace, went while it was written; looking again"
             ) from None
 
@@ -71,9 +77,9 @@ class TargetSecrets:
         """
         live = self.read(namespace, name)
         if live is None:
-            raise Refused(f"Secret {namespace}/{name}, named by {field}, does not exist; create it")
+            raise DeliveryRefused(f"Secret {namespace}/{name}, named by {field}, does not exist; create it")
         if key not in live.data:
-            raise Refused(f"Secret {namespace}/{name}, named by {field}, has no key {key}; add it")
+            raise DeliveryRefused(f"Secret {namespace}/{name}, named by {field}, has no key {key}; add it")
         return live.data[key]
 
     def certificate_authorities(self, namespace: str, name: str, field: str = "database.tls.caSecretName") -> str:
@@ -89,7 +95,9 @@ class TargetSecrets:
         except ValueError:
             text = ""
         if "-----BEGIN CERTIFICATE-----" not in text:
-            raise Refused(f"Secret {namespace}/{name} holds no PEM certificates under the key {CA_KEY}; put them there")
+            raise DeliveryRefused(
+                f"Secret {namespace}/{name} holds no PEM certificates under the key {CA_KEY}; put them there"
+            )
         return text
 
     def _called(self, verb: str, namespace: str, name: str, body: dict[str, Any] | None = None) -> LiveSecret:
@@ -113,20 +121,22 @@ def _told(verb: str, namespace: str, name: str, error: ClusterError) -> Delivery
     who = f"{verb} Secret {namespace}/{name}"
     match error.status:
         case 0:
-            return Unavailable(f"{who}: the API server did not answer; trying again")
+            return DeliveryUnavailable(f"{who}: the API server did not answer; trying again")
         case 404:
             return _Gone(who)
         case 409:
-            return Unavailable(f"{who}: it changed in between; looking again")
+            return DeliveryUnavailable(f"{who}: it changed in between; looking again")
         case 401:
-            return Denied(f"{who}: the API server does not know the operator's token; check its ServiceAccount")
+            return DeliveryDenied(f"{who}: the API server does not know the operator's token; check its ServiceAccount")
         case 403:
-            return Denied(f"{who}: {_prohibition(verb, namespace, error)}")
+            return DeliveryDenied(f"{who}: {_prohibition(verb, namespace, error)}")
         case 400 | 413 | 422:
             fields = ", ".join(_fields(error)) or "the whole"
-            return Refused(f"{who}: the API server refuses it because of: {fields}; mend target of the RotatedSecret")
+            return DeliveryRefused(
+                f"{who}: the API server refuses it because of: {fields}; mend target of the RotatedSecret"
+            )
         case status:
-            return Unavailable(f"{who}: the API server answered {status}; trying again")
+            return DeliveryUnavailable(f"{who}: the API server answered {status}; trying again")
 
 
 def _prohibition(verb: str, namespace: str, error: ClusterError) -> str:

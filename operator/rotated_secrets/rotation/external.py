@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 from rotated_secrets.api.status import Claim, Reason, Step
 from rotated_secrets.rotation.actions import Abandon, Action, Hold, ProbeCurrent, RequestRotation, Sleep, WriteStatus
-from rotated_secrets.rotation.claims import claimed, failed, next_id, retired, served, with_claim, with_failure
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
@@ -25,6 +24,7 @@ from rotated_secrets.rotation.policies import (
     why_rotate,
 )
 from rotated_secrets.rotation.rollout import roll_out
+from rotated_secrets.rotation.status_updates import claimed, failed, next_id, retired, served, with_claim, with_failure
 from rotated_secrets.rotation.strategies import descends_from, lineage
 from rotated_secrets.values import Arn
 

@@ -14,7 +14,7 @@ from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.schedule import Schedule
 from rotated_secrets.secretstores.base import Stages, StoredVersion
-from rotated_secrets.values import Arn, Credential, Place, Stage, VersionId
+from rotated_secrets.values import Arn, Credential, Endpoint, Stage, VersionId
 
 
 class Login(Enum):
@@ -37,7 +37,7 @@ class Terms:
     """What the annotation that asks for a rotation says now."""
     created_at: datetime
     """When the resource was created: the slot of a rotation that is due at creation."""
-    place: Place | None = Place()  # noqa: RUF009 - frozen
+    place: Endpoint | None = Endpoint()  # noqa: RUF009 - frozen
     """Where the credential logs in beside what its value says; None where it logs in nowhere that we know of."""
     resync: str | None = None
     """What the annotation that asks for a look at everything says now."""
@@ -62,7 +62,7 @@ class Terms:
         Raises:
             InvalidSecretValue: see :meth:`Credential.of`.
         """
-        return Credential.of(version.value, self.place or Place(), arn=version.arn, version_id=version.version_id)
+        return Credential.of(version.value, self.place or Endpoint(), arn=version.arn, version_id=version.version_id)
 
 
 @dataclass(frozen=True)

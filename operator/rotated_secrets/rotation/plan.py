@@ -37,19 +37,6 @@ from rotated_secrets.rotation.actions import (
     TestPending,
     WriteStatus,
 )
-from rotated_secrets.rotation.claims import (
-    claimed,
-    failed,
-    next_id,
-    overtaken,
-    resumed,
-    retains,
-    retired,
-    retiring_at,
-    served,
-    with_claim,
-    with_failure,
-)
 from rotated_secrets.rotation.observation import Login, Observation, Terms, version_at
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
@@ -72,6 +59,19 @@ from rotated_secrets.rotation.policies import (
     why_rotate,
 )
 from rotated_secrets.rotation.rollout import note_first, roll_out
+from rotated_secrets.rotation.status_updates import (
+    claimed,
+    failed,
+    next_id,
+    overtaken,
+    resumed,
+    retains,
+    retired,
+    retiring_at,
+    served,
+    with_claim,
+    with_failure,
+)
 from rotated_secrets.rotation.strategies import pending_mismatch
 from rotated_secrets.values import Stage, VersionId
 

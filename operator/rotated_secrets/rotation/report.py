@@ -149,18 +149,18 @@ def _ended(entry: HistoryEntry) -> Finding:
 
 
 @dataclass(frozen=True)
-class Telling:
+class NewEvent:
     """An event to record."""
 
     reason: EventReason
     message: str
 
 
-def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus, strategy: Strategy) -> Iterator[Telling]:
+def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus, strategy: Strategy) -> Iterator[NewEvent]:
     """What happened to the rotation between two statuses."""
     was, claim = before.rotation, after.rotation
     if claim is not None and (was is None or was.started_at != claim.started_at):
-        yield Telling(
+        yield NewEvent(
             EventReason.ROTATION_STARTED,
             f"{claim.trigger}: attempt {claim.attempt} makes version {claim.version_id} from {claim.from_version_id}",
         )
@@ -171,65 +171,65 @@ def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus, stra
     yield from _told_by_hold(before, after)
 
 
-def _told_by_retirement(old: Retiring, strategy: Strategy) -> Telling:
+def _told_by_retirement(old: Retiring, strategy: Strategy) -> NewEvent:
     which = f"the password of version {old.version_id} for user {old.user}"
     if strategy in (Strategy.EXTERNAL, Strategy.RANDOM_VALUE):
-        return Telling(
+        return NewEvent(
             EventReason.OLD_PASSWORD_LEFT,
             f"{which} may go on working: {strategy} changes nothing in the database; take it away there",
         )
-    return Telling(EventReason.OLD_PASSWORD_RETIRED, f"{which} works no longer")
+    return NewEvent(EventReason.OLD_PASSWORD_RETIRED, f"{which} works no longer")
 
 
-def _told_by_history(entry: HistoryEntry, *, over: bool) -> Iterator[Telling]:
+def _told_by_history(entry: HistoryEntry, *, over: bool) -> Iterator[NewEvent]:
     whose = f"of user {entry.user} " if entry.user else ""
     took = (entry.finished_at - entry.started_at).total_seconds()
     match entry.outcome:
         case Outcome.SUCCEEDED:
-            yield Telling(EventReason.ROTATION_SUCCEEDED, f"rotation {whose}took {took:.1f} s; {entry.message}")
+            yield NewEvent(EventReason.ROTATION_SUCCEEDED, f"rotation {whose}took {took:.1f} s; {entry.message}")
             return
         case Outcome.ROLLED_BACK:
-            yield Telling(EventReason.ROLLED_BACK, f"rotation {whose}was rolled back at {entry.step}: {entry.message}")
+            yield NewEvent(EventReason.ROLLED_BACK, f"rotation {whose}was rolled back at {entry.step}: {entry.message}")
         case Outcome.ABANDONED:
-            yield Telling(EventReason.ROTATION_ABANDONED, f"rotation {whose}was abandoned: {entry.message}")
+            yield NewEvent(EventReason.ROTATION_ABANDONED, f"rotation {whose}was abandoned: {entry.message}")
         case Outcome.FAILED if not over:
-            yield Telling(EventReason.ROTATION_FAILED, f"attempt {entry.attempt} failed: {entry.message}")
+            yield NewEvent(EventReason.ROTATION_FAILED, f"attempt {entry.attempt} failed: {entry.message}")
     if over and entry.outcome is not Outcome.ABANDONED:
-        yield Telling(EventReason.ROTATION_FAILED, f"rotation {whose}failed at {entry.step}: {entry.message}")
+        yield NewEvent(EventReason.ROTATION_FAILED, f"rotation {whose}failed at {entry.step}: {entry.message}")
 
 
-def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> Iterator[Telling]:
+def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> Iterator[NewEvent]:
     was, held = before.condition(ConditionType.HELD), after.condition(ConditionType.HELD)
     was_held, is_held = (found is not None and found.status == "True" for found in (was, held))
     if held is not None and is_held and (not was_held or (was is not None and was.reason != held.reason)):
-        yield Telling(EventReason.ROTATION_HELD, held.message)
+        yield NewEvent(EventReason.ROTATION_HELD, held.message)
     if was is not None and was_held and not is_held:
-        yield Telling(EventReason.ROTATION_RESUMED, f"no longer held ({was.reason})")
+        yield NewEvent(EventReason.ROTATION_RESUMED, f"no longer held ({was.reason})")
 
 
-def told_by_sync(before: TargetState, current: VersionId, *, asked_anew: bool) -> Telling:
+def told_by_sync(before: TargetState, current: VersionId, *, asked_anew: bool) -> NewEvent:
     """What writing the target Secret means to people; ``asked_anew`` says that the resource itself was edited."""
     if not asked_anew and before.kind is TargetKind.DIFFERS and before.version_id == current:
-        return Telling(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; put back")
-    return Telling(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")
+        return NewEvent(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; put back")
+    return NewEvent(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")
 
 
-def told_by_restart(workload: Workload, version_id: VersionId, restart: Restart) -> Telling | None:
+def told_by_restart(workload: Workload, version_id: VersionId, restart: Restart) -> NewEvent | None:
     """What came of asking for a restart; nothing, where there was nothing to do."""
     match restart.kind:
         case RestartKind.UNCHANGED:
             return None
         case RestartKind.RESTARTED:
             but = f"; {restart.message}" if restart.message else ""
-            return Telling(EventReason.ROLLOUT_RESTARTED, f"{workload} restarts with version {version_id}{but}")
-    return Telling(
+            return NewEvent(EventReason.ROLLOUT_RESTARTED, f"{workload} restarts with version {version_id}{but}")
+    return NewEvent(
         EventReason.ROLLOUT_FAILED, f"{workload} was not restarted for version {version_id}: {restart.message}"
     )
 
 
-def told_by_rights(report: Report) -> Iterator[Telling]:
+def told_by_rights(report: Report) -> Iterator[NewEvent]:
     """What setSecret found and did beside setting a password."""
     if report.rights.repaired:
-        yield Telling(EventReason.RIGHTS_REPAIRED, "; ".join(report.rights.repaired))
+        yield NewEvent(EventReason.RIGHTS_REPAIRED, "; ".join(report.rights.repaired))
     if report.rights.remaining:
-        yield Telling(EventReason.RIGHTS_DIFFER, "; ".join(report.rights.remaining))
+        yield NewEvent(EventReason.RIGHTS_DIFFER, "; ".join(report.rights.remaining))

@@ -23,13 +23,13 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
-from rotated_secrets.rotation import actions, way_back
+from rotated_secrets.rotation import actions, rollback
 from rotated_secrets.rotation.external import not_configured
-from rotated_secrets.rotation.neighbours import Database, Ledger, LookAgain, TargetSecret, Workloads
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.ports import Database, LookAgain, StatusWriter, TargetSecret, Workloads
 from rotated_secrets.rotation.random_value import drawing
+from rotated_secrets.rotation.rollback import pending_credential
 from rotated_secrets.rotation.strategies import pending_value, users_of
-from rotated_secrets.rotation.way_back import pending_credential
 from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoredVersion, StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage, VersionId
 
@@ -53,7 +53,7 @@ class Steps:
         *,
         store: SecretStore,
         database: Database | None,
-        ledger: Ledger,
+        ledger: StatusWriter,
         target: TargetSecret | None,
         guard: Callable[[], None],
         report: Callable[[Report], None],
@@ -112,7 +112,7 @@ class Steps:
             case actions.FinishPending(version_id):
                 return self._finish(seen, version_id)
             case actions.ClearPending():
-                return way_back.drop_pending(seen, seen.current_id, self._terms, self._store)
+                return rollback.drop_pending(seen, seen.current_id, self._terms, self._store)
             case actions.RequestRotation(version_id):
                 return self._request_rotation(seen, version_id)
             case actions.SyncTarget():
@@ -120,13 +120,13 @@ class Steps:
             case actions.RestartWorkload(workload, version_id):
                 return self._restart(seen, workload, version_id)
             case actions.Restore():
-                return way_back.restore(seen, self._terms, self._store, self._reached, self._admin)
+                return rollback.restore(seen, self._terms, self._store, self._reached, self._admin)
             case actions.Retire():
-                return way_back.retire(seen, self._terms, self._admin)
+                return rollback.retire(seen, self._terms, self._admin)
             case actions.TakeBack(version_id):
-                return way_back.take_back(seen, version_id, self._terms, self._store)
+                return rollback.take_back(seen, version_id, self._terms, self._store)
             case actions.Abandon(version_id):
-                dropped = way_back.drop_pending(seen, version_id, self._terms, self._store)
+                dropped = rollback.drop_pending(seen, version_id, self._terms, self._store)
                 return replace(dropped, used_ids=seen.used_ids | {version_id})
 
     # ---- looks

@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
 
 from rotated_secrets.observability.logs import withhold_what_aws_is_sent
-from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, Asked, outcome_of
+from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, AwsCall, outcome_of
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.quota import Buckets
 
@@ -173,8 +173,8 @@ class AwsStores:
             self._clients.move_to_end(key)
             return self._clients[key]
 
-    def _asked(self, operation: str, region: str) -> Asked:
-        return Asked(operation, region, whom=self.whom)
+    def _asked(self, operation: str, region: str) -> AwsCall:
+        return AwsCall(operation, region, whom=self.whom)
 
     def _made(self, service: Any, region: str | None, *, signed: bool = True) -> Any:
         # An endpoint serves one service in one region: elsewhere it would answer with other secrets of the same name.

@@ -34,7 +34,7 @@ PUT: Final = "PutSecretValue"
 WRITES: Final = (PUT, "UpdateSecretVersionStage")
 
 
-class Outcome(StrEnum):
+class CallOutcome(StrEnum):
     """How one request ended, for the metrics."""
 
     OK = "ok"
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Asked:
+class AwsCall:
     """What was asked of the store, for messages."""
 
     operation: str
@@ -101,30 +101,30 @@ VARYING: Final = re.compile(r"(?<=request id: )[\w-]+|\b\d{8}T\d{6}Z\b", re.IGNO
 """What AWS's words say otherwise each time: KMS's request id, and the time of a signature."""
 
 
-def outcome_of(parsed: Mapping[str, Any] | None) -> Outcome:
+def outcome_of(parsed: Mapping[str, Any] | None) -> CallOutcome:
     """What an answer, as botocore parsed it, counts as; None is no answer."""
     if parsed is None:
-        return Outcome.UNAVAILABLE
+        return CallOutcome.UNAVAILABLE
     status = parsed["ResponseMetadata"].get("HTTPStatusCode", 0)
     if "Error" in parsed:
         return outcome(parsed["Error"].get("Code", ""), status)
-    return Outcome.OK if status < 300 else outcome("", status)
+    return CallOutcome.OK if status < 300 else outcome("", status)
 
 
-def outcome(code: str, status: int) -> Outcome:
+def outcome(code: str, status: int) -> CallOutcome:
     """What an error code, with the HTTP status it came with, counts as."""
     if code in THROTTLING:
-        return Outcome.THROTTLED
+        return CallOutcome.THROTTLED
     if code in DENIAL:
-        return Outcome.DENIED
+        return CallOutcome.DENIED
     if code == ABSENCE:
-        return Outcome.ABSENT
+        return CallOutcome.ABSENT
     if code in PASSING or status >= 500:
-        return Outcome.UNAVAILABLE
-    return Outcome.REFUSED
+        return CallOutcome.UNAVAILABLE
+    return CallOutcome.REFUSED
 
 
-def translate(error: ClientError | BotoCoreError, asked: Asked) -> StoreError:
+def translate(error: ClientError | BotoCoreError, asked: AwsCall) -> StoreError:
     """The store's error for one of botocore's; raise it outside the ``except``, so as not to carry that one along.
 
     The same failure is told in the same words each time, so that conditions stay and Events count up; what AWS's
@@ -135,7 +135,7 @@ def translate(error: ClientError | BotoCoreError, asked: Asked) -> StoreError:
     return _unanswered(error, asked)
 
 
-def _answered(error: ClientError, asked: Asked) -> StoreError:
+def _answered(error: ClientError, asked: AwsCall) -> StoreError:
     code = str(error.response["Error"].get("Code", ""))
     metadata = error.response["ResponseMetadata"]
     status = metadata.get("HTTPStatusCode", 0)
@@ -144,7 +144,7 @@ def _answered(error: ClientError, asked: Asked) -> StoreError:
     said = _said(error, code, operation)
     kind = outcome(code, status)
     log.log(
-        logging.DEBUG if kind is Outcome.ABSENT else logging.INFO,
+        logging.DEBUG if kind is CallOutcome.ABSENT else logging.INFO,
         "AWS answered %s with %s: request id %s, attempts %d",
         asked,
         code or status,
@@ -152,9 +152,9 @@ def _answered(error: ClientError, asked: Asked) -> StoreError:
         metadata.get("RetryAttempts", 0) + 1,
     )
     match kind:
-        case Outcome.THROTTLED:
+        case CallOutcome.THROTTLED:
             return StoreThrottled(f"AWS throttles {asked} ({code}); it is tried again later")
-        case Outcome.DENIED if code in BAD_CREDENTIALS:
+        case CallOutcome.DENIED if code in BAD_CREDENTIALS:
             if asked.whom != OPERATOR:
                 return AccessDenied(
                     f"AWS does not accept the credentials of {asked.whom} for {asked}{said}; they are asked for anew"
@@ -163,18 +163,18 @@ def _answered(error: ClientError, asked: Asked) -> StoreError:
                 f"AWS does not accept the operator's credentials for {asked}{said}; "
                 "give the operator's ServiceAccount an IAM role, or renew its access key"
             )
-        case Outcome.DENIED:
+        case CallOutcome.DENIED:
             service = "secretsmanager" if operation == asked.operation else "sts"
             return AccessDenied(
                 f"AWS denies {asked}{said}; allow {service}:{operation} to {asked.whom}, and the use of the "
                 "secret's KMS key where it has one of its own"
             )
-        case Outcome.ABSENT:
+        case CallOutcome.ABSENT:
             return SecretNotFound(
                 f"AWS Secrets Manager finds no secret {asked.secret}{asked.detail} in {asked.region}; "
                 "create it, or correct its name or region"
             )
-        case Outcome.UNAVAILABLE:
+        case CallOutcome.UNAVAILABLE:
             return StoreUnavailable(f"AWS failed at {asked} ({code or status}); it is tried again later")
     if code == USED_TOKEN:
         return VersionExists(f"secret {asked.secret}{asked.detail} exists already and holds another value")
@@ -189,7 +189,7 @@ def _said(error: ClientError, code: str, operation: str) -> str:
     return f" ({': '.join(part for part in parts if part)})"
 
 
-def _unanswered(error: BotoCoreError, asked: Asked) -> StoreError:
+def _unanswered(error: BotoCoreError, asked: AwsCall) -> StoreError:
     kind = type(error).__name__
     match error:
         case sdk.NoCredentialsError() | sdk.PartialCredentialsError():

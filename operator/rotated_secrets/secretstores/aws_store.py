@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import stamina
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotated_secrets.secretstores.aws_errors import OPERATOR, WRITES, Asked, Outcome, outcome_of, translate
+from rotated_secrets.secretstores.aws_errors import OPERATOR, WRITES, AwsCall, CallOutcome, outcome_of, translate
 from rotated_secrets.secretstores.base import SecretDescription, SecretNotFound, SecretSummary, Stages, StoredVersion
 from rotated_secrets.secretstores.quota import TokenBucket
 from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
@@ -133,7 +133,7 @@ class AwsStore:
             except ClientError as error:
                 # Where the answer to the first attempt was lost, the second is refused: the stage has moved already.
                 retried = error.response["ResponseMetadata"].get("RetryAttempts", 0)
-                refused = outcome_of(error.response) is Outcome.REFUSED
+                refused = outcome_of(error.response) is CallOutcome.REFUSED
                 if not (retried and refused and self._shows(arn, stage, to, remove_from)):
                     raise
 
@@ -158,8 +158,8 @@ class AwsStore:
             for row in page["SecretList"]:
                 yield SecretSummary(Arn(row["ARN"]), row["Name"], _stages(row.get("SecretVersionsToStages", {})))
 
-    def _asked(self, operation: str, secret: str | None = None, detail: str = "") -> Asked:
-        return Asked(operation, self._region, secret, detail, self._whom)
+    def _asked(self, operation: str, secret: str | None = None, detail: str = "") -> AwsCall:
+        return AwsCall(operation, self._region, secret, detail, self._whom)
 
     def _just_put(self, secret: SecretId | Arn, version_id: VersionId | None, *, pending: bool = False) -> bool:
         """Whether this version (or the pending one) was put here so lately that a read may not show it yet."""
@@ -173,7 +173,7 @@ class AwsStore:
         return found == to if to else found != remove_from
 
 
-def ask(asked: Asked, call: Callable[[], T]) -> T:
+def ask(asked: AwsCall, call: Callable[[], T]) -> T:
     """Make a call; what the SDK raises is told as the store's own. Raises: StoreError."""
     try:
         return call()

@@ -27,7 +27,7 @@ Token = Callable[[], SecretText]
 
 
 @dataclass(frozen=True)
-class Role:
+class AssumedRole:
     """A role, and the one way by which it is taken on: by ``subject``'s token, or with ``external_id``."""
 
     arn: str
@@ -63,7 +63,7 @@ def session_name(namespace: str, name: str) -> str:
     return f"{full[: LONGEST_SESSION - len(digest) - 1]}-{digest}"
 
 
-def stores_as(own: AwsStores, role: Role, token: Token | None) -> AwsStores:
+def stores_as(own: AwsStores, role: AssumedRole, token: Token | None) -> AwsStores:
     """AWS as a role, nothing of which is asked for before it is needed.
 
     Every call may raise AccessDenied and StoreUnavailable for the role's sake, too.
@@ -101,7 +101,7 @@ class _Credentials(DeferredRefreshableCredentials):
 class _Assuming:
     """Asks STS. One call at a time: the SDK's credentials see to that."""
 
-    def __init__(self, own: AwsStores, role: Role, token: Token | None) -> None:
+    def __init__(self, own: AwsStores, role: AssumedRole, token: Token | None) -> None:
         self._own = own
         self._role = role
         self._token = token

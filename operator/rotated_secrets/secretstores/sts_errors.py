@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 import botocore.exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, THROTTLING, VARYING, Asked, translate
+from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, THROTTLING, VARYING, AwsCall, translate
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreRefused, StoreThrottled, StoreUnavailable
 from rotated_secrets.values import SecretText
 
 if TYPE_CHECKING:
-    from rotated_secrets.secretstores.roles import Role
+    from rotated_secrets.secretstores.roles import AssumedRole
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,11 @@ EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
 
 
 def translate_assuming(
-    error: ClientError | BotoCoreError, role: Role, token: SecretText | None, region: str
+    error: ClientError | BotoCoreError, role: AssumedRole, token: SecretText | None, region: str
 ) -> StoreError:
     """The store's error for one of STS's. Source: "Errors" of AssumeRole and AssumeRoleWithWebIdentity, AWS STS."""
     operation = "AssumeRole" if token is None else "AssumeRoleWithWebIdentity"
-    asked = Asked(f"{operation} on {role}", region)
+    asked = AwsCall(f"{operation} on {role}", region)
     if not isinstance(error, ClientError):
         if isinstance(error, sdk.ParamValidationError):
             return StoreRefused(f"the AWS client refuses {asked}; correct source.credentials")
@@ -53,7 +53,7 @@ def translate_assuming(
     return _refused_to_token(code, said, role, token, asked)
 
 
-def _refused_to_operator(code: str, said: str, error: ClientError, role: Role, asked: Asked) -> StoreError:
+def _refused_to_operator(code: str, said: str, error: ClientError, role: AssumedRole, asked: AwsCall) -> StoreError:
     if code in BAD_CREDENTIALS:
         return translate(error, asked)
     if code == "AccessDenied":
@@ -66,7 +66,7 @@ def _refused_to_operator(code: str, said: str, error: ClientError, role: Role, a
     return StoreRefused(f"AWS refuses {asked} ({code}); correct source.credentials.roleArn")
 
 
-def _refused_to_token(code: str, said: str, role: Role, token: SecretText, asked: Asked) -> StoreError:
+def _refused_to_token(code: str, said: str, role: AssumedRole, token: SecretText, asked: AwsCall) -> StoreError:
     url = _issuer(token)
     issuer = url.partition("://")[2] if url else "ISSUER"
     if code == "AccessDenied":

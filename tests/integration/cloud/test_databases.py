@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from rotated_secrets.cloud.arns import Resource, database_of
 from rotated_secrets.cloud.calls import CloudDenied, CloudRefused, CloudUnavailable, NotThere
 from rotated_secrets.cloud.instances import Databases
-from rotated_secrets.values import Arn, Place
+from rotated_secrets.values import Arn, Endpoint
 from sandbox.secretsmanager import SecretsManager
 from tests.integration.cloud.conftest import Clock, Rds
 
@@ -74,7 +74,7 @@ def test_instance_has_its_end_point_and_our_name_of_its_engine(rds: Rds, databas
     for name, ours in {**theirs, "sqlserver-ex": "sqlserver"}.items():
         made = rds.instance(name, name, port=6000, EngineVersion="1.0")
         place = databases.place_of(resource(made["DBInstanceArn"]))
-        assert place == Place(ours, made["Endpoint"]["Address"], 6000)
+        assert place == Endpoint(ours, made["Endpoint"]["Address"], 6000)
 
 
 def test_engine_that_is_not_rotated_here_is_said_so(rds: Rds, databases: Databases) -> None:
@@ -86,7 +86,7 @@ def test_engine_that_is_not_rotated_here_is_said_so(rds: Rds, databases: Databas
 @pytest.mark.parametrize("engine", ["aurora-postgresql", "aurora-mysql"])
 def test_cluster_has_the_end_point_of_its_writer(rds: Rds, databases: Databases, engine: str) -> None:
     made = rds.cluster("orders", engine)
-    assert databases.place_of(resource(made["DBClusterArn"])) == Place(engine, made["Endpoint"], made["Port"])
+    assert databases.place_of(resource(made["DBClusterArn"])) == Endpoint(engine, made["Endpoint"], made["Port"])
 
 
 def test_redshift_cluster_has_its_end_point(account: SecretsManager, databases: Databases) -> None:
@@ -94,7 +94,7 @@ def test_redshift_cluster_has_its_end_point(account: SecretsManager, databases: 
         ClusterIdentifier="orders", NodeType="ra3.xlplus", MasterUsername="root", MasterUserPassword="Passw0rd1"
     )["Cluster"]
     arn = f"arn:aws:redshift:eu-west-1:{account.access_key_id}:cluster:orders"
-    assert databases.place_of(resource(arn)) == Place("redshift", made["Endpoint"]["Address"], 5439)
+    assert databases.place_of(resource(arn)) == Endpoint("redshift", made["Endpoint"]["Address"], 5439)
 
 
 def test_answer_counts_for_a_while(rds: Rds, databases: Databases, clock: Clock) -> None:

@@ -12,9 +12,9 @@ import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.api.spec import Tls, TlsMode
-from rotated_secrets.controller.connections import Connections, Trust
-from rotated_secrets.controller.managed import ManagedSecrets
+from rotated_secrets.api.spec import TlsMode, TlsSpec
+from rotated_secrets.controller.aws.managed_secrets import ManagedSecrets
+from rotated_secrets.controller.look.database_access import DatabaseAccess, Trust
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Unavailable, Users
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.databases.registry import engine_named
@@ -60,7 +60,7 @@ class Tenant:
     """Logs in at the replica."""
     admin: Credential
     """Logs in at the primary."""
-    connect: Callable[[Credential], Connections]
+    connect: Callable[[Credential], DatabaseAccess]
     """As the operator does for an application with this credential."""
 
     def pending(self, password: str) -> Credential:
@@ -80,11 +80,11 @@ def tenant(primary: PostgresServer, replica: PostgresServer, rds: Rds, stores: A
     admin = Credential("postgres", there, primary.admin_user, admin_password, primary.port, ssl=False, arn=ADMIN_SECRET)
     mode = TlsMode.VERIFY_CA if primary.tls else TlsMode.DISABLE
 
-    def connect(application: Credential) -> Connections:
-        return Connections(
+    def connect(application: Credential) -> DatabaseAccess:
+        return DatabaseAccess(
             engine_named("postgres"),
             application=application,
-            trust=Trust(Tls(mode=mode), None, primary.ca_pem),
+            trust=Trust(TlsSpec(mode=mode), None, primary.ca_pem),
             rules=HostRules.of(allowed=("127.0.0.0/8",)),
             read_admin=lambda: admin,
             metrics=Metrics(),

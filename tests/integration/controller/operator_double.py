@@ -8,11 +8,11 @@ import sys
 import time
 from datetime import datetime
 
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.queue import Reconcile
-from rotated_secrets.controller.run import run
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.process.main import run
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
+from rotated_secrets.controller.work.queue import Reconcile
 
 
 def tell(*words: object) -> None:
@@ -25,11 +25,11 @@ def reconciler(services: Services) -> Reconcile:
 
     async def reconcile(key: Key) -> datetime | None:
         services.guard()
-        resource = await services.slots.run(services.resources.read, key)
+        resource = await services.limits.run(services.resources.read, key)
         tell("looked", key, "there" if resource else "gone")
         if takes:
-            async with services.slots.host("database", "shop"):
-                await services.slots.run(time.sleep, takes)
+            async with services.limits.host("database", "shop"):
+                await services.limits.run(time.sleep, takes)
             await asyncio.sleep(0)
             services.guard()
             tell("finished", key)

@@ -11,15 +11,15 @@ import boto3
 import pytest
 from kubernetes.client import Configuration
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.cluster import Cluster
-from rotated_secrets.controller.feed import Feeds
-from rotated_secrets.controller.identities import Identities, Identity
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.registry import Registry
-from rotated_secrets.controller.serviceaccounts import ServiceAccounts
+from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
+from rotated_secrets.controller.aws.identities import Identities, Identity
+from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import SecretDescription, SecretStore, Stages, StoreUnavailable
-from rotated_secrets.secretstores.roles import Role
+from rotated_secrets.secretstores.roles import AssumedRole
 from rotated_secrets.values import Arn, Stage, VersionId
 from sandbox.secretsmanager import SecretsManager, secrets_manager
 
@@ -62,7 +62,7 @@ class Account:
         self.region = store.region
         self.requests: list[str] = []
         self.looked: list[Key] = []
-        self.registry = Registry(store.region)
+        self.registry = Index(store.region)
         session = boto3.session.Session(store.access_key_id, store.secret_access_key, region_name=store.region)
         stores = AwsStores(
             AwsSettings(endpoint_url=store.endpoint_url, attempts=1),
@@ -71,13 +71,13 @@ class Account:
         )
         nowhere = ServiceAccounts(Cluster(Configuration(), timeout=1, connections=1, retries=0))
         self.identities = Identities(stores, nowhere, None)
-        self.feeds = Feeds(self.identities, self.registry, self.looked.append)
+        self.feeds = ChangeFeeds(self.identities, self.registry, self.looked.append)
 
     def identity(self, role: str, *, store: SecretStore | None = None) -> Identity:
         """Somebody else who reaches the same account, or only this store."""
         stores = self.identities.own.stores
         made = stores if store is None else Elsewhere(store)
-        return Identity(lambda: made, Role(f"arn:aws:iam::{stores.account()}:role/{role}", role))  # type: ignore[return-value, arg-type]
+        return Identity(lambda: made, AssumedRole(f"arn:aws:iam::{stores.account()}:role/{role}", role))  # type: ignore[return-value, arg-type]
 
     def make(self, name: str) -> Arn:
         return Arn(self.client.create_secret(Name=name, SecretString=json.dumps({"password": "first"}))["ARN"])

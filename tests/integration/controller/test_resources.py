@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from rotated_secrets import cluster as connection
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.cluster import Conflict, NotFound
-from rotated_secrets.controller.handlers import Handlers
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.registry import Registry
-from rotated_secrets.controller.resources import Resources
-from rotated_secrets.controller.resync import reconcile_registry
-from rotated_secrets.controller.startup import fill
+from rotated_secrets.controller.process.startup import fill
+from rotated_secrets.controller.watch.handlers import Handlers
+from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.watch.resync import reconcile_index
 from rotated_secrets.observability.events import EventReason, Events
 from sandbox.kubernetes.provider import Cluster
 from tests.integration.controller.conftest import Objects
@@ -124,7 +124,7 @@ class Watched:
     """A registry as a watch would keep it, and what it asked to look at."""
 
     def __init__(self) -> None:
-        self.registry = Registry("eu-west-1")
+        self.registry = Index("eu-west-1")
         self.looked: list[Key] = []
         self.gone: list[Key] = []
         self.handlers = Handlers(
@@ -156,7 +156,7 @@ def test_a_resync_drops_ghosts_and_takes_in_what_the_watch_has_missed(resources:
     objects.make("missed")
     watched.looked.clear()
 
-    listed = reconcile_registry(resources, watched.registry, watched.handlers)
+    listed = reconcile_index(resources, watched.registry, watched.handlers)
 
     there = {Key(objects.namespace, name) for name in ("recreated", "well", "missed")}
     assert set(listed) == there

@@ -12,7 +12,7 @@ from kubernetes.client import Configuration
 
 from rotated_secrets.cluster import Cluster as Connection
 from rotated_secrets.cluster import configuration
-from rotated_secrets.controller.serviceaccounts import TOKEN_SECONDS, ServiceAccounts
+from rotated_secrets.controller.aws.service_accounts import TOKEN_SECONDS, ServiceAccounts
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
 from rotated_secrets.secretstores.sts_errors import AUDIENCE
 from sandbox.kubernetes.client import Api, StatusError

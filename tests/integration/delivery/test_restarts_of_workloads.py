@@ -14,7 +14,7 @@ from kubernetes import client
 from rotated_secrets import cluster as connection
 from rotated_secrets.api.rollout import Workload, WorkloadKind
 from rotated_secrets.delivery.restart import Restart, RestartKind
-from rotated_secrets.delivery.restarts import Workloads
+from rotated_secrets.delivery.restarts import ClusterWorkloads
 from rotated_secrets.values import VersionId
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
@@ -36,11 +36,11 @@ class Beside:
     connected: connection.Cluster
     told: list[tuple[Workload, VersionId, Restart]] = field(default_factory=list)
 
-    def by(self, owner_name: str = "orders-db", connected: connection.Cluster | None = None) -> Workloads:
+    def by(self, owner_name: str = "orders-db", connected: connection.Cluster | None = None) -> ClusterWorkloads:
         def tell(workload: Workload, version_id: VersionId, restart: Restart) -> None:
             self.told.append((workload, version_id, restart))
 
-        return Workloads(connected or self.connected, namespace=self.namespace, owner_name=owner_name, told=tell)
+        return ClusterWorkloads(connected or self.connected, namespace=self.namespace, owner_name=owner_name, told=tell)
 
     def make(self, kind: WorkloadKind = WorkloadKind.DEPLOYMENT, **spec: Any) -> Workload:
         labels = {"app": "api"}
@@ -176,6 +176,6 @@ def test_an_api_server_that_does_not_answer_is_asked_again_later(namespace: str)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         configuration = client.Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
         with closing(connection.Cluster(configuration, timeout=0.2, connections=1, retries=0)) as away:
-            workloads = Workloads(away, namespace=namespace, owner_name="orders-db", told=lambda *_: None)
+            workloads = ClusterWorkloads(away, namespace=namespace, owner_name="orders-db", told=lambda *_: None)
             restart = workloads.restart(Workload(kind=WorkloadKind.DEPLOYMENT, name="api"), V1)
     assert restart.kind is RestartKind.UNAVAILABLE

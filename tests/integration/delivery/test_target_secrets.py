@@ -18,7 +18,13 @@ from rotated_secrets import cluster as connection
 from rotated_secrets.api import names
 from rotated_secrets.api.status import Reason
 from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
-from rotated_secrets.delivery.errors import DeliveryError, Denied, Refused, SecretConflict, Unavailable
+from rotated_secrets.delivery.errors import (
+    DeliveryDenied,
+    DeliveryError,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    SecretConflict,
+)
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.values import Arn, SecretText, VersionId
@@ -154,7 +160,7 @@ def test_a_secret_that_appears_in_between_is_left_as_it_is(
     secrets: TargetSecrets, api: Api, desired: DesiredSecret
 ) -> None:
     _make(api, desired.namespace)
-    with pytest.raises(Unavailable):
+    with pytest.raises(DeliveryUnavailable):
         secrets.write(desired, None)
     assert _texts(api, desired) == {"theirs": "1"}
 
@@ -164,7 +170,7 @@ def test_a_secret_that_changes_in_between_is_left_as_it_is(
 ) -> None:
     live = secrets.write(desired, None)
     _edit(api, desired, {"stringData": {"password": "mine"}})
-    with pytest.raises(Unavailable):
+    with pytest.raises(DeliveryUnavailable):
         secrets.write(replace(desired, version_id=VersionId("v2")), live)
     assert _texts(api, desired)["password"] == "mine"
 
@@ -174,11 +180,11 @@ def test_a_secret_that_is_another_by_now_is_left_as_it_is(
 ) -> None:
     old = secrets.write(desired, None)
     api.delete(_path(desired.namespace, desired.name))
-    with pytest.raises(Unavailable):
+    with pytest.raises(DeliveryUnavailable):
         secrets.write(replace(desired, version_id=VersionId("v2")), old)
     _make(api, desired.namespace)
     same_version = replace(old, resource_version=_current(secrets, desired).resource_version)
-    with pytest.raises(Unavailable):
+    with pytest.raises(DeliveryUnavailable):
         secrets.write(replace(desired, version_id=VersionId("v2")), same_version)
     assert _texts(api, desired) == {"theirs": "1"}
 
@@ -227,7 +233,7 @@ def test_what_the_api_server_refuses_is_told_by_field_without_the_value(
     secrets: TargetSecrets, desired: DesiredSecret
 ) -> None:
     bad = replace(desired, data={"not a key": SecretText(CANARY)}, labels={"team": f"{CANARY} {CANARY}"})
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(DeliveryRefused) as caught:
         secrets.write(bad, None)
     assert CANARY not in str(caught.value)
     assert base64.b64encode(CANARY.encode()).decode() not in str(caught.value)
@@ -240,14 +246,14 @@ def test_what_the_role_forbids_is_told_with_the_verb(cluster: Cluster, desired: 
     with _connected(connection.configuration(kubeconfig, None)) as connected:
         secrets = TargetSecrets(connected)
         assert secrets.read(desired.namespace, desired.name) is None
-        with pytest.raises(Denied, match="may not create Secrets in namespace"):
+        with pytest.raises(DeliveryDenied, match="may not create Secrets in namespace"):
             secrets.write(desired, None)
 
 
 def test_an_api_server_that_does_not_answer_is_unavailable(desired: DesiredSecret) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         configuration = client.Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with _connected(configuration, 0.2) as connected, pytest.raises(Unavailable, match="did not answer"):
+        with _connected(configuration, 0.2) as connected, pytest.raises(DeliveryUnavailable, match="did not answer"):
             TargetSecrets(connected).read(desired.namespace, desired.name)
 
 
@@ -276,8 +282,8 @@ def test_certificate_authorities_are_read_and_nothing_else(secrets: TargetSecret
     _make(api, namespace, {"ca.crt": pem}, name="rds-ca")
     _make(api, namespace, {"ca.crt": CANARY}, name="other")
     assert secrets.certificate_authorities(namespace, "rds-ca") == pem
-    with pytest.raises(Refused, match="does not exist"):
+    with pytest.raises(DeliveryRefused, match="does not exist"):
         secrets.certificate_authorities(namespace, "nowhere")
-    with pytest.raises(Refused, match="holds no PEM certificates") as caught:
+    with pytest.raises(DeliveryRefused, match="holds no PEM certificates") as caught:
         secrets.certificate_authorities(namespace, "other")
     assert CANARY not in str(caught.value)

@@ -20,7 +20,7 @@ from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.elasticache import ElastiCacheEngine
 from rotated_secrets.databases.elasticache.user import OWNER_TAG, place_in
-from rotated_secrets.values import Arn, Credential, Place, SecretValue, VersionId
+from rotated_secrets.values import Arn, Credential, Endpoint, SecretValue, VersionId
 from sandbox.redis import RedisServer, redis_server
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Tenant:
         value = {"username": self.name, "password": password, "user_arn": self.arn, **fields}
         parsed = SecretValue.parse(json.dumps(value))
         version = VersionId(f"version of {password}")
-        return Credential.of(parsed, place_in(parsed) or Place(), arn=Arn(self.secret_arn), version_id=version)
+        return Credential.of(parsed, place_in(parsed) or Endpoint(), arn=Arn(self.secret_arn), version_id=version)
 
     def hosted(self, password: str = FIRST) -> Credential:
         return self.credential(password, host="localhost", port=self.cache.port)

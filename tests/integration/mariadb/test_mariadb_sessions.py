@@ -10,8 +10,8 @@ import pytest
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
-    Connections,
     DatabaseError,
+    SessionCount,
     Tls,
     Unavailable,
 )
@@ -29,8 +29,8 @@ def test_sessions_are_counted_by_client_and_database(tenant: Tenant) -> None:
         for database in (tenant.schema, tenant.schema, None):
             applications.enter_context(tenant.server.connect(tenant.base, tenant.password, database))
         assert session.sessions_of(tenant.base) == (
-            Connections("127.0.0.1", "", 1),
-            Connections("127.0.0.1", tenant.schema, 2),
+            SessionCount("127.0.0.1", "", 1),
+            SessionCount("127.0.0.1", tenant.schema, 2),
         )
 
 

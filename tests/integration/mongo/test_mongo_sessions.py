@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, SessionCount, Unavailable
 from rotated_secrets.databases.mongo import MongoEngine, engine
 from rotated_secrets.databases.mongo.engine import LEASE_SECONDS
 from rotated_secrets.databases.mongo.login import Login
@@ -146,7 +146,7 @@ def test_sessions_are_counted_by_client(counting: Tenant) -> None:
         for _ in range(2):
             client = clients.enter_context(counting.server.client(counting.clone, "first", counting.database))
             client.admin.command("ping")
-        assert session.sessions_of(counting.clone) == (Connections("127.0.0.1", counting.database, 2),)
+        assert session.sessions_of(counting.clone) == (SessionCount("127.0.0.1", counting.database, 2),)
         assert session.sessions_of(counting.base) == ()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Server, Tls, Unavailable, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Server, SessionCount, Tls, Unavailable, Users
 from rotated_secrets.databases.mysql import MySqlEngine
 from rotated_secrets.databases.mysql.errors import ConnectionLost
 from rotated_secrets.databases.mysql.login import log_in
@@ -216,8 +216,8 @@ def test_sessions_are_counted_by_client_and_database_or_unknown(tenant: Tenant, 
             assert session.sessions_of(tenant.clone) is None
         else:
             assert session.sessions_of(tenant.clone) == (
-                Connections("127.0.0.1", "", 1),
-                Connections("127.0.0.1", tenant.schema, 2),
+                SessionCount("127.0.0.1", "", 1),
+                SessionCount("127.0.0.1", tenant.schema, 2),
             )
             assert session.sessions_of(tenant.base) == ()
 
@@ -271,7 +271,7 @@ def test_without_a_performance_schema_sessions_are_seen_or_unknown(small: Mysqld
     with contextlib.closing(small.connect(tenant.base, tenant.password)), tenant.open() as session:
         assert session.sessions_of(tenant.base) is None
     with contextlib.closing(small.connect(tenant.base, tenant.password)), tenant.open(tenant.superuser) as session:
-        assert session.sessions_of(tenant.base) == (Connections("127.0.0.1", "", 1),)
+        assert session.sessions_of(tenant.base) == (SessionCount("127.0.0.1", "", 1),)
 
 
 def test_an_outage_in_the_middle_is_unavailable_and_over_when_the_server_is_back(small: MysqldServer) -> None:

@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "plugin"
 PROGRAM = """
 import dataclasses
 from rotated_secrets.api.rotation import Rights, Strategy
-from rotated_secrets.controller.connections import Connections, Trust
+from rotated_secrets.controller.look.database_access import Connections, Trust
 from rotated_secrets.api.spec import Tls
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Users
 from rotated_secrets.databases.hosts import HostRules

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, Unavailable, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, SessionCount, Unavailable, Users
 from rotated_secrets.databases.postgres import PostgresEngine, engine
 from rotated_secrets.databases.postgres.admin import PostgresAdminSession
 from rotated_secrets.databases.postgres.login import deadline, log_in
@@ -226,8 +226,8 @@ def test_sessions_are_counted_by_client_and_database(tenant: Tenant) -> None:
         for admin, client in ((tenant.superuser, "127.0.0.1"), (tenant.admin, "unknown")):
             with tenant.open(admin) as session:
                 assert session.sessions_of(tenant.clone) == (
-                    Connections(client, "postgres", 1),
-                    Connections(client, tenant.database, 2),
+                    SessionCount(client, "postgres", 1),
+                    SessionCount(client, tenant.database, 2),
                 )
                 assert session.sessions_of(tenant.base) == ()
 

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Unavailable, Users
+from rotated_secrets.databases.base import AuthenticationFailed, SessionCount, Unavailable, Users
 from rotated_secrets.databases.redis import RedisEngine
 from rotated_secrets.values import SecretText
 from sandbox.redis import RedisServer, redis_server
@@ -107,8 +107,8 @@ def test_sessions_are_counted_by_where_they_come_from(tenant: Tenant) -> None:
         assert session.sessions_of(tenant.base) == ()
         with connect(0), connect(0), connect(3):
             assert session.sessions_of(tenant.base) == (
-                Connections("127.0.0.1", "0", 2),
-                Connections("127.0.0.1", "3", 1),
+                SessionCount("127.0.0.1", "0", 2),
+                SessionCount("127.0.0.1", "3", 1),
             )
         tenant.server.command("ACL", "SETUSER", tenant.admin.username, "-client|list")
         assert session.sessions_of(tenant.base) is None

@@ -17,7 +17,7 @@ import pytest
 
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreError, StoreRefused, StoreUnavailable
-from rotated_secrets.secretstores.roles import Role, Token, stores_as
+from rotated_secrets.secretstores.roles import AssumedRole, Token, stores_as
 from rotated_secrets.values import SecretId, SecretText, SecretValue, Stage, VersionId
 from sandbox.proxy import StoreProxy
 from sandbox.secretsmanager import SecretsManager
@@ -60,16 +60,16 @@ def own(connect: Connect, account: SecretsManager, proxy: StoreProxy, monkeypatc
     return connect(AwsSettings(region=account.region, read_timeout=5, attempts=2))
 
 
-def by_token(arn: str) -> Role:
-    return Role(arn, "shop.orders", subject=SUBJECT, subject_uid="1")
+def by_token(arn: str) -> AssumedRole:
+    return AssumedRole(arn, "shop.orders", subject=SUBJECT, subject_uid="1")
 
 
-def by_external_id(arn: str, external_id: str = "prod/shop") -> Role:
-    return Role(arn, "shop.rotated-secrets", external_id=external_id)
+def by_external_id(arn: str, external_id: str = "prod/shop") -> AssumedRole:
+    return AssumedRole(arn, "shop.rotated-secrets", external_id=external_id)
 
 
 @pytest.fixture
-def federated(tenant: Tenant) -> Role:
+def federated(tenant: Tenant) -> AssumedRole:
     tenant.provider(ISSUER)
     return by_token(tenant.role("orders", tenant.trusting_account(ISSUER, "shop", "orders")))
 
@@ -78,7 +78,7 @@ def password(stores: AwsStores) -> str:
     return stores.at().get(SECRET).value.text.reveal()
 
 
-def refused(own: AwsStores, role: Role, token: Token | None = None) -> StoreError:
+def refused(own: AwsStores, role: AssumedRole, token: Token | None = None) -> StoreError:
     with pytest.raises(StoreError) as caught:
         stores_as(own, role, token).at().describe(SECRET)
     assert caught.value.__context__ is None
@@ -86,7 +86,7 @@ def refused(own: AwsStores, role: Role, token: Token | None = None) -> StoreErro
 
 
 def test_token_gives_the_role_and_the_role_its_accounts_secret(
-    own: AwsStores, federated: Role, tenant: Tenant, proxy: StoreProxy
+    own: AwsStores, federated: AssumedRole, tenant: Tenant, proxy: StoreProxy
 ) -> None:
     with pytest.raises(SecretNotFound):
         own.at().describe(SECRET)
@@ -103,7 +103,7 @@ def test_external_id_gives_the_role(own: AwsStores, account: SecretsManager, ten
 
 
 def test_credentials_are_kept_for_all_that_is_asked_and_nothing_is_asked_too_early(
-    own: AwsStores, federated: Role, proxy: StoreProxy
+    own: AwsStores, federated: AssumedRole, proxy: StoreProxy
 ) -> None:
     tokens = Tokens()
     stores = stores_as(own, federated, tokens)
@@ -127,7 +127,7 @@ def test_what_expires_soon_is_fetched_anew_before_it_fails(
 
 
 def test_what_aws_takes_back_before_it_expires_is_fetched_anew(
-    own: AwsStores, federated: Role, proxy: StoreProxy
+    own: AwsStores, federated: AssumedRole, proxy: StoreProxy
 ) -> None:
     tokens = Tokens()
     store = stores_as(own, federated, tokens).at()
@@ -142,13 +142,13 @@ def test_what_aws_takes_back_before_it_expires_is_fetched_anew(
 
 
 def test_requests_of_every_identity_are_counted(
-    own: AwsStores, federated: Role, requests: list[tuple[str, str]]
+    own: AwsStores, federated: AssumedRole, requests: list[tuple[str, str]]
 ) -> None:
     stores_as(own, federated, Tokens()).at().describe(SECRET)
     assert requests == [("AssumeRoleWithWebIdentity", "ok"), ("DescribeSecret", "ok")]
 
 
-def test_what_a_role_may_not_do_is_said_of_the_role(own: AwsStores, federated: Role, tenant: Tenant) -> None:
+def test_what_a_role_may_not_do_is_said_of_the_role(own: AwsStores, federated: AssumedRole, tenant: Tenant) -> None:
     tenant.allow("orders", set(ROTATES) - {"secretsmanager:DescribeSecret"})
     told = str(refused(own, federated, Tokens()))
     assert f"allow secretsmanager:DescribeSecret to role {federated.arn}" in told
@@ -168,9 +168,9 @@ class TestTellsWhatToMend:
         told = refused(own, by_external_id(f"arn:aws:iam::{tenant.account}:role/nobody"))
         assert isinstance(told, AccessDenied)
 
-    def test_of_a_role_that_does_not_trust_the_account(self, own: AwsStores, federated: Role) -> None:
+    def test_of_a_role_that_does_not_trust_the_account(self, own: AwsStores, federated: AssumedRole) -> None:
         other = "system:serviceaccount:shop:payments"
-        told = refused(own, Role(federated.arn, "shop.payments", subject=other), Tokens(sub=other))
+        told = refused(own, AssumedRole(federated.arn, "shop.payments", subject=other), Tokens(sub=other))
         assert isinstance(told, AccessDenied)
         host = ISSUER.partition("://")[2]
         assert f'"StringEquals": {{"{host}:sub": "{other}", "{host}:aud": "sts.amazonaws.com"}}' in str(told)
@@ -187,20 +187,20 @@ class TestTellsWhatToMend:
         arn = tenant.role("orders", tenant.trusting_account(ISSUER, "shop", "orders"))
         assert "--client-id-list sts.amazonaws.com" in str(refused(own, by_token(arn), Tokens()))
 
-    def test_of_a_token_that_came_too_late(self, own: AwsStores, federated: Role) -> None:
+    def test_of_a_token_that_came_too_late(self, own: AwsStores, federated: AssumedRole) -> None:
         assert "clocks" in str(refused(own, federated, Tokens(exp=time.time() - 1)))
 
     def test_of_a_session_that_aws_would_not_name(self, own: AwsStores) -> None:
-        told = refused(own, Role("arn:aws:iam::111122223333:role/x", "s", external_id="prod/shop"))
+        told = refused(own, AssumedRole("arn:aws:iam::111122223333:role/x", "s", external_id="prod/shop"))
         assert isinstance(told, StoreRefused)
 
-    def test_of_nothing_where_sts_is_away(self, own: AwsStores, federated: Role, proxy: StoreProxy) -> None:
+    def test_of_nothing_where_sts_is_away(self, own: AwsStores, federated: AssumedRole, proxy: StoreProxy) -> None:
         with proxy.partitioned():
             assert isinstance(refused(own, federated, Tokens()), StoreUnavailable)
 
 
 def test_nothing_secret_is_logged(
-    own: AwsStores, federated: Role, tenant: Tenant, caplog: pytest.LogCaptureFixture
+    own: AwsStores, federated: AssumedRole, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = Tokens()
     with caplog.at_level(logging.DEBUG):

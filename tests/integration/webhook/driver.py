@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import HistoryEntry, RotatedSecretStatus
-from rotated_secrets.controller.acceptance import current_of, description_of, engine_of, place_of
-from rotated_secrets.controller.connections import Connections
-from rotated_secrets.controller.managed import ManagedSecrets
-from rotated_secrets.controller.webhooks import engine_of_webhook, trust_of_webhook
+from rotated_secrets.controller.aws.managed_secrets import ManagedSecrets
+from rotated_secrets.controller.look.database_access import DatabaseAccess
+from rotated_secrets.controller.look.validation import current_of, description_of, engine_of, place_of
+from rotated_secrets.controller.look.webhooks import engine_of_webhook, trust_of_webhook
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.rotation.actions import Action, Hold, Retry, Sleep, Waiting
-from rotated_secrets.rotation.claims import remembered
-from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.plan import plan
+from rotated_secrets.rotation.ports import LookAgain
 from rotated_secrets.rotation.report import reported
+from rotated_secrets.rotation.status_updates import remembered
 from rotated_secrets.rotation.steps import Steps
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion
@@ -85,7 +85,7 @@ class Rotating:
         credential = terms.credential(current)
         engine = engine_of_webhook(resource, webhook, credential, current, description, secrets)
         engine.call_seconds = self.call_seconds
-        connections = Connections(
+        connections = DatabaseAccess(
             engine_of(credential, terms, engine),
             application=credential,
             trust=trust_of_webhook(resource, webhook, secrets),

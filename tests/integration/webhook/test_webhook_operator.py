@@ -18,18 +18,18 @@ import pytest
 
 from rotated_secrets import cluster as connection
 from rotated_secrets.api import names
-from rotated_secrets.controller.feed import Feeds
-from rotated_secrets.controller.identities import Identities
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.queue import Retry
-from rotated_secrets.controller.reconcile import reconciler
-from rotated_secrets.controller.registry import Registry
-from rotated_secrets.controller.resources import Resources
-from rotated_secrets.controller.serviceaccounts import ServiceAccounts
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
+from rotated_secrets.controller.aws.identities import Identities
+from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.reconcile.reconciler import reconciler
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
-from rotated_secrets.controller.settled import Settled
-from rotated_secrets.controller.slots import Slots
+from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.work.limits import Limits
+from rotated_secrets.controller.work.observed_cache import ObservedCache
+from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
@@ -87,9 +87,9 @@ class Shop:
 
     def reconcile(self) -> datetime | None:
         async def once() -> datetime | None:
-            slots = Slots(threads=2, per_host=2, breaker_failures=5, breaker_seconds=1)
+            slots = Limits(threads=2, per_host=2, breaker_failures=5, breaker_seconds=1)
             try:
-                services = dataclasses.replace(self.services, slots=slots)
+                services = dataclasses.replace(self.services, limits=slots)
                 return await reconciler(services)(Key(self.namespace, NAME))
             finally:
                 slots.close()
@@ -98,7 +98,7 @@ class Shop:
 
     def told(self) -> str:
         """Ready's sentence after a look that came to nothing."""
-        with suppress(Retry):
+        with suppress(RetryLater):
             self.reconcile()
         conditions: list[Json] = self.read()["status"]["conditions"]
         return str(next(each["message"] for each in conditions if each["type"] == "Ready"))
@@ -138,17 +138,17 @@ def shop(
     with closing(connection.Cluster(configuration, timeout=10, connections=4, retries=0)) as connected:
         stores = AwsStores(AwsSettings(region=account.region), lambda operation, outcome: None, boto3.session.Session())
         identities = Identities(stores, ServiceAccounts(connected), None)
-        registry, look = Registry(account.region), _nothing
+        registry, look = Index(account.region), _nothing
         events = Events(connected, api_version=names.API_VERSION, kind=names.KIND, instance="test")
         services = Services(
             settings=settings,
             cluster=connected,
             resources=Resources(connected, ()),
-            registry=registry,
+            index=registry,
             identities=identities,
-            feeds=Feeds(identities, registry, look),
-            slots=Slots(threads=1, per_host=1, breaker_failures=1, breaker_seconds=1),
-            settled=Settled(),
+            feeds=ChangeFeeds(identities, registry, look),
+            limits=Limits(threads=1, per_host=1, breaker_failures=1, breaker_seconds=1),
+            observed=ObservedCache(),
             events=events,
             metrics=Metrics(),
             guard=lambda: None,
@@ -158,7 +158,7 @@ def shop(
         made.put("hook", key=KEY.encode())
         made.put("hook-ca", ca_crt=hook.ca_pem.encode())
         yield made
-        services.slots.close()
+        services.limits.close()
         events.flush(2)
 
 

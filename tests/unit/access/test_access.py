@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.controller.access import AccessPolicy, Home, PolicyDenied, Request, Rule, Use
-from rotated_secrets.controller.access_file import parse_policy
+from rotated_secrets.controller.access.policy import AccessPolicy, AccessRule, Home, PolicyDenied, Request, Use
+from rotated_secrets.controller.access.policy_file import parse_policy
 from rotated_secrets.values import Arn, SecretId
 
 HOME = Home("123456789012", "eu-west-1")
@@ -243,7 +243,7 @@ def test_by_default_no_namespace_reaches_anothers(mine: str, theirs: str, rest: 
 
 @given(_NAMES, st.sampled_from(["shop/*", "*", "{namespace}/*", "a*b", "rds!*", "shop/a.b"]))
 def test_the_first_look_never_denies_what_the_second_would_allow(name: str, pattern: str) -> None:
-    policy = AccessPolicy((Rule(("*",), (pattern,)),))
+    policy = AccessPolicy((AccessRule(("*",), (pattern,)),))
     arn = _arn(name)
     try:
         policy.check_returned(_request(name), arn, HOME)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rotated_secrets.controller.access import AccessPolicy, Rule
-from rotated_secrets.controller.access_file import AccessPolicyFile, InvalidPolicy, parse_policy
+from rotated_secrets.controller.access.policy import AccessPolicy, AccessRule
+from rotated_secrets.controller.access.policy_file import AccessPolicyFile, InvalidPolicy, parse_policy
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_policy_is_read_as_written() -> None:
       accounts: ["123456789012"]
       regions: [eu-west-1]
     """
-    rule = Rule(("shop", "team-*"), ("{namespace}/*",), ("rds!cluster-*",), ("123456789012",), ("eu-west-1",))
+    rule = AccessRule(("shop", "team-*"), ("{namespace}/*",), ("rds!cluster-*",), ("123456789012",), ("eu-west-1",))
     assert parse_policy(text) == AccessPolicy((rule,))
 
 

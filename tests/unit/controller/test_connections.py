@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.api.spec import Tls as TlsSpec
-from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.controller.connections import Connections, Trust
+from rotated_secrets.api.spec import TlsMode, TlsSpec
+from rotated_secrets.controller.look.database_access import DatabaseAccess, Trust
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
@@ -55,9 +54,9 @@ class RecordingEngine:
 
 def connections(
     engine: RecordingEngine, *admins: Credential, trust: Trust | None = None, application: Credential = APPLICATION
-) -> Connections:
+) -> DatabaseAccess:
     left = iter(admins)
-    return Connections(
+    return DatabaseAccess(
         engine,
         application=application,
         trust=trust or Trust(TlsSpec(), None, None),
@@ -235,7 +234,7 @@ def test_admin_goes_to_the_applications_service_however_its_secret_writes_it(nam
 
 def test_a_copys_service_has_to_be_the_admins_too() -> None:
     engine, application = ServicesEngine(), replace(APPLICATION, host="192.0.2.9", dbname="TENANTPDB")
-    linked = Connections(
+    linked = DatabaseAccess(
         engine,
         application=application,
         trust=Trust(TlsSpec(), None, None),

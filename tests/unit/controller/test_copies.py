@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.api.spec import Tls as TlsSpec
-from rotated_secrets.controller.connections import Connections, Trust
+from rotated_secrets.api.spec import TlsSpec
+from rotated_secrets.controller.look.database_access import DatabaseAccess, Trust
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
@@ -56,8 +56,8 @@ class ReplicatedEngine:
         return cast(AdminSession, None)
 
 
-def copies_of(engine: ReplicatedEngine, is_copy: Callable[[Credential, Credential], bool]) -> Connections:
-    return Connections(
+def copies_of(engine: ReplicatedEngine, is_copy: Callable[[Credential, Credential], bool]) -> DatabaseAccess:
+    return DatabaseAccess(
         engine,
         application=APPLICATION,
         trust=Trust(TlsSpec(), None, None),
@@ -74,19 +74,19 @@ def engine() -> ReplicatedEngine:
 
 
 @pytest.fixture
-def connections(engine: ReplicatedEngine) -> Connections:
+def connections(engine: ReplicatedEngine) -> DatabaseAccess:
     return copies_of(engine, lambda application, admin: True)
 
 
 def test_admin_goes_to_the_primary_once_the_application_has_logged_in_there_too(
-    engine: ReplicatedEngine, connections: Connections
+    engine: ReplicatedEngine, connections: DatabaseAccess
 ) -> None:
     connections.verify(APPLICATION, USERS, ())
     connections.open_admin(APPLICATION)
     assert engine.tried == [("app", COPY), ("app", PRIMARY), ("admin", PRIMARY)]
 
 
-def test_what_an_old_copy_takes_proves_nothing(engine: ReplicatedEngine, connections: Connections) -> None:
+def test_what_an_old_copy_takes_proves_nothing(engine: ReplicatedEngine, connections: DatabaseAccess) -> None:
     """Somebody who knows a password that was changed because it had leaked finds a replica that has stopped."""
     engine.known[PRIMARY] = {"changed"}
     connections.verify(APPLICATION, USERS, ())
@@ -96,7 +96,7 @@ def test_what_an_old_copy_takes_proves_nothing(engine: ReplicatedEngine, connect
 
 
 def test_pending_is_tested_at_the_primary_and_then_at_the_copy(
-    engine: ReplicatedEngine, connections: Connections
+    engine: ReplicatedEngine, connections: DatabaseAccess
 ) -> None:
     connections.open_admin(APPLICATION)
     engine.known = {PRIMARY: {"new"}, COPY: {"new"}}
@@ -105,7 +105,7 @@ def test_pending_is_tested_at_the_primary_and_then_at_the_copy(
     assert engine.tried == [("app", PRIMARY), ("app", COPY)]
 
 
-def test_copy_that_lags_is_waited_for(engine: ReplicatedEngine, connections: Connections) -> None:
+def test_copy_that_lags_is_waited_for(engine: ReplicatedEngine, connections: DatabaseAccess) -> None:
     connections.open_admin(APPLICATION)
     engine.known[PRIMARY] = {"new"}
     with pytest.raises(Unavailable, match=r"192\.0\.2\.8 does not have yet what works at 192\.0\.2\.7"):
@@ -116,7 +116,7 @@ def test_copy_that_lags_is_waited_for(engine: ReplicatedEngine, connections: Con
         connections.verify(PENDING, USERS, ())
 
 
-def test_what_the_primary_refuses_is_refused(engine: ReplicatedEngine, connections: Connections) -> None:
+def test_what_the_primary_refuses_is_refused(engine: ReplicatedEngine, connections: DatabaseAccess) -> None:
     connections.open_admin(APPLICATION)
     with pytest.raises(AuthenticationFailed):
         connections.verify(PENDING, USERS, ())
@@ -135,7 +135,7 @@ def test_nobody_is_asked_where_the_hosts_are_the_same(engine: ReplicatedEngine) 
         return True
 
     at_primary = replace(APPLICATION, host=f"{PRIMARY}")
-    connections = Connections(
+    connections = DatabaseAccess(
         engine,
         application=at_primary,
         trust=Trust(TlsSpec(), None, None),
@@ -163,7 +163,7 @@ def test_ports_are_said_to_who_tells_copies_even_where_values_leave_them_out(eng
 
 
 def test_another_engines_admin_is_never_asked_about(engine: ReplicatedEngine) -> None:
-    connections = Connections(
+    connections = DatabaseAccess(
         engine,
         application=replace(APPLICATION, engine="mysql"),
         trust=Trust(TlsSpec(), None, None),

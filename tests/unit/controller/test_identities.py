@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.controller.identities import MOST_IN_NAMESPACE, Identities
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.serviceaccounts import ServiceAccount
+from rotated_secrets.controller.aws.identities import MOST_IN_NAMESPACE, Identities
+from rotated_secrets.controller.aws.service_accounts import ServiceAccount
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
 from rotated_secrets.secretstores.roles import LONGEST_SESSION, session_name
@@ -197,7 +197,7 @@ def test_one_namespace_cannot_fill_the_memory(identities: Identities) -> None:
 def test_clients_of_those_that_were_not_used_for_longest_are_let_go_and_made_anew_when_needed(
     identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rotated_secrets.controller.identities.MOST_IN_MEMORY", 2)
+    monkeypatch.setattr("rotated_secrets.controller.aws.identities.MOST_IN_MEMORY", 2)
     one, two, three = (identities.of(resource(f"r{each}", roleArn=f"{ROLE}{each}")) for each in range(3))
     assert not one.is_kept, "nothing is made before it is needed"
     first = one.stores

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from kubernetes import client
 
-from rotated_secrets.controller.informer import Informer
+from rotated_secrets.controller.watch.informer import Informer
 
 
 def test_a_user_id_without_a_name_is_as_good_as_any(monkeypatch: pytest.MonkeyPatch) -> None:

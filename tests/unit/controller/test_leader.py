@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.cluster import Conflict, NotFound, Unreachable
-from rotated_secrets.controller.leader import Leader, LeadershipLost
+from rotated_secrets.controller.process.leader import Leader, LeadershipLost
 
 
 class Lease:

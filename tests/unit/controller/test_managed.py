@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from rotated_secrets.controller.managed import ManagedSecrets
+from rotated_secrets.controller.aws.managed_secrets import ManagedSecrets
 from rotated_secrets.databases.base import Refused
 from rotated_secrets.secretstores.base import AccessDenied, SecretDescription, StoreUnavailable
-from rotated_secrets.values import Arn, Credential, Place, SecretText, SecretValue
+from rotated_secrets.values import Arn, Credential, Endpoint, SecretText, SecretValue
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:111122223333:secret:rds!db-1-AbCdEf")
 INSTANCE = "arn:aws:rds:eu-west-1:111122223333:db:orders"
 MANAGED = SecretDescription(ARN, "rds!db-1", {}, tags={"aws:rds:primaryDBInstanceArn": INSTANCE})
-ORDERS = Place("postgres", "orders.x.eu-west-1.rds.amazonaws.com", 5432)
+ORDERS = Endpoint("postgres", "orders.x.eu-west-1.rds.amazonaws.com", 5432)
 ADMIN = Credential("postgres", str(ORDERS.host), "root", SecretText("b"), port=5432, arn=ARN)
 APPLICATION = Credential("postgres", "near.x.eu-west-1.rds.amazonaws.com", "app", SecretText("a"), port=5432)
 
@@ -52,7 +52,7 @@ def nobody_asks() -> SecretDescription:
 
 def test_value_that_says_where_it_logs_in_costs_no_call() -> None:
     rds = Rds()
-    assert ManagedSecrets(rds.client).place(value(engine="postgres", host="db"), nobody_asks) == Place()
+    assert ManagedSecrets(rds.client).place(value(engine="postgres", host="db"), nobody_asks) == Endpoint()
     assert rds.asked == []
 
 
@@ -64,7 +64,7 @@ def test_username_and_password_alone_are_completed_by_the_tag() -> None:
 
 def test_value_without_host_of_a_secret_that_nobody_manages_is_left_as_it_is() -> None:
     plain = SecretDescription(ARN, "shop/orders", {})
-    assert ManagedSecrets(Rds().client).place(value(username="root", password="b"), lambda: plain) == Place()
+    assert ManagedSecrets(Rds().client).place(value(username="root", password="b"), lambda: plain) == Endpoint()
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,14 @@ def test_value_without_host_of_a_secret_that_nobody_manages_is_left_as_it_is() -
         (SecretValue.parse("sk_live_1"), None),
         (value(token="sk_live_1"), None),
         (value(engine="db2", host="db", username="app", password="a"), None),
-        (value(engine="postgres", host="db", username="app", password="a"), Place()),
+        (value(engine="postgres", host="db", username="app", password="a"), Endpoint()),
         (value(username="root", password="b"), ORDERS),
     ],
     ids=["plain text", "no engine", "an engine that is not known", "all there", "managed"],
 )
-def test_what_others_write_is_verified_where_it_is_known_to_log_in(followed: SecretValue, place: Place | None) -> None:
+def test_what_others_write_is_verified_where_it_is_known_to_log_in(
+    followed: SecretValue, place: Endpoint | None
+) -> None:
     described = MANAGED if place is ORDERS else SecretDescription(ARN, "shop/orders", {})
     assert ManagedSecrets(Rds().client).login(followed, described) == place
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from rotated_secrets.controller.places import Places
-from rotated_secrets.controller.slots import Slots
+from rotated_secrets.controller.work.fair_share import FairShare
+from rotated_secrets.controller.work.limits import Limits
 
 
-def run(test: Callable[[Places], Coroutine[None, None, None]], total: int = 8, per_host: int = 2) -> None:
+def run(test: Callable[[FairShare], Coroutine[None, None, None]], total: int = 8, per_host: int = 2) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(20):
-            await test(Places(total=total, per_host=per_host))
+            await test(FairShare(total=total, per_host=per_host))
 
     asyncio.run(bounded())
 
@@ -22,7 +22,7 @@ def run(test: Callable[[Places], Coroutine[None, None, None]], total: int = 8, p
 class Run:
     """One that holds a place as soon as it gets one, until told to go."""
 
-    def __init__(self, places: Places, host: str, tenant: str) -> None:
+    def __init__(self, places: FairShare, host: str, tenant: str) -> None:
         self._places, self._host, self._tenant = places, host, tenant
         self._go = asyncio.Event()
         self.has_place = False
@@ -48,7 +48,7 @@ async def settled() -> None:
 
 
 def test_a_tenant_whose_hosts_hang_leaves_threads_to_others() -> None:
-    async def test(places: Places) -> None:
+    async def test(places: FairShare) -> None:
         hanging = [Run(places, f"hangs-{number}", "noisy") for number in range(100)]
         await settled()
         assert sum(each.has_place for each in hanging) == 7
@@ -60,7 +60,7 @@ def test_a_tenant_whose_hosts_hang_leaves_threads_to_others() -> None:
 
 
 def test_the_next_place_goes_to_who_has_fewest_however_long_the_line_of_another_is() -> None:
-    async def test(places: Places) -> None:
+    async def test(places: FairShare) -> None:
         noisy = [Run(places, f"host-{number}", "noisy") for number in range(100)]
         shop = [Run(places, f"shop-{number}", "shop") for number in range(3)]
         await settled()
@@ -74,7 +74,7 @@ def test_the_next_place_goes_to_who_has_fewest_however_long_the_line_of_another_
 
 
 def test_at_a_host_that_all_use_nobodys_line_is_waited_for() -> None:
-    async def test(places: Places) -> None:
+    async def test(places: FairShare) -> None:
         noisy = [Run(places, "shared", "noisy") for _ in range(50)]
         await settled()
         shop = Run(places, "shared", "shop")
@@ -89,7 +89,7 @@ def test_at_a_host_that_all_use_nobodys_line_is_waited_for() -> None:
 
 
 def test_who_waits_for_a_place_at_a_host_keeps_no_thread_from_anybody() -> None:
-    async def test(places: Places) -> None:
+    async def test(places: FairShare) -> None:
         waiting = [Run(places, "slow", "shop") for _ in range(50)]
         await settled()
         others = [Run(places, f"fast-{number}", "shop") for number in range(5)]
@@ -102,7 +102,7 @@ def test_who_waits_for_a_place_at_a_host_keeps_no_thread_from_anybody() -> None:
 
 @pytest.mark.parametrize("when", ["while it waits", "when its turn has just come", "when its turn comes at once"])
 def test_who_is_cancelled_leaves_the_line_and_keeps_nothing(when: str) -> None:
-    async def test(places: Places) -> None:
+    async def test(places: FairShare) -> None:
         await places.take("host", "shop")
         await places.take("host", "shop")
         cancelled, other = (Run(places, "host", "shop") for _ in range(2))
@@ -128,7 +128,7 @@ def test_who_is_cancelled_leaves_the_line_and_keeps_nothing(when: str) -> None:
 
 def test_slots_serve_a_namespace_while_another_hangs_at_many_hosts() -> None:
     async def bounded() -> None:
-        slots = Slots(threads=8, per_host=4, breaker_failures=5, breaker_seconds=30)
+        slots = Limits(threads=8, per_host=4, breaker_failures=5, breaker_seconds=30)
         go_on = asyncio.Event()
 
         async def hang(number: int) -> None:

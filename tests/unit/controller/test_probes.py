@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rotated_secrets.controller.probes import LONGEST_LAG, Heartbeat, Probes
+from rotated_secrets.controller.process.probes import LONGEST_LAG, Heartbeat, Probes
 
 
 @pytest.fixture

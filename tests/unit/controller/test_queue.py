@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.queue import Reconcile, Retry, WorkQueue
-from rotated_secrets.controller.slots import Slots
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.work.limits import Limits
+from rotated_secrets.controller.work.queue import Reconcile, RetryLater, WorkQueue
 
 KEYS = [Key("shop", name) for name in "abc"]
 A, B, C = KEYS
@@ -81,7 +81,7 @@ def test_no_key_is_worked_twice_at_once_and_none_is_lost(
                 await asyncio.sleep(0)
             now.remove(key)
             if which in fails:
-                raise Retry("not now")
+                raise RetryLater("not now")
             succeeded_after[key] = begun
 
         async with working(queue, reconcile):
@@ -217,7 +217,7 @@ def test_waits_after_failures_double_up_to_the_cap_and_start_over_after_success(
 
         async def reconcile(key: Key) -> datetime | None:
             if not next(outcomes):
-                raise Retry("not now")
+                raise RetryLater("not now")
             return datetime.now(UTC) if len(ceilings) == 4 else None
 
         queue = make(base=1, cap=6)
@@ -232,7 +232,7 @@ def test_waits_after_failures_double_up_to_the_cap_and_start_over_after_success(
 def test_what_would_be_tried_in_vain_for_a_while_is_not_tried_before() -> None:
     async def test() -> None:
         async def reconcile(key: Key) -> None:
-            raise Retry("the host is left alone", not_before=3600)
+            raise RetryLater("the host is left alone", not_before=3600)
 
         queue, began = make(base=1, cap=6), datetime.now(UTC)
         async with working(queue, reconcile):
@@ -250,7 +250,7 @@ def test_a_known_reason_is_told_without_a_stack_trace_and_an_unknown_error_with_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def test() -> None:
-        errors = iter([Retry("the store is away"), ValueError("hunter2")])
+        errors = iter([RetryLater("the store is away"), ValueError("hunter2")])
 
         async def reconcile(key: Key) -> None:
             if (error := next(errors, None)) is not None:
@@ -317,7 +317,7 @@ def test_draining_gives_up_at_its_timeout() -> None:
 
 def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest_finish() -> None:
     async def test() -> None:
-        slots = Slots(threads=1, per_host=1, breaker_failures=5, breaker_seconds=1)
+        slots = Limits(threads=1, per_host=1, breaker_failures=5, breaker_seconds=1)
         go_on, steps = threading.Event(), list[tuple[Key, str]]()
         looked, occupied, thread_is_free = asyncio.Event(), threading.Event(), threading.Event()
 

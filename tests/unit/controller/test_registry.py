@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.registry import Registry
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.values import Arn
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
@@ -28,8 +28,8 @@ def rotated_secret(name: str, secret_id: str = "shop/orders", *, second: int = 0
     }
 
 
-def known(*objects: dict[str, Any]) -> Registry:
-    registry = Registry("eu-west-1")
+def known(*objects: dict[str, Any]) -> Index:
+    registry = Index("eu-west-1")
     for each in objects:
         registry.observe(each)
     return registry

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.repairs import AT_ONCE, EVERY, Repairs
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.work.drift_backoff import AT_ONCE, EVERY, DriftBackoff
 from rotated_secrets.values import VersionId
 
 KEY, OTHER = Key("shop", "orders"), Key("shop", "other")
@@ -18,8 +18,8 @@ class Clock:
         return self.now
 
 
-def fought_over(clock: Clock) -> Repairs:
-    repairs = Repairs(clock)
+def fought_over(clock: Clock) -> DriftBackoff:
+    repairs = DriftBackoff(clock)
     repairs.wrote(KEY, ONE)
     for _ in range(AT_ONCE):
         assert not repairs.are_used_up(KEY)
@@ -39,7 +39,7 @@ def test_ten_repairs_in_a_row_are_made_and_then_one_a_minute() -> None:
 
 def test_another_version_is_no_repair_and_a_long_peace_gives_all_back() -> None:
     clock = Clock()
-    repairs = Repairs(clock)
+    repairs = DriftBackoff(clock)
     for number in range(100):
         repairs.wrote(KEY, VersionId(str(number)))
     assert not repairs.are_used_up(KEY)

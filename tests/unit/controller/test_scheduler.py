@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.scheduler import Scheduler
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.work.scheduler import Scheduler
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 keys = st.sampled_from([Key("shop", str(n)) for n in range(5)])

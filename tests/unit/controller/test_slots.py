@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from rotated_secrets.controller.slots import HostUnavailable, Slots
+from rotated_secrets.controller.work.limits import HostUnavailable, Limits
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.observability import logs
 
@@ -21,10 +21,10 @@ class Clock:
         return self.now
 
 
-def run(test: Callable[[Slots, Clock], Coroutine[None, None, None]], threads: int = 8, per_host: int = 4) -> None:
+def run(test: Callable[[Limits, Clock], Coroutine[None, None, None]], threads: int = 8, per_host: int = 4) -> None:
     async def bounded() -> None:
         clock = Clock()
-        slots = Slots(threads=threads, per_host=per_host, breaker_failures=2, breaker_seconds=30, clock=clock)
+        slots = Limits(threads=threads, per_host=per_host, breaker_failures=2, breaker_seconds=30, clock=clock)
         async with asyncio.timeout(20):
             await test(slots, clock)
         slots.close()
@@ -32,14 +32,14 @@ def run(test: Callable[[Slots, Clock], Coroutine[None, None, None]], threads: in
     asyncio.run(bounded())
 
 
-async def fail(slots: Slots, host: str) -> None:
+async def fail(slots: Limits, host: str) -> None:
     with pytest.raises(Unavailable):
         async with slots.host(host, "shop"):
             raise Unavailable("no answer")
 
 
 def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_others() -> None:
-    async def test(slots: Slots, _: Clock) -> None:
+    async def test(slots: Limits, _: Clock) -> None:
         lock, go_on = threading.Lock(), threading.Event()
         now = most = 0
 
@@ -68,7 +68,7 @@ def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_o
 
 
 def test_a_host_that_does_not_answer_is_left_alone_for_a_while_then_tried_by_one() -> None:
-    async def test(slots: Slots, clock: Clock) -> None:
+    async def test(slots: Limits, clock: Clock) -> None:
         await fail(slots, "down")
         await fail(slots, "down")
         with pytest.raises(HostUnavailable, match="down"):
@@ -89,7 +89,7 @@ def test_a_host_that_does_not_answer_is_left_alone_for_a_while_then_tried_by_one
 
 
 def test_a_failed_try_leaves_the_host_alone_again() -> None:
-    async def test(slots: Slots, clock: Clock) -> None:
+    async def test(slots: Limits, clock: Clock) -> None:
         await fail(slots, "down")
         await fail(slots, "down")
         clock.now += 31
@@ -107,7 +107,7 @@ def test_a_failed_try_leaves_the_host_alone_again() -> None:
 
 
 def test_an_answer_between_failures_starts_the_count_anew_and_other_errors_do_not_count() -> None:
-    async def test(slots: Slots, clock: Clock) -> None:
+    async def test(slots: Limits, clock: Clock) -> None:
         await fail(slots, "flaky")
         async with slots.host("flaky", "shop"):
             pass
@@ -123,7 +123,7 @@ def test_an_answer_between_failures_starts_the_count_anew_and_other_errors_do_no
 
 
 def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -> None:
-    async def test(slots: Slots, _: Clock) -> None:
+    async def test(slots: Limits, _: Clock) -> None:
         go_on = asyncio.Event()
 
         async def use() -> None:
@@ -141,7 +141,7 @@ def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -
 
 
 def test_hosts_that_are_well_are_not_remembered() -> None:
-    async def test(slots: Slots, _: Clock) -> None:
+    async def test(slots: Limits, _: Clock) -> None:
         for n in range(10):
             async with slots.host(f"host-{n}", "shop"):
                 pass
@@ -152,7 +152,7 @@ def test_hosts_that_are_well_are_not_remembered() -> None:
 
 
 def test_a_call_logs_with_its_callers_fields() -> None:
-    async def test(slots: Slots, _: Clock) -> None:
+    async def test(slots: Limits, _: Clock) -> None:
         with logs.about(namespace="shop", name="orders"):
             assert await slots.run(lambda: dict(logs._fields.get())) == {"namespace": "shop", "name": "orders"}
 
@@ -160,7 +160,7 @@ def test_a_call_logs_with_its_callers_fields() -> None:
 
 
 def test_what_one_tenant_cannot_reach_is_not_closed_to_others() -> None:
-    async def test(slots: Slots, _: Clock) -> None:
+    async def test(slots: Limits, _: Clock) -> None:
         for _attempt in range(2):
             with pytest.raises(Unavailable):
                 async with slots.host("shared", "misconfigured"):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rotated_secrets.databases.elasticache.user import names_host, place_in
-from rotated_secrets.values import Credential, Place, SecretValue
+from rotated_secrets.values import Credential, Endpoint, SecretValue
 
 ARN = "arn:aws:elasticache:eu-west-1:123456789012:user:app"
 USER = {"username": "app", "password": "p", "user_arn": ARN}
@@ -16,7 +16,7 @@ API = "elasticache.eu-west-1.amazonaws.com"
 
 def credential(**fields: object) -> Credential:
     value = SecretValue.parse(json.dumps({**USER, **fields}))
-    return Credential.of(value, place_in(value) or Place())
+    return Credential.of(value, place_in(value) or Endpoint())
 
 
 @pytest.mark.parametrize("fields", [{}, {"engine": "elasticache"}, {"engine": "", "host": ""}, {"engine": None}])

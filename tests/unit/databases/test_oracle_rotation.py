@@ -14,11 +14,11 @@ import pytest
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
-    Connections,
     DatabaseError,
     KeepsUsersInDatabases,
     Refused,
     RightsReport,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -352,7 +352,7 @@ def test_a_failed_first_rotation_locks_the_clone() -> None:
 def test_sessions_are_counted_where_they_may_be_seen() -> None:
     said = [asked(admin._SESSIONS, ("web-1", "ORCL", 2), name="APP"), failing(admin._SESSIONS, 942, name="APP")]
     with session(said) as connected:
-        assert connected.sessions_of("APP") == (Connections("web-1", "ORCL", 2),)
+        assert connected.sessions_of("APP") == (SessionCount("web-1", "ORCL", 2),)
         assert connected.sessions_of("APP") is None
 
 

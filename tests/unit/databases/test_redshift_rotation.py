@@ -15,10 +15,10 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
-    Connections,
     DatabaseError,
     Refused,
     RightsReport,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -455,7 +455,7 @@ def test_sessions_are_counted_by_a_superuser_and_unknown_to_others() -> None:
     )
     said = [*opened("admin"), *superuser(), *single(counted), *superuser(is_one=False)]
     with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
-        assert connected.sessions_of("app") == (Connections("unknown", "dev", 2), Connections("unknown", "shop", 1))
+        assert connected.sessions_of("app") == (SessionCount("unknown", "dev", 2), SessionCount("unknown", "shop", 1))
         assert connected.sessions_of("app") is None
 
 

@@ -15,11 +15,11 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
-    Connections,
     DatabaseError,
     ProvesUsers,
     Refused,
     RightsReport,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -613,7 +613,7 @@ def test_sessions_are_counted_where_they_may_be_seen() -> None:
         asked(admin._MAY, state, rows=[(0,)]),
     ]
     with session(steps) as opened:
-        assert opened.sessions_of("app") == (Connections("10.0.0.9", "shop", 2),)
+        assert opened.sessions_of("app") == (SessionCount("10.0.0.9", "shop", 2),)
         assert opened.sessions_of("app") is None
 
 

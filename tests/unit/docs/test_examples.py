@@ -16,8 +16,8 @@ import yaml
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.target import Target
 from rotated_secrets.cloud import instances
-from rotated_secrets.controller.access import AccessPolicy
-from rotated_secrets.controller.access_file import parse_policy
+from rotated_secrets.controller.access.policy import AccessPolicy
+from rotated_secrets.controller.access.policy_file import parse_policy
 from rotated_secrets.delivery.render import render
 from rotated_secrets.rotation.schedule import parse_schedule
 from rotated_secrets.secretstores import aws_store

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Outcome
-from rotated_secrets.controller.reporter import Reporter
+from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
 from rotated_secrets.observability.metrics import Metrics
@@ -52,7 +52,7 @@ class Told:
     def __init__(self, of: RotatedSecret) -> None:
         self.metrics = Metrics()
         nothing = SimpleNamespace(record=lambda **_: None, wrote_target=lambda *_: None)
-        services = SimpleNamespace(metrics=self.metrics, resources=None, events=nothing, registry=nothing)
+        services = SimpleNamespace(metrics=self.metrics, resources=None, events=nothing, index=nothing)
         self.reporter = Reporter(cast(Services, services), of, "postgres")
 
     def value(self, series: str) -> float | None:

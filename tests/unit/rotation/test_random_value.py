@@ -22,11 +22,11 @@ from rotated_secrets.rotation.password import InvalidPasswordPolicy
 from rotated_secrets.rotation.random_value import check_drawing, drawing
 from rotated_secrets.rotation.strategies import check_value, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
-from rotated_secrets.values import Arn, InvalidSecretValue, Place, SecretValue, VersionId
+from rotated_secrets.values import Arn, Endpoint, InvalidSecretValue, SecretValue, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/token-AbCdEf")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
-WEBHOOK = Place(engine="webhook", host="hooks.example.com", names_user=False)
+WEBHOOK = Endpoint(engine="webhook", host="hooks.example.com", names_user=False)
 
 
 def rotation(length: int | None = None, **random: Any) -> Rotation:
@@ -38,7 +38,7 @@ def version(text: str) -> StoredVersion:
     return StoredVersion(VersionId("v"), SecretValue.parse(text), MADE, ARN)
 
 
-def terms(asked: Rotation, place: Place | None = None) -> Terms:
+def terms(asked: Rotation, place: Endpoint | None = None) -> Terms:
     return Terms(ARN, asked, schedule=None, request=None, created_at=MADE, place=place)
 
 

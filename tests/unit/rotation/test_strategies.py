@@ -21,7 +21,7 @@ from rotated_secrets.rotation.strategies import (
     users_of,
 )
 from rotated_secrets.secretstores.base import StoredVersion
-from rotated_secrets.values import Arn, InvalidSecretValue, Place, SecretText, SecretValue, VersionId
+from rotated_secrets.values import Arn, Endpoint, InvalidSecretValue, SecretText, SecretValue, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ def value(**fields: object) -> SecretValue:
 
 
 def terms(rotation: Rotation) -> Terms:
-    place = None if rotation is RANDOM else Place()
+    place = None if rotation is RANDOM else Endpoint()
     return Terms(ARN, rotation, schedule=None, request=None, created_at=MADE, place=place)
 
 

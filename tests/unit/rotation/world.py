@@ -17,10 +17,10 @@ from rotated_secrets.api.rotation import Rights, Rotation, Strategy
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
-    Connections,
     PasswordLimits,
     Refused,
     RightsReport,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -38,12 +38,12 @@ from rotated_secrets.rotation.actions import (
     Sleep,
     Waiting,
 )
-from rotated_secrets.rotation.claims import remembered
-from rotated_secrets.rotation.neighbours import LookAgain
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms, with_stage_moved
 from rotated_secrets.rotation.plan import plan
+from rotated_secrets.rotation.ports import LookAgain
 from rotated_secrets.rotation.report import reported
 from rotated_secrets.rotation.schedule import parse_schedule
+from rotated_secrets.rotation.status_updates import remembered
 from rotated_secrets.rotation.steps import Report, Steps
 from rotated_secrets.rotation.strategies import pending_value
 from rotated_secrets.secretstores.base import (
@@ -55,7 +55,7 @@ from rotated_secrets.secretstores.base import (
     StoreRefused,
     VersionExists,
 )
-from rotated_secrets.values import Arn, Credential, Place, SecretId, SecretText, SecretValue, Stage, VersionId
+from rotated_secrets.values import Arn, Credential, Endpoint, SecretId, SecretText, SecretValue, Stage, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
 FIRST = VersionId("00000000-0000-0000-0000-000000000001")
@@ -228,7 +228,7 @@ class ModelSession(AbstractContextManager["ModelSession"]):
             raise Refused(f"the admin may not lock {user} out")
         self.database.locked_out.add(user)
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         self._use()
         return None
 
@@ -336,7 +336,7 @@ class World:
             schedule=parse_schedule(schedule, timedelta(0)) if schedule else None,
             request=self.request,
             created_at=CREATED,
-            place=None if self.rotation.strategy is Strategy.RANDOM_VALUE else Place(),
+            place=None if self.rotation.strategy is Strategy.RANDOM_VALUE else Endpoint(),
             restart=tuple(self.workloads),
         )
 

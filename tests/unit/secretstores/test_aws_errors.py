@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from rotated_secrets.secretstores.aws_errors import Asked, translate
+from rotated_secrets.secretstores.aws_errors import AwsCall, translate
 
 FIRST, SECOND = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 VERSION = "aaaaaaaa-2222-3333-4444-555555555555"
@@ -20,7 +20,7 @@ def answered(code: str, words: str, request_id: str, retries: int, operation: st
         "Error": {"Code": code, "Message": words},
         "ResponseMetadata": {"HTTPStatusCode": 400, "RequestId": request_id, "RetryAttempts": retries},
     }
-    asked = Asked(operation, "eu-west-1", "shop/orders", f", version {VERSION}")
+    asked = AwsCall(operation, "eu-west-1", "shop/orders", f", version {VERSION}")
     return str(translate(ClientError(response, operation), asked))
 
 

@@ -13,7 +13,7 @@ from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.rotation.strategies import next_user, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
-from rotated_secrets.values import Arn, Credential, Place, SecretText, SecretValue, VersionId
+from rotated_secrets.values import Arn, Credential, Endpoint, SecretText, SecretValue, VersionId
 from tests.unit.values.aws_templates import ELASTICACHE, HOST, MASTER, TEMPLATES, USER_ARN, Template
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
@@ -25,7 +25,7 @@ each_template = pytest.mark.parametrize(
 )
 
 
-def terms(template: Template, place: Place = Place()) -> Terms:  # noqa: B008 - frozen
+def terms(template: Template, place: Endpoint = Endpoint()) -> Terms:  # noqa: B008 - frozen
     strategy = Strategy.ALTERNATING_USERS if template.alternate else Strategy.SINGLE_USER
     rotation = Rotation(strategy=strategy, clone_suffix=template.suffix)
     return Terms(ARN, rotation, schedule=None, request=None, created_at=MADE, place=place)
@@ -35,7 +35,7 @@ def stored(value: dict[str, object]) -> StoredVersion:
     return StoredVersion(VersionId("v"), SecretValue.parse(json.dumps(value)), MADE, ARN)
 
 
-def followed(template: Template, value: dict[str, object], place: Place = Place()) -> dict[str, object]:  # noqa: B008
+def followed(template: Template, value: dict[str, object], place: Endpoint = Endpoint()) -> dict[str, object]:  # noqa: B008
     """The value that we make from this one."""
     made = pending_value(terms(template, place), stored(value), lambda: SecretText("new"))
     fields: dict[str, object] = json.loads(made.text.reveal())

@@ -16,11 +16,11 @@ from typing import Any
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
-    Connections,
     PasswordLimits,
     Refused,
     RightsReport,
     Server,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -170,7 +170,7 @@ class ElastiCacheSession:
     def disable_login(self, user: str) -> None:
         raise Refused(f"user {user} of ElastiCache is not locked out; delete it where it has to go")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:  # noqa: ARG002 - AWS's API does not tell
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:  # noqa: ARG002 - AWS's API does not tell
         return None
 
     def _wait(self) -> None:

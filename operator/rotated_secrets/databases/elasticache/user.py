@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rotated_secrets.api.names import SECRET_ARN_ANNOTATION
 from rotated_secrets.databases.base import Refused
-from rotated_secrets.values import Credential, Place, SecretValue
+from rotated_secrets.values import Credential, Endpoint, SecretValue
 
 ENGINE = "elasticache"
 ARN_KEY = "user_arn"
@@ -39,7 +39,7 @@ class CacheUser:
     secret_arn: str
 
 
-def place_in(value: SecretValue) -> Place | None:
+def place_in(value: SecretValue) -> Endpoint | None:
     """What a value leaves out that is for an ElastiCache user, as that of AWS's own template; None for any other.
 
     Source: SecretsManagerElasticacheUserRotation, whose value is ``{"username", "password", "user_arn"}``.
@@ -49,7 +49,7 @@ def place_in(value: SecretValue) -> Place | None:
     if engine != ENGINE and (engine or not arn or not isinstance(arn, str)):
         return None
     found = _USER_ARN.fullmatch(arn) if isinstance(arn, str) else None
-    return Place(ENGINE, f"elasticache.{found['region']}.amazonaws.com" if found else _API)
+    return Endpoint(ENGINE, f"elasticache.{found['region']}.amazonaws.com" if found else _API)
 
 
 def names_host(credential: Credential) -> bool:

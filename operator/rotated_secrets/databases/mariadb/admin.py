@@ -12,10 +12,10 @@ from types import MappingProxyType, TracebackType
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
-    Connections,
     Refused,
     RightsReport,
     Server,
+    SessionCount,
     Users,
 )
 from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, look, may
@@ -129,7 +129,7 @@ class MariaDbAdminSession:
         account = account_of(self._session, user, self._account)
         self._run(f"lock user {user} out", f"ALTER USER {account.sql} ACCOUNT LOCK")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         with self._session.doing(f"count sessions of user {user}"):
             return sessions_of(self._session, user)
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from pymongo.errors import PyMongoError
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, DatabaseError, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base import DatabaseError, Refused, RightsReport, Server, SessionCount, Users
 from rotated_secrets.databases.mongo.directory import Directory
 from rotated_secrets.databases.mongo.errors import failed_command
 from rotated_secrets.databases.mongo.lease import MAJORITY, Lease
@@ -168,7 +168,7 @@ class MongoAdminSession:
         self._lease.assert_held()
         self._update(found, {"pwd": secrets.token_urlsafe(48), **self._mechanisms(found)})
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
             return self._directory.sessions(user, self._database_of(user))
         except Refused:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from rotated_secrets.databases.base import Connections, Server
+from rotated_secrets.databases.base import Server, SessionCount
 from rotated_secrets.databases.mongo.errors import failed_command, is_unauthorized, is_unknown
 from rotated_secrets.databases.mongo.login import Document, Login
 from rotated_secrets.databases.mongo.users import Account, read_account
@@ -85,7 +85,7 @@ class Directory:
             ]
         return {account.name: account for account in map(read_account, documents)}
 
-    def sessions(self, user: str, database: str) -> tuple[Connections, ...] | None:
+    def sessions(self, user: str, database: str) -> tuple[SessionCount, ...] | None:
         """Who is logged in as this user, but for the session itself; None where that cannot be seen."""
         if self._login.greeting.sharded:
             return None  # a router sees its own clients alone
@@ -98,7 +98,7 @@ class Directory:
         command: Document = {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": MOST_SESSIONS}}
         found = self._run("admin", command, f"count sessions of user {user}")["cursor"]["firstBatch"]
         clients = Counter(_address(each.get("client")) for each in found if each["_id"] != self._login.connection_id)
-        return tuple(Connections(client, database, count) for client, count in sorted(clients.items()))
+        return tuple(SessionCount(client, database, count) for client, count in sorted(clients.items()))
 
     def _databases_to_look_at(self) -> set[str] | None:
         """Whose users the session may look at, without those of a right to look at all; None where nobody tells."""

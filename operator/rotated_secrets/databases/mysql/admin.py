@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
 from rotated_secrets.databases.mysql import options, sessions
 from rotated_secrets.databases.mysql.accounts import Account, the_account, unusable_name
 from rotated_secrets.databases.mysql.catalog import (
@@ -124,7 +124,7 @@ class MySqlAdminSession:
         with self._doing(f"lock user {user} out"):
             self._session.ask(f"ALTER USER {self._account_of(user).sql} ACCOUNT LOCK")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         with self._session.doing(f"count sessions of user {user}"):
             return sessions.sessions_of(self._session, user)
 

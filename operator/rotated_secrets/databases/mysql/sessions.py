@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from rotated_secrets.databases.base import Connections
+from rotated_secrets.databases.base import SessionCount
 from rotated_secrets.databases.mysql.accounts import literal
 from rotated_secrets.databases.mysql.errors import ServerError
 from rotated_secrets.databases.mysql.login import Session
@@ -27,7 +27,7 @@ def try_lock(session: Session, base_user: str) -> bool:
     return bool(got == 1)
 
 
-def sessions_of(session: Session, user: str) -> tuple[Connections, ...] | None:
+def sessions_of(session: Session, user: str) -> tuple[SessionCount, ...] | None:
     """Who is connected as this user, but for the session itself; None where it may not see that."""
     found = _threads(session, user)
     if found is None and _sees_everybody(session):
@@ -37,7 +37,7 @@ def sessions_of(session: Session, user: str) -> tuple[Connections, ...] | None:
     if found is None:
         return None
     counted = Counter((str(client or "unknown"), str(database or "")) for client, database in found)
-    return tuple(Connections(client, database, count) for (client, database), count in sorted(counted.items()))
+    return tuple(SessionCount(client, database, count) for (client, database), count in sorted(counted.items()))
 
 
 def _threads(session: Session, user: str) -> list[tuple[object, object]] | None:

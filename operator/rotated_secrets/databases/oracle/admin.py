@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.oracle.catalog import look
 from rotated_secrets.databases.oracle.rights import User, differences, mark, quoted, unusable_name
@@ -126,12 +126,12 @@ class OracleAdminSession:
     def disable_login(self, user: str) -> None:
         self._run(user.upper(), f"ALTER USER {quoted(user.upper())} ACCOUNT LOCK")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
             found = self._session.ask(f"count sessions of user {user}", _SESSIONS, name=user.upper())
         except Refused:
             return None
-        return tuple(Connections(str(client), str(service).strip(), int(count)) for client, service, count in found)
+        return tuple(SessionCount(str(client), str(service).strip(), int(count)) for client, service, count in found)
 
     def _examined(self, users: Users) -> tuple[User, User | None]:
         """Both users as they are, once it is certain that they may be changed."""

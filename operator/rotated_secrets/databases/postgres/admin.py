@@ -20,10 +20,10 @@ from psycopg2.sql import SQL, Identifier, Literal
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
-    Connections,
     Refused,
     RightsReport,
     Server,
+    SessionCount,
     Unavailable,
     Users,
 )
@@ -182,11 +182,11 @@ class PostgresAdminSession:
         with self._transaction(f"lock user {user} out") as cursor:
             cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
             with self._transaction(f"count sessions of user {user}") as cursor:
                 cursor.execute(_SESSIONS, (UNKNOWN_CLIENT, user))
-                return tuple(Connections(*row) for row in cursor.fetchall())
+                return tuple(SessionCount(*row) for row in cursor.fetchall())
         except Refused:
             return None
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
 from rotated_secrets.databases.redis.node import Node
 from rotated_secrets.databases.redis.users import (
     User,
@@ -131,7 +131,7 @@ class RedisAdminSession:
                 if self._keeps_users:
                     node.keep_users()
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         counted: Counter[tuple[str, str]] = Counter()
         try:
             for node in self._nodes:
@@ -139,7 +139,7 @@ class RedisAdminSession:
                 counted.update((client.address, client.database) for client in mine)
         except Refused:
             return None
-        return tuple(Connections(*where, count) for where, count in sorted(counted.items()))
+        return tuple(SessionCount(*where, count) for where, count in sorted(counted.items()))
 
     def _check_nodes(self, users: Users) -> None:
         """Users are each node's own, so a node that is not named would go on with old passwords."""

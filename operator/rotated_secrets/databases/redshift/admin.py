@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import encrypt_password
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.parity import Difference, first_of, reconcile
 from rotated_secrets.databases.redshift.catalog import look
@@ -114,14 +114,14 @@ class RedshiftAdminSession:
     def disable_login(self, user: str) -> None:
         self._run(self._home, f"lock user {user} out", f"ALTER USER {quoted(user)} PASSWORD DISABLE")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         if not self._is_superuser() or len(user.encode()) > _LONGEST_SEEN:
             return None
         try:
             found = self._ask(self._home, f"count sessions of user {user}", _SESSIONS, (user,))
         except Refused:
             return None  # Serverless has no such view
-        return tuple(Connections(UNKNOWN_CLIENT, str(database), int(count)) for database, count in found)
+        return tuple(SessionCount(UNKNOWN_CLIENT, str(database), int(count)) for database, count in found)
 
     def _create(self, base_name: str, clone: str, database: str, password: str, rights: Rights) -> None:
         """Make the clone with its mark and all its rights in one transaction: there is no clone half made."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Server, SessionCount, Users
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.parity import Difference, reconcile
 from rotated_secrets.databases.sqlserver import catalog
@@ -129,11 +129,11 @@ class SqlServerAdminSession:
             return
         self._in(self._proven_is.database).ask(f"lock user {user} out", f"DENY CONNECT TO {quoted(user)}")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         if not self._may("VIEW SERVER STATE"):
             return None
         found = self._home.ask(f"count sessions of user {user}", _SESSIONS, user)
-        return tuple(Connections(str(client), str(database), int(count)) for client, database, count in found)
+        return tuple(SessionCount(str(client), str(database), int(count)) for client, database, count in found)
 
     # ---- logins of the server
 

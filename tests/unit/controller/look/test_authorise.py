@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.queue import Retry
+from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.secretstores.base import AccessDenied
 from tests.support.fake_aws import HOME, REGION, FakeStores
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
@@ -114,7 +114,7 @@ class TestOtherIdentities:
     ) -> None:
         service_account(operator, **{ROLE_ANNOTATION: ROLE})
         operator.apply(spec)
-        with pytest.raises(Retry):
+        with pytest.raises(RetryLater):
             operator.reconcile()
         assert "does not let RotatedSecret orders" in denied(operator)
         assert operator.aws.calls == []
@@ -157,7 +157,7 @@ class TestOtherIdentities:
         secret = operator.secret("shop/orders", "a-token", account=ELSEWHERE)
         operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
         secret.about["deleted_at"] = secret.current.created_at
-        with pytest.raises(Retry):
+        with pytest.raises(RetryLater):
             operator.reconcile()
         secret.about.clear()
         young = Key("shop", "young")
@@ -184,7 +184,7 @@ def test_home_account_that_aws_denies_is_told(operator: FakeOperator, monkeypatc
 
     monkeypatch.setattr(FakeStores, "account", denies)
     with_admin(operator).apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert "not accepted" in denied(operator)
     assert operator.aws.calls == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.controller.queue import Retry
+from rotated_secrets.controller.work.queue import RetryLater
 from tests.support.fake_operator import SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
 
 PEM = "-----BEGIN CERTIFICATE-----\nof the {}\n-----END CERTIFICATE-----\n"
@@ -22,7 +22,7 @@ def asks(operator: FakeOperator, spec: Any = SPEC) -> None:
     for request in ("", "now"):
         if request:
             operator.ask(request)
-        with contextlib.suppress(Retry):
+        with contextlib.suppress(RetryLater):
             operator.reconcile()
 
 
@@ -120,7 +120,7 @@ def test_authorities_of_a_tenant_are_trusted_for_its_own_user_and_not_for_the_ad
 
 def test_authorities_that_are_not_there_leave_the_database_alone(operator: FakeOperator) -> None:
     with_admin(operator).apply(changed(SPEC, database={"tls": {"caSecretName": "ca"}}))
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.server().logins == []
     ca_secret(operator)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.queue import Retry
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.rotation.observation import with_stage_moved
 from rotated_secrets.values import Stage, VersionId
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, with_admin
@@ -36,7 +36,7 @@ def test_what_aws_returned_and_the_policy_denies_is_not_followed(operator: FakeO
 
 def test_secret_that_is_not_there_is_looked_for_again(operator: FakeOperator) -> None:
     operator.apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.condition()[:2] == ("False", "SecretNotFound")
 
@@ -47,7 +47,7 @@ def test_secret_that_is_to_be_deleted_is_not_delivered(operator: FakeOperator) -
     secret = next(iter(operator.aws.secrets.values()))
     secret.about["deleted_at"] = datetime(2026, 1, 2, tzinfo=UTC)
     operator.apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.condition()[1] == "SecretNotFound"
     assert "scheduled for deletion" in operator.condition()[2]
@@ -59,7 +59,7 @@ def test_secret_without_a_current_version_is_told(operator: FakeOperator) -> Non
     secret = next(iter(operator.aws.secrets.values()))
     secret.stages = {}
     operator.apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert "no version staged AWSCURRENT" in operator.condition()[2]
 
@@ -74,7 +74,7 @@ def test_stage_that_moved_between_two_calls_makes_a_new_look_and_no_decision(ope
 
     operator.aws.before_call = moves
     operator.apply(SPEC)
-    with pytest.raises(Retry, match="moved"):
+    with pytest.raises(RetryLater, match="moved"):
         operator.reconcile()
     assert operator.target() is None
     operator.settle()
@@ -112,7 +112,7 @@ def test_secret_that_does_not_make_sense_yet_is_followed_already(operator: FakeO
     secret = next(iter(operator.aws.secrets.values()))
     secret.put("not json", "broken")
     operator.apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.condition()[1] == "InvalidSecretValue"
     operator.services.feeds.poll()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rotated_secrets.controller.key import Key
-from rotated_secrets.controller.queue import Retry
+from rotated_secrets.api.key import Key
+from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.databases.base import PasswordLimits
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, fake_operator, with_admin
 
@@ -17,7 +17,7 @@ ALTERNATING = {"strategy": "AlternatingUsers"}
 
 def looked_at(operator: FakeOperator, spec: Any, **metadata: Any) -> tuple[str, str, str]:
     operator.apply(spec, **metadata)
-    with contextlib.suppress(Retry):
+    with contextlib.suppress(RetryLater):
         operator.reconcile()
     return operator.condition()
 

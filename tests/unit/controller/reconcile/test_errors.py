@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rotated_secrets.controller.queue import Retry
+from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreThrottled, StoreUnavailable
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
@@ -46,7 +46,7 @@ def test_store_that_is_away_is_told_on_a_new_resource_and_tried_again(
 ) -> None:
     with_admin(operator).apply(SPEC)
     mend = fails(operator, operation, error)
-    with pytest.raises(Retry, match="AWS is"):
+    with pytest.raises(RetryLater, match="AWS is"):
         operator.reconcile()
     assert operator.condition()[0] == "False"
     mend()
@@ -58,7 +58,7 @@ def test_store_that_is_away_is_told_on_a_new_resource_and_tried_again(
 def test_store_that_denies_a_step_is_told_as_denied_and_as_that_step(ready: FakeOperator, operation: str) -> None:
     mend = fails(ready, operation, AccessDenied(f"allow secretsmanager:{operation}"))
     ready.ask("now")
-    with pytest.raises(Retry, match=operation):
+    with pytest.raises(RetryLater, match=operation):
         ready.reconcile()
     step = {"PutSecretValue": "CreateFailed", "UpdateSecretVersionStage": "FinishFailed"}[operation]
     assert ready.condition("Rotated")[:2] == ("False", step)
@@ -72,7 +72,7 @@ def test_store_that_denies_a_step_is_told_as_denied_and_as_that_step(ready: Fake
 def test_server_that_is_down_holds_nothing_up_but_the_rotation(ready: FakeOperator) -> None:
     ready.server().down = True
     ready.ask("now")
-    with pytest.raises(Retry, match="does not answer"):
+    with pytest.raises(RetryLater, match="does not answer"):
         ready.reconcile()
     assert ready.condition("Rotated")[:2] == ("False", "CreateFailed")
     ready.server().down = False
@@ -84,7 +84,7 @@ def test_server_that_is_down_does_not_keep_a_version_from_its_pods(operator: Fak
     with_admin(operator)
     operator.server().down = True
     operator.apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.target() is not None
     assert operator.condition("Synced")[0] == "True"
@@ -96,13 +96,13 @@ def test_server_that_stays_down_is_left_alone_and_its_resource_goes_on_without_i
     operator.server().down = True
     operator.apply(SPEC)
     for _ in range(4):
-        with pytest.raises(Retry) as caught:
+        with pytest.raises(RetryLater) as caught:
             operator.reconcile()
     assert "left alone for a while" in str(caught.value)
     assert caught.value.not_before > 1
     secret = next(iter(operator.aws.secrets.values()))
     secret.put(operator.credential(password="by-hand"), "by-hand")
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert base64.b64decode((operator.target() or {})["data"]["password"]) == b"by-hand"
 
@@ -114,7 +114,7 @@ def test_server_that_goes_in_the_middle_leaves_the_claim_and_is_gone_on_with(rea
 
     ready.server().before_statement = goes
     ready.ask("now")
-    with pytest.raises(Retry, match="the server went"):
+    with pytest.raises(RetryLater, match="the server went"):
         ready.reconcile()
     assert ready.status()["rotation"]["step"] == "SetSecret"
     assert ready.condition("Rotated")[:2] == ("False", "SetFailed")
@@ -133,7 +133,7 @@ def test_lock_that_another_operator_holds_is_waited_for(ready: FakeOperator) -> 
     other = object()
     ready.server().holders.add(other)
     ready.ask("now")
-    with pytest.raises(Retry, match="holds the lock"):
+    with pytest.raises(RetryLater, match="holds the lock"):
         ready.reconcile()
     assert "PutSecretValue" not in ready.aws.operations()
     ready.server().holders.clear()
@@ -144,7 +144,7 @@ def test_lock_that_another_operator_holds_is_waited_for(ready: FakeOperator) -> 
 def test_cluster_that_refuses_the_target_secret_is_told_and_tried_again(operator: FakeOperator) -> None:
     operator.cluster.forbidden.add(("POST", "/api/v1/namespaces/shop/secrets"))
     with_admin(operator).apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.condition()[:2] == ("False", "SyncFailed")
     text = operator.services.metrics.registry.get_sample_value("rotatedsecrets_sync_total", {"outcome": "failed"})
@@ -159,7 +159,7 @@ def test_cluster_that_does_not_let_the_target_secret_be_read_is_told_before_aws_
 ) -> None:
     operator.cluster.forbidden.add(("GET", SECRET))
     with_admin(operator).apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.condition()[0] == "False"
     assert operator.aws.calls == []
@@ -184,7 +184,7 @@ def test_status_of_another_operator_is_not_overwritten(ready: FakeOperator) -> N
 
     ready.aws.before_call = claims_first
     ready.ask("now")
-    with pytest.raises(Retry, match="another operator wrote the status"):
+    with pytest.raises(RetryLater, match="another operator wrote the status"):
         ready.reconcile()
     assert ready.status()["rotation"]["versionId"] == "of-the-other"
     assert "PutSecretValue" not in ready.aws.operations()
@@ -195,7 +195,7 @@ def test_host_that_is_never_connected_to_is_told_as_a_wrong_value(operator: Fake
     secret = next(iter(operator.aws.secrets.values()))
     secret.put(operator.credential(host="127.0.0.1"), "loopback")
     operator.apply(SPEC)
-    with pytest.raises(Retry):
+    with pytest.raises(RetryLater):
         operator.reconcile()
     assert operator.condition()[:2] == ("False", "InvalidSecretValue")
     assert "127.0.0.1" in operator.condition()[2]
@@ -232,6 +232,6 @@ def test_old_look_at_the_target_is_taken_again_before_a_rotation_goes_on(
 
     ready.aws.before_call = edits
     reads = len([1 for method, path in ready.cluster.requests if (method, path) == ("GET", SECRET)])
-    with contextlib.suppress(Retry):
+    with contextlib.suppress(RetryLater):
         ready.reconcile()
     assert len([1 for method, path in ready.cluster.requests if (method, path) == ("GET", SECRET)]) >= reads + 1

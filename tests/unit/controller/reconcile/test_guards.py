@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rotated_secrets.controller.leader import LeadershipLost
+from rotated_secrets.controller.process.leader import LeadershipLost
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
 
 WRITES = ("PutSecretValue", "UpdateSecretVersionStage", "RotateSecret")

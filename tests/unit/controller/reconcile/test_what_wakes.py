@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
-from rotated_secrets.controller.queue import Retry
+from rotated_secrets.controller.work.queue import RetryLater
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
 
 SECRET = "/api/v1/namespaces/shop/secrets/orders"
@@ -82,7 +82,7 @@ def test_rest_ends_with_another_policy(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_rest_ends_with_news_from_the_store(resting: FakeOperator) -> None:
-    resting.services.settled.unsettle(KEY)
+    resting.services.observed.unsettle(KEY)
     assert resting.looks_afresh()
 
 
@@ -168,7 +168,7 @@ def test_target_that_somebody_goes_on_changing_is_put_back_a_few_times_at_once(r
         calls = len(resting.aws.calls)
         try:
             resting.reconcile()
-        except Retry:
+        except RetryLater:
             raise AssertionError("a fight is no failure") from None
     assert resting.condition("Synced")[:2] == ("False", "SyncFailed")
     assert "goes on changing it" in resting.condition("Ready")[2]

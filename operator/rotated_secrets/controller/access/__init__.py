@@ -1,0 +1,1 @@
+"""The access policy: which namespaces may name which secrets."""

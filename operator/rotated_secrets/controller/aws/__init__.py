@@ -1,0 +1,1 @@
+"""AWS as each RotatedSecret reaches it: identities, change feeds, secrets that AWS services manage."""

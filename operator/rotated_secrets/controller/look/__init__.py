@@ -1,0 +1,1 @@
+"""One look at a RotatedSecret, in four stages: authorise, fetch, interpret, connect."""

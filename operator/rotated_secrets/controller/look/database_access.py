@@ -1,0 +1,265 @@
+"""The database of one RotatedSecret, as its rotation reaches it: where, how protected, and by which admin.
+
+Here stand the guards between what a tenant writes and where the operator connects. Knows no engine's statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TypeVar
+
+from rotated_secrets.api.spec import TlsMode, TlsSpec
+from rotated_secrets.databases.base import (
+    AdminSession,
+    AuthenticationFailed,
+    DatabaseError,
+    Engine,
+    KeepsUsersInDatabases,
+    NamesHosts,
+    PasswordLimits,
+    ProvesUsers,
+    Refused,
+    Server,
+    Tls,
+    Unavailable,
+    Users,
+)
+from rotated_secrets.databases.hosts import HostRules, look_up, resolve
+from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.values import Credential
+
+T = TypeVar("T")
+
+SYNONYMS = ({"postgres", "aurora-postgresql"}, {"mysql", "aurora-mysql"}, {"mongo", "docdb"})
+"""Names that AWS gives one server: the first in its secret values, the second in its API."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How connections are protected, by the words of the operator and of the resource."""
+
+    spec: TlsSpec
+    tenant_ca: str | None
+    """PEM text that the resource brings. It is trusted for the resource's own users, never for the admin."""
+    operator_ca: str | None
+    """PEM text that the operator's settings bring; None is what the system trusts."""
+    missing: str | None = None
+    """Why the text that the resource is to bring is not there."""
+    is_admin: bool = False
+    """The resource's own credential is one that others administer by: it is guarded as an admin's."""
+
+    def for_application(self, credential: Credential) -> Tls:
+        """What the resource says, else what the value says, else everything verified.
+
+        Raises:
+            Unavailable: the resource says whom to trust, and that is not there: nobody else is trusted instead.
+        """
+        if self.is_admin:
+            return self.for_admin(credential)
+        if self.missing is not None:
+            raise Unavailable(self.missing)
+        return Tls(self.spec.mode or _said_by(credential), self.tenant_ca or self.operator_ca)
+
+    def for_admin(self, admin: Credential) -> Tls:
+        """What the admin secret says. The resource may ask for more, never for less."""
+        wanted = self.spec.mode or TlsMode.DISABLE
+        return Tls(max(_said_by(admin), wanted, key=lambda mode: mode.strength), self.operator_ca)
+
+
+class DatabaseAccess:
+    """Logins of one run. Each host is resolved once, so that no name can change its address in the middle."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        application: Credential,
+        trust: Trust,
+        rules: HostRules,
+        read_admin: Callable[[], Credential] | None,
+        metrics: Metrics,
+        is_copy: Callable[[Credential, Credential], bool] | None = None,
+    ) -> None:
+        """Logins for ``application``.
+
+        Args:
+            engine: that of the value.
+            application: AWSCURRENT's credential.
+            trust: how connections are protected.
+            rules: which hosts may be connected to.
+            read_admin: reads the admin secret, each time anew; None where the user changes its own password.
+            metrics: where logins are counted.
+            is_copy: whether the first credential, the application's, is for a read replica or another end point of the
+                database that the second is for; None where nobody can tell.
+        """
+        self._engine = engine
+        self._application = application
+        self._trust = trust
+        self._rules = rules
+        self._read_admin = read_admin
+        self._metrics = metrics
+        self._is_copy = is_copy
+        self._primary: Credential | None = None
+        """The admin's, once it is known that the application logs in at a copy of its database."""
+        self._looked_up = cache(look_up)
+
+    @property
+    def limits(self) -> PasswordLimits:
+        return self._engine.passwords
+
+    def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
+        if self._primary is None:
+            return self._verify(credential, users, queries)
+        failed = self._verify(_at(self._primary, credential), users, queries)
+        return failed or self._verify_copy(credential, self._primary, users, queries)
+
+    def _verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
+        server = self._server(credential, self._trust.for_application(credential))
+        return self._counted("verify", lambda: self._engine.verify(server, credential, users, queries))
+
+    def _verify_copy(
+        self, credential: Credential, primary: Credential, users: Users, queries: Sequence[str]
+    ) -> list[str]:
+        """What works at the primary and not at its copy is on its way there: to be waited for, never to be undone."""
+        try:
+            failed = self._verify(credential, users, queries)
+        except AuthenticationFailed as error:
+            failed = [str(error)]
+        if failed:
+            raise Unavailable(
+                f"{credential.host} does not have yet what works at {primary.host}, whose copy it is: "
+                f"{'; '.join(failed)}; it is tried again until the replication has caught up"
+            )
+        return []
+
+    def open_admin(self, own: Credential) -> AdminSession:
+        if self._read_admin is None:
+            return self._open(own, self._trust.for_application(own))
+        admin = self._admin(self._read_admin)
+        if self._primary is not None:
+            self._prove(own, admin)
+        try:
+            return self._open_for(own, admin)
+        except AuthenticationFailed:
+            # The admin secret may be rotated itself, and have been so between our reading and our login.
+            again = self._admin(self._read_admin)
+            if again.password == admin.password:
+                raise
+            return self._open_for(own, again)
+
+    def _open_for(self, own: Credential, admin: Credential) -> AdminSession:
+        tls = self._trust.for_admin(admin)
+        engine = self._engine
+        if not isinstance(engine, ProvesUsers):
+            return self._open(admin, tls)
+        proof = _at(admin, own)
+        proven_at, server = self._server(proof, self._trust.for_application(own)), self._server(admin, tls)
+        return self._counted("admin", lambda: engine.open_admin_for(server, admin, proven_at, proof))
+
+    def _prove(self, own: Credential, admin: Credential) -> None:
+        """The application's login at a copy is no proof at the primary: a copy may lag, for days if nobody looks.
+
+        It would go on taking a password that was changed because it had leaked, and who has that password would have
+        the admin set another.
+        """
+        try:
+            self._verify(_at(admin, own), Users(own.username), ())
+        except AuthenticationFailed as error:
+            raise AuthenticationFailed(
+                f"{error}; its copy {own.host} takes that password, so either the replication lags behind or the "
+                "secret value is old"
+            ) from None
+
+    def _admin(self, read: Callable[[], Credential]) -> Credential:
+        """The admin's credential, which must be for the database that the application's is for.
+
+        As AWS's templates have it, so that no tenant can turn somebody else's admin on a database of its choice.
+        """
+        application = self._application
+        admin = self._in_a_database(read())
+        # The port too: what answers another port of the same host may be the tenant's own, and proves nothing.
+        if self._place(admin) == self._place(application):
+            return admin
+        if self._logs_in_at_copy(admin):
+            self._primary = admin
+            return admin
+        raise Refused(
+            f"the admin secret is for {' '.join(self._place(admin))}, and the secret value for "
+            f"{' '.join(self._place(application))}; engine, host and port of both must be the same, or the secret "
+            "value's host a read replica or an end point of the admin's DB instance or cluster, by RDS's word"
+            f"{'; dbname of both must be the same, too' if self._database(application) else ''}"
+        )
+
+    def _in_a_database(self, admin: Credential) -> Credential:
+        """An admin secret that names no database, as RDS's own do not, is for the one that the application is in."""
+        if isinstance(self._engine, KeepsUsersInDatabases) and self._database(admin) is None:
+            return replace(admin, dbname=self._application.dbname)
+        return admin
+
+    def _database(self, credential: Credential) -> str | None:
+        return self._engine.users_database(credential) if isinstance(self._engine, KeepsUsersInDatabases) else None
+
+    def _logs_in_at_copy(self, admin: Credential) -> bool:
+        one_kind = self._place(admin)[0] == self._place(self._application)[0]
+        # Where a value names several hosts, none of them is the one that AWS could be asked about.
+        if self._is_copy is None or not one_kind or isinstance(self._engine, NamesHosts):
+            return False
+        if self._database(admin) != self._database(self._application):
+            return False
+        return self._is_copy(self._with_port(self._application), self._with_port(admin))
+
+    def _with_port(self, credential: Credential) -> Credential:
+        return replace(credential, port=credential.port or self._engine.default_port)
+
+    def _place(self, credential: Credential) -> tuple[str, ...]:
+        port = credential.port or self._engine.default_port
+        further = sorted(f"{host.lower()}:{port}" for host, port in self._hosts(credential)[1:])
+        ours = self._application.engine
+        engine = ours if _are_one_kind(credential.engine, ours) else credential.engine
+        database = self._database(credential)
+        inside = () if database is None else (f"dbname={database}",)
+        return engine, credential.host.rstrip(".").lower(), str(port), *inside, *further
+
+    def _hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
+        if isinstance(self._engine, NamesHosts):
+            return self._engine.hosts(credential)
+        return ((credential.host, credential.port or self._engine.default_port),)
+
+    def _open(self, credential: Credential, tls: Tls) -> AdminSession:
+        server = self._server(credential, tls)
+        return self._counted("admin", lambda: self._engine.open_admin(server, credential))
+
+    def _server(self, credential: Credential, tls: Tls) -> Server:
+        servers = [Server(host, self._resolved(host, port), port, tls) for host, port in self._hosts(credential)]
+        if not servers:
+            return Server(credential.host, (), credential.port or self._engine.default_port, tls)
+        return replace(servers[0], others=tuple(servers[1:]))
+
+    def _resolved(self, host: str, port: int) -> tuple[str, ...]:
+        return resolve(host, port, self._rules, self._looked_up)
+
+    def _counted(self, purpose: str, login: Callable[[], T]) -> T:
+        outcome = "ok"
+        try:
+            return login()
+        except DatabaseError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self._metrics.database_connection(engine=self._application.engine, purpose=purpose, outcome=outcome)
+
+
+def _at(other: Credential, credential: Credential) -> Credential:
+    """A credential at another's server."""
+    return replace(credential, host=other.host, port=other.port)
+
+
+def _are_one_kind(one: str, other: str) -> bool:
+    return one == other or any({one, other} <= names for names in SYNONYMS)
+
+
+def _said_by(credential: Credential) -> TlsMode:
+    """AWS's templates read ``ssl`` so, but fall back to plaintext where it is missing; we do not."""
+    return TlsMode.DISABLE if credential.ssl is False else TlsMode.VERIFY_FULL

@@ -1,0 +1,1 @@
+"""The operator process: start, leader election, probes, shutdown."""

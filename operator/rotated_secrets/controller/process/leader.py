@@ -1,0 +1,199 @@
+"""Which of several replicas works: the holder of a Lease.
+
+``kubernetes.leaderelection`` was looked at first. Its loops have no end but losing, so a Lease cannot be given back on
+shutdown; it measures by the wall clock; its requests have no timeouts; and an error of the network other than an answer
+ends its thread. Mending that means replacing all but the reading of the record, so this is the same algorithm (that of
+client-go's ``leaderelection``) in a thread of its own, which a busy event loop cannot starve.
+
+A Lease does not fence. :meth:`Leader.guard`, asked before every side effect, makes overlap rare; that it is harmless is
+the rotation's concern. Knows nothing of what the leader does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rotated_secrets.cluster import Cluster, ClusterError, Json, NotFound
+from rotated_secrets.controller.work.queue import RetryLater
+from rotated_secrets.databases.idle import seconds_since_boot
+
+log = logging.getLogger(__name__)
+
+
+class LeadershipLost(RetryLater):
+    """This replica does not hold the Lease (any more), so it must not act."""
+
+
+class Leader:
+    """One replica's part in the election.
+
+    Times are in seconds, measured by a local clock alone, which nobody sets and which goes on in a machine that sleeps.
+    A replica leads once: whatever ends its lead ends it for good, for others may have led and gone meanwhile.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        lease_duration: float,
+        renew_deadline: float,
+        retry_period: float,
+        on_acquired: Callable[[], object],
+        on_lost: Callable[[], object],
+        clock: Callable[[], float] = seconds_since_boot,
+    ) -> None:
+        """``cluster``'s requests must time out before ``renew_deadline``. The callbacks come from the thread."""
+        self._cluster = cluster
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._name = name
+        self._identity = identity
+        self._lease_duration = lease_duration
+        self._renew_deadline = renew_deadline
+        self._retry_period = retry_period
+        self._on_acquired = on_acquired
+        self._on_lost = on_lost
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self._renewed_at: float | None = None
+        self._observed: tuple[str, str] | None = None
+        self._observed_at = self._observed_for = 0.0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs that renews or asks for the Lease."""
+        return self._thread.is_alive()
+
+    def holds(self) -> bool:
+        """Whether this replica may act now: it has renewed the Lease within the renew deadline."""
+        return self._held_at(self._clock())
+
+    def _held_at(self, now: float) -> bool:
+        renewed_at = self._renewed_at
+        return renewed_at is not None and now < renewed_at + self._renew_deadline
+
+    def guard(self) -> None:
+        """Call before every side effect.
+
+        Raises:
+            LeadershipLost: another replica may have taken over.
+        """
+        if not self.holds():
+            raise LeadershipLost(f"{self._identity} does not hold the Lease {self._name}; another replica goes on")
+
+    def check_access(self) -> None:
+        """Ask for the Lease, which need not be there.
+
+        Raises:
+            ClusterError: Forbidden where the permission is missing, Unreachable.
+        """
+        with contextlib.suppress(NotFound):
+            self._cluster.request("GET", f"{self._leases}/{self._name}")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def release(self) -> None:
+        """Stop, and give the Lease back if it is ours, so that a stand-by need not wait for it to expire. Blocks."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        held, self._renewed_at = self.holds(), None
+        if not held:
+            return
+        try:
+            lease = self._cluster.request("GET", f"{self._leases}/{self._name}")
+            if lease["spec"].get("holderIdentity") == self._identity:
+                # client-go writes the same: a duration of 0 is refused, 1 s is the least.
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                self._cluster.request("PUT", f"{self._leases}/{self._name}", body=lease)
+                log.info("gave the Lease %s back", self._name)
+        except ClusterError as error:
+            log.warning("could not give the Lease back, so a stand-by has to wait until it expires: %s", error)
+
+    def _run(self) -> None:
+        log.info("%s asks for the Lease %s", self._identity, self._name)
+        leading = False
+        while not self._stopping.is_set():
+            self._try_to_hold()
+            if self.holds() and not leading:
+                leading = True
+                log.info("%s leads", self._identity)
+                self._on_acquired()
+            elif not self.holds():
+                self._renewed_at = None
+                if leading:
+                    log.error("%s could not renew the Lease %s in time and stops", self._identity, self._name)
+                    self._on_lost()
+                    return
+            self._stopping.wait(self._retry_period)
+
+    def _try_to_hold(self) -> None:
+        # Measured from before the request: others count from when they see its effect, which is later.
+        started = self._clock()
+        if self._renewed_at is not None and not self._held_at(started):
+            return
+        try:
+            if self._acquire_or_renew():
+                self._renewed_at = started
+        except ClusterError as error:
+            log.warning("the Lease %s could not be read or renewed: %s", self._name, error)
+        except Exception:
+            log.exception("the Lease %s could not be read or renewed", self._name)
+
+    def _acquire_or_renew(self) -> bool:
+        try:
+            lease = self._cluster.request("GET", f"{self._leases}/{self._name}")
+        except NotFound:
+            if self._renewed_at is None and not self._observation_is_old():
+                # Somebody deleted it; its holder, which has not been told, makes it anew, or is dead by then.
+                return False
+            fresh = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}}
+            self._cluster.request("POST", self._leases, body=fresh | {"spec": self._record({})})
+            return True
+        held: Json = lease.get("spec") or {}
+        holder = held.get("holderIdentity") or ""
+        if holder not in ("", self._identity):
+            if self._renewed_at is not None:
+                # Somebody else's already: no use in waiting for the deadline.
+                self._renewed_at = None
+                return False
+            if not self._has_expired(holder, held):
+                return False
+            log.info("the Lease %s of %s has expired", self._name, holder)
+        # The resourceVersion that was read goes back with it, so of two that try one gets a conflict.
+        self._cluster.request("PUT", f"{self._leases}/{self._name}", body=lease | {"spec": held | self._record(held)})
+        return True
+
+    def _has_expired(self, holder: str, held: Json) -> bool:
+        """Whether nothing about the Lease has moved for its duration, by our clock: the holder's may be wrong."""
+        seen = (holder, str(held.get("renewTime")))
+        if seen != self._observed:
+            self._observed, self._observed_at = seen, self._clock()
+        self._observed_for = float(held.get("leaseDurationSeconds") or self._lease_duration)
+        return self._observation_is_old()
+
+    def _observation_is_old(self) -> bool:
+        return self._observed is None or self._clock() >= self._observed_at + self._observed_for
+
+    def _record(self, held: Json) -> Json:
+        ours = held.get("holderIdentity") == self._identity
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": max(1, round(self._lease_duration)),
+            "acquireTime": held.get("acquireTime") if ours and held.get("acquireTime") else _now(),
+            "renewTime": _now(),
+            "leaseTransitions": int(held.get("leaseTransitions") or 0) + (0 if ours or not held else 1),
+        }
+
+
+def _now() -> str:
+    """A metav1.MicroTime."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

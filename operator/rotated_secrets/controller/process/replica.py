@@ -1,0 +1,274 @@
+"""One replica of the operator: what it is made of, and its life in order: watch, lead, work, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+from rotated_secrets.api.key import Key
+from rotated_secrets.api.names import API_VERSION, KIND
+from rotated_secrets.cluster import Cluster, configuration
+from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
+from rotated_secrets.controller.aws.identities import Identities
+from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.process.leader import Leader
+from rotated_secrets.controller.process.probes import Heartbeat, Probes
+from rotated_secrets.controller.process.shutdown import Shutdown
+from rotated_secrets.controller.process.startup import fill, wait_until_usable
+from rotated_secrets.controller.services import Reconciler, Services
+from rotated_secrets.controller.settings import Settings
+from rotated_secrets.controller.watch.handlers import Handlers
+from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.informer import Informer
+from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.watch.resync import resync
+from rotated_secrets.controller.work.limits import Limits
+from rotated_secrets.controller.work.observed_cache import ObservedCache
+from rotated_secrets.controller.work.queue import WorkQueue
+from rotated_secrets.observability import logs
+from rotated_secrets.observability.events import Events
+from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+
+log = logging.getLogger(__name__)
+
+WORKERS = 2000
+"""RotatedSecrets looked at at a time. Each is a task, which costs little; what bounds the work is the threads."""
+LONGEST_BLINDNESS = 120.0
+"""Seconds without the watch showing a status that was written after which the watch counts as dead."""
+STOP_INFORMER, FLUSH_EVENTS = 2.0, 5.0
+"""Seconds."""
+
+
+class Replica:
+    """One replica: it watches, asks for the lead, works while it leads, and stops in good order."""
+
+    def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
+        """
+        Raises:
+            NoCluster: nothing says where the API server is.
+            InvalidSettings: the reconcile cannot be made of these settings.
+            CannotServe: the address of the probes is taken.
+        """
+        self.settings = settings
+        self._end = Shutdown()
+        self._end.on_signals()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watching = self._leading = False
+        self._make_cluster()
+        self._make_work(reconciler)
+        self._make_watch()
+        self._make_probes()
+
+    def _make_cluster(self) -> None:
+        settings = self.settings
+        # Two requests must fit between a renewal and its deadline, whatever else the API server is asked.
+        lease_timeout = (settings.renew_deadline - settings.retry_period) / 2
+        self._acquired = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._leader = Leader(
+            Cluster(
+                configuration(settings.kubeconfig, settings.kube_context),
+                timeout=lease_timeout,
+                connections=1,
+                retries=0,
+            ),
+            namespace=settings.lease_namespace,
+            name=settings.lease_name,
+            identity=settings.identity,
+            lease_duration=settings.lease_duration,
+            renew_deadline=settings.renew_deadline,
+            retry_period=settings.retry_period,
+            on_acquired=lambda: loop.call_soon_threadsafe(self._acquired.set),
+            on_lost=lambda: self._end(1, "another replica may lead now", at_once=True),
+        )
+        self._configuration = configuration(settings.kubeconfig, settings.kube_context)
+        self._cluster = Cluster(
+            self._configuration,
+            timeout=settings.api_timeout,
+            connections=settings.threads + 4,
+            retries=2,
+            before_write=self._leader.guard,
+        )
+        self._resources = Resources(self._cluster, settings.namespaces)
+
+    def _make_work(self, reconciler: Reconciler) -> None:
+        settings = self.settings
+        self._metrics = Metrics()
+        # Of its own: what has happened is told also by a replica that may not act any more.
+        self._events_cluster = Cluster(
+            configuration(settings.kubeconfig, settings.kube_context),
+            timeout=settings.api_timeout,
+            connections=1,
+            retries=2,
+        )
+        self._events = Events(self._events_cluster, api_version=API_VERSION, kind=KIND, instance=settings.identity)
+        self._queue = WorkQueue(workers=WORKERS, backoff_base=settings.backoff_base, backoff_cap=settings.backoff_cap)
+        self._index = Index(settings.aws_region or "")
+        self._limits = Limits(
+            threads=settings.threads,
+            per_host=settings.connections_per_host,
+            breaker_failures=settings.breaker_failures,
+            breaker_seconds=settings.breaker_time,
+        )
+        stores = AwsStores(
+            AwsSettings(
+                region=settings.aws_region,
+                endpoint_url=settings.aws_endpoint_url,
+                connect_timeout=settings.aws_connect_timeout,
+                read_timeout=settings.aws_read_timeout,
+                connections=settings.threads,
+                writes_per_second=settings.aws_write_rate,
+            ),
+            lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
+            before_write=self._leader.guard,
+        )
+        self._observed = ObservedCache()
+        identities = Identities(stores, ServiceAccounts(self._cluster), settings.cluster_name)
+        self._feeds = ChangeFeeds(identities, self._index, self._moved)
+        services = Services(
+            settings=settings,
+            cluster=self._cluster,
+            resources=self._resources,
+            index=self._index,
+            identities=identities,
+            feeds=self._feeds,
+            limits=self._limits,
+            observed=self._observed,
+            events=self._events,
+            metrics=self._metrics,
+            guard=self._leader.guard,
+            look=self._queue.add,
+        )
+        self._reconcile = reconciler(services)
+        self._metrics.follow_queue(lambda: self._queue.depth)
+        self._metrics.follow_leader(self._leader.holds)
+
+    def _make_watch(self) -> None:
+        self._handlers = Handlers(
+            self._index,
+            look=self._queue.add,
+            look_anew=self._moved,
+            gone=self._forget,
+            delivered=self._resources.watch_delivered,
+        )
+        self._informer = Informer(
+            self._configuration,
+            self._handlers,
+            namespaces=self.settings.namespaces,
+            request_timeout=self.settings.api_timeout,
+            watch_timeout=self.settings.watch_timeout,
+            on_end=self._watch_ended,
+        )
+
+    def _make_probes(self) -> None:
+        self._heartbeat = Heartbeat()
+        self._probes = Probes(
+            self.settings.probe_host,
+            self.settings.probe_port,
+            health={
+                "event loop": self._heartbeat.check,
+                "work queue": lambda: _unless(not self._leading or self._tasks_run(), "has stopped"),
+                "lease": lambda: _unless(not self._watching or self._leader.alive, "nobody renews or asks for it"),
+                "watch": self._check_watch,
+            },
+            readiness={"watch": lambda: _unless(self._watching, "the cluster has not been listed yet")},
+            facts={
+                "leads": lambda: "yes" if self._leader.holds() else "no",
+                "last event": lambda: f"{time.monotonic() - self._handlers.last_event:.1f} s ago",
+                "event loop's lag": lambda: f"{self._heartbeat.lag:.1f} s",
+                "known": lambda: f"{len(self._index)} RotatedSecrets",
+                "in work": lambda: str(self._queue.busy),
+            },
+            metrics=self._metrics.registry,
+        )
+
+    async def watch(self) -> None:
+        """Wait for a usable cluster, know everything in it, and hear of every change. A stand-by goes no further."""
+        self._start(self._heartbeat.run(), "the heartbeat")
+        self._probes.start()
+        log.info("probes and metrics are served on port %d", self._probes.port)
+        await self._end.unless(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
+        count = await self._end.unless(asyncio.to_thread(fill, self._resources, self._handlers))
+        self._informer.start()
+        self._watching = True
+        log.info("%d RotatedSecrets are known and watched", count)
+
+    async def lead(self) -> None:
+        """Ask for the Lease until it is ours."""
+        self._leader.start()
+        await self._end.unless(self._acquired.wait())
+
+    async def work(self) -> NoReturn:
+        """Look at what is due, until something ends it.
+
+        Raises:
+            Ended: always.
+        """
+        self._start(self._queue.run(self._reconcile), "the work queue")
+        self._start(
+            resync(self._resources, self._index, self._handlers, self._queue.add, self.settings.resync_interval),
+            "the resync",
+        )
+        self._start(self._feeds.run(self._limits, self.settings.poll_interval), "the change feed")
+        self._leading = True
+        await self._end.wait()
+
+    async def stop(self, drain_timeout: float) -> bool:
+        """Let what is under way come to its end, then hand over. Returns whether it did within ``drain_timeout``."""
+        self._limits.drain()
+        drained = await self._queue.drain(drain_timeout)
+        if not drained:
+            log.warning("not everything was done after %.0f s; the next leader goes on with it", drain_timeout)
+        self._leading = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(
+            asyncio.to_thread(self._leader.release),
+            asyncio.to_thread(self._informer.stop, STOP_INFORMER),
+            asyncio.to_thread(self._events.flush, FLUSH_EVENTS),
+            *self._tasks,
+            return_exceptions=True,
+        )
+        self._limits.close()
+        self._probes.stop()
+        self._cluster.close()
+        self._events_cluster.close()
+        return drained
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._end.on_end_of(task)
+        self._tasks.append(task)
+
+    def _tasks_run(self) -> bool:
+        return not any(task.done() for task in self._tasks)
+
+    def _moved(self, key: Key) -> None:
+        """Something has changed for a RotatedSecret that its object doesn't show. From any thread."""
+        self._observed.unsettle(key)
+        self._queue.add(key)
+
+    def _forget(self, key: Key) -> None:
+        """A RotatedSecret is gone. From any thread."""
+        self._metrics.forget(*key)
+        self._queue.forget(key)
+
+    def _check_watch(self) -> str | None:
+        if not self._watching:
+            return None
+        if not self._informer.alive:
+            return "has ended"
+        blind = self._resources.unseen_write_age()
+        return _unless(blind < LONGEST_BLINDNESS, f"has shown nothing for {blind:.0f} s after a status was written")
+
+    def _watch_ended(self, error: BaseException | None) -> None:
+        told = "kopf says no more" if error is None else logs.describe(error)
+        self._end(1, f"the watch has ended: {told}")
+
+
+def _unless(well: bool, wrong: str) -> str | None:
+    return None if well else wrong

@@ -1,0 +1,81 @@
+"""Why the operator ends: the first reason that comes, from whichever thread, and what waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+from rotated_secrets.observability.logs import describe
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """The operator is to end, with this exit code."""
+
+    def __init__(self, code: int, *, at_once: bool = False) -> None:
+        super().__init__(f"exit code {code}")
+        self.code = code
+        self.at_once = at_once
+        """Whether what is under way must not go on until it is done."""
+
+
+class Shutdown:
+    """Set once. Made in the event loop that waits for it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reason: asyncio.Future[Ended] = self._loop.create_future()
+
+    def __call__(self, code: int, why: str, *, at_once: bool = False) -> None:
+        """The operator is to end; from any thread. The first reason counts, later ones change nothing."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            self._loop.call_soon_threadsafe(self._set, Ended(code, at_once=at_once), why)
+
+    def on_signals(self) -> None:
+        """End, with exit code 0, on SIGTERM and SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self, 0, f"{number.name} was received")
+
+    def on_end_of(self, task: asyncio.Task[Any]) -> None:
+        """End when a task does that should run for ever."""
+
+        def tell(ended: asyncio.Task[Any]) -> None:
+            if not ended.cancelled():
+                error = ended.exception()
+                log.error("%s has ended", task.get_name(), exc_info=error)
+                self(1, f"{task.get_name()} has ended: {describe(error) if error else 'nothing said why'}")
+
+        task.add_done_callback(tell)
+
+    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do this, unless the end comes first.
+
+        Raises:
+            Ended: it came.
+        """
+        task = asyncio.ensure_future(work)
+        await asyncio.wait((task, self._reason), return_when=asyncio.FIRST_COMPLETED)
+        if self._reason.done():
+            task.cancel()
+            await asyncio.wait((task,))
+            raise self._reason.result()
+        return task.result()
+
+    async def wait(self) -> NoReturn:
+        """Until the end comes.
+
+        Raises:
+            Ended: always.
+        """
+        raise await asyncio.shield(self._reason)
+
+    def _set(self, ended: Ended, why: str) -> None:
+        if not self._reason.done():
+            log.log(logging.ERROR if ended.code else logging.INFO, "stopping: %s", why)
+            self._reason.set_result(ended)

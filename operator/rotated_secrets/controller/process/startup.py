@@ -1,0 +1,67 @@
+"""The first contact with the cluster: what is missing is told in a sentence, and waited for, but not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from rotated_secrets.api.names import GROUP, PLURAL
+from rotated_secrets.cluster import ClusterError, Forbidden, NotFound
+from rotated_secrets.controller.process.leader import Leader
+from rotated_secrets.controller.watch.handlers import Handlers
+from rotated_secrets.controller.watch.resources import Resources
+
+log = logging.getLogger(__name__)
+
+PAUSE = 2.0
+"""Seconds between two looks."""
+
+
+class NotUsable(Exception):
+    """The cluster cannot be worked with; the message says what is missing and how to get it."""
+
+
+async def wait_until_usable(resources: Resources, leader: Leader, timeout: float) -> None:
+    """Wait until the API server answers, the CRD is there and the permissions are, at most ``timeout`` seconds.
+
+    Raises:
+        NotUsable: they are not.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            await asyncio.to_thread(resources.check_access)
+            await asyncio.to_thread(leader.check_access)
+        except ClusterError as error:
+            missing = _advice(error)
+            if time.monotonic() >= deadline:
+                raise NotUsable(f"{missing}; gave up after {timeout:.0f} s") from error
+            log.warning("%s; waiting for it", missing)
+            await asyncio.sleep(PAUSE)
+        else:
+            return
+
+
+def fill(resources: Resources, handlers: Handlers) -> int:
+    """Make every RotatedSecret known, and due for a look, before the first is worked on. Blocks.
+
+    Returns:
+        How many there are.
+    """
+    count = 0
+    for page in resources.pages():
+        for obj in page:
+            handlers.rotated_secret(None, obj)
+            count += 1
+    return count
+
+
+def _advice(error: ClusterError) -> str:
+    if isinstance(error, NotFound):
+        return (
+            f"the CustomResourceDefinition {PLURAL}.{GROUP} is not installed; apply crds/rotatedsecrets.yaml ({error})"
+        )
+    if isinstance(error, Forbidden):
+        return f"a permission is missing; grant it to the operator's ServiceAccount ({error})"
+    return str(error)

@@ -1,0 +1,157 @@
+"""What people are told of one RotatedSecret: its status, events, metrics and log lines.
+
+The words are chosen by :mod:`rotated_secrets.rotation.report`; here they are delivered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from datetime import datetime
+
+from rotated_secrets.api.key import Key
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.rollout import Workload
+from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
+from rotated_secrets.controller.reconcile.status_writer import ResourceStatusWriter
+from rotated_secrets.controller.services import Services
+from rotated_secrets.controller.work.scheduler import utc_now
+from rotated_secrets.delivery.restart import Restart
+from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.observability.events import EventReason
+from rotated_secrets.rotation.ports import LookAgain
+from rotated_secrets.rotation.report import (
+    STEP_FAILED,
+    Finding,
+    NewEvent,
+    told_by_restart,
+    told_by_rights,
+    told_by_status,
+    told_by_sync,
+    with_findings,
+)
+from rotated_secrets.rotation.steps import Report
+from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import VersionId
+
+log = logging.getLogger(__name__)
+
+NO_ENGINE = "none"
+_REASONS = frozenset(reason.value for reason in Reason)
+
+
+class Reporter:
+    """Tells people about one RotatedSecret: its status, events, metrics, log lines."""
+
+    def __init__(self, services: Services, resource: RotatedSecret, engine: str | None = None) -> None:
+        """``engine`` is one that the operator knows: a label of metrics is nothing for a secret's value to make up.
+
+        None where it was not found out.
+        """
+        self._services = services
+        self._engine = engine
+        self._moved_at: datetime | None = None
+        self.ledger = ResourceStatusWriter(services.resources, resource, self._status_changed)
+
+    def conditions(self, findings: dict[ConditionType, Finding]) -> None:
+        resource = self.ledger.resource
+        status = with_findings(resource.status, findings, generation=resource.generation, now=utc_now())
+        with contextlib.suppress(LookAgain):
+            self.ledger.write(status)
+        self.gauge(status)
+
+    def failed(self, message: str) -> None:
+        """Something did not work now and is tried again: told where a person waits for it."""
+        status = self.ledger.resource.status
+        findings = {}
+        if status.rotation is not None:
+            reason = STEP_FAILED[status.rotation.step]
+            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
+        if status.condition(ConditionType.READY) is None:
+            findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
+        if findings:
+            self.conditions(findings)
+        else:
+            self.gauge(status)
+
+    def denied(self, message: str) -> None:
+        """AWS or the access policy says no: told once, not at every attempt."""
+        if all(message not in condition.message for condition in self.ledger.resource.status.conditions):
+            self.tell(NewEvent(EventReason.ACCESS_DENIED, message))
+
+    def tell(self, telling: NewEvent) -> None:
+        resource = self.ledger.resource
+        log.info("%s: %s", telling.reason, telling.message)
+        self._services.events.record(
+            namespace=resource.namespace,
+            name=resource.name,
+            uid=resource.uid,
+            resource_version=resource.resource_version,
+            reason=telling.reason,
+            message=telling.message,
+        )
+
+    def rotated(self, report: Report) -> None:
+        """What setSecret did beside setting a password."""
+        if report.sessions:
+            log.info("user %s had %d sessions when its password was set; they stay open", report.user, report.sessions)
+        for telling in told_by_rights(report):
+            self.tell(telling)
+
+    def moved(self) -> None:
+        """AWSCURRENT was moved, just now and by us."""
+        self._moved_at = utc_now()
+
+    def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+        """The target Secret was written."""
+        resource = self.ledger.resource
+        self._services.index.wrote_target(Key(resource.namespace, resource.name), live.resource_version)
+        asked_anew = resource.generation != resource.status.observed_generation
+        telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
+        drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
+        # A Secret that is new to us has nothing that could have been late.
+        moved = before.version_id not in (None, current.version_id)
+        lag = (utc_now() - (self._moved_at or current.created_at)).total_seconds() if moved else None
+        self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
+        self.tell(telling)
+
+    def restarted(self, workload: Workload, version_id: VersionId, restart: Restart) -> None:
+        """A workload was restarted, or could not be."""
+        telling = told_by_restart(workload, version_id, restart)
+        if telling is not None:
+            self._services.metrics.restart_asked(kind=workload.kind, outcome=restart.kind.name.lower())
+            self.tell(telling)
+
+    def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
+        metrics, strategy = self._services.metrics, before.spec.rotation.strategy
+        for telling in told_by_status(before.status, after, strategy):
+            self.tell(telling)
+        if after.history and after.history[:1] != before.status.history[:1]:
+            ended = after.history[0]
+            metrics.rotation_finished(
+                engine=self._engine or NO_ENGINE,
+                strategy=strategy,
+                trigger=ended.trigger,
+                outcome=ended.outcome,
+            )
+
+    def gauge(self, status: RotatedSecretStatus) -> None:
+        """What the metrics say of the resource as it is."""
+        resource, ready = self.ledger.resource, status.condition(ConditionType.READY)
+        if self._engine is not None:
+            strategy = resource.spec.rotation.strategy
+            self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)
+        held = status.condition(ConditionType.HELD)
+        reason = held.reason if held is not None and held.status == "True" else None
+        if reason is not None and reason not in _REASONS:
+            reason = "other"  # what stands in a status may be of a newer operator, or of anybody who may write it
+        self._services.metrics.held(resource.namespace, resource.name, reason)
+        succeeded = [entry.finished_at for entry in status.history if entry.outcome is Outcome.SUCCEEDED]
+        self._services.metrics.resource(
+            resource.namespace,
+            resource.name,
+            ready=ready is not None and ready.status == "True",
+            last_success=next(iter(succeeded), status.last_rotation_time),
+            # Nobody waits for what was suspended, so it is not overdue either.
+            next_rotation=None if reason == Reason.SUSPENDED else status.next_rotation_time,
+        )

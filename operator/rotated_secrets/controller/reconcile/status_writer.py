@@ -1,0 +1,56 @@
+"""The status of one RotatedSecret, written so that a claim of another operator is never overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rotated_secrets.api.key import Key
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.status import RotatedSecretStatus
+from rotated_secrets.cluster import Conflict, NotFound
+from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.rotation.ports import LookAgain
+
+StatusChanged = Callable[[RotatedSecret, RotatedSecretStatus], None]
+"""Told of each status that was written, with the resource as it was before."""
+
+
+class ResourceStatusWriter:
+    """Writes with the resourceVersion that was read. An edit of anything but what rotations remember is no obstacle."""
+
+    def __init__(self, resources: Resources, resource: RotatedSecret, on_change: StatusChanged) -> None:
+        self._resources = resources
+        self._on_change = on_change
+        self.resource = resource
+        """As last read or written."""
+
+    def write(self, status: RotatedSecretStatus) -> None:
+        """See :class:`rotated_secrets.rotation.steps.Ledger`."""
+        before = self.resource
+        if status == before.status:
+            return
+        try:
+            self.resource = self._written(before, status)
+        except Conflict:
+            self.resource = self._written_over(before, status)
+        except NotFound:
+            raise LookAgain(f"RotatedSecret {before} is gone") from None
+        self._on_change(before, status)
+
+    def _written(self, resource: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
+        return self._resources.write_status(resource, status.to_patch())
+
+    def _written_over(self, before: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
+        now = self._resources.read(Key(before.namespace, before.name))
+        if now is None or now.uid != before.uid or _memory(now.status) != _memory(before.status):
+            raise LookAgain(f"another operator wrote the status of RotatedSecret {before}")
+        try:
+            return self._written(now, status)
+        except (Conflict, NotFound):
+            raise LookAgain(f"RotatedSecret {before} is changing too fast to be written") from None
+
+
+def _memory(status: RotatedSecretStatus) -> tuple[object, ...]:
+    """What rotations depend on; the rest is for people."""
+    rollout = (status.rolled_out_version_id, status.rolling_out_version_id)
+    return status.rotation, status.handled_requests, status.history, rollout

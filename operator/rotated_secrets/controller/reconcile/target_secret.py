@@ -1,0 +1,69 @@
+"""The target Secret of one RotatedSecret, as its rotation sees it: how it compares, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.delivery.errors import DeliveryRefused, SecretConflict, TemplateFailed
+from rotated_secrets.delivery.render import render
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, TargetState, compare
+from rotated_secrets.delivery.targets import TargetSecrets
+from rotated_secrets.secretstores.base import StoredVersion
+
+Written = Callable[[LiveSecret, TargetState, StoredVersion], None]
+"""Told of the Secret that was written, how it was before, and for which version."""
+
+
+class DeliveredSecret:
+    """See :class:`rotated_secrets.rotation.steps.TargetSecret`."""
+
+    def __init__(
+        self,
+        secrets: TargetSecrets,
+        resource: RotatedSecret,
+        live: LiveSecret | None,
+        on_written: Written,
+    ) -> None:
+        """``live`` is the Secret as it was just read."""
+        self._secrets = secrets
+        self._resource = resource
+        self._on_written = on_written
+        self.live = live
+        """As last read or written."""
+
+    def look(self, current: StoredVersion) -> TargetState:
+        """Compares with what was last read: a Secret that has changed since makes the write fail."""
+        try:
+            return compare(self.live, self._desired(current))
+        except TemplateFailed as error:
+            return _in_the_way(error)
+
+    def look_again(self, current: StoredVersion) -> TargetState:
+        """Read it now, and compare. Raises: Denied, Unavailable of :mod:`rotated_secrets.delivery.errors`."""
+        self.live = self._secrets.read(self._resource.namespace, self._resource.target_name)
+        return self.look(current)
+
+    def write(self, current: StoredVersion) -> TargetState:
+        """Raises: Denied, Unavailable of :mod:`rotated_secrets.delivery.errors`."""
+        before = self.look(current)
+        try:
+            self.live = self._secrets.write(self._desired(current), self.live)
+        except (SecretConflict, DeliveryRefused) as error:
+            return _in_the_way(error)
+        # As written, whatever a webhook made of it: comparing again would have the two of them fight.
+        self._on_written(self.live, before, current)
+        return TargetState(TargetKind.EQUAL, current.version_id)
+
+    def _desired(self, current: StoredVersion) -> DesiredSecret:
+        return DesiredSecret.of(
+            self._resource,
+            render(self._resource.spec.target, current.value),
+            version_id=current.version_id,
+            secret_arn=current.arn,
+            rotated_at=current.created_at,
+        )
+
+
+def _in_the_way(error: TemplateFailed | SecretConflict | DeliveryRefused) -> TargetState:
+    return TargetState(TargetKind.CONFLICT, reason=error.reason, message=str(error))

@@ -1,0 +1,140 @@
+"""kopf as the informer: it watches, and tells :mod:`handlers` what moved. The only file that imports kopf.
+
+It runs in a thread with an event loop of its own, as kopf's documentation of embedding shows: kopf cancels, when it
+ends, every task of its loop that was started after it, and takes the process's signals. Nothing here writes: there are
+no timers, daemons, indexes, change handlers or finalizers, and posting of events and peering are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+from kubernetes import client
+
+from rotated_secrets.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
+from rotated_secrets.controller.watch.handlers import Handlers
+
+log = logging.getLogger(__name__)
+
+INACTIVITY = 70.0
+"""Seconds without any event or bookmark after which a watch is opened anew; the API server sends one every 60."""
+
+
+# For peering, which is off.
+_IDENTITY: Any = "rotated-secrets"
+
+
+class Informer:
+    """Watches RotatedSecrets and target Secrets until stopped, or until it cannot any more."""
+
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        handlers: Handlers,
+        *,
+        namespaces: tuple[str, ...],
+        request_timeout: float,
+        watch_timeout: float,
+        on_end: Callable[[BaseException | None], None],
+    ) -> None:
+        """Timeouts are seconds. ``on_end`` is called from the thread, with the error where there was one."""
+        self._configuration = configuration
+        self._handlers = handlers
+        self._namespaces = namespaces
+        self._request_timeout = request_timeout
+        self._watch_timeout = watch_timeout
+        self._on_end = on_end
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="informer", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Stop watching. Blocks, at most for ``timeout`` seconds."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(self._watch())
+        except BaseException as ended:  # noqa: BLE001 - whatever ends the watch ends the operator, and is told there
+            error = ended
+        self._on_end(error)
+
+    async def _watch(self) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=self._settings(),
+                stop_flag=self._stop,
+                standalone=True,
+                # Else kopf asks who the user is, whom a container's user id need not have a name for.
+                identity=_IDENTITY,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+            )
+        finally:
+            # kopf waits for the flag in a thread, which would keep a loop whose watch has failed from ending.
+            self._stop.set()
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(self._login)
+        kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="rotated-secret")(self._rotated_secret)
+        kopf.on.event("", "v1", "secrets", registry=registry, id="target-secret")(self._target_secret)
+        return registry
+
+    async def _login(self, **_: Any) -> kopf.ConnectionInfo:
+        return _connection(self._configuration)
+
+    async def _rotated_secret(self, event: Any, **_: Any) -> None:
+        self._handlers.rotated_secret(event["type"], event["object"])
+
+    async def _target_secret(self, event: Any, **_: Any) -> None:
+        self._handlers.target_secret(event["object"])
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False
+        settings.peering.standalone = True
+        # Kinds and namespaces don't come and go: what is missing is told at the start, and no more rights are needed.
+        settings.scanning.disabled = True
+        settings.queueing.idle_timeout = 0.1
+        settings.watching.label_selectors["", "v1", "secrets"] = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        # A whole number: the API server refuses a fraction.
+        settings.watching.server_timeout = int(self._watch_timeout)
+        settings.watching.client_timeout = self._watch_timeout + 30
+        settings.watching.connect_timeout = self._request_timeout
+        settings.watching.inactivity_timeout = INACTIVITY
+        settings.networking.request_timeout = self._request_timeout * 6
+        settings.networking.connect_timeout = self._request_timeout
+        settings.process.ultimate_exiting_timeout = None
+        return settings
+
+
+def _connection(found: client.Configuration) -> kopf.ConnectionInfo:
+    """What the official client knows of the API server, as kopf takes it. Asked for again when a token has expired."""
+    scheme, _, token = (found.get_api_key_with_prefix("BearerToken") or "").rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=found.host,
+        ca_path=found.ssl_ca_cert,
+        insecure=not found.verify_ssl,
+        username=found.username or None,
+        password=found.password or None,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=found.cert_file,
+        private_key_path=found.key_file,
+    )

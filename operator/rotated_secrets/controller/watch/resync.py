@@ -1,0 +1,66 @@
+"""A look at everything, now and then: what the watch has missed, and what has gone without a word.
+
+A watch that was cut off for too long starts again from a new list, in which what was deleted meanwhile is simply not
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from rotated_secrets.api.key import Key
+from rotated_secrets.cluster import ClusterError
+from rotated_secrets.controller.watch.handlers import Handlers
+from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.resources import Resources
+
+log = logging.getLogger(__name__)
+
+SPREAD = 0.5
+"""The part of the interval over which the looks are spread."""
+BATCH = 20
+
+
+async def resync(
+    resources: Resources, index: Index, handlers: Handlers, look: Callable[[Key], None], interval: float
+) -> None:
+    """Every ``interval`` seconds, until cancelled."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            listed = await asyncio.to_thread(reconcile_index, resources, index, handlers)
+        except ClusterError as error:
+            log.warning("the RotatedSecrets could not be listed; tried again in %.0f s: %s", interval, error)
+            continue
+        except Exception:
+            log.exception("the RotatedSecrets could not be listed; tried again in %.0f s", interval)
+            continue
+        for start in range(0, len(listed), BATCH):
+            for key in listed[start : start + BATCH]:
+                look(key)
+            await asyncio.sleep(interval * SPREAD * BATCH / len(listed))
+
+
+def reconcile_index(resources: Resources, index: Index, handlers: Handlers) -> list[Key]:
+    """Drop from the index what is gone and take in what it lacks. Blocks.
+
+    Returns:
+        Every RotatedSecret that is there.
+    """
+    # Noted before the list: what is made while it runs is in neither, and no ghost.
+    before = index.uids()
+    listed = {
+        Key(each["metadata"]["namespace"], each["metadata"]["name"]): each["metadata"]["uid"]
+        for page in resources.metadata_pages()
+        for each in page
+    }
+    for key, uid in before.items():
+        if listed.get(key) != uid:
+            log.info("RotatedSecret %s went unnoticed", key)
+            handlers.forget(key, uid)
+    for key, uid in listed.items():
+        if index.uid(key) != uid and (found := resources.read_object(key)) is not None:
+            handlers.rotated_secret(None, found)
+    return list(listed)

@@ -1,0 +1,82 @@
+"""When to look at which RotatedSecret again: one heap of due times, one task that sleeps until the next.
+
+Knows nothing of why something is due. Every method belongs to the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rotated_secrets.api.key import Key
+
+LONGEST_SLEEP = 30.0
+"""Seconds after which the clock is read again, whatever is due: it may have been set, or the machine suspended."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Scheduler:
+    """Due times by key: a newer one replaces the older, and a key that is due is handed out once."""
+
+    def __init__(self, due: Callable[[Key], None], now: Callable[[], datetime] = utc_now) -> None:
+        self._due = due
+        self._now = now
+        self._when: dict[Key, datetime] = {}
+        self._heap: list[tuple[datetime, Key]] = []
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._when)
+
+    def when(self, key: Key) -> datetime | None:
+        return self._when.get(key)
+
+    def set(self, key: Key, when: datetime) -> None:
+        """Make ``key`` due at ``when``, and at no other time."""
+        self._when[key] = when
+        heapq.heappush(self._heap, (when, key))
+        if len(self._heap) > 2 * len(self._when) + 64:
+            self._heap = [(due, each) for each, due in self._when.items()]
+            heapq.heapify(self._heap)
+        if self._heap[0] == (when, key):
+            self._changed.set()
+
+    def clear(self, key: Key) -> None:
+        """``key`` is not due at any time."""
+        self._when.pop(key, None)
+
+    def pop_due(self) -> list[Key]:
+        """Take out what is due now, the longest due first."""
+        now, due = self._now(), []
+        while self._heap and (self._is_stale(*self._heap[0]) or self._heap[0][0] <= now):
+            when, key = heapq.heappop(self._heap)
+            if not self._is_stale(when, key):
+                del self._when[key]
+                due.append(key)
+        return due
+
+    async def run(self) -> None:
+        """Hand out keys as they become due, until cancelled."""
+        while True:
+            self._changed.clear()
+            for key in self.pop_due():
+                self._due(key)
+            try:
+                async with asyncio.timeout(self._until_next()):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    def _until_next(self) -> float:
+        if not self._heap:
+            return LONGEST_SLEEP
+        return min(LONGEST_SLEEP, max(0.0, (self._heap[0][0] - self._now()).total_seconds()))
+
+    def _is_stale(self, when: datetime, key: Key) -> bool:
+        """A later call has replaced or cleared this entry of the heap."""
+        return self._when.get(key) != when

@@ -1,0 +1,101 @@
+"""The way back from what a rotation has done: the old password, the stage, the second password. One side effect each.
+
+Called by the steps, with the session that they hold. Decides nothing: what a call answered goes into the observation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NoReturn
+
+from rotated_secrets.api.rotation import Rights, Strategy
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Refused
+from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.ports import Database, LookAgain
+from rotated_secrets.rotation.strategies import users_of
+from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoreRefused
+from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
+
+
+def restore(
+    seen: Observation, terms: Terms, store: SecretStore, database: Database, admin: AdminSession
+) -> Observation:
+    """Put back the password that the pending user had before; a clone that had none is locked out.
+
+    A user that neither AWSCURRENT nor AWSPREVIOUS knows is left as it is: nobody holds its old password.
+    """
+    pending = pending_credential(seen, terms)
+    users = users_of(terms.rotation, pending.username)
+    earlier = _earlier_credential(seen, pending, terms, store)
+    refused = None
+    try:
+        if earlier is not None:
+            # Rights are left alone: the other user's are those that pods live by.
+            admin.set_password(users, earlier, Rights.IGNORE)
+        elif pending.username == users.clone:
+            admin.disable_login(pending.username)
+    except Refused as error:
+        refused = str(error)
+    if earlier is not None and terms.rotation.strategy is not Strategy.ALTERNATING_USERS:
+        # Nobody else's password is at stake with two users; with one, AWSPENDING may be the only one that works.
+        try:
+            database.verify(earlier, users, ())
+        except AuthenticationFailed as error:
+            return replace(seen, refusal=refused or str(error))
+        return replace(seen, restored=True, password_set=False, login=Login.WORKS)
+    return replace(seen, restored=True, password_set=False, login=Login.UNTRIED, refusal=refused)
+
+
+def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, store: SecretStore) -> Credential | None:
+    """The last credential of this user before AWSPENDING.
+
+    Of AWSPREVIOUS the password alone is taken: nobody has compared its other keys, and whoever can write the secret
+    could steer the admin by them.
+    """
+    current = terms.credential(seen.current)
+    if current.username == pending.username:
+        return current
+    try:
+        stored = store.get(terms.arn, stage=Stage.PREVIOUS)
+        previous = terms.credential(stored)
+    except (SecretNotFound, InvalidSecretValue):
+        return None
+    if previous.username != pending.username or pending.value is None:
+        return None
+    value = pending.value.replacing(password=previous.password.reveal())
+    return terms.credential(replace(stored, value=value))
+
+
+def drop_pending(seen: Observation, version_id: VersionId, terms: Terms, store: SecretStore) -> Observation:
+    """Take AWSPENDING off a version."""
+    try:
+        store.move_stage(terms.arn, Stage.PENDING, remove_from=version_id)
+    except StoreRefused as error:
+        raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
+    return replace(seen, stages=with_stage_moved(seen.stages, Stage.PENDING, remove_from=version_id), pending=None)
+
+
+def take_back(seen: Observation, version_id: VersionId, terms: Terms, store: SecretStore) -> NoReturn:
+    """Move AWSCURRENT back to ``version_id``. Raises LookAgain always: nothing is as it was seen."""
+    try:
+        store.move_stage(terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
+    except StoreRefused as error:
+        raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
+    raise LookAgain(f"AWSCURRENT was version {seen.current_id}, which had been rolled back; it is put back")
+
+
+def retire(seen: Observation, terms: Terms, admin: AdminSession) -> Observation:
+    """Make AWSCURRENT's password the user's only one."""
+    current = terms.credential(seen.current)
+    try:
+        admin.set_password(users_of(terms.rotation, current.username), current, Rights.IGNORE)
+    except Refused as error:
+        return replace(seen, refusal=str(error))
+    return replace(seen, retired=True)
+
+
+def pending_credential(seen: Observation, terms: Terms) -> Credential:
+    """AWSPENDING's. Raises LookAgain where that was not read."""
+    if seen.pending is None:
+        raise LookAgain("AWSPENDING was not read")
+    return terms.credential(seen.pending)
