@@ -8,17 +8,92 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NewType, NoReturn
+from typing import Any, Final, NewType, NoReturn
 
 SecretId = NewType("SecretId", str)
 """A secret as a person names it: a name or a full ARN."""
 
-Arn = NewType("Arn", str)
-"""The full ARN of a secret, as the store returned it."""
+_ARN_PARTS: Final = 6
+"""``arn:partition:service:region:account:resource``. Source: "Amazon Resource Names (ARNs)", IAM User Guide."""
+_AWS: Final = re.compile(r"aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]{12}")
+_SECRET: Final = re.compile(r"secret:(?P<name>.+?)(?P<suffix>-[A-Za-z0-9]{6})?")
+
+
+class Arn(str):
+    """An Amazon Resource Name. It is its text, and knows its parts."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Arn | None:
+        """The ARN that a text is; None where it is something else, such as a secret's name."""
+        found = cls(text)
+        return found if text.startswith("arn:") and len(found._parts) == _ARN_PARTS else None
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether its partition, region and account are such as AWS gives."""
+        return _AWS.fullmatch(":".join(self._parts[1:5])) is not None
+
+    @property
+    def aws_partition(self) -> str:
+        """Such as ``aws`` or ``aws-cn``."""
+        return self._part(1)
+
+    @property
+    def service(self) -> str:
+        return self._part(2)
+
+    @property
+    def region(self) -> str:
+        return self._part(3)
+
+    @property
+    def account(self) -> str:
+        """Twelve digits."""
+        return self._part(4)
+
+    @property
+    def resource(self) -> str:
+        """What follows the account, such as ``secret:NAME-SUFFIX``."""
+        return self._part(5)
+
+    @property
+    def name(self) -> str:
+        """A secret's name, without the hyphen and six characters that Secrets Manager adds.
+
+        Empty where it is no secret's ARN. A name may itself end as a suffix does: an ARN that a person wrote may lack
+        its suffix, one that the store returned never does.
+
+        Source: "What's in a Secrets Manager secret?", AWS Secrets Manager User Guide.
+        """
+        found = _SECRET.fullmatch(self.resource)
+        return found["name"] if found else ""
+
+    @property
+    def full_name(self) -> str:
+        """A secret's name as it is written here, suffix and all."""
+        return self.resource.removeprefix("secret:")
+
+    @property
+    def has_suffix(self) -> bool:
+        """Whether a secret's name ends as every ARN does that the store returns."""
+        found = _SECRET.fullmatch(self.resource)
+        return found is not None and found["suffix"] is not None
+
+    @property
+    def _parts(self) -> list[str]:
+        return self.split(":", _ARN_PARTS - 1)
+
+    def _part(self, index: int) -> str:
+        parts = self._parts
+        return parts[index] if len(parts) == _ARN_PARTS else ""
+
 
 VersionId = NewType("VersionId", str)
 

@@ -18,15 +18,16 @@ from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.spec import TlsSpec
 from rotated_secrets.api.status import HistoryEntry, Outcome, RotatedSecretStatus
 from rotated_secrets.controller.look.database_access import DatabaseAccess, Trust
-from rotated_secrets.controller.look.validation import current_of, description_of, engine_of
+from rotated_secrets.controller.look.fetch import describe, read_current
+from rotated_secrets.controller.look.interpret import check_usernames
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.hosts import HostRules
+from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.rotation.actions import (
     Action,
     FinishPending,
-    Hold,
     Restore,
     Retire,
     Retry,
@@ -37,11 +38,9 @@ from rotated_secrets.rotation.actions import (
     Waiting,
 )
 from rotated_secrets.rotation.observation import Observation, Terms
-from rotated_secrets.rotation.plan import plan
-from rotated_secrets.rotation.ports import LookAgain
-from rotated_secrets.rotation.report import reported
+from rotated_secrets.rotation.ports import LookAgain, PasswordSet, Ports
+from rotated_secrets.rotation.run import Run, TryAgain
 from rotated_secrets.rotation.status_updates import remembered
-from rotated_secrets.rotation.steps import Report, Steps
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion, StoreError
 from rotated_secrets.values import Credential, SecretId, Stage, VersionId
@@ -49,6 +48,7 @@ from sandbox.applications.base import Account, DatabaseSide, LoginFailed
 from sandbox.proxy import DatabaseProxy
 from sandbox.waiting import eventually
 from tests.life.client import Client
+from tests.support.reports import Recorded
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -81,7 +81,7 @@ class Place:
 
 
 @dataclass
-class Ledger:
+class Status:
     """The resource's status; refuses to overwrite what it has not read."""
 
     life: Life
@@ -105,6 +105,8 @@ class TargetSecret:
             return TargetState(TargetKind.ABSENT)
         same = held.version_id == current.version_id
         return TargetState(TargetKind.EQUAL if same else TargetKind.DIFFERS, held.version_id)
+
+    look_again = look
 
     def write(self, current: StoredVersion) -> TargetState:
         self.life.delivered = current
@@ -131,7 +133,7 @@ class Life:
     request: str | None = None
     later: timedelta = timedelta(0)
     trust: Trust = field(init=False)
-    reports: list[Report] = field(default_factory=list)
+    reports: list[PasswordSet] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     """What people were told at the end of each run."""
     passwords: list[str] = field(default_factory=list)
@@ -196,42 +198,43 @@ class Life:
         return waiting
 
     def _run(self, before: Mapping[type[Action], Hook]) -> Waiting:
+        reports = Recorded(
+            passwords=self.reports, before=lambda action: before.get(type(action), lambda: None)(), after=self._acted
+        )
         try:
-            terms, seen, ledger = self._look()
-            with self._steps(terms, seen, ledger) as steps:
-                while not isinstance(action := plan(seen, terms, self.now()), Hold | Retry | Sleep):
-                    before.get(type(action), lambda: None)()
-                    seen = steps.act(action, seen)
-                    self._acted(action, seen, terms)
-                ledger.write(reported(seen, terms, action, generation=1, now=self.now()))
-                return action
-        except (LookAgain, StoreError, DatabaseError) as error:
-            return Retry(f"{type(error).__name__}: {error}")
+            run = self._look(reports)
+            try:
+                run.advance(database=True)
+                return run.conclude()
+            finally:
+                run.close()
+        except (LookAgain, TryAgain, StoreError, DatabaseError) as error:
+            return Retry("; ".join(reports.errors) or f"{type(error).__name__}: {error}")
 
-    def _look(self) -> tuple[Terms, Observation, Ledger]:
-        description = description_of(self.place.store, self.secret_id)
-        current = current_of(self.place.store, description)
+    def _look(self, reports: Recorded) -> Run:
+        description = describe(self.place.store, self.secret_id)
+        current = read_current(self.place.store, description)
         terms = Terms(description.arn, self.rotation, None, self.request, self.created_at)
+        status = remembered(self.status, terms, self.now())
+        seen = Observation.first(terms, description.stages, current, status, TargetSecret(self).look(current))
         check_value(terms, current)
-        status, ledger = remembered(self.status, terms, self.now()), Ledger(self, self.status)
-        target = TargetSecret(self).look(current)
-        return terms, Observation(description.stages, current, status, target), ledger
-
-    def _steps(self, terms: Terms, seen: Observation, ledger: Ledger) -> Steps:
-        return Steps(
-            terms,
+        ports = Ports(
             store=self.place.store,
-            database=self.connections(terms.credential(seen.current), terms),
-            ledger=ledger,
+            database=self.connections(seen.current_credential, terms),
+            status=Status(self, self.status),
             target=TargetSecret(self),
+            workloads=None,
+            reports=reports,
             guard=lambda: None,
-            report=self.reports.append,
             now=self.now,
         )
+        return Run(terms, seen, ports, generation=1)
 
     def connections(self, credential: Credential, terms: Terms) -> DatabaseAccess:
+        engine = engine_named(credential.engine)
+        check_usernames(engine, terms.rotation, credential)
         return DatabaseAccess(
-            engine_of(credential, terms),
+            engine,
             application=credential,
             trust=self.trust,
             rules=LOOPBACK,
@@ -292,16 +295,16 @@ class Life:
             base, clone = (self.side.rights(Account(user, "", DATABASE)) for user in (self.user, self.clone))
             assert clone == base, f"clone alone: {sorted(clone - base)}; base alone: {sorted(base - clone)}"
 
-    def _acted(self, action: Action, seen: Observation, terms: Terms) -> None:
+    def _acted(self, action: Action, seen: Observation) -> None:
         """The invariants, after each action."""
-        if seen.pending is not None:
-            self._note(terms.credential(seen.pending))
+        if seen.pending_credential is not None:
+            self._note(seen.pending_credential)
         if isinstance(action, SetPending):
             self._tested = None
-        if isinstance(action, TestPending) and seen.tested and seen.pending is not None:
-            self._tested = terms.credential(seen.pending)
+        if isinstance(action, TestPending) and seen.tested:
+            self._tested = seen.pending_credential
         if isinstance(action, FinishPending):
-            assert terms.credential(seen.current) == self._tested, "AWSCURRENT moved to a version that was not tested"
+            assert seen.credential == self._tested, "AWSCURRENT moved to a version that was not tested"
         if isinstance(action, _CHANGES_USERS):
             users = self.users()
             assert users <= {self.user, self.clone}, "a third user"

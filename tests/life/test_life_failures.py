@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import string
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Outcome, Reason, Step
-from rotated_secrets.controller.look.validation import engine_of
+from rotated_secrets.controller.look.interpret import check_usernames
 from rotated_secrets.databases.base import Refused
 from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.rotation import actions
-from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.values import Arn, Credential, SecretText, Stage
 from sandbox.applications.base import Account, DatabaseSide
 from tests.life.conftest import LiveOne, Pair, pairs_with
@@ -117,9 +116,10 @@ def test_name_that_is_too_long_is_refused_before_anything_is_changed(pair: Pair,
     rotation = Rotation(strategy=pair.strategy)
     suffix = rotation.clone_suffix if pair.strategy is Strategy.ALTERNATING_USERS else ""
     longest = "u" * (side.longest_name - len(suffix))
-    engine_of(_credential(pair, longest), _terms(rotation))
+    engine = engine_named(pair.engine)
+    check_usernames(engine, rotation, _credential(pair, longest))
     with pytest.raises(Refused, match=rf"{longest}.*{side.longest_name}"):
-        engine_of(_credential(pair, longest + "u"), _terms(rotation))
+        check_usernames(engine, rotation, _credential(pair, longest + "u"))
 
 
 @pairs_with(Strategy.ALTERNATING_USERS)
@@ -187,7 +187,3 @@ def _try_again(life: Life) -> None:
 
 def _credential(pair: Pair, user: str) -> Credential:
     return Credential(pair.engine, "127.0.0.1", user, SecretText("x"))
-
-
-def _terms(rotation: Rotation) -> Terms:
-    return Terms(ARN, rotation, None, None, datetime.now(UTC))

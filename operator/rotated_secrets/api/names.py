@@ -13,10 +13,21 @@ SINGULAR: Final = "rotatedsecret"
 SHORT_NAME: Final = "rsec"
 CATEGORY: Final = "rotation"
 
-ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
+_requests: Final[list[str]] = []
+
+
+def _request(name: str) -> str:
+    """Register an annotation that asks for something: a new value of it ends the rest of a RotatedSecret."""
+    _requests.append(f"{GROUP}/{name}")
+    return _requests[-1]
+
+
+ROTATE_ANNOTATION: Final = _request("rotate")
 """On a RotatedSecret: any new value asks for one rotation."""
-RESYNC_ANNOTATION: Final = f"{GROUP}/resync"
+RESYNC_ANNOTATION: Final = _request("resync")
 """On a RotatedSecret: any new value asks for one look at everything, as if nothing were known of it."""
+REQUEST_ANNOTATIONS: Final = frozenset(_requests)
+"""Every annotation that asks for something. Those that :func:`_request` makes are in it by themselves."""
 
 TOKEN_ANNOTATION: Final = f"{GROUP}/token-for"
 """On a ServiceAccount: the names of the RotatedSecrets that may speak to AWS as it, comma-separated, or ``*``."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from rotated_secrets.api.key import Key
+from rotated_secrets.api.names import REQUEST_ANNOTATIONS, RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from rotated_secrets.api.rules import RULE
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import NAME_LENGTH, RotatedSecretStatus
@@ -43,21 +44,30 @@ class RotatedSecret:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def key(self) -> Key:
+        """Its namespace and name."""
+        return Key(self.namespace, self.name)
+
+    @property
+    def requests(self) -> Mapping[str, str]:
+        """What the annotations that ask for something say now, each as long as a status can hold it."""
+        asked = self.annotations.keys() & REQUEST_ANNOTATIONS
+        return MappingProxyType({name: self.annotations[name][:NAME_LENGTH] for name in sorted(asked)})
+
+    @property
     def target_name(self) -> str:
         """The name of the target Secret."""
         return self.spec.target.secret_name or self.name
 
     @property
     def rotate_request(self) -> str | None:
-        """What the annotation that asks for a rotation says now, if it is there, as long as a status can hold it."""
-        request = self.annotations.get(ROTATE_ANNOTATION)
-        return None if request is None else request[:NAME_LENGTH]
+        """What the annotation that asks for a rotation says now, if it is there."""
+        return self.requests.get(ROTATE_ANNOTATION)
 
     @property
     def resync_request(self) -> str | None:
-        """What the annotation that asks for a look at everything says now, as long as a status can hold it."""
-        request = self.annotations.get(RESYNC_ANNOTATION)
-        return None if request is None else request[:NAME_LENGTH]
+        """What the annotation that asks for a look at everything says now, if it is there."""
+        return self.requests.get(RESYNC_ANNOTATION)
 
     @classmethod
     def parse(cls, obj: Mapping[str, Any]) -> RotatedSecret:

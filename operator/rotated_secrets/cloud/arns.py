@@ -21,10 +21,7 @@ A tag whose key begins with "aws:" is AWS's own: nobody else can add, change or 
 requirements", Tagging AWS Resources User Guide). So a tenant who may tag a secret cannot make it another database's.
 """
 
-_ARN: Final = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*):(?P<service>[a-z]+):(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):"
-    r"(?P<kind>db|cluster):(?P<name>[A-Za-z0-9-]{1,63})"
-)
+_RESOURCE: Final = re.compile(r"(?P<kind>db|cluster):(?P<name>[A-Za-z0-9-]{1,63})")
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,11 @@ class Resource:
     @classmethod
     def of(cls, arn: str) -> Resource | None:
         """What an ARN names; None where it is not one of these."""
-        found = _ARN.fullmatch(arn)
-        if found is None:
+        parsed = Arn.parse(arn)
+        found = _RESOURCE.fullmatch(parsed.resource) if parsed is not None else None
+        if parsed is None or found is None or not parsed.is_aws:
             return None
-        return cls(arn, found["service"], found["region"], found["account"], found["kind"], found["name"])
+        return cls(arn, parsed.service, parsed.region, parsed.account, found["kind"], found["name"])
 
     def __str__(self) -> str:
         what = (
@@ -68,8 +66,7 @@ def database_of(tags: Mapping[str, str], secret: Arn) -> Resource | None:
         database = Resource.of(value)
         if database is None or (database.service, database.kind) != expected:
             raise CloudRefused(f"tag {key} of secret {secret} does not name a database that the operator knows")
-        _, _, _, region, account, *_ = secret.split(":")
-        if (database.region, database.account) != (region, account):
+        if (database.region, database.account) != (secret.region, secret.account):
             raise CloudRefused(
                 f"tag {key} of secret {secret} names a database of another account or region; "
                 "name the secret of the account and region that the database is in"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rotated_secrets.api.key import Key
@@ -37,6 +37,12 @@ class Services:
     """Call before every side effect, from any thread; raises LeadershipLost."""
     look: Callable[[Key], None]
     """Enqueue a RotatedSecret, from any thread."""
+
+    def look_afresh(self, keys: Iterable[Key]) -> None:
+        """Enqueue RotatedSecrets for which something has changed that their objects do not show."""
+        for key in keys:
+            self.observed.unsettle(key)
+            self.look(key)
 
 
 Reconciler = Callable[[Services], Reconcile]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -14,7 +14,7 @@ from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.schedule import Schedule
 from rotated_secrets.secretstores.base import Stages, StoredVersion
-from rotated_secrets.values import Arn, Credential, Endpoint, Stage, VersionId
+from rotated_secrets.values import Arn, Credential, Endpoint, InvalidSecretValue, Stage, VersionId
 
 
 class Login(Enum):
@@ -37,7 +37,7 @@ class Terms:
     """What the annotation that asks for a rotation says now."""
     created_at: datetime
     """When the resource was created: the slot of a rotation that is due at creation."""
-    place: Endpoint | None = Endpoint()  # noqa: RUF009 - frozen
+    endpoint: Endpoint | None = Endpoint()  # noqa: RUF009 - frozen
     """Where the credential logs in beside what its value says; None where it logs in nowhere that we know of."""
     resync: str | None = None
     """What the annotation that asks for a look at everything says now."""
@@ -49,7 +49,7 @@ class Terms:
     @property
     def has_database(self) -> bool:
         """Whether there is something that knows the credential, and can be asked whether it is right."""
-        return self.place is not None
+        return self.endpoint is not None
 
     @property
     def keeps_current(self) -> bool:
@@ -57,12 +57,12 @@ class Terms:
         return self.rotation.strategy in (Strategy.ALTERNATING_USERS, Strategy.DUAL_PASSWORD)
 
     def credential(self, version: StoredVersion) -> Credential:
-        """The credential in a version of this secret.
+        """Parse the credential in a version of this secret.
 
         Raises:
             InvalidSecretValue: see :meth:`Credential.of`.
         """
-        return Credential.of(version.value, self.place or Endpoint(), arn=version.arn, version_id=version.version_id)
+        return Credential.of(version.value, self.endpoint or Endpoint(), arn=version.arn, version_id=version.version_id)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,14 @@ class Observation:
     elsewhere: str | None = None
     """Who else rotates this secret, so that we must not: a sentence."""
     obstacle: Obstacle | None = None
+    credential: Credential | None = None
+    """What is in AWSCURRENT; None where the strategy reaches no database."""
     pending: StoredVersion | None = None
     """The version that carries AWSPENDING, once it was read."""
+    pending_credential: Credential | None = None
+    """What is in AWSPENDING, once it was read; None where no credential is in it."""
+    pending_problem: str | None = None
+    """Why there is no credential in AWSPENDING, though it was read."""
     login: Login = Login.UNTRIED
     """What AWSCURRENT's login answered."""
     login_message: str = ""
@@ -117,6 +123,47 @@ class Observation:
     """What came of the restarts that this run asked for, for AWSCURRENT."""
     asked: bool = False
     """This run had AWS rotate, or found that it does."""
+
+    @classmethod
+    def first(
+        cls,
+        terms: Terms,
+        stages: Stages,
+        current: StoredVersion,
+        status: RotatedSecretStatus,
+        target: TargetState | None = None,
+        *,
+        elsewhere: str | None = None,
+        obstacle: Obstacle | None = None,
+    ) -> Observation:
+        """What is known before anything is done.
+
+        Raises:
+            InvalidSecretValue: see :meth:`Terms.credential`.
+        """
+        credential = terms.credential(current) if terms.has_database else None
+        return cls(stages, current, status, target, elsewhere, obstacle, credential)
+
+    def with_pending(self, pending: StoredVersion, terms: Terms) -> Observation:
+        """This observation once AWSPENDING was read, or made."""
+        credential, problem = None, None
+        if terms.has_database:
+            try:
+                credential = terms.credential(pending)
+            except InvalidSecretValue as error:
+                problem = str(error)
+        return replace(self, pending=pending, pending_credential=credential, pending_problem=problem)
+
+    @property
+    def current_credential(self) -> Credential:
+        """AWSCURRENT's credential, for strategies that reach a database.
+
+        Raises:
+            InvalidSecretValue: this one does not.
+        """
+        if self.credential is None:
+            raise InvalidSecretValue("this strategy reaches no database, so the secret value holds no credential")
+        return self.credential
 
     @property
     def claim(self) -> Claim | None:

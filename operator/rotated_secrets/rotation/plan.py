@@ -234,7 +234,7 @@ def _examine(seen: Observation, terms: Terms) -> Action | None:
     claim, pending_id = seen.claim, seen.pending_id
     if seen.pending is None or pending_id is None:
         return ReadPending()
-    mismatch = pending_mismatch(terms, seen.current, seen.pending)
+    mismatch = pending_mismatch(terms, seen)
     if mismatch is None:
         return None
     if claim is not None and claim.version_id == pending_id and set_began(seen):
@@ -273,7 +273,7 @@ def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
         return None
     if retiring.after is None:
         return WriteStatus(retiring_at(seen.status, now + terms.rotation.retire_delay))
-    if now < retiring.after or retiring.user != terms.credential(seen.current).username:
+    if now < retiring.after or retiring.user != seen.current_credential.username:
         return None  # the next rotation of that user ends it, if nothing does before
     if seen.refusal is not None and why_rotate(seen, terms, now) is not None:
         return None

@@ -179,7 +179,7 @@ def verify_queries_fail(seen: Observation, terms: Terms) -> Verdict | None:
     Unless the current user is a clone: what it lacks, its base user may have been given since, and a rotation is what
     brings that along. A check that is wrong all the same fails in testSecret.
     """
-    if not seen.failed_checks or is_clone(terms.rotation, terms.credential(seen.current).username):
+    if not seen.failed_checks or is_clone(terms.rotation, seen.current_credential.username):
         return None
     return Verdict(
         Reason.VERIFY_QUERIES_FAILED,

@@ -23,8 +23,8 @@ from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import next_due, retry_at
+from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import not_restarted, remembering_rollout
-from rotated_secrets.rotation.steps import Report
 from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
@@ -48,7 +48,7 @@ def reported(
     seen: Observation, terms: Terms, waiting: Waiting, *, generation: int, now: datetime
 ) -> RotatedSecretStatus:
     """The status after a run that came to ``waiting``."""
-    credential = terms.credential(seen.current) if terms.has_database else None
+    credential = seen.credential
     synced = _synced(seen)
     due = retry_at(seen, terms) or next_due(seen, terms)
     handled = seen.status.handled_requests
@@ -227,7 +227,7 @@ def told_by_restart(workload: Workload, version_id: VersionId, restart: Restart)
     )
 
 
-def told_by_rights(report: Report) -> Iterator[NewEvent]:
+def told_by_rights(report: PasswordSet) -> Iterator[NewEvent]:
     """What setSecret found and did beside setting a password."""
     if report.rights.repaired:
         yield NewEvent(EventReason.RIGHTS_REPAIRED, "; ".join(report.rights.repaired))

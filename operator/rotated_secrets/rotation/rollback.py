@@ -24,7 +24,7 @@ def restore(
 
     A user that neither AWSCURRENT nor AWSPREVIOUS knows is left as it is: nobody holds its old password.
     """
-    pending = pending_credential(seen, terms)
+    pending = pending_credential(seen)
     users = users_of(terms.rotation, pending.username)
     earlier = _earlier_credential(seen, pending, terms, store)
     refused = None
@@ -52,7 +52,7 @@ def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, st
     Of AWSPREVIOUS the password alone is taken: nobody has compared its other keys, and whoever can write the secret
     could steer the admin by them.
     """
-    current = terms.credential(seen.current)
+    current = seen.current_credential
     if current.username == pending.username:
         return current
     try:
@@ -72,7 +72,12 @@ def drop_pending(seen: Observation, version_id: VersionId, terms: Terms, store: 
         store.move_stage(terms.arn, Stage.PENDING, remove_from=version_id)
     except StoreRefused as error:
         raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
-    return replace(seen, stages=with_stage_moved(seen.stages, Stage.PENDING, remove_from=version_id), pending=None)
+    return replace(
+        seen,
+        stages=with_stage_moved(seen.stages, Stage.PENDING, remove_from=version_id),
+        pending=None,
+        pending_credential=None,
+    )
 
 
 def take_back(seen: Observation, version_id: VersionId, terms: Terms, store: SecretStore) -> NoReturn:
@@ -86,7 +91,7 @@ def take_back(seen: Observation, version_id: VersionId, terms: Terms, store: Sec
 
 def retire(seen: Observation, terms: Terms, admin: AdminSession) -> Observation:
     """Make AWSCURRENT's password the user's only one."""
-    current = terms.credential(seen.current)
+    current = seen.current_credential
     try:
         admin.set_password(users_of(terms.rotation, current.username), current, Rights.IGNORE)
     except Refused as error:
@@ -94,8 +99,8 @@ def retire(seen: Observation, terms: Terms, admin: AdminSession) -> Observation:
     return replace(seen, retired=True)
 
 
-def pending_credential(seen: Observation, terms: Terms) -> Credential:
+def pending_credential(seen: Observation) -> Credential:
     """AWSPENDING's. Raises LookAgain where that was not read."""
-    if seen.pending is None:
+    if seen.pending_credential is None:
         raise LookAgain("AWSPENDING was not read")
-    return terms.credential(seen.pending)
+    return seen.pending_credential

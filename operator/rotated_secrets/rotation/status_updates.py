@@ -174,9 +174,9 @@ def _entry(
 
 
 def _user_of(seen: Observation, terms: Terms, claim: Claim) -> str | None:
-    if not terms.has_database:
+    current = seen.credential
+    if current is None:
         return None
-    current = terms.credential(seen.current)
     user = current.username if claim.version_id == seen.current_id else next_user(terms.rotation, current)
     return user or None
 

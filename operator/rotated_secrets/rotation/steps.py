@@ -5,11 +5,7 @@ Knows the protocols of its neighbours alone. Decides nothing: what a call answer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
-from types import TracebackType
-from typing import Self
+from dataclasses import replace
 
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Strategy
@@ -19,66 +15,35 @@ from rotated_secrets.databases.base import (
     DatabaseError,
     PasswordLimits,
     Refused,
-    RightsReport,
     Unavailable,
     Users,
 )
 from rotated_secrets.rotation import actions, rollback
 from rotated_secrets.rotation.external import not_configured
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
-from rotated_secrets.rotation.ports import Database, LookAgain, StatusWriter, TargetSecret, Workloads
+from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import drawing
 from rotated_secrets.rotation.rollback import pending_credential
 from rotated_secrets.rotation.strategies import pending_value, users_of
-from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoredVersion, StoreRefused, VersionExists
+from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage, VersionId
 
 
-@dataclass(frozen=True)
-class Report:
-    """What setSecret did beside setting a password, for events and people."""
-
-    user: str
-    rights: RightsReport
-    sessions: int | None
-    """How many sessions the user had when its password was set; None where that can't be seen."""
-
-
 class Steps:
-    """One run over one secret. A context manager: leaving it closes the admin session, and frees its lock."""
+    """The actions of one run over one secret. Holds the admin session, and with it the lock, until it is closed."""
 
-    def __init__(
-        self,
-        terms: Terms,
-        *,
-        store: SecretStore,
-        database: Database | None,
-        ledger: StatusWriter,
-        target: TargetSecret | None,
-        guard: Callable[[], None],
-        report: Callable[[Report], None],
-        now: Callable[[], datetime],
-        workloads: Workloads | None = None,
-    ) -> None:
-        """``guard`` raises when this operator may act no longer; it is asked before every action."""
+    def __init__(self, terms: Terms, ports: Ports) -> None:
         self._terms = terms
-        self._store = store
-        self._database = database
-        self._ledger = ledger
-        self._target = target
-        self._guard = guard
-        self._report = report
-        self._now = now
-        self._workloads = workloads
+        self._ports = ports
+        self._store = ports.store
+        self._target = ports.target
         self._session: AdminSession | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close_session()
+    def close(self) -> None:
+        """Close the admin session, which frees its lock."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.__exit__(None, None, None)
 
     def act(self, action: actions.Doing, seen: Observation) -> Observation:
         """Do it, once, and return what is known then.
@@ -87,10 +52,10 @@ class Steps:
             LookAgain: see there.
             StoreError, DatabaseError: it could not be done, and nobody knows whether it was.
         """
-        self._guard()
+        self._ports.guard()
         match action:
             case actions.WriteStatus(status):
-                self._ledger.write(status)
+                self._ports.status.write(status)
                 # What this run found out about the attempt is in the status now, and not about the next attempt.
                 return replace(seen, status=status, failure=None, refusal=None)
             case actions.ReadPending():
@@ -136,13 +101,12 @@ class Steps:
             pending = self._store.get(self._terms.arn, stage=Stage.PENDING, version_id=seen.pending_id)
         except (SecretNotFound, StoreRefused) as error:
             raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
-        return replace(seen, pending=pending)
+        return seen.with_pending(pending, self._terms)
 
     def _probe_current(self, seen: Observation) -> Observation:
-        current = self._terms.credential(seen.current)
-        alone = Users(
-            current.username
-        )  # a clone whose rights went astray is what a rotation mends, not what holds it up
+        current = seen.current_credential
+        # Alone: a clone that lost rights does not hold a rotation up, for the rotation gives them back.
+        alone = Users(current.username)
         try:
             failed = self._reached.verify(current, alone, self._terms.rotation.verify_queries)
         except AuthenticationFailed as error:
@@ -152,7 +116,7 @@ class Steps:
         return replace(seen, login=Login.WORKS, failed_checks=tuple(failed))
 
     def _probe_pending(self, seen: Observation) -> Observation:
-        pending = pending_credential(seen, self._terms)
+        pending = pending_credential(seen)
         try:
             failed = self._reached.verify(pending, self._users(pending), ())
         except AuthenticationFailed:
@@ -160,9 +124,9 @@ class Steps:
         return replace(seen, pending_login=Login.REJECTED if failed else Login.WORKS)
 
     def _lock(self, seen: Observation) -> Observation:
-        current = self._terms.credential(seen.current)
+        current = seen.current_credential
         users = self._users(current)
-        own = current if seen.login is Login.WORKS or seen.pending is None else pending_credential(seen, self._terms)
+        own = current if seen.login is Login.WORKS or seen.pending is None else pending_credential(seen)
         try:
             self._session = self._reached.open_admin(own)
             if not self._session.try_lock(users.base):
@@ -171,7 +135,7 @@ class Steps:
                 )
             self._session.check_users(users)
         except (AuthenticationFailed, Refused) as error:
-            self._close_session()
+            self.close()
             return replace(seen, refusal=str(error))
         return replace(seen, locked=True)
 
@@ -184,15 +148,15 @@ class Steps:
     # ---- the four steps
 
     def _create(self, seen: Observation, version_id: VersionId) -> Observation:
-        value = pending_value(self._terms, seen.current, drawing(self._terms.rotation, self._limits))
+        value = pending_value(self._terms, seen, drawing(self._terms.rotation, self._limits))
         try:
             self._store.put_pending(self._terms.arn, version_id, value)
         except VersionExists:
             return self._version_exists(seen, version_id)
         stages = with_stage_moved(seen.stages, Stage.PENDING, to=version_id)
-        pending = StoredVersion(version_id, value, self._now(), self._terms.arn)
+        pending = StoredVersion(version_id, value, self._ports.now(), self._terms.arn)
         # The version could not have been made from a value that had been replaced: its id would exist.
-        return replace(seen, stages=stages, pending=pending, fresh=True)
+        return replace(seen.with_pending(pending, self._terms), stages=stages, fresh=True)
 
     def _version_exists(self, seen: Observation, version_id: VersionId) -> Observation:
         """Another operator, or an earlier attempt, made it: go on with it if it is pending, else with the next id."""
@@ -204,7 +168,7 @@ class Steps:
         return replace(seen, stages=stages, used_ids=seen.used_ids | {version_id})
 
     def _set(self, seen: Observation) -> Observation:
-        pending = pending_credential(seen, self._terms)
+        pending = pending_credential(seen)
         try:
             rights = self._admin.set_password(
                 self._users(pending), pending, self._terms.rotation.rights, self._kept(seen)
@@ -213,11 +177,11 @@ class Steps:
         except Refused as error:
             return replace(seen, failure=str(error))
         count = None if sessions is None else sum(connections.count for connections in sessions)
-        self._report(Report(pending.username, rights, count))
+        self._ports.reports.set_password(PasswordSet(pending.username, rights, count))
         return replace(seen, password_set=True)
 
     def _test(self, seen: Observation) -> Observation:
-        pending = pending_credential(seen, self._terms)
+        pending = pending_credential(seen)
         try:
             failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
         except (AuthenticationFailed, Refused) as error:
@@ -228,21 +192,21 @@ class Steps:
         return replace(seen, tested=True)
 
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
-        if self._session is not None and not self._session.try_lock(
-            self._users(self._terms.credential(seen.current)).base
-        ):
+        if self._session is not None and not self._session.try_lock(self._users(seen.current_credential).base):
             raise LookAgain("the lock was lost")  # asked on the session that has it: only its loss can be the reason
         try:
             self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
         except StoreRefused as error:
             raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
-        self._close_session()
+        self.close()
         current = seen.pending or seen.current
         return replace(
             seen,
             stages=with_stage_moved(seen.stages, Stage.CURRENT, to=version_id, remove_from=seen.current_id),
             current=current,
+            credential=seen.pending_credential if seen.pending else seen.credential,
             pending=None,
+            pending_credential=None,
             target=self._target.look(current) if self._target else None,
             login=Login.WORKS if seen.tested else Login.UNTRIED,
             locked=False,
@@ -253,9 +217,9 @@ class Steps:
         )
 
     def _restart(self, seen: Observation, workload: Workload, version_id: VersionId) -> Observation:
-        if self._workloads is None:
+        if self._ports.workloads is None:
             raise LookAgain("nothing restarts workloads here")
-        return replace(seen, restarts={**seen.restarts, workload: self._workloads.restart(workload, version_id)})
+        return replace(seen, restarts={**seen.restarts, workload: self._ports.workloads.restart(workload, version_id)})
 
     # ---- somebody else's four steps
 
@@ -282,9 +246,9 @@ class Steps:
 
     @property
     def _reached(self) -> Database:
-        if self._database is None:
+        if self._ports.database is None:
             raise DatabaseError("this strategy reaches no database")
-        return self._database
+        return self._ports.database
 
     @property
     def _admin(self) -> AdminSession:
@@ -295,13 +259,8 @@ class Steps:
     def _kept(self, seen: Observation) -> Credential | None:
         """What goes on logging in beside the pending credential of the same user."""
         dual = self._terms.rotation.strategy is Strategy.DUAL_PASSWORD
-        return self._terms.credential(seen.current) if dual else None
+        return seen.current_credential if dual else None
 
     @property
     def _limits(self) -> PasswordLimits:
-        return self._database.limits if self._database is not None else PasswordLimits()
-
-    def _close_session(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.__exit__(None, None, None)
+        return self._ports.database.limits if self._ports.database is not None else PasswordLimits()

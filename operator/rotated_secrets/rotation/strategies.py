@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.databases.base import Users
-from rotated_secrets.rotation.observation import Terms
+from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.random_value import Draw, check_keys, difference, replaced, wanted_of
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretValue, VersionId
@@ -62,7 +62,7 @@ def is_clone(rotation: Rotation, username: str) -> bool:
     return username == users_of(rotation, username).clone
 
 
-def pending_value(terms: Terms, current: StoredVersion, draw: Draw) -> SecretValue:
+def pending_value(terms: Terms, seen: Observation, draw: Draw) -> SecretValue:
     """The next version's value: every key kept, the password new, and with AlternatingUsers the other user.
 
     With RandomValue, what it says to replace is new; ``draw`` makes each new password or value.
@@ -70,11 +70,11 @@ def pending_value(terms: Terms, current: StoredVersion, draw: Draw) -> SecretVal
     Raises:
         InvalidSecretValue: the strategy doesn't fit the value.
     """
-    check_value(terms, current)
+    check_value(terms, seen.current)
     if terms.rotation.strategy is Strategy.RANDOM_VALUE:
-        return replaced(terms.rotation, current.value, draw)
-    user = next_user(terms.rotation, terms.credential(current))
-    return current.value.replacing(username=user, password=draw().reveal())
+        return replaced(terms.rotation, seen.current.value, draw)
+    user = next_user(terms.rotation, seen.current_credential)
+    return seen.current.value.replacing(username=user, password=draw().reveal())
 
 
 def next_user(rotation: Rotation, current: Credential) -> str:
@@ -84,8 +84,6 @@ def next_user(rotation: Rotation, current: Credential) -> str:
 
 def check_value(terms: Terms, current: StoredVersion) -> None:
     """Raises: InvalidSecretValue, where the strategy doesn't fit the value."""
-    if terms.has_database:
-        terms.credential(current)
     if terms.rotation.strategy is not Strategy.RANDOM_VALUE:
         return
     if "engine" in (current.value.fields or {}) and not terms.has_database:
@@ -96,22 +94,22 @@ def check_value(terms: Terms, current: StoredVersion) -> None:
     check_keys(terms.rotation, current.value)
 
 
-def pending_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersion) -> str | None:
+def pending_mismatch(terms: Terms, seen: Observation) -> str | None:
     """Why a pending value is not one that we would have made from the current one; None where it is.
 
     As AWS's templates do, so that nobody who can write AWSPENDING steers the admin's session elsewhere; and as they do
     not, that goes for every key: engines know more of them.
     """
+    if seen.pending is None:
+        return "AWSPENDING was not read"
     if terms.rotation.strategy is Strategy.RANDOM_VALUE:
-        return _random_mismatch(terms, current, pending)
-    try:
-        now, then = terms.credential(current), terms.credential(pending)
-    except InvalidSecretValue as error:
-        return f"AWSPENDING: {error}"
-    expected = next_user(terms.rotation, now)
-    if then.username != expected:
-        return f"AWSPENDING is for user {then.username}, and {expected} was expected"
-    return _other_keys_mismatch(current, pending, ("username", "password"))
+        return _random_mismatch(terms, seen.current, seen.pending)
+    if seen.pending_credential is None:
+        return f"AWSPENDING: {seen.pending_problem}"
+    expected = next_user(terms.rotation, seen.current_credential)
+    if seen.pending_credential.username != expected:
+        return f"AWSPENDING is for user {seen.pending_credential.username}, and {expected} was expected"
+    return _other_keys_mismatch(seen.current, seen.pending, ("username", "password"))
 
 
 def _random_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersion) -> str | None:

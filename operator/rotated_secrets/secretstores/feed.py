@@ -141,12 +141,12 @@ class PollFeed:
         """See :class:`ChangeFeed`. One caller at a time."""
         with self._lock:
             followed = dict(self._known)
-        ours = sum(account_of(arn) == self._account for arn in followed)
+        ours = sum(arn.account == self._account for arn in followed)
         listed = self._listed(followed) if self._also is not None or ours > self._pages else None
         now = listed or {}
         until = self._clock() + self._seconds
         for arn in followed:
-            if listed is None or account_of(arn) != self._account:
+            if listed is None or arn.account != self._account:
                 row = self._described(arn) if self._clock() < until else self._before.get(arn)
                 if row is not None:
                     now[arn] = row
@@ -194,8 +194,3 @@ class PollFeed:
             log.debug("no word of %s at this poll, so it counts as it was: %s", arn, error)
             return self._before.get(arn)
         return SecretSummary(found.arn, found.name, found.stages) if found.deleted_at is None else None
-
-
-def account_of(arn: Arn) -> str:
-    """The account that owns a secret: the fifth part of ``arn:partition:secretsmanager:region:account:secret:name``."""
-    return arn.split(":", 5)[4]

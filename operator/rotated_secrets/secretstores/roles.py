@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rotated_secrets.secretstores.aws import AwsStores
 from rotated_secrets.secretstores.sts_errors import translate_assuming
-from rotated_secrets.values import SecretText
+from rotated_secrets.values import Arn, SecretText
 
 LONGEST_SESSION: Final = 64
 """Characters of a RoleSessionName, which may be letters, digits and ``_=,.@-``. Source: AssumeRole, AWS STS."""
@@ -30,7 +30,7 @@ Token = Callable[[], SecretText]
 class AssumedRole:
     """A role, and the one way by which it is taken on: by ``subject``'s token, or with ``external_id``."""
 
-    arn: str
+    arn: Arn
     session: str
     """Its RoleSessionName, by which CloudTrail tells who it was."""
     external_id: str | None = None
@@ -43,15 +43,10 @@ class AssumedRole:
     @property
     def account(self) -> str:
         """That the role belongs to."""
-        return account_in(self.arn)
+        return self.arn.account
 
     def __str__(self) -> str:
         return f"role {self.arn}"
-
-
-def account_in(arn: str) -> str:
-    """Source: "IAM ARNs": ``arn:partition:iam::account:role/…``."""
-    return arn.split(":")[4]
 
 
 def session_name(namespace: str, name: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreError, StoreRefused, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole, Token, stores_as
-from rotated_secrets.values import SecretId, SecretText, SecretValue, Stage, VersionId
+from rotated_secrets.values import Arn, SecretId, SecretText, SecretValue, Stage, VersionId
 from sandbox.proxy import StoreProxy
 from sandbox.secretsmanager import SecretsManager
 from sandbox.secretsmanager_sessions import SECRET_MARK, TOKEN_MARK
@@ -61,11 +61,11 @@ def own(connect: Connect, account: SecretsManager, proxy: StoreProxy, monkeypatc
 
 
 def by_token(arn: str) -> AssumedRole:
-    return AssumedRole(arn, "shop.orders", subject=SUBJECT, subject_uid="1")
+    return AssumedRole(Arn(arn), "shop.orders", subject=SUBJECT, subject_uid="1")
 
 
 def by_external_id(arn: str, external_id: str = "prod/shop") -> AssumedRole:
-    return AssumedRole(arn, "shop.rotated-secrets", external_id=external_id)
+    return AssumedRole(Arn(arn), "shop.rotated-secrets", external_id=external_id)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ class TestTellsWhatToMend:
         assert "clocks" in str(refused(own, federated, Tokens(exp=time.time() - 1)))
 
     def test_of_a_session_that_aws_would_not_name(self, own: AwsStores) -> None:
-        told = refused(own, AssumedRole("arn:aws:iam::111122223333:role/x", "s", external_id="prod/shop"))
+        told = refused(own, AssumedRole(Arn("arn:aws:iam::111122223333:role/x"), "s", external_id="prod/shop"))
         assert isinstance(told, StoreRefused)
 
     def test_of_nothing_where_sts_is_away(self, own: AwsStores, federated: AssumedRole, proxy: StoreProxy) -> None:

@@ -16,23 +16,23 @@ from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import HistoryEntry, RotatedSecretStatus
 from rotated_secrets.controller.aws.managed_secrets import ManagedSecrets
 from rotated_secrets.controller.look.database_access import DatabaseAccess
-from rotated_secrets.controller.look.validation import current_of, description_of, engine_of, place_of
+from rotated_secrets.controller.look.fetch import describe, read_current
+from rotated_secrets.controller.look.interpret import check_usernames, endpoint_of
 from rotated_secrets.controller.look.webhooks import engine_of_webhook, trust_of_webhook
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.observability.metrics import Metrics
-from rotated_secrets.rotation.actions import Action, Hold, Retry, Sleep, Waiting
+from rotated_secrets.rotation.actions import Action, Retry, Waiting
 from rotated_secrets.rotation.observation import Observation, Terms
-from rotated_secrets.rotation.plan import plan
-from rotated_secrets.rotation.ports import LookAgain
-from rotated_secrets.rotation.report import reported
+from rotated_secrets.rotation.ports import LookAgain, Ports
+from rotated_secrets.rotation.run import Run, TryAgain
 from rotated_secrets.rotation.status_updates import remembered
-from rotated_secrets.rotation.steps import Steps
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion
 from rotated_secrets.values import SecretId, SecretText, Stage
+from tests.support.reports import Recorded
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -74,55 +74,52 @@ class Rotating:
 
     def look(self) -> Waiting:
         """One look, as the operator makes it, to its end."""
+        reports = Recorded(before=self.before, after=lambda action, seen: self.after(action))
+        try:
+            run = self._run(reports)
+            try:
+                run.advance(database=True)
+                return run.conclude()
+            finally:
+                run.close()
+        except (LookAgain, TryAgain, DatabaseError) as error:
+            return Retry(str(error))
+
+    def _run(self, reports: Recorded) -> Run:
         resource, secrets = self._resource(), cast(TargetSecrets, self)
         webhook = resource.spec.webhook
         assert webhook is not None
-        description = description_of(self.store, self.name)
-        current = current_of(self.store, description)
-        rotation, place = resource.spec.rotation, place_of(resource, current, description, _NO_MANAGED)
-        terms = Terms(description.arn, rotation, None, self.request, resource.created_at, place)
+        description = describe(self.store, self.name)
+        current = read_current(self.store, description)
+        endpoint = endpoint_of(resource, current, description, _NO_MANAGED)
+        terms = Terms(description.arn, resource.spec.rotation, None, self.request, resource.created_at, endpoint)
+        target = _Target(self)
+        seen = Observation.first(
+            terms, description.stages, current, remembered(self.status, terms, self.now()), target.look(current)
+        )
         check_value(terms, current)
-        credential = terms.credential(current)
+        credential = seen.current_credential
         engine = engine_of_webhook(resource, webhook, credential, current, description, secrets)
         engine.call_seconds = self.call_seconds
-        connections = DatabaseAccess(
-            engine_of(credential, terms, engine),
-            application=credential,
-            trust=trust_of_webhook(resource, webhook, secrets),
-            rules=LOOPBACK,
-            read_admin=None,
-            metrics=Metrics(),
-        )
-        seen = Observation(
-            stages=description.stages,
-            current=current,
-            status=remembered(self.status, terms, self.now()),
-            target=self._look_at_target(current),
-        )
-        with Steps(
-            terms,
+        check_usernames(engine, terms.rotation, credential)
+        ports = Ports(
             store=self.store,
-            database=connections,
-            ledger=self,
-            target=_Target(self),
+            database=DatabaseAccess(
+                engine,
+                application=credential,
+                trust=trust_of_webhook(resource, webhook, secrets),
+                rules=LOOPBACK,
+                read_admin=None,
+                metrics=Metrics(),
+            ),
+            status=self,
+            target=target,
+            workloads=None,
+            reports=reports,
             guard=lambda: None,
-            report=lambda _: None,
             now=self.now,
-        ) as steps:
-            return self._run(steps, seen, terms)
-
-    def _run(self, steps: Steps, seen: Observation, terms: Terms) -> Waiting:
-        while True:
-            action = plan(seen, terms, self.now())
-            if isinstance(action, Hold | Retry | Sleep):
-                self.status = reported(seen, terms, action, generation=1, now=self.now())
-                return action
-            self.before(action)
-            try:
-                seen = steps.act(action, seen)
-            except (LookAgain, DatabaseError) as error:
-                return Retry(str(error))
-            self.after(action)
+        )
+        return Run(terms, seen, ports, generation=1)
 
     def _resource(self) -> RotatedSecret:
         webhook = {"url": self.url, "authSecretName": "hook", "caSecretName": "hook-ca"}
@@ -194,6 +191,8 @@ class _Target:
 
     def look(self, current: StoredVersion) -> TargetState:
         return self.of._look_at_target(current)
+
+    look_again = look
 
     def write(self, current: StoredVersion) -> TargetState:
         self.of.delivered = current

@@ -32,8 +32,8 @@ from rotated_secrets.cli.progress import (
 )
 from rotated_secrets.cli.seen import STEPS, Seen
 from rotated_secrets.rotation.observation import Obstacle
+from tests.support.world import ModelOperator, World
 from tests.unit.cli.objects import NOW, Conditions, claim_of, entry_of, seen_of, status_of, told_anew
-from tests.unit.rotation.world import ModelOperator, World
 
 READY, ROTATED, HELD = ConditionType.READY, ConditionType.ROTATED, ConditionType.HELD
 

@@ -11,7 +11,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.observed_cache import LookInputs, ObservedCache
 
 KEY, NOW = Key("shop", "orders"), datetime(2026, 11, 22, tzinfo=UTC)
-LOOKS = LookInputs(uid="u", generation=1, requests=(None, None), target_version="7", policy="the policy")
+LOOKS = LookInputs(uid="u", generation=1, requests={}, target_version="7", policy="the policy")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
@@ -24,8 +24,8 @@ def test_what_was_never_looked_at_does_not_rest() -> None:
     [
         {"uid": "v"},
         {"generation": 2},
-        {"requests": ("now", None)},
-        {"requests": (None, "now")},
+        {"requests": {"rotatedsecrets.io/rotate": "now"}},
+        {"requests": {"rotatedsecrets.io/resync": "now"}},
         {"target_version": None},
         {"policy": "another policy"},
     ],

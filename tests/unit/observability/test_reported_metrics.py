@@ -16,6 +16,8 @@ from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
 from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.rotation.actions import FinishPending
+from rotated_secrets.rotation.observation import Observation
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, SecretValue, VersionId
 
@@ -69,7 +71,7 @@ class Told:
 def test_what_was_last_known_is_told_while_nothing_can_be_found_out() -> None:
     """A new leader, and a store that does not answer."""
     told = Told(resource(conditions=[condition("Ready", "CredentialWorks")], nextRotationTime="2026-12-01T00:00:00Z"))
-    told.reporter.failed("AWS does not answer")
+    told.reporter.interrupted("AWS does not answer")
     assert told.value('rotatedsecrets_ready{name="orders",namespace="shop"}') == 1
     assert told.value('rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}')
 
@@ -78,7 +80,7 @@ def test_what_was_last_known_is_told_while_nothing_can_be_found_out() -> None:
 def test_a_reason_that_the_operator_does_not_know_is_no_label(written: str, counted: str) -> None:
     made_up = resource(conditions=[condition("Held", written), condition("Ready", "CredentialWorks")])
     told = Told(made_up)
-    told.reporter.gauge(made_up.status)
+    told.reporter.concluded(made_up.status)
     assert told.value(f'rotatedsecrets_rotation_held{{reason="{counted}"}}') == 1
 
 
@@ -86,16 +88,16 @@ def test_a_reason_that_the_operator_does_not_know_is_no_label(written: str, coun
 def test_what_is_suspended_is_due_at_no_time(reason: str, told_of: bool) -> None:
     held = resource(conditions=[condition("Held", reason)], nextRotationTime="2026-01-01T00:00:00Z")
     told = Told(held)
-    told.reporter.gauge(held.status.model_copy(update={"conditions": ()}))
+    told.reporter.concluded(held.status.model_copy(update={"conditions": ()}))
     series = 'rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}'
     assert told.value(series)
-    told.reporter.gauge(held.status)
+    told.reporter.concluded(held.status)
     assert (told.value(series) is not None) == told_of
 
 
 def test_rotations_are_counted_from_zero_before_the_first_ends() -> None:
     told = Told(resource())
-    told.reporter.gauge(told.reporter.ledger.resource.status)
+    told.reporter.concluded(told.reporter.status.resource.status)
     labels = 'engine="postgres",outcome="{}",strategy="SingleUser",trigger="Schedule"'
     for outcome in Outcome:
         assert told.value(f"rotatedsecrets_rotations_total{{{labels.format(outcome)}}}") == 0
@@ -110,7 +112,7 @@ def test_lag_counts_from_when_somebody_else_made_the_version() -> None:
 
 def test_lag_counts_from_our_own_moving_of_awscurrent_however_long_the_version_waited_for_it() -> None:
     told = Told(resource())
-    told.reporter.moved()
+    told.reporter.acted(FinishPending(NEW), cast(Observation, None))
     told.written(OLD, LONG_AGO)
     assert told.value("rotatedsecrets_sync_lag_seconds_count") == 1
     assert (told.value("rotatedsecrets_sync_lag_seconds_sum") or 0) < 30

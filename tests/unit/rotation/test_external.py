@@ -23,7 +23,7 @@ from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
 from rotated_secrets.secretstores.base import StoredVersion, StoreRefused
 from rotated_secrets.values import Arn, Credential, SecretText, Stage, VersionId
-from tests.unit.rotation.world import ARN, CREATED, FIRST, Call, ModelOperator, World, value
+from tests.support.world import ARN, CREATED, FIRST, Call, ModelOperator, World, value
 
 ASKED = Arn(f"{ARN}|External")
 """What names the versions that AWS is asked for."""
@@ -290,7 +290,7 @@ def test_only_one_resource_asks_and_every_one_follows() -> None:
     operator = ModelOperator(world)
     operator.step()
     assert operator.run is not None
-    operator.run = replace(operator.run, seen=replace(operator.run.seen, elsewhere="another was there first"))
+    operator.run.seen = replace(operator.run.seen, elsewhere="another was there first")
     waiting = operator.run_until_it_waits()
     assert waiting == Hold(Reason.MANAGED_ELSEWHERE, "held: another was there first")
     assert asked(world) == 0

@@ -17,7 +17,8 @@ from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
-from tests.unit.rotation.world import ARN, CREATED, FIRST, OURS, ModelOperator, World, value
+from tests.support.observations import seen
+from tests.support.world import ARN, CREATED, FIRST, OURS, ModelOperator, World, value
 
 QUERIES = ("SELECT 1",)
 DATABASE_STRATEGIES = [strategy for strategy in OURS if strategy is not Strategy.RANDOM_VALUE]
@@ -206,7 +207,7 @@ def test_login_is_no_proof_that_set_was_finished() -> None:
     dying.end()
     operator = ModelOperator(world)
     operator.run_until_it_waits()
-    assert [report.user for report in operator.reports] == ["app_clone"], "setSecret did not run again"
+    assert [report.user for report in operator.reports.passwords] == ["app_clone"], "setSecret did not run again"
 
 
 # ---- when it fails
@@ -270,7 +271,7 @@ def test_failed_test_of_a_single_user_restores_the_password_that_pods_hold() -> 
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     operator = ModelOperator(world)
-    while not operator.reports:
+    while not operator.reports.passwords:
         operator.step()
     world.database.checks_fail_for = {"app"}
     operator.run_until_it_waits()
@@ -322,8 +323,9 @@ def test_missing_privilege_found_under_the_lock_leaves_nothing_behind() -> None:
 def test_database_that_is_down_stops_no_sync_and_loses_no_rotation() -> None:
     world = world_of()
     world.database.down = True
-    assert isinstance(ModelOperator(world).run_until_it_waits(), Sleep)
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Retry)
     assert world.target is not None, "the Secret waits for a database"
+    assert world.status.current_version_id == FIRST
     world.request = "request"
     assert isinstance(ModelOperator(world).run_until_it_waits(), Retry)
     world.database.down = False
@@ -397,7 +399,8 @@ def test_pending_that_asks_for_less_protection_than_current_proves_nothing() -> 
     world = world_of()
     less = SecretValue.parse(value("app_clone", "x").text.reveal().replace("{", '{"ssl": false, ', 1))
     pending = replace(current(world), value=less)
-    assert pending_mismatch(world.terms, current(world), pending) == "AWSPENDING has another ssl than AWSCURRENT"
+    told = pending_mismatch(world.terms, seen(world.terms, current(world), pending))
+    assert told == "AWSPENDING has another ssl than AWSCURRENT"
 
 
 def test_roll_back_takes_the_password_alone_from_previous_and_leaves_rights_as_they_are() -> None:
@@ -438,7 +441,7 @@ def test_password_that_lost_its_label_is_named_instead_of_forgotten() -> None:
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     dying = ModelOperator(world)
-    while not dying.reports:
+    while not dying.reports.passwords:
         dying.step()
     dying.end()
     lost = next(version for version, labels in world.store.stages.items() if Stage.PENDING in labels)
@@ -455,7 +458,7 @@ def test_rotation_that_set_a_password_is_not_finished_by_a_strategy_that_tests_n
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     dying = ModelOperator(world)
-    while not dying.reports:
+    while not dying.reports.passwords:
         dying.step()
     dying.end()
     world.rotation = world_of(Strategy.RANDOM_VALUE).rotation
@@ -479,7 +482,7 @@ def test_strategy_changed_in_the_middle_holds_what_the_database_may_know_already
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     dying = ModelOperator(world)
-    while not dying.reports:
+    while not dying.reports.passwords:
         dying.step()
     dying.end()
     single, world.rotation = world.rotation, world_of(Strategy.ALTERNATING_USERS).rotation
@@ -537,7 +540,7 @@ def test_secret_that_aws_rotates_is_synced_and_otherwise_left_alone() -> None:
     operator = ModelOperator(world)
     operator.step()
     assert operator.run is not None
-    operator.run = replace(operator.run, seen=replace(operator.run.seen, elsewhere="AWS rotates it"))
+    operator.run.seen = replace(operator.run.seen, elsewhere="AWS rotates it")
     waiting = operator.run_until_it_waits()
     assert isinstance(waiting, Hold) and waiting.reason is Reason.MANAGED_ELSEWHERE
     assert not world.target_spoiled
@@ -572,7 +575,7 @@ def test_secret_in_the_targets_place_holds_the_rotation() -> None:
     operator.step()
     assert operator.run is not None
     conflict = TargetState(TargetKind.CONFLICT, reason=Reason.NOT_OURS, message="Secret shop/orders is not ours")
-    operator.run = replace(operator.run, seen=replace(operator.run.seen, target=conflict))
+    operator.run.seen = replace(operator.run.seen, target=conflict)
     waiting = operator.run_until_it_waits()
     assert isinstance(waiting, Hold) and waiting.reason is Reason.UNSYNCED
     assert "is not ours" in waiting.message
@@ -585,7 +588,7 @@ def test_pending_that_is_not_as_we_would_have_made_it_is_never_set() -> None:
     put_pending(world, pending, value("app_clone", "x").replacing(host="another"))
     operator = ModelOperator(world)
     operator.run_until_it_waits()
-    assert operator.reports == []
+    assert operator.reports.passwords == []
     assert pending not in world.store.stages
     assert world.rotations == 0
 

@@ -15,8 +15,8 @@ from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import told_by_status
 from rotated_secrets.values import Credential, SecretText, Stage
+from tests.support.world import FIRST, ModelOperator, World
 from tests.unit.rotation.test_plan import current, rotate, settled, world_of
-from tests.unit.rotation.world import FIRST, ModelOperator, World
 
 DAY = timedelta(days=1)
 
@@ -178,7 +178,7 @@ def test_single_user_rotation_that_died_after_set_is_finished_by_dual_password()
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     dying = ModelOperator(world)
-    while not dying.reports:
+    while not dying.reports.passwords:
         dying.step()
     dying.end()
     world.rotation = world.rotation.model_copy(update={"strategy": Strategy.DUAL_PASSWORD})
@@ -192,7 +192,7 @@ def test_failed_test_leaves_the_delivered_password_as_the_only_one() -> None:
     rotate(world, "one")
     delivered = Credential.of(current(world).value).password.reveal()
     operator, world.request = ModelOperator(world), "two"
-    while not operator.reports:
+    while not operator.reports.passwords:
         operator.step()
     world.database.checks_fail_for = {"app"}
     operator.run_until_it_waits()

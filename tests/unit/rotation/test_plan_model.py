@@ -20,7 +20,7 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep
 from rotated_secrets.secretstores.base import StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage
-from tests.unit.rotation.world import CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
+from tests.support.world import CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
 
 OPERATORS = st.integers(0, 1)
 WORKLOADS = (

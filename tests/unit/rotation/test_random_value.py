@@ -23,6 +23,7 @@ from rotated_secrets.rotation.random_value import check_drawing, drawing
 from rotated_secrets.rotation.strategies import check_value, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Endpoint, InvalidSecretValue, SecretValue, VersionId
+from tests.support.observations import seen
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/token-AbCdEf")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,12 +39,12 @@ def version(text: str) -> StoredVersion:
     return StoredVersion(VersionId("v"), SecretValue.parse(text), MADE, ARN)
 
 
-def terms(asked: Rotation, place: Endpoint | None = None) -> Terms:
-    return Terms(ARN, asked, schedule=None, request=None, created_at=MADE, place=place)
+def terms(asked: Rotation, endpoint: Endpoint | None = None) -> Terms:
+    return Terms(ARN, asked, schedule=None, request=None, created_at=MADE, endpoint=endpoint)
 
 
 def following(asked: Rotation, text: str) -> StoredVersion:
-    value = pending_value(terms(asked), version(text), drawing(asked))
+    value = pending_value(terms(asked), seen(terms(asked), version(text)), drawing(asked))
     return StoredVersion(VersionId("w"), value, MADE, ARN)
 
 
@@ -76,7 +77,7 @@ def test_the_keys_named_are_new_and_all_others_are_kept_in_their_order(
     assert json.dumps({key: after.value.fields[key] for key in kept}) == json.dumps(kept)
     new = [after.value.fields[key] for key in keys]
     assert len({"old", *new}) == 1 + len(keys), "each key has a value of its own"
-    assert pending_mismatch(terms(asked), version(before), after) is None
+    assert pending_mismatch(terms(asked), seen(terms(asked), version(before), after)) is None
 
 
 def test_plain_text_is_replaced_as_a_whole() -> None:
@@ -109,7 +110,9 @@ def test_what_does_not_fit_is_refused_by_a_sentence(asked: Rotation, text: str, 
 def test_a_value_with_an_engine_is_taken_where_a_webhook_sets_it() -> None:
     current = version('{"engine": "postgres", "password": "old"}')
     check_value(terms(rotation(), WEBHOOK), current)
-    assert pending_value(terms(rotation(), WEBHOOK), current, drawing(rotation())).fields
+    assert pending_value(
+        terms(rotation(), WEBHOOK), seen(terms(rotation(), WEBHOOK), current), drawing(rotation())
+    ).fields
 
 
 def test_no_key_is_named_twice() -> None:
@@ -134,13 +137,15 @@ def test_no_key_is_named_twice() -> None:
 )
 def test_only_the_random_keys_may_differ_from_the_current_version(pending: str, told: str | None) -> None:
     current = version('{"id": 1, "token": "x", "n": NaN}')
-    mismatch = pending_mismatch(terms(rotation(keys=("token",))), current, version(pending))
+    asked = terms(rotation(keys=("token",)))
+    mismatch = pending_mismatch(asked, seen(asked, current, version(pending)))
     assert mismatch is None if told is None else told in (mismatch or "")
 
 
 def test_plain_text_does_not_become_json() -> None:
-    assert pending_mismatch(terms(rotation()), version("token"), version('{"password": "x"}'))
-    assert pending_mismatch(terms(rotation()), version("token"), version("another")) is None
+    asked = terms(rotation())
+    assert pending_mismatch(asked, seen(asked, version("token"), version('{"password": "x"}')))
+    assert pending_mismatch(asked, seen(asked, version("token"), version("another"))) is None
 
 
 @given(fields, st.text(min_size=1, max_size=8), st.text(max_size=8))
@@ -150,7 +155,7 @@ def test_no_other_key_is_followed_whatever_it_is(others: dict[str, Any], key: st
     assume(isinstance(before["password"], str))
     after = {**before, "password": "y", key: changed}
     asked = terms(rotation())
-    assert pending_mismatch(asked, version(json.dumps(before)), version(json.dumps(after)))
+    assert pending_mismatch(asked, seen(asked, version(json.dumps(before)), version(json.dumps(after))))
 
 
 # ---- what values are made of

@@ -9,7 +9,7 @@ from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Outcome, Reason, Trigger
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.observation import Terms
-from tests.unit.rotation.world import ModelOperator, World
+from tests.support.world import ModelOperator, World
 
 INTERVAL, BURST = timedelta(minutes=10), 10
 

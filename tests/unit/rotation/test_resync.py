@@ -11,7 +11,7 @@ from rotated_secrets.api.status import ConditionType, Reason
 from rotated_secrets.rotation.actions import Retry, Sleep
 from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.values import SecretText
-from tests.unit.rotation.world import ModelOperator, World
+from tests.support.world import ModelOperator, World
 
 ALL = [strategy for strategy in Strategy if strategy is not Strategy.RANDOM_VALUE]
 

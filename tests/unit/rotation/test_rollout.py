@@ -18,7 +18,7 @@ from rotated_secrets.rotation.report import told_by_restart
 from rotated_secrets.rotation.rollout import LATER, MISSING_FOR, SOON, tried_again_at
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretText, SecretValue, Stage, VersionId
-from tests.unit.rotation.world import ARN, FIRST, OURS, ModelOperator, ModelWorkload, World
+from tests.support.world import ARN, FIRST, OURS, ModelOperator, ModelWorkload, World
 
 API = Workload(kind=WorkloadKind.DEPLOYMENT, name="api")
 QUEUE = Workload(kind=WorkloadKind.STATEFUL_SET, name="queue")
@@ -265,7 +265,7 @@ def test_a_version_that_cannot_be_delivered_restarts_nothing() -> None:
     operator.step()
     assert operator.run is not None
     conflict = TargetState(TargetKind.CONFLICT, reason=Reason.NOT_OURS, message="Secret shop/orders is not ours")
-    operator.run = replace(operator.run, seen=replace(operator.run.seen, target=conflict))
+    operator.run.seen = replace(operator.run.seen, target=conflict)
     operator.run_until_it_waits()
     assert restarts(world) == 0
 

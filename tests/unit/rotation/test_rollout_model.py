@@ -11,7 +11,7 @@ from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.delivery.restart import RestartKind
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretValue, Stage, VersionId
-from tests.unit.rotation.world import ARN, ModelOperator, ModelWorkload, World
+from tests.support.world import ARN, ModelOperator, ModelWorkload, World
 
 ALL = [Workload(kind=WorkloadKind.DEPLOYMENT, name=name) for name in ("api", "queue", "cron")]
 

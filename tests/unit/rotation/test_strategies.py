@@ -22,6 +22,7 @@ from rotated_secrets.rotation.strategies import (
 )
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Endpoint, InvalidSecretValue, SecretText, SecretValue, VersionId
+from tests.support.observations import seen
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,8 +38,8 @@ def value(**fields: object) -> SecretValue:
 
 
 def terms(rotation: Rotation) -> Terms:
-    place = None if rotation is RANDOM else Endpoint()
-    return Terms(ARN, rotation, schedule=None, request=None, created_at=MADE, place=place)
+    endpoint = None if rotation is RANDOM else Endpoint()
+    return Terms(ARN, rotation, schedule=None, request=None, created_at=MADE, endpoint=endpoint)
 
 
 def version(secret: SecretValue) -> StoredVersion:
@@ -46,7 +47,7 @@ def version(secret: SecretValue) -> StoredVersion:
 
 
 def following(rotation: Rotation, current: SecretValue, password: SecretText) -> SecretValue:
-    return pending_value(terms(rotation), version(current), lambda: password)
+    return pending_value(terms(rotation), seen(terms(rotation), version(current)), lambda: password)
 
 
 def test_users_alternate_and_never_become_three() -> None:
@@ -114,5 +115,5 @@ def test_successors_are_found_again_by_anyone_and_never_used_twice(version: obje
     ],
 )
 def test_pending_that_we_would_not_have_made_is_recognised(pending: SecretValue, told: str | None) -> None:
-    mismatch = pending_mismatch(terms(ALTERNATING), version(value()), version(pending))
+    mismatch = pending_mismatch(terms(ALTERNATING), seen(terms(ALTERNATING), version(value()), version(pending)))
     assert mismatch is None if told is None else told in (mismatch or "")

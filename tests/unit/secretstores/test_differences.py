@@ -18,7 +18,7 @@ from rotated_secrets.secretstores.base import (
     StoreThrottled,
     StoreUnavailable,
 )
-from rotated_secrets.secretstores.feed import LIST_AGAIN, Change, PollFeed, account_of, differences
+from rotated_secrets.secretstores.feed import LIST_AGAIN, Change, PollFeed, differences
 from rotated_secrets.values import Arn, SecretId, Stage, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:111111111111:secret:shop/db-AbCdEf")
@@ -61,7 +61,7 @@ def test_a_secret_that_left_the_listing_is_gone_once() -> None:
 
 
 def test_the_account_is_read_from_the_arn() -> None:
-    assert (account_of(ARN), account_of(THEIRS)) == ("111111111111", "222222222222")
+    assert (ARN.account, THEIRS.account) == ("111111111111", "222222222222")
 
 
 def everything(_: Arn) -> bool:

@@ -14,6 +14,7 @@ from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.rotation.strategies import next_user, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Credential, Endpoint, SecretText, SecretValue, VersionId
+from tests.support.observations import seen
 from tests.unit.values.aws_templates import ELASTICACHE, HOST, MASTER, TEMPLATES, USER_ARN, Template
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
@@ -25,19 +26,20 @@ each_template = pytest.mark.parametrize(
 )
 
 
-def terms(template: Template, place: Endpoint = Endpoint()) -> Terms:  # noqa: B008 - frozen
+def terms(template: Template, endpoint: Endpoint = Endpoint()) -> Terms:  # noqa: B008 - frozen
     strategy = Strategy.ALTERNATING_USERS if template.alternate else Strategy.SINGLE_USER
     rotation = Rotation(strategy=strategy, clone_suffix=template.suffix)
-    return Terms(ARN, rotation, schedule=None, request=None, created_at=MADE, place=place)
+    return Terms(ARN, rotation, schedule=None, request=None, created_at=MADE, endpoint=endpoint)
 
 
 def stored(value: dict[str, object]) -> StoredVersion:
     return StoredVersion(VersionId("v"), SecretValue.parse(json.dumps(value)), MADE, ARN)
 
 
-def followed(template: Template, value: dict[str, object], place: Endpoint = Endpoint()) -> dict[str, object]:  # noqa: B008
+def followed(template: Template, value: dict[str, object], endpoint: Endpoint = Endpoint()) -> dict[str, object]:  # noqa: B008
     """The value that we make from this one."""
-    made = pending_value(terms(template, place), stored(value), lambda: SecretText("new"))
+    asked = terms(template, endpoint)
+    made = pending_value(asked, seen(asked, stored(value)), lambda: SecretText("new"))
     fields: dict[str, object] = json.loads(made.text.reveal())
     return fields
 
@@ -103,7 +105,7 @@ def test_we_and_the_template_take_turns(template: Template, engine: str) -> None
     for turn in (followed, followed_by_aws, followed_by_aws, followed, followed, followed_by_aws):
         before, value = value, turn(template, value)
         assert template.accepts(value)
-        assert pending_mismatch(terms(template), stored(before), stored(value)) is None
+        assert pending_mismatch(terms(template), seen(terms(template), stored(before), stored(value))) is None
         users.append(value["username"])
     alternate = template.next_username(template.value(engine))
     assert users == [alternate, template.username] * 3

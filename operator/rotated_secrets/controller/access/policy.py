@@ -21,11 +21,8 @@ from rotated_secrets.values import Arn, SecretId
 
 NAMESPACE: Final = "{namespace}"
 
-_ARN: Final = re.compile(
-    r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):secret:(?P<rest>[A-Za-z0-9/_+=.@!-]+)"
-)
-_SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}$")
 _NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@!-]{1,512}")
+_NAME_CHARACTERS: Final = re.compile(r"[A-Za-z0-9/_+=.@!-]+")
 _NAMESPACE_LABEL: Final = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 
 
@@ -63,6 +60,12 @@ class Request:
     namespace's own, as an admin secret may be."""
     account: str | None = None
     """Where a mere name is looked up; None is the operator's own account."""
+
+    @property
+    def lookup_region(self) -> str:
+        """Where the secret is looked up: an ARN says so itself."""
+        arn = Arn.parse(self.asked)
+        return arn.region if arn is not None else self.region
 
     @classmethod
     def source(cls, resource: RotatedSecret, home: Home, account: str | None = None) -> Request:
@@ -112,9 +115,11 @@ class AccessRule:
     def concerns(self, namespace: str) -> bool:
         return any(re.fullmatch(_wild(pattern), namespace) for pattern in self.namespaces)
 
-    def covers(self, place: _NamedSecret, home: Home) -> bool:
+    def covers(self, secret: _NamedSecret, home: Home) -> bool:
         """Whether the account and the region are the rule's."""
-        return place.account in (self.accounts or (home.account,)) and place.region in (self.regions or (home.region,))
+        return secret.account in (self.accounts or (home.account,)) and secret.region in (
+            self.regions or (home.region,)
+        )
 
 
 def _wild(pattern: str) -> str:
@@ -144,8 +149,8 @@ class AccessPolicy:
             PolicyDenied: no secret of this name, whether it exists or not, may be used.
         """
         denied: PolicyDenied | None = None
-        for place in _possible(request, home):
-            denial = self._denial(request, place, home)
+        for secret in _possible(request, home):
+            denial = self._denial(request, secret, home)
             if denial is None:
                 return
             denied = denied or denial
@@ -160,35 +165,34 @@ class AccessPolicy:
         Raises:
             PolicyDenied: this very secret may not be used.
         """
-        found = _ARN.fullmatch(arn)
-        if found is None or not _SUFFIX.search(found["rest"]):
+        found = _secret_arn(arn)
+        if found is None or not found.has_suffix:
             raise PolicyDenied(f"AWS returned {arn!r}, which is not the ARN of a secret")
-        place = _NamedSecret(found["account"], found["region"], _SUFFIX.sub("", found["rest"]))
-        denied = self._denial(request, place, home)
+        denied = self._denial(request, _NamedSecret(found.account, found.region, found.name), home)
         if denied is not None:
             raise denied
 
     def is_for_admins(self, arn: Arn) -> bool:
         """Whether anyone may administer by this secret."""
-        found = _ARN.fullmatch(arn)
-        return found is not None and self._is_admin_secret(_SUFFIX.sub("", found["rest"]))
+        found = _secret_arn(arn)
+        return found is not None and self._is_admin_secret(found.name)
 
-    def _denial(self, request: Request, place: _NamedSecret, home: Home) -> PolicyDenied | None:
-        mine = [rule for rule in self.rules if rule.concerns(request.namespace) and rule.covers(place, home)]
-        as_admin = any(_matches(rule.admin_secrets, place.name, request.namespace) for rule in mine)
+    def _denial(self, request: Request, secret: _NamedSecret, home: Home) -> PolicyDenied | None:
+        mine = [rule for rule in self.rules if rule.concerns(request.namespace) and rule.covers(secret, home)]
+        as_admin = any(_matches(rule.admin_secrets, secret.name, request.namespace) for rule in mine)
         if request.use is Use.ADMIN:
-            return None if as_admin else _denied(request, place, home, "adminSecrets")
-        is_admin_secret = self._is_admin_secret(place.name)
+            return None if as_admin else _denied(request, secret, home, "adminSecrets")
+        is_admin_secret = self._is_admin_secret(secret.name)
         if is_admin_secret and not request.keeps_to_itself:
             return PolicyDenied(
-                f"{place.name} is an admin secret by the operator's access policy, and namespace {request.namespace} "
+                f"{secret.name} is an admin secret by the operator's access policy, and namespace {request.namespace} "
                 "could have more of it than its rotation: write rotation.strategy: SingleUser or External and "
                 "target.creationPolicy: None, without rotation.verifyQueries and without database.webhook"
             )
-        as_source = any(_matches(rule.secrets, place.name, request.namespace) for rule in mine)
+        as_source = any(_matches(rule.secrets, secret.name, request.namespace) for rule in mine)
         if as_source or (is_admin_secret and as_admin):
             return None
-        return _denied(request, place, home, "secrets")
+        return _denied(request, secret, home, "secrets")
 
     def _is_admin_secret(self, name: str) -> bool:
         """Whether it is one for any namespace: a secret that some may administer by is nobody's to deliver."""
@@ -204,21 +208,29 @@ class AccessPolicy:
 
 def _possible(request: Request, home: Home) -> Iterator[_NamedSecret]:
     """The secrets that AWS might find: an ARN may lack its suffix, and a name may end as a suffix does."""
-    found = _ARN.fullmatch(request.asked)
+    found = _secret_arn(request.asked)
     if found is not None:
-        for name in dict.fromkeys((_SUFFIX.sub("", found["rest"]), found["rest"])):
-            yield _NamedSecret(found["account"], found["region"], name)
+        for name in dict.fromkeys((found.name, found.full_name)):
+            yield _NamedSecret(found.account, found.region, name)
     elif _NAME.fullmatch(request.asked):
         yield _NamedSecret(request.account or home.account, request.region, request.asked)
 
 
-def _denied(request: Request, place: _NamedSecret, home: Home, key: str) -> PolicyDenied:
-    rule: dict[str, list[str]] = {"namespaces": [request.namespace], key: [place.name]}
-    if place.account != home.account:
-        rule["accounts"] = [place.account]
-    if place.region != home.region:
-        rule["regions"] = [place.region]
+def _secret_arn(text: str) -> Arn | None:
+    """The ARN of a secret that a text is, with no character that AWS would not have there."""
+    found = Arn.parse(text)
+    if found is None or not found.is_aws or found.service != "secretsmanager":
+        return None
+    return found if found.resource.startswith("secret:") and _NAME_CHARACTERS.fullmatch(found.full_name) else None
+
+
+def _denied(request: Request, secret: _NamedSecret, home: Home, key: str) -> PolicyDenied:
+    rule: dict[str, list[str]] = {"namespaces": [request.namespace], key: [secret.name]}
+    if secret.account != home.account:
+        rule["accounts"] = [secret.account]
+    if secret.region != home.region:
+        rule["regions"] = [secret.region]
     return PolicyDenied(
-        f"namespace {request.namespace} may not use {place.name} as {request.use.value}: no rule of the operator's "
+        f"namespace {request.namespace} may not use {secret.name} as {request.use.value}: no rule of the operator's "
         f"access policy allows it; this one would, and is the operator's administrator's to add: - {json.dumps(rule)}"
     )

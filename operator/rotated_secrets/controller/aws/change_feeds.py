@@ -63,16 +63,16 @@ class ChangeFeeds:
         Raises:
             StoreError: AWS doesn't say.
         """
-        place = _Source(identity, region)
+        source = _Source(identity, region)
         account = identity.account
         with self._lock:
-            if self._follows.get(key) != (place, arn):
+            if self._follows.get(key) != (source, arn):
                 self._leave(key)
-                self._follows[key] = (place, arn)
-                self._followers[place, arn].add(key)
-            if place not in self._feeds:
-                self._feeds[place] = self._feed(place, account)
-            self._feeds[place].noted(arn, stages)
+                self._follows[key] = (source, arn)
+                self._followers[source, arn].add(key)
+            if source not in self._feeds:
+                self._feeds[source] = self._feed(source, account)
+            self._feeds[source].noted(arn, stages)
 
     def forget(self, key: Key) -> None:
         """This RotatedSecret follows nothing any more."""
@@ -86,69 +86,69 @@ class ChangeFeeds:
         somebody whom nobody may be any more. The operator asks as itself first; who is not done with after
         ``patience`` seconds goes on meanwhile, and is not asked again before that ends.
         """
-        for place, feed in self._places():
-            if place.identity is self._identities.own:
-                self._poll(place, feed)
+        for source, feed in self._sources():
+            if source.identity is self._identities.own:
+                self._poll(source, feed)
         changed, unsure = self._identities.review()
         for key in changed:
             self._look(key)
-        for place, feed in self._places():
-            last = self._under_way.get(place)
-            if place.identity is not self._identities.own and (last is None or last.done()):
-                if place.identity in unsure:
-                    self._under_way.pop(place, None)
+        for source, feed in self._sources():
+            last = self._under_way.get(source)
+            if source.identity is not self._identities.own and (last is None or last.done()):
+                if source.identity in unsure:
+                    self._under_way.pop(source, None)
                 else:
-                    self._under_way[place] = self._pool.submit(self._poll, place, feed)
+                    self._under_way[source] = self._pool.submit(self._poll, source, feed)
         wait(self._under_way.values(), None if patience == math.inf else patience)
-        self._under_way = {place: poll for place, poll in self._under_way.items() if not poll.done()}
+        self._under_way = {source: poll for source, poll in self._under_way.items() if not poll.done()}
 
-    def _places(self) -> list[tuple[_Source, PollFeed]]:
+    def _sources(self) -> list[tuple[_Source, PollFeed]]:
         with self._lock:
             return list(self._feeds.items())
 
-    def _feed(self, place: _Source, account: str) -> PollFeed:
-        identity, region = place.identity, place.region
+    def _feed(self, source: _Source, account: str) -> PollFeed:
+        identity, region = source.identity, source.region
         if identity is self._identities.own:
             # Also what nobody has read yet: a secret that comes into being is looked at by those that wait for it.
             also: Callable[[Arn], bool] = lambda arn: bool(self._index.operators(arn))  # noqa: E731
             return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), also=also)
         return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), seconds=LONGEST)
 
-    def _interested(self, place: _Source, arn: Arn) -> set[Key]:
+    def _interested(self, source: _Source, arn: Arn) -> set[Key]:
         """Who has this secret asked for by this identity. What it is told tells others nothing."""
-        if place.identity is self._identities.own:
+        if source.identity is self._identities.own:
             return self._index.operators(arn)
         with self._lock:
-            return set(self._followers.get((place, arn), ()))
+            return set(self._followers.get((source, arn), ()))
 
-    def _poll(self, place: _Source, feed: PollFeed) -> None:
-        by = "" if place.identity is self._identities.own else f" by {place.identity}"
+    def _poll(self, source: _Source, feed: PollFeed) -> None:
+        by = "" if source.identity is self._identities.own else f" by {source.identity}"
         with self._lock:
-            if self._feeds.get(place) is not feed:
+            if self._feeds.get(source) is not feed:
                 return  # forgotten while it waited for its turn
         try:
             for change in feed.changes():
-                for key in self._interested(place, change.arn):
+                for key in self._interested(source, change.arn):
                     self._look(key)
         except StoreError as error:
             log.warning(
-                "changes in region %s%s are not known; asked again at the next poll: %s", place.region, by, error
+                "changes in region %s%s are not known; asked again at the next poll: %s", source.region, by, error
             )
         except Exception:
-            log.exception("changes in region %s%s are not known; asked again at the next poll", place.region, by)
+            log.exception("changes in region %s%s are not known; asked again at the next poll", source.region, by)
 
     def _leave(self, key: Key) -> None:
         """What nobody follows is not asked about, and the feed of an identity that is gone does not keep it alive."""
-        place, arn = self._follows.pop(key, (None, None))
-        if place is None or arn is None:
+        source, arn = self._follows.pop(key, (None, None))
+        if source is None or arn is None:
             return
-        followers = self._followers[place, arn]
+        followers = self._followers[source, arn]
         followers.discard(key)
         if not followers:
-            del self._followers[place, arn]
-            self._feeds[place].forget(arn)
-            if not self._feeds[place].follows_any():
-                del self._feeds[place]
+            del self._followers[source, arn]
+            self._feeds[source].forget(arn)
+            if not self._feeds[source].follows_any():
+                del self._feeds[source]
 
     async def run(self, limits: Limits, interval: float) -> None:
         """Poll every ``interval`` seconds, until cancelled."""

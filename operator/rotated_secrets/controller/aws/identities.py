@@ -23,8 +23,9 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccount, Serv
 from rotated_secrets.secretstores.aws import AwsStores
 from rotated_secrets.secretstores.aws_errors import OPERATOR
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreUnavailable
-from rotated_secrets.secretstores.roles import AssumedRole, Token, account_in, session_name, stores_as
+from rotated_secrets.secretstores.roles import AssumedRole, Token, session_name, stores_as
 from rotated_secrets.secretstores.sts_errors import AUDIENCE
+from rotated_secrets.values import Arn
 
 MOST_IN_NAMESPACE: Final = 50
 """Identities of one namespace at a time."""
@@ -109,7 +110,7 @@ class Identities:
             AccessDenied: it may not; nor does what was fetched for it before count any longer.
             StoreUnavailable: nobody knows.
         """
-        key, credentials = Key(resource.namespace, resource.name), resource.spec.source.credentials
+        key, credentials = resource.key, resource.spec.source.credentials
         if credentials is None:
             self.forget(key)
             return self.own
@@ -137,7 +138,7 @@ class Identities:
     def account_of(resource: RotatedSecret) -> str | None:
         """That account, where its credentials say it; None is the operator's own, or not known."""
         credentials = resource.spec.source.credentials
-        return account_in(credentials.role_arn) if credentials and credentials.role_arn else None
+        return Arn(credentials.role_arn).account if credentials and credentials.role_arn else None
 
     def forget(self, key: Key) -> None:
         """This RotatedSecret needs nobody any more."""
@@ -187,7 +188,7 @@ class Identities:
             )
         external_id = f"{self._cluster_name}/{key.namespace}"
         session = session_name(key.namespace, ROLE_SESSION)
-        return AssumedRole(credentials.role_arn or "", session, external_id=external_id), None
+        return AssumedRole(Arn(credentials.role_arn or ""), session, external_id=external_id), None
 
     def _token_of(self, account: ServiceAccount) -> Token:
         return lambda: self._accounts.token(account.namespace, account.name, AUDIENCE)
@@ -249,5 +250,5 @@ def _role_of(key: Key, credentials: Credentials, account: ServiceAccount) -> Ass
             f"--namespace {account.namespace} --overwrite {ROLE_ANNOTATION}=arn:aws:iam::ACCOUNT:role/NAME"
         )
     return AssumedRole(
-        arn, session_name(account.namespace, account.name), subject=account.subject, subject_uid=account.uid
+        Arn(arn), session_name(account.namespace, account.name), subject=account.subject, subject_uid=account.uid
     )

@@ -49,7 +49,7 @@ class ManagedSecrets:
         """
         if admin.arn is None or application.port is None or admin.port is None:
             return False
-        region = admin.arn.split(":")[3]
+        region = admin.arn.region
         try:
             with _in_other_words():
                 of = (admin.host, admin.port)

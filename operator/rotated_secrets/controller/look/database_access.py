@@ -11,6 +11,8 @@ from functools import cache
 from typing import TypeVar
 
 from rotated_secrets.api.spec import TlsMode, TlsSpec
+from rotated_secrets.controller.access.policy import AccessPolicy, Home, PolicyDenied, Request
+from rotated_secrets.controller.aws.identities import Identity
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
@@ -28,7 +30,8 @@ from rotated_secrets.databases.base import (
 )
 from rotated_secrets.databases.hosts import HostRules, look_up, resolve
 from rotated_secrets.observability.metrics import Metrics
-from rotated_secrets.values import Credential
+from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreRefused
+from rotated_secrets.values import Credential, InvalidSecretValue, Stage
 
 T = TypeVar("T")
 
@@ -66,6 +69,43 @@ class Trust:
         """What the admin secret says. The resource may ask for more, never for less."""
         wanted = self.spec.mode or TlsMode.DISABLE
         return Tls(max(_said_by(admin), wanted, key=lambda mode: mode.strength), self.operator_ca)
+
+
+@dataclass(frozen=True)
+class AdminSecret:
+    """The secret by which users are created and passwords set."""
+
+    request: Request
+    home: Home
+    identity: Identity
+    policy: Callable[[], AccessPolicy]
+
+    def read(self) -> Credential:
+        """Read its current value. Now its ARN is known, so the policy is asked once more.
+
+        Raises:
+            Refused: it may not be used, or holds no credential.
+            StoreUnavailable: it is not known.
+        """
+        try:
+            store = self.identity.stores.at(self.request.lookup_region)
+            version = store.get(self.request.asked, stage=Stage.CURRENT)
+            self.policy().check_returned(self.request, version.arn, self.home)
+            endpoint = self.identity.managed.place(version.value, lambda: store.describe(version.arn))
+            return Credential.of(version.value, endpoint, arn=version.arn, version_id=version.version_id)
+        except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused, Refused) as error:
+            raise Refused(f"admin secret {self.request.asked}: {error}") from None
+
+
+@dataclass(frozen=True)
+class DeniedAdmin:
+    """Stands where there must be an admin secret and none may be used: a rotation under way stops at it."""
+
+    why: str
+
+    def read(self) -> Credential:
+        """Raises: Refused."""
+        raise Refused(self.why)
 
 
 class DatabaseAccess:

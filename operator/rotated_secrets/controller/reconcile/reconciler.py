@@ -1,65 +1,38 @@
-"""Looking at one RotatedSecret: observe, plan, act, report, until the plan has nothing more to do now.
+"""The reconcile of one RotatedSecret: look, run the rotation loop, remember for how long nothing is to be done.
 
-The one place that knows all rooms. What is so is found out by :mod:`subject`, what to do is decided by the plan, and
-how it is done is known by the steps; here is the loop between them, and what people are told of it.
+What is so is found out by :mod:`rotated_secrets.controller.look.gather`; what is done about it, and what becomes of
+errors, is in :mod:`rotated_secrets.rotation.run`. Here the two meet the threads, the limits and the report.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
-from rotated_secrets.controller.look.gather import LOOK_AT_OBSTACLES, Looker, Subject
+from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
 from rotated_secrets.controller.reconcile.reporter import Reporter
+from rotated_secrets.controller.reconcile.target_secret import DeliveredSecret
+from rotated_secrets.controller.reconcile.wake_ups import GLANCE, rest_after
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.limits import HostUnavailable
 from rotated_secrets.controller.work.queue import Reconcile, RetryLater
 from rotated_secrets.controller.work.scheduler import utc_now
-from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
+from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import ClusterWorkloads
-from rotated_secrets.observability import logs
-from rotated_secrets.rotation import actions
-from rotated_secrets.rotation.observation import Login
-from rotated_secrets.rotation.plan import plan
-from rotated_secrets.rotation.ports import LookAgain
-from rotated_secrets.rotation.report import (
-    Finding,
-    reported,
-    with_findings,
-)
-from rotated_secrets.rotation.rollout import tried_again_at
-from rotated_secrets.rotation.steps import Steps
-from rotated_secrets.secretstores.base import AccessDenied, StoreError
-from rotated_secrets.values import InvalidSecretValue
+from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.rotation.actions import Hold, Sleep
+from rotated_secrets.rotation.ports import LookAgain, Ports
+from rotated_secrets.rotation.report import Finding, with_findings
+from rotated_secrets.rotation.run import Run, TryAgain
+from rotated_secrets.secretstores.base import StoredVersion, StoreError
 
 log = logging.getLogger(__name__)
-
-STALE_AFTER = 0.5
-"""Seconds after which the target Secret is read again before a rotation goes on from an old look at it."""
-
-_STEPS = {
-    actions.CreatePending: "createSecret",
-    actions.SetPending: "setSecret",
-    actions.TestPending: "testSecret",
-    actions.FinishPending: "finishSecret",
-}
-_WITHOUT_DATABASE = (
-    actions.WriteStatus,
-    actions.SyncTarget,
-    actions.RestartWorkload,
-    actions.ClearPending,
-    actions.ReadPending,
-    actions.RequestRotation,
-)
 
 
 def reconciler(services: Services) -> Reconcile:
@@ -70,60 +43,67 @@ def reconciler(services: Services) -> Reconcile:
 class _Reconciler:
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._looker = Looker(services)
+        self._gatherer = Gatherer(services)
 
     async def reconcile(self, key: Key) -> datetime | None:
-        """Look at one RotatedSecret and do what is to do; returns when to look again."""
-        limits = self._services.limits
-        found = await limits.run(self._look, key)
-        if not isinstance(found, Subject):
-            return found
-        run = _Run(self._services, found)
-        try:
-            if not await limits.run(run.advance, database=False):
-                await self._advance_at_database(run)
-            return await limits.run(run.conclude)
-        finally:
-            await limits.run(run.close)
+        """Look at one RotatedSecret and do what is to do; returns when to look again.
 
-    async def _advance_at_database(self, run: _Run) -> None:
+        Raises:
+            RetryLater: something that will pass is in the way; it is reported.
+        """
         limits = self._services.limits
         try:
-            async with limits.host(run.subject.server, run.subject.resource.namespace):
+            found = await limits.run(self._look, key)
+            if not isinstance(found, Gathered):
+                return found
+            work = await limits.run(_Work, self._services, self._gatherer, found)
+            try:
+                if not await limits.run(work.run.advance, database=False):
+                    await self._advance_at_database(work)
+                return await limits.run(work.conclude)
+            finally:
+                await limits.run(work.run.close)
+        except TryAgain as error:
+            raise RetryLater(str(error), error.not_before) from error.__cause__
+
+    async def _advance_at_database(self, work: _Work) -> None:
+        """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
+        limits, run = self._services.limits, work.run
+        try:
+            async with limits.host(work.gathered.connected.server, work.gathered.resource.namespace):
                 await limits.run_at_host(run.advance, database=True)
                 run.raise_if_unreachable()
         except HostUnavailable as error:
             run.database_is_unreachable(str(error), error.retry_in)
             await limits.run(run.advance, database=True)
         except Unavailable as error:
-            log.debug("%s", error)  # told on the resource already, and by the queue when the run is concluded
+            log.debug("%s", error)  # reported already, and logged by the queue when the run is concluded
 
-    def _look(self, key: Key) -> Subject | datetime | None:
-        """What is there to work on; or when to look again, where there is nothing."""
+    def _look(self, key: Key) -> Gathered | datetime | None:
+        """What there is to work on; or when to look again, where there is nothing."""
         try:
             resource = self._services.resources.read(key)
         except InvalidSpec as error:
-            self._looker.deny(key)
+            self._gatherer.give_up(key)
             self._report_invalid(key, str(error))
             return None
         if resource is None:
             self._services.metrics.forget(key.namespace, key.name)
         if resource is None or resource.deleting:
-            self._looker.count(key, allowed=False)
-            self._looker.forget(key)
+            self._gatherer.forget(key)
             return None
         try:
-            return self._looker.look(resource)
+            return self._gatherer.look(resource)
         except Unusable as error:
             self._report_unusable(resource, error)
             if error.asked_the_store:
-                raise RetryLater(str(error)) from None
-            return utc_now() + LOOK_AT_OBSTACLES
+                raise TryAgain(str(error)) from None
+            return utc_now() + GLANCE
         except LookAgain as error:
-            raise RetryLater(str(error)) from None
+            raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
-            Reporter(self._services, resource).failed(str(error))
-            raise RetryLater(str(error)) from error
+            Reporter(self._services, resource).interrupted(str(error))
+            raise TryAgain(str(error)) from error
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
         self._services.guard()
@@ -137,7 +117,7 @@ class _Reconciler:
         reporter.conditions(findings)
 
     def _report_invalid(self, key: Key, message: str) -> None:
-        """A spec that does not parse gets its condition all the same, by what can be read of the object."""
+        """Report a spec that does not parse, by what can be read of the object."""
         self._services.guard()
         obj = self._services.resources.read_object(key)
         if obj is None:
@@ -158,139 +138,61 @@ class _Reconciler:
             )
 
 
-class _Run:
-    """One run of the loop over one RotatedSecret. Every method may block."""
+class _Work:
+    """One run of the rotation loop over what was gathered of one RotatedSecret, and its end. Every method may block."""
 
-    def __init__(self, services: Services, subject: Subject) -> None:
+    def __init__(self, services: Services, gatherer: Gatherer, gathered: Gathered) -> None:
+        self.gathered = gathered
         self._services = services
-        self.subject = subject
-        self._looked_at = time.monotonic()
-        self._reporter = Reporter(services, subject.resource, subject.engine)
-        self._target = subject.target(self._reporter.written)
-        self._seen = (
-            subject.seen
-            if self._target is None
-            else replace(subject.seen, target=self._target.look(subject.seen.current))
-        )
-        self._waiting: actions.Waiting | None = None
-        self._in_vain_for = 0.0
-        self._trouble = ""
-        self._steps = Steps(
-            subject.terms,
-            store=subject.store,
-            database=subject.connections,
-            ledger=self._reporter.ledger,
+        self._gatherer = gatherer
+        self._reporter = Reporter(services, gathered.resource, gathered.engine)
+        self._target = self._target_secret()
+        current = gathered.seen.current
+        resource = gathered.resource
+        seen = replace(gathered.seen, target=self._target.look(current) if self._target else None)
+        ports = Ports(
+            store=gathered.fetched.authorised.store,
+            database=gathered.connected.database,
+            status=self._reporter.status,
             target=self._target,
-            guard=services.guard,
-            report=self._reporter.rotated,
-            now=utc_now,
             workloads=ClusterWorkloads(
                 services.cluster,
-                namespace=subject.resource.namespace,
-                owner_name=subject.resource.name,
+                namespace=resource.namespace,
+                owner_name=resource.name,
                 told=self._reporter.restarted,
             ),
+            reports=self._reporter,
+            guard=services.guard,
+            now=utc_now,
         )
-
-    def advance(self, *, database: bool) -> bool:
-        """Act until the plan waits or, without ``database``, until it needs one. Returns whether it waits."""
-        waited = time.monotonic() - self._looked_at
-        if database and self._target is not None and self._seen.claim is not None and waited > STALE_AFTER:
-            with self._told():
-                self._seen = replace(self._seen, target=self._target.look_again(self._seen.current))
-        while self._waiting is None:
-            action = plan(self._seen, self.subject.terms, utc_now())
-            if isinstance(action, actions.Waiting):
-                self._waiting = action
-            elif not database and not isinstance(action, _WITHOUT_DATABASE) and self.subject.terms.has_database:
-                return False
-            else:
-                with self._told(), self._timed(action):
-                    self._seen = self._steps.act(action, self._seen)
-                self._count(action)
-        return True
-
-    def _count(self, done: actions.Doing) -> None:
-        if isinstance(done, actions.FinishPending):
-            self._reporter.moved()
-        elif isinstance(done, actions.SyncTarget) and not self._seen.synced:
-            self._services.metrics.sync_finished(outcome="failed")
+        self.run = Run(gathered.terms, seen, ports, generation=resource.generation)
 
     def conclude(self) -> datetime | None:
-        """Report, and say when to look again.
+        """Report what came of the run, and return when to look again. Raises: TryAgain."""
+        waiting = self.run.conclude()
+        return self._rest(waiting)
 
-        Raises:
-            Retry: something that will pass is in the way.
-        """
-        waiting, seen, terms = self._waiting, self._seen, self.subject.terms
-        if waiting is None:
-            raise RetryLater(self._trouble)
-        self._services.guard()
-        if seen.obstacle is not None and seen.obstacle.reason is Reason.ACCESS_DENIED:
-            self._reporter.denied(seen.obstacle.message)
-        with self._told():
-            now = utc_now()
-            status = reported(seen, terms, waiting, generation=self.subject.resource.generation, now=now)
-            self._reporter.ledger.write(status)
-            self._reporter.gauge(status)
-        if isinstance(waiting, actions.Retry):
-            raise RetryLater(waiting.message, self._in_vain_for)
-        if seen.login is Login.UNREACHABLE:
-            raise RetryLater(seen.login_message, self._in_vain_for)
-        return self.subject.settle(seen, self._rest(waiting), self._target.live if self._target else None)
+    def _target_secret(self) -> DeliveredSecret | None:
+        """The target Secret, where one is delivered."""
+        key, drift = self.gathered.resource.key, self._gatherer.drift
+        if not self.gathered.resource.spec.target.is_delivered:
+            return None
 
-    def _rest(self, waiting: actions.Hold | actions.Sleep) -> actions.Hold | actions.Sleep:
-        """No longer than until workloads that could not be restarted are tried again."""
-        again = tried_again_at(self._seen, utc_now())
-        if again is None:
-            return waiting
-        until = waiting.until if isinstance(waiting, actions.Sleep) else None
-        return actions.Sleep(min(again, until) if until else again)
+        def written(live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+            drift.wrote(key, current.version_id)
+            self._reporter.written(live, before, current)
 
-    def raise_if_unreachable(self) -> None:
-        """Let the host's circuit breaker know."""
-        if self._seen.login is Login.UNREACHABLE:
-            raise Unavailable(self._seen.login_message)
+        return DeliveredSecret(self._gatherer.secrets, self.gathered.resource, self.gathered.live, written)
 
-    def database_is_unreachable(self, message: str, for_seconds: float) -> None:
-        """Go on with what can be done without it."""
-        self._in_vain_for = for_seconds
-        self._seen = replace(self._seen, login=Login.UNREACHABLE, login_message=message)
-
-    def close(self) -> None:
-        self._steps.__exit__(None, None, None)
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What stops a run is told on the resource, and the run tried again."""
-        try:
-            yield
-        except LookAgain as error:
-            raise RetryLater(str(error)) from None
-        except Refused as error:
-            # Nothing that waiting would mend: the host is one that is not connected to, for instance.
-            self._reporter.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
-            raise RetryLater(str(error)) from error
-        except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
-            if isinstance(error, AccessDenied):
-                self._reporter.denied(str(error))
-            if isinstance(error, DeliveryError):
-                self._services.metrics.sync_finished(outcome="failed")
-            self._reporter.failed(str(error))
-            if isinstance(error, Unavailable):
-                self._trouble = str(error)
-                raise
-            raise RetryLater(str(error)) from error
-
-    @contextlib.contextmanager
-    def _timed(self, action: actions.Doing) -> Iterator[None]:
-        step = _STEPS.get(type(action))
-        if step is None:
-            yield
-            return
-        began = time.monotonic()
-        with logs.about(step=step):
-            yield
-            took = time.monotonic() - began
-            log.info("%s done in %.2f s", step, took)
-        self._services.metrics.step_took(engine=self.subject.engine, step=step, seconds=took)
+    def _rest(self, waiting: Hold | Sleep) -> datetime | None:
+        """Remember for how long nothing is to be done."""
+        services, gathered, seen = self._services, self.gathered, self.run.seen
+        authorised, key = gathered.fetched.authorised, gathered.resource.key
+        region = authorised.request.lookup_region
+        services.feeds.noted(key, authorised.identity, region, gathered.terms.arn, seen.stages)
+        now = utc_now()
+        rest = rest_after(seen, waiting, now)
+        live = self._target.live if self._target else None
+        inputs = replace(gathered.inputs, target_version=live.resource_version if live else None)
+        services.observed.settle(key, gathered.token, inputs, rest.until, glance=rest.glance)
+        return services.observed.next_look(key, now)

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
+from collections.abc import Iterator
 from datetime import datetime
 
-from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
 from rotated_secrets.controller.reconcile.status_writer import ResourceStatusWriter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.scheduler import utc_now
+from rotated_secrets.databases.base import Refused
+from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.observability import logs
 from rotated_secrets.observability.events import EventReason
-from rotated_secrets.rotation.ports import LookAgain
+from rotated_secrets.rotation.actions import Doing, FinishPending, SyncTarget
+from rotated_secrets.rotation.observation import Observation
+from rotated_secrets.rotation.ports import LookAgain, PasswordSet
 from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
@@ -30,8 +36,7 @@ from rotated_secrets.rotation.report import (
     told_by_sync,
     with_findings,
 )
-from rotated_secrets.rotation.steps import Report
-from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.secretstores.base import AccessDenied, StoredVersion
 from rotated_secrets.values import VersionId
 
 log = logging.getLogger(__name__)
@@ -51,18 +56,61 @@ class Reporter:
         self._services = services
         self._engine = engine
         self._moved_at: datetime | None = None
-        self.ledger = ResourceStatusWriter(services.resources, resource, self._status_changed)
+        self.status = ResourceStatusWriter(services.resources, resource, self._status_changed)
 
     def conditions(self, findings: dict[ConditionType, Finding]) -> None:
-        resource = self.ledger.resource
+        """Write these conditions; where another operator has written meanwhile, its own are newer."""
+        resource = self.status.resource
         status = with_findings(resource.status, findings, generation=resource.generation, now=utc_now())
         with contextlib.suppress(LookAgain):
-            self.ledger.write(status)
-        self.gauge(status)
+            self.status.write(status)
+        self.concluded(status)
 
-    def failed(self, message: str) -> None:
-        """Something did not work now and is tried again: told where a person waits for it."""
-        status = self.ledger.resource.status
+    # ---- what a run reports, see rotated_secrets.rotation.ports.Reports
+
+    @contextlib.contextmanager
+    def acting(self, action: Doing) -> Iterator[None]:
+        """Measure AWS's four steps."""
+        step = action.aws_step
+        if step is None:
+            yield
+            return
+        began = time.monotonic()
+        with logs.about(step=step):
+            yield
+            took = time.monotonic() - began
+            log.info("%s done in %.2f s", step, took)
+        self._services.metrics.step_took(engine=self._engine or NO_ENGINE, step=step, seconds=took)
+
+    def acted(self, action: Doing, seen: Observation) -> None:
+        """Note when AWSCURRENT moved, and count what was not delivered."""
+        if isinstance(action, FinishPending):
+            self._moved_at = utc_now()
+        elif isinstance(action, SyncTarget) and not seen.synced:
+            self._services.metrics.sync_finished(outcome="failed")
+
+    def failed(self, error: Exception) -> None:
+        """An action could not be done now, and is tried again."""
+        if isinstance(error, AccessDenied):
+            self.denied(str(error))
+        if isinstance(error, DeliveryError):
+            self._services.metrics.sync_finished(outcome="failed")
+        self.interrupted(str(error))
+
+    def value_refused(self, error: Refused) -> None:
+        """No wait helps: the value names a host that is never connected to, for instance."""
+        self.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
+
+    def concluding(self, seen: Observation) -> None:
+        """Tell of a denial before it is in the status, by which it is known as already told."""
+        if seen.obstacle is not None and seen.obstacle.reason is Reason.ACCESS_DENIED:
+            self.denied(seen.obstacle.message)
+
+    # ---- more to tell
+
+    def interrupted(self, message: str) -> None:
+        """Say on the conditions that a person looks at why a look or a step did not come to its end."""
+        status = self.status.resource.status
         findings = {}
         if status.rotation is not None:
             reason = STEP_FAILED[status.rotation.step]
@@ -72,15 +120,15 @@ class Reporter:
         if findings:
             self.conditions(findings)
         else:
-            self.gauge(status)
+            self.concluded(status)
 
     def denied(self, message: str) -> None:
         """AWS or the access policy says no: told once, not at every attempt."""
-        if all(message not in condition.message for condition in self.ledger.resource.status.conditions):
+        if all(message not in condition.message for condition in self.status.resource.status.conditions):
             self.tell(NewEvent(EventReason.ACCESS_DENIED, message))
 
     def tell(self, telling: NewEvent) -> None:
-        resource = self.ledger.resource
+        resource = self.status.resource
         log.info("%s: %s", telling.reason, telling.message)
         self._services.events.record(
             namespace=resource.namespace,
@@ -91,21 +139,17 @@ class Reporter:
             message=telling.message,
         )
 
-    def rotated(self, report: Report) -> None:
-        """What setSecret did beside setting a password."""
+    def set_password(self, report: PasswordSet) -> None:
+        """Tell what setSecret did beside setting a password."""
         if report.sessions:
             log.info("user %s had %d sessions when its password was set; they stay open", report.user, report.sessions)
         for telling in told_by_rights(report):
             self.tell(telling)
 
-    def moved(self) -> None:
-        """AWSCURRENT was moved, just now and by us."""
-        self._moved_at = utc_now()
-
     def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
         """The target Secret was written."""
-        resource = self.ledger.resource
-        self._services.index.wrote_target(Key(resource.namespace, resource.name), live.resource_version)
+        resource = self.status.resource
+        self._services.index.wrote_target(resource.key, live.resource_version)
         asked_anew = resource.generation != resource.status.observed_generation
         telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
@@ -135,9 +179,9 @@ class Reporter:
                 outcome=ended.outcome,
             )
 
-    def gauge(self, status: RotatedSecretStatus) -> None:
-        """What the metrics say of the resource as it is."""
-        resource, ready = self.ledger.resource, status.condition(ConditionType.READY)
+    def concluded(self, status: RotatedSecretStatus) -> None:
+        """Set the metrics of the resource to what its status says."""
+        resource, ready = self.status.resource, status.condition(ConditionType.READY)
         if self._engine is not None:
             strategy = resource.spec.rotation.strategy
             self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)

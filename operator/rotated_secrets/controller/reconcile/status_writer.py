@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.cluster import Conflict, NotFound
@@ -41,7 +40,7 @@ class ResourceStatusWriter:
         return self._resources.write_status(resource, status.to_patch())
 
     def _written_over(self, before: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
-        now = self._resources.read(Key(before.namespace, before.name))
+        now = self._resources.read(before.key)
         if now is None or now.uid != before.uid or _memory(now.status) != _memory(before.status):
             raise LookAgain(f"another operator wrote the status of RotatedSecret {before}")
         try:

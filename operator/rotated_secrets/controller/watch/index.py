@@ -17,12 +17,6 @@ from typing import Any
 from rotated_secrets.api.key import Key
 from rotated_secrets.values import Arn
 
-SUFFIX = 7
-"""Secrets Manager ends an ARN with a hyphen and six characters of its own.
-
-Source: "What's in a Secrets Manager secret?", AWS Secrets Manager User Guide.
-"""
-
 HOME = "home"
 """Stands for the operator's own account."""
 
@@ -206,7 +200,7 @@ class Index:
         found, known = self._found.get(key), self._known[key]
         if found is not None:
             return found == arn
-        account = _account_in(arn)
+        account = arn.account
         if known.account == HOME:
             return self._home in (None, account)
         # Whose account nobody knows yet is in nobody's way: the name may be anybody's.
@@ -238,15 +232,13 @@ def _account(spec: Mapping[str, Any]) -> str | None:
 
 
 def _account_in(arn: str) -> str | None:
-    """The fifth part of ``arn:partition:service:region:account:…``."""
-    parts = arn.split(":", 5)
-    return parts[4] if len(parts) > 5 else None
+    parsed = Arn.parse(arn)
+    return parsed.account if parsed is not None else None
 
 
-def _forms(arn: Arn) -> tuple[str, str]:
-    """The two ways to name a secret: its ARN, or its name in its region."""
-    _, _, _, region, _, _, name = arn.split(":", 6)
-    return arn, f"{region}/{name[:-SUFFIX]}"
+def _forms(arn: Arn) -> tuple[str, ...]:
+    """The ways to name a secret: its ARN, its ARN without the suffix, or its name in its region."""
+    return arn, arn.removesuffix(arn.full_name) + arn.name, f"{arn.region}/{arn.name}"
 
 
 def _seen(metadata: Mapping[str, Any]) -> str:

@@ -55,9 +55,10 @@ class Resources:
             NotFound: it is gone.
             ClusterError: the API server didn't answer, or not so. The write may have happened.
         """
-        key = Key(resource.namespace, resource.name)
         return RotatedSecret.parse(
-            self.write_status_of(key, uid=resource.uid, resource_version=resource.resource_version, patch=patch)
+            self.write_status_of(
+                resource.key, uid=resource.uid, resource_version=resource.resource_version, patch=patch
+            )
         )
 
     def write_status_of(self, key: Key, *, uid: str, resource_version: str, patch: Mapping[str, Any]) -> Json:

@@ -44,7 +44,7 @@ class DriftBackoff:
             again = before is not None and before.version_id == version_id
             self._written[key] = _Written(version_id, left - 1 if again else left, self._clock())
 
-    def are_used_up(self, key: Key) -> bool:
+    def is_used_up(self, key: Key) -> bool:
         """Whether the version that was written last is to wait."""
         with self._lock:
             return self._left(key) < 1

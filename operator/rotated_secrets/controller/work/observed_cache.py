@@ -7,10 +7,12 @@ leader looks at everything once. Safe from any thread.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotated_secrets.api.key import Key
+from rotated_secrets.api.resource import RotatedSecret
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,16 @@ class LookInputs:
 
     uid: str
     generation: int
-    requests: tuple[str | None, str | None]
-    """What the annotations that ask for a rotation, and for a look, say."""
+    requests: Mapping[str, str]
+    """What the annotations that ask for something say, by their names."""
     target_version: str | None
     """The target Secret's resourceVersion; None where there is no such Secret."""
     policy: object
     """The access policy in force: what it no longer allows is to show, also where nothing is due."""
+
+    @classmethod
+    def of(cls, resource: RotatedSecret, target_version: str | None, policy: object) -> LookInputs:
+        return cls(resource.uid, resource.generation, resource.requests, target_version, policy)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from rotated_secrets.api.rollout import Workload
@@ -31,20 +31,16 @@ from rotated_secrets.rotation.actions import (
     ClearPending,
     CreatePending,
     FinishPending,
-    Hold,
     RequestRotation,
     RestartWorkload,
     Retry,
-    Sleep,
     Waiting,
 )
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms, with_stage_moved
-from rotated_secrets.rotation.plan import plan
-from rotated_secrets.rotation.ports import LookAgain
-from rotated_secrets.rotation.report import reported
+from rotated_secrets.rotation.ports import LookAgain, Ports
+from rotated_secrets.rotation.run import Run, TryAgain
 from rotated_secrets.rotation.schedule import parse_schedule
 from rotated_secrets.rotation.status_updates import remembered
-from rotated_secrets.rotation.steps import Report, Steps
 from rotated_secrets.rotation.strategies import pending_value
 from rotated_secrets.secretstores.base import (
     SecretDescription,
@@ -56,6 +52,7 @@ from rotated_secrets.secretstores.base import (
     VersionExists,
 )
 from rotated_secrets.values import Arn, Credential, Endpoint, SecretId, SecretText, SecretValue, Stage, VersionId
+from tests.support.reports import Recorded
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
 FIRST = VersionId("00000000-0000-0000-0000-000000000001")
@@ -336,7 +333,7 @@ class World:
             schedule=parse_schedule(schedule, timedelta(0)) if schedule else None,
             request=self.request,
             created_at=CREATED,
-            place=None if self.rotation.strategy is Strategy.RANDOM_VALUE else Endpoint(),
+            endpoint=None if self.rotation.strategy is Strategy.RANDOM_VALUE else Endpoint(),
             restart=tuple(self.workloads),
         )
 
@@ -348,7 +345,7 @@ class World:
 
 
 @dataclass
-class ModelLedger:
+class ModelStatus:
     """The resource's status, written only if nobody else has written since it was read."""
 
     world: World
@@ -369,6 +366,8 @@ class ModelTarget:
     def look(self, current: StoredVersion) -> TargetState:
         return self.world.look_at_target(current)
 
+    look_again = look
+
     def write(self, current: StoredVersion) -> TargetState:
         self.world.delivered(current)
         return self.look(current)
@@ -379,10 +378,10 @@ class ModelWorkloads:
     """The workloads, restarted only by who leads: two that restart by turns are not what the plan is to keep apart."""
 
     world: World
-    ledger: ModelLedger
+    status: ModelStatus
 
     def restart(self, workload: Workload, version_id: VersionId) -> Restart:
-        if self.world.status is not self.ledger.read:
+        if self.world.status is not self.status.read:
             raise LookAgain("another operator leads")
         live = self.world.workloads[workload]
         if live.in_the_way is not None:
@@ -393,22 +392,12 @@ class ModelWorkloads:
         return Restart(RestartKind.RESTARTED)
 
 
-@dataclass(frozen=True)
-class Run:
-    """What an operator has in memory between two actions."""
-
-    terms: Terms
-    seen: Observation
-    steps: Steps
-    ledger: ModelLedger
-
-
 class ModelOperator:
-    """One operator process: it looks, and then does one action of the plan a step."""
+    """One operator process: it looks, and then does one action of the product's loop a step."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.reports: list[Report] = []
+        self.reports = Recorded()
         self.run: Run | None = None
 
     def step(self) -> Waiting | None:
@@ -417,16 +406,15 @@ class ModelOperator:
             if self.run is None:
                 self.run = self._look()
                 return None
-            action = plan(self.run.seen, self.run.terms, self.world.now)
-            if isinstance(action, Hold | Retry | Sleep):
-                self._report(self.run, action)
-                self.end()
-                return action
-            self.run = replace(self.run, seen=self.run.steps.act(action, self.run.seen))
-        except (LookAgain, Unavailable) as error:
+            self.run.step()
+            if self.run.waiting is None:
+                return None
+            waiting = self.run.conclude()
+        except (LookAgain, TryAgain, Unavailable) as error:
             self.end()
             return Retry(str(error))
-        return None
+        self.end()
+        return waiting
 
     def run_until_it_waits(self, most: int = 200) -> Waiting:
         for _ in range(most):
@@ -444,7 +432,7 @@ class ModelOperator:
         self.end()
         if run is None:
             return None
-        match plan(run.seen, run.terms, self.world.now):
+        match run.next_action():
             case FinishPending(version_id):
                 return lambda: store.move_stage(ARN, Stage.CURRENT, to=version_id, remove_from=run.seen.current_id)
             case Abandon(version_id):
@@ -452,7 +440,7 @@ class ModelOperator:
             case ClearPending():
                 return lambda: store.move_stage(ARN, Stage.PENDING, remove_from=run.seen.current_id)
             case CreatePending(version_id):
-                late = pending_value(run.terms, run.seen.current, lambda: SecretText("late"))
+                late = pending_value(run.terms, run.seen, lambda: SecretText("late"))
                 return lambda: store.put_pending(ARN, version_id, late)
             case RequestRotation(version_id):
                 return lambda: store.rotate(ARN, version_id)
@@ -476,35 +464,30 @@ class ModelOperator:
     def end(self) -> None:
         """End the run: done, failed, or because the process died. Either way the server sees the connection go."""
         if self.run is not None:
-            self.run.steps.__exit__(None, None, None)
+            self.run.close()
         self.run = None
-
-    def _report(self, run: Run, waiting: Waiting) -> None:
-        status = reported(run.seen, run.terms, waiting, generation=1, now=self.world.now)
-        if status != self.world.status:
-            run.ledger.write(status)
 
     def _look(self) -> Run:
         world, terms = self.world, self.world.terms
         stages = world.store.describe(ARN).stages
         current = world.store.get(ARN, stage=Stage.CURRENT)
-        target, ledger = ModelTarget(world), ModelLedger(world, world.status)
-        seen = Observation(
-            stages=stages,
-            current=current,
-            status=remembered(world.status, terms, world.now),
-            target=target.look(current),
+        target, status = ModelTarget(world), ModelStatus(world, world.status)
+        seen = Observation.first(
+            terms,
+            stages,
+            current,
+            remembered(world.status, terms, world.now),
+            target.look(current),
             obstacle=world.obstacle,
         )
-        steps = Steps(
-            terms,
+        ports = Ports(
             store=world.store,
             database=world.database if terms.has_database else None,
-            ledger=ledger,
+            status=status,
             target=target,
+            workloads=ModelWorkloads(world, status),
+            reports=self.reports,
             guard=lambda: None,
-            report=self.reports.append,
             now=lambda: world.now,
-            workloads=ModelWorkloads(world, ledger),
         )
-        return Run(terms, seen, steps, ledger)
+        return Run(terms, seen, ports, generation=1)

@@ -1,0 +1,163 @@
+"""The one loop of a rotation: observe, plan, act, report. Everything that drives a rotation runs this.
+
+What the plan decides is done by the steps; here are the order of the two, what becomes of each kind of error, and what
+people are told at the end. Knows its neighbours by their protocols (:mod:`rotated_secrets.rotation.ports`) alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
+from rotated_secrets.delivery.errors import DeliveryError
+from rotated_secrets.rotation.actions import Action, Doing, Hold, Retry, Sleep, Waiting
+from rotated_secrets.rotation.observation import Login, Observation, Terms
+from rotated_secrets.rotation.plan import plan
+from rotated_secrets.rotation.ports import LookAgain, Ports
+from rotated_secrets.rotation.report import reported
+from rotated_secrets.rotation.rollout import tried_again_at
+from rotated_secrets.rotation.steps import Steps
+from rotated_secrets.secretstores.base import StoreError
+from rotated_secrets.values import InvalidSecretValue
+
+STALE_AFTER = 0.5
+"""Seconds after which the target Secret is read again before a rotation goes on from an old look at it."""
+
+
+class TryAgain(Exception):
+    """A run ended before its work was done, for a reason that is already reported: run again after a pause."""
+
+    def __init__(self, message: str, not_before: float = 0.0) -> None:
+        super().__init__(message)
+        self.not_before = not_before
+        """Seconds before which another run cannot succeed."""
+
+
+class Run:
+    """One run over one secret, from what was seen until the plan waits. Every method may block.
+
+    A run has two phases: :meth:`advance` without a database, and, where that is not the end, with one. In between the
+    caller waits for its turn at the database's host.
+    """
+
+    def __init__(self, terms: Terms, seen: Observation, ports: Ports, *, generation: int) -> None:
+        """``seen`` is the first observation; its target Secret was just read. ``generation`` is the resource's."""
+        self.terms = terms
+        self.seen = seen
+        self.waiting: Waiting | None = None
+        """What the plan came to, once it has nothing more to do now."""
+        self._ports = ports
+        self._generation = generation
+        self._observed_at = time.monotonic()
+        self._not_before = 0.0
+        self._trouble = ""
+        self._steps = Steps(terms, ports)
+
+    def next_action(self) -> Action:
+        """Ask the plan."""
+        return plan(self.seen, self.terms, self._ports.now())
+
+    def advance(self, *, database: bool) -> bool:
+        """Act until the plan waits or, without ``database``, until it needs one. Returns whether it waits.
+
+        Raises:
+            TryAgain: the run is over; it is reported.
+            Unavailable: the database does not answer; it is reported, and :meth:`conclude` may follow.
+        """
+        if database:
+            self._refresh_stale_target()
+        while self.waiting is None:
+            if not self.step(database=database):
+                return False
+        return True
+
+    def step(self, *, database: bool = True) -> bool:
+        """Do the next action, or note that the plan waits. Returns False where the action needs a database.
+
+        Raises: as :meth:`advance`.
+        """
+        action = self.next_action()
+        if isinstance(action, Waiting):
+            self.waiting = action
+        elif action.needs_database and not database and self.terms.has_database:
+            return False
+        else:
+            self._act(action)
+        return True
+
+    def conclude(self) -> Hold | Sleep:
+        """Write the status that tells what the run came to, and return how long to wait.
+
+        Raises:
+            TryAgain: something that will pass is in the way.
+        """
+        waiting, seen = self.waiting, self.seen
+        if waiting is None:
+            raise TryAgain(self._trouble)
+        self._ports.guard()
+        self._ports.reports.concluding(seen)
+        with self._errors_reported():
+            now = self._ports.now()
+            status = reported(seen, self.terms, waiting, generation=self._generation, now=now)
+            self._ports.status.write(status)
+        self._ports.reports.concluded(status)
+        if isinstance(waiting, Retry):
+            raise TryAgain(waiting.message, self._not_before)
+        if seen.login is Login.UNREACHABLE:
+            raise TryAgain(seen.login_message, self._not_before)
+        return self._with_restarts(waiting)
+
+    def database_is_unreachable(self, message: str, for_seconds: float) -> None:
+        """Go on with what can be done without the database; trying it again is no use ``for_seconds``."""
+        self._not_before = for_seconds
+        self.seen = replace(self.seen, login=Login.UNREACHABLE, login_message=message)
+
+    def raise_if_unreachable(self) -> None:
+        """Raises: Unavailable, where a login found that the server does not answer."""
+        if self.seen.login is Login.UNREACHABLE:
+            raise Unavailable(self.seen.login_message)
+
+    def close(self) -> None:
+        """Close the admin session, which frees its lock."""
+        self._steps.close()
+
+    def _act(self, action: Doing) -> None:
+        with self._errors_reported(), self._ports.reports.acting(action):
+            self.seen = self._steps.act(action, self.seen)
+        self._ports.reports.acted(action, self.seen)
+
+    def _refresh_stale_target(self) -> None:
+        """Read the target Secret again after a wait: what pods hold now decides whether a password may change."""
+        target, waited = self._ports.target, time.monotonic() - self._observed_at
+        if target is not None and self.seen.claim is not None and waited > STALE_AFTER:
+            with self._errors_reported():
+                self.seen = replace(self.seen, target=target.look_again(self.seen.current))
+
+    def _with_restarts(self, waiting: Hold | Sleep) -> Hold | Sleep:
+        """Wait no longer than until workloads that could not be restarted are tried again."""
+        again = tried_again_at(self.seen, self._ports.now())
+        if again is None:
+            return waiting
+        until = waiting.until if isinstance(waiting, Sleep) else None
+        return Sleep(min(again, until) if until else again)
+
+    @contextlib.contextmanager
+    def _errors_reported(self) -> Iterator[None]:
+        """Report what stops a run, and end it. Errors of leadership pass through."""
+        reports = self._ports.reports
+        try:
+            yield
+        except LookAgain as error:
+            raise TryAgain(str(error)) from None
+        except Refused as error:
+            reports.value_refused(error)
+            raise TryAgain(str(error)) from error
+        except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
+            reports.failed(error)
+            if isinstance(error, Unavailable):
+                self._trouble = str(error)
+                raise
+            raise TryAgain(str(error)) from error
