@@ -1,0 +1,37 @@
+"""``resync``: have the operator check everything again."""
+
+from __future__ import annotations
+
+import typer
+
+from rotated_secrets.api.names import RESYNC_ANNOTATION
+from rotated_secrets.cli import options
+from rotated_secrets.cli.commands.send_request import follow, send
+from rotated_secrets.cli.requests.progress import resync_progress
+
+
+def resync(
+    ctx: typer.Context,
+    names: options.Names = None,
+    selector: options.Selector = "",
+    everything: options.All = False,
+    wait: options.Wait = False,
+    timeout: options.Timeout = "1m",
+    output: options.Output = None,
+    namespace: options.Namespace = None,
+    context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Have everything looked at anew: the secret's versions, the login, and the Kubernetes Secret. Rotates nothing.
+
+    Exit code 0: asked for; with --wait, looked at and Ready.
+
+    Exit code 1: it is not Ready, was not looked at in time, or could not be asked for.
+    """
+    printer, longest = options.printer_for(ctx, output), options.seconds(timeout)
+    client = options.connect(kubeconfig, context, namespace)
+    requests = [
+        send(client, each, RESYNC_ANNOTATION, resync_progress, "a look at everything")
+        for each in options.select(client, names, selector, everything)
+    ]
+    follow(client, requests, printer, timeout=longest if wait else None)
