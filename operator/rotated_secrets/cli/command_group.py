@@ -19,7 +19,7 @@ from rotated_secrets.cli.errors import CommandError
 _UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 """click's error for a wrong flag or argument. typer does not export it."""
 
-LOOK, ASK = "Look", "Ask"
+VIEW, REQUESTS = "View", "Requests"
 
 
 class CommandGroup(TyperGroup):
@@ -41,10 +41,10 @@ class CommandGroup(TyperGroup):
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands that need only a kubeconfig."""
-    app.command("list", rich_help_panel=LOOK)(list_resources)
-    app.command("describe", rich_help_panel=LOOK)(describe)
-    app.command("history", rich_help_panel=LOOK)(history)
-    app.command("rotate", rich_help_panel=ASK)(rotate)
-    app.command("resync", rich_help_panel=ASK)(resync)
-    app.command("suspend", rich_help_panel=ASK)(suspend)
-    app.command("resume", rich_help_panel=ASK)(resume)
+    app.command("list", rich_help_panel=VIEW)(list_resources)
+    app.command("describe", rich_help_panel=VIEW)(describe)
+    app.command("history", rich_help_panel=VIEW)(history)
+    app.command("rotate", rich_help_panel=REQUESTS)(rotate)
+    app.command("resync", rich_help_panel=REQUESTS)(resync)
+    app.command("suspend", rich_help_panel=REQUESTS)(suspend)
+    app.command("resume", rich_help_panel=REQUESTS)(resume)

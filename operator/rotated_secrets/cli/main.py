@@ -56,6 +56,6 @@ class OperatorCommand(TyperCommand):
         return self._real().invoke(ctx)
 
 
-@app.command("run", cls=OperatorCommand, rich_help_panel="Operate")
+@app.command("run", cls=OperatorCommand, rich_help_panel="Operator")
 def run() -> None:
-    """Run the operator, until it is told to stop."""
+    """Run the operator until SIGTERM or SIGINT."""

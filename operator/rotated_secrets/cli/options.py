@@ -24,7 +24,7 @@ Kubeconfig: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--kubeconfig",
-        help="File that says where the cluster is. Default: $KUBECONFIG, else ~/.kube/config, else the pod's own.",
+        help="Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount.",
         show_default=False,
         metavar="FILE",
         rich_help_panel=_CLUSTER,
@@ -34,7 +34,7 @@ Context: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--context",
-        help="Context of that file. Default: its current one.",
+        help="Context of the kubeconfig. Default: its current context.",
         show_default=False,
         metavar="NAME",
         autocompletion=completion.contexts,
@@ -46,7 +46,7 @@ Namespace: TypeAlias = Annotated[
     typer.Option(
         "--namespace",
         "-n",
-        help="Namespace to look in. Default: the context's.",
+        help="Namespace of the RotatedSecrets. Default: that of the context.",
         show_default=False,
         metavar="NAME",
         autocompletion=completion.namespaces,
@@ -55,13 +55,13 @@ Namespace: TypeAlias = Annotated[
 ]
 Output: TypeAlias = Annotated[
     OutputFormat | None,
-    typer.Option("--output", "-o", help="Print the result for programs: json or yaml.", show_default=False),
+    typer.Option("--output", "-o", help="Print the result as JSON or YAML, for programs.", show_default=False),
 ]
 Names: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME",
-        help="RotatedSecrets, by their names; also as kubectl prints them, rotatedsecret/NAME.",
+        help="Names of RotatedSecrets, also as kubectl prints them: rotatedsecret/NAME.",
         show_default=False,
         autocompletion=completion.names,
     ),
@@ -70,7 +70,7 @@ OptionalNames: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME",
-        help="RotatedSecrets, by their names. Default: all of the namespace.",
+        help="Names of RotatedSecrets. Default: all in the namespace.",
         show_default=False,
         autocompletion=completion.names,
     ),
@@ -80,14 +80,16 @@ Selector: TypeAlias = Annotated[
     typer.Option(
         "--selector",
         "-l",
-        help="Those whose labels match, as kubectl takes it.",
+        help="RotatedSecrets with these labels, written as for kubectl.",
         metavar="LABELS",
     ),
 ]
-All: TypeAlias = Annotated[bool, typer.Option("--all", help="All RotatedSecrets of the namespace.")]
-Wait: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it has come to an end, and show how.")]
+All: TypeAlias = Annotated[bool, typer.Option("--all", help="All RotatedSecrets in the namespace.")]
+Wait: TypeAlias = Annotated[
+    bool, typer.Option("--wait", "-w", help="Wait until the request has ended, and show its progress.")
+]
 Timeout: TypeAlias = Annotated[
-    str, typer.Option("--timeout", help="Longest wait: 90s, 5m, 1h.", metavar="LENGTH", show_default=True)
+    str, typer.Option("--timeout", help="Longest time to wait: 90s, 5m, 1h.", metavar="LENGTH", show_default=True)
 ]
 
 
@@ -125,7 +127,7 @@ def select(
         CommandError: one of them does not exist, or the flags select none.
     """
     if sum((bool(names), bool(selector), everything)) != 1:
-        raise CommandError("name the RotatedSecrets, or say which by --selector or --all: one of the three")
+        raise CommandError("select RotatedSecrets by their names, by --selector or by --all: exactly one of the three")
     if names:
         return [read(client.get(each)) for each in dict.fromkeys(map(bare_name, names))]
     found = [read(each) for each in client.list_all(selector=selector)]

@@ -26,7 +26,7 @@ _VARIABLE = "_KUBECTL_ROTATEDSECRET_COMPLETE"
 
 app = typer.Typer(
     name=NAME,
-    help="Look at RotatedSecrets, and ask for rotations.",
+    help="Show RotatedSecrets, and request rotations.",
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
@@ -42,7 +42,7 @@ def plugin(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Look at RotatedSecrets, and ask for rotations."""
+    """Show RotatedSecrets, and request rotations."""
 
 
 def main() -> None:

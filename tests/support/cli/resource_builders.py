@@ -1,4 +1,4 @@
-"""RotatedSecrets as the API server returns them, by what the operator writes into their status."""
+"""Build RotatedSecrets as the API server returns them, with a status that the models of the operator write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rotated_secrets.values import VersionId
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 FIRST, SECOND = VersionId("5e56c32b-6beb-577e-a6a7-000000000001"), VersionId("5e56c32b-6beb-577e-a6a7-000000000002")
-WELL = {
+HEALTHY = {
     ConditionType.READY: (True, Reason.CREDENTIAL_WORKS, "AWSCURRENT works"),
     ConditionType.SYNCED: (True, Reason.UP_TO_DATE, "the target Secret holds it"),
     ConditionType.ROTATED: (True, Reason.ROTATION_SUCCEEDED, "AWSCURRENT is new"),
@@ -36,7 +36,7 @@ Conditions = Mapping[ConditionType, tuple[bool | None, Reason, str]]
 
 
 def status_of(conditions: Conditions | None = None, **fields: Any) -> RotatedSecretStatus:
-    """One that is well but for what is said."""
+    """A healthy status, except for the given conditions and fields."""
     status = RotatedSecretStatus.model_validate(
         {
             "engine": "postgres",
@@ -49,7 +49,7 @@ def status_of(conditions: Conditions | None = None, **fields: Any) -> RotatedSec
         }
         | fields
     )
-    for kind, (word, reason, message) in (WELL | dict(conditions or {})).items():
+    for kind, (word, reason, message) in (HEALTHY | dict(conditions or {})).items():
         status = status.with_condition(kind, word, reason, message, now=NOW - timedelta(minutes=5), generation=1)
     return status
 
@@ -88,10 +88,10 @@ def view_of(status: RotatedSecretStatus | None = None, **fields: Any) -> Rotated
     return read(object_of(status, **fields))
 
 
-def with_condition(seen: RotatedSecretView, kind: ConditionType, **fields: Any) -> RotatedSecretView:
-    """The same, but for what one of its conditions says: words too that this version of the operator does not know."""
-    conditions = tuple(replace(each, **fields) if each.type == kind else each for each in seen.conditions)
-    return replace(seen, conditions=conditions)
+def with_condition(resource: RotatedSecretView, kind: ConditionType, **fields: Any) -> RotatedSecretView:
+    """Change one condition. Also takes words that this version of the operator does not know."""
+    conditions = tuple(replace(each, **fields) if each.type == kind else each for each in resource.conditions)
+    return replace(resource, conditions=conditions)
 
 
 def claim_of(**fields: Any) -> Claim:
@@ -126,7 +126,7 @@ def entry_of(outcome: Outcome = Outcome.SUCCEEDED, **fields: Any) -> HistoryEntr
 
 
 def text_of(what: RenderableType, width: int = UNLIMITED) -> str:
-    """As it stands on a screen of this many columns, without colours and the blanks at the ends of lines."""
+    """Render for a terminal of ``width`` columns, without colours and trailing spaces."""
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(what)

@@ -1,4 +1,4 @@
-"""An API server that answers what a test says, in the order it says: for what a real one does only in bad moments."""
+"""An API server that gives the answers of a test in their order, for errors that a real one rarely has."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from rotated_secrets.cli.kube.kubeconfig import ClusterContext
 
 @dataclass(frozen=True)
 class Answer:
-    """``pieces`` are sent one after the other, as a watch is; without any, ``body`` as a whole."""
+    """``pieces`` are sent one after the other, as in a watch. Without any, ``body`` is sent as a whole."""
 
     status: int = 200
     body: Any = None
     pieces: Sequence[bytes] = ()
     cut: bool = False
-    """The connection is cut off in the middle."""
+    """Whether the connection is closed in the middle."""
 
 
 def refusal(code: int, message: str = "no", **details: Any) -> Answer:
-    """As Kubernetes answers it: a Status."""
+    """A refusal as Kubernetes sends it: a Status."""
     return Answer(code, {"kind": "Status", "code": code, "message": message, "details": details})
 
 
@@ -40,17 +40,17 @@ def list_of(*objects: dict[str, Any], version: str = "10", continue_token: str =
 
 def events(*found: tuple[str, dict[str, Any]], cut: bool = False) -> Answer:
     lines = b"".join(json.dumps({"type": kind, "object": obj}).encode() + b"\n" for kind, obj in found)
-    # Broken where no line ends, as a network does.
+    # Split within a line, as a network does.
     return Answer(pieces=[lines[: len(lines) // 3], lines[len(lines) // 3 :]], cut=cut)
 
 
 @dataclass
 class ScriptedApi:
-    """What it has been asked, and what it still has to answer; afterwards it answers nothing but 503."""
+    """Records requests, and gives ``answers`` in their order; when none is left, 503."""
 
     answers: list[Answer]
     asked: list[str] = field(default_factory=list)
-    """Paths, with what the query says beside limits."""
+    """Paths of the requests, with their queries except the limit."""
     bodies: list[Any] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     url: str = ""

@@ -13,7 +13,7 @@ from tests.support.cli.scripted_api import ScriptedApi, scripted_api
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedApi]:
-    """Where the kubeconfig leads; its answers are still to be said."""
+    """The API server of the kubeconfig. The test sets its answers."""
     with scripted_api() as scripted:
         context = {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "shop"}}
         written = {

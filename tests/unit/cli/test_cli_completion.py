@@ -25,7 +25,7 @@ from tests.support.cli.scripted_api import ScriptedApi, list_of
         (["list", "-n", ""], ["shop"]),
     ],
 )
-def test_kubectl_is_told_what_may_stand_there(
+def test_completion_offers_commands_flags_and_names(
     words: list[str],
     offered: list[str],
     api: ScriptedApi,
@@ -43,7 +43,7 @@ def test_kubectl_is_told_what_may_stand_there(
     assert directive == ":4"
 
 
-def test_a_cluster_that_does_not_answer_offers_nothing_and_says_nothing(
+def test_completion_is_empty_and_silent_when_the_cluster_does_not_answer(
     api: ScriptedApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["kubectl_complete-rotatedsecret", "describe", ""])

@@ -21,7 +21,7 @@ runner = CliRunner()
 
 
 def sections() -> dict[str, str]:
-    """The page's text by its headings."""
+    """Text of the page by heading."""
     _, *parts = re.split(r"^#{2,3} (.+)$", PAGE.read_text(), flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
@@ -31,19 +31,19 @@ def flags_in(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", flags_by_command(main.app))
-def test_the_page_tells_of_each_command_and_each_of_its_flags(name: str) -> None:
+def test_the_page_describes_each_command_and_its_flags(name: str) -> None:
     flags = flags_by_command(main.app)[name]
     assert flags_in(sections()["What all commands share"]) == EVERYWHERE
     assert flags_in(sections()[name]) == flags - EVERYWHERE
     assert not flags or flags >= EVERYWHERE
 
 
-def test_the_page_tells_of_every_outcome() -> None:
+def test_the_page_names_every_outcome() -> None:
     output = set(re.findall(r"`(\w+)`", sections()["Output for programs"]))
     assert output >= set(RequestOutcome)
 
 
-def test_programs_read_what_the_page_promises(api: ScriptedApi) -> None:
+def test_json_has_the_keys_that_the_page_promises(api: ScriptedApi) -> None:
     summary, more, answer = (set(json.loads(block)) for block in blocks(PAGE, "json"))
     one = Answer(body=object_of(status_of()))
     api.answers += [one, one, one, one]

@@ -24,14 +24,14 @@ def test_the_plugin_has_all_commands_but_the_operator() -> None:
 
 
 @pytest.mark.parametrize("name", flags_by_command(plugin.app))
-def test_help_says_the_name_by_which_it_was_called(name: str) -> None:
+def test_help_shows_the_program_name_it_was_called_with(name: str) -> None:
     for app, called in ((main.app, "rotated-secrets"), (plugin.app, plugin.NAME)):
         output = runner.invoke(app, [name, "--help"], prog_name=called).stdout
         assert f"Usage: {called} {name}" in " ".join(output.split())
 
 
 @BOTH
-def test_a_wrong_flag_is_no_hold(app: typer.Typer) -> None:
+def test_a_usage_error_does_not_exit_with_the_code_for_held(app: typer.Typer) -> None:
     for arguments in (["rotate", "--often"], ["rotat"], ["rotate", "x", "--timeout", "soon"], ["rotate"]):
         result = runner.invoke(app, arguments, prog_name="x")
         assert result.exit_code == 1, arguments
@@ -40,11 +40,14 @@ def test_a_wrong_flag_is_no_hold(app: typer.Typer) -> None:
 
 @BOTH
 @pytest.mark.parametrize("arguments", [[], ["a", "--all"], ["-l", "app=x", "--all"], ["a", "-l", "app=x"]])
-def test_what_is_meant_is_said_in_one_way(app: typer.Typer, arguments: list[str], api: ScriptedApi) -> None:
+def test_names_selector_and_all_exclude_each_other(app: typer.Typer, arguments: list[str], api: ScriptedApi) -> None:
     for command in ("describe", "history", "rotate", "resync", "suspend", "resume"):
         result = runner.invoke(app, [command, *arguments], prog_name="x")
         assert result.exit_code == 1
-        assert "x: name the RotatedSecrets, or say which by --selector or --all: one of the three\n" in result.stderr
+        assert (
+            "x: select RotatedSecrets by their names, by --selector or by --all: exactly one of the three\n"
+            in result.stderr
+        )
     assert api.asked == []
 
 
@@ -54,7 +57,7 @@ def test_names_may_be_written_as_kubectl_prints_them(api: ScriptedApi) -> None:
     assert [each["name"] for each in json.loads(result.stdout)["items"]] == ["a", "b"]
 
 
-def test_nothing_is_asked_for_where_one_of_several_is_not_there(api: ScriptedApi) -> None:
+def test_nothing_is_requested_when_one_of_several_names_does_not_exist(api: ScriptedApi) -> None:
     missing = refusal(404, "not found", name="b")
     api.answers += [Answer(body=object_of(name="a")), missing, refusal(403)]
     result = runner.invoke(main.app, ["rotate", "a", "b"])
@@ -62,19 +65,19 @@ def test_nothing_is_asked_for_where_one_of_several_is_not_there(api: ScriptedApi
     assert api.bodies == []
 
 
-def test_those_with_a_label_are_asked_for_each_by_a_value_of_its_own(api: ScriptedApi) -> None:
+def test_each_resource_with_a_label_gets_a_request_value_for_itself(api: ScriptedApi) -> None:
     api.answers += [list_of(object_of(name="b"), object_of(name="a"))]
     api.answers += [Answer(body=object_of(name=name)) for name in ("a", "b")]
     result = runner.invoke(main.app, ["rotate", "-l", "app=shop"])
     assert result.exit_code == 0
-    assert result.stdout == "✓ shop/a was asked for a rotation\n✓ shop/b was asked for a rotation\n"
+    assert result.stdout == "✓ shop/a rotation requested\n✓ shop/b rotation requested\n"
     requests = [body["metadata"]["annotations"]["rotatedsecrets.io/rotate"] for body in api.bodies]
     assert len(set(requests)) == 2
     assert all(re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ-[0-9a-f]{8}", each) for each in requests)
 
 
 @pytest.mark.parametrize("command", ["suspend", "resume"])
-def test_one_refusal_keeps_no_other_from_being_suspended_or_resumed(command: str, api: ScriptedApi) -> None:
+def test_a_refusal_does_not_keep_others_from_being_suspended_or_resumed(command: str, api: ScriptedApi) -> None:
     word, to = f"{command}ed".replace("ee", "e"), command == "suspend"
     before = [object_of(name=name, suspend=not to) for name in ("a", "b", "c")]
     for arguments in ([], ["-o", "json"]):
@@ -91,7 +94,7 @@ def test_one_refusal_keeps_no_other_from_being_suspended_or_resumed(command: str
             assert result.stdout == f"shop/b {word}\nshop/c {word}\n"
 
 
-def test_an_empty_list_is_said_on_stderr_and_is_a_list_for_programs(api: ScriptedApi) -> None:
+def test_an_empty_list_is_a_note_on_stderr_and_an_empty_list_in_json(api: ScriptedApi) -> None:
     api.answers += [list_of(), list_of()]
     result = runner.invoke(main.app, ["list", "-l", "app=shop"])
     assert (result.exit_code, result.stdout) == (0, "")

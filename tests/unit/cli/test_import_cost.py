@@ -25,7 +25,7 @@ HEAVY = (
 
 
 def loaded_by(app: str, *arguments: str) -> set[str]:
-    """The modules that a process has imported that ran this."""
+    """Run a command in a new process. Returns the modules that it has imported."""
     code = f"""
 import sys
 from rotated_secrets.cli.{app} import app
@@ -40,7 +40,7 @@ print(*sys.modules)
     return set(done.stdout.splitlines()[-1].split())
 
 
-def test_a_command_loads_no_aws_no_driver_and_no_controller(api: ScriptedApi) -> None:
+def test_a_command_imports_no_aws_no_driver_and_no_controller(api: ScriptedApi) -> None:
     api.answers += [list_of(object_of(status_of()))]
     loaded = loaded_by("main", "list")
     assert "kubernetes" in loaded
@@ -49,6 +49,6 @@ def test_a_command_loads_no_aws_no_driver_and_no_controller(api: ScriptedApi) ->
     assert "aws_croniter" not in loaded
 
 
-def test_help_does_not_even_load_what_speaks_to_a_cluster() -> None:
+def test_help_does_not_import_the_kubernetes_client() -> None:
     assert "kubernetes" not in loaded_by("plugin", "rotate", "--help")
     assert "kubernetes" not in loaded_by("main", "--help")

@@ -1,4 +1,4 @@
-"""Times as people read and write them."""
+"""Times and durations are read and written as people and the API do."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.support.cli.resource_builders import NOW
         (timedelta(days=400, hours=5), "400d"),
     ],
 )
-def test_a_length_has_two_units_at_most(span: timedelta, output: str) -> None:
+def test_a_duration_has_at_most_two_units(span: timedelta, output: str) -> None:
     assert time_format.duration(span) == output
 
 
-def test_what_is_due_is_told_apart_from_what_was() -> None:
+def test_future_and_past_due_times_read_differently() -> None:
     assert time_format.until(NOW + timedelta(hours=4), NOW) == "in 4h"
     assert time_format.until(NOW - timedelta(hours=4), NOW) == "due 4h ago"
     assert time_format.ago(NOW - timedelta(hours=4), NOW) == "4h ago"
@@ -38,17 +38,17 @@ def test_what_is_due_is_told_apart_from_what_was() -> None:
 
 
 @pytest.mark.parametrize(("text", "meant"), [("90", 90), ("0.5", 0.5), ("90s", 90), ("1h30m", 5400), ("1d", 86400)])
-def test_a_length_may_be_written_in_units(text: str, meant: float) -> None:
+def test_a_duration_may_be_written_in_units(text: str, meant: float) -> None:
     assert time_format.parse_duration(text) == meant
 
 
 @pytest.mark.parametrize("text", ["", "fast", "5 m", "-5m", "5w"])
-def test_what_is_no_length_is_refused(text: str) -> None:
+def test_text_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write for example 90s"):
         time_format.parse_duration(text)
 
 
-def test_moments_survive_being_written_and_read() -> None:
+def test_a_timestamp_survives_being_written_and_read() -> None:
     assert time_format.timestamp(NOW) == "2026-11-22T12:00:00Z"
     assert time_format.parse_timestamp(time_format.timestamp(NOW)) == NOW
     assert time_format.parse_timestamp("soon") is None

@@ -22,7 +22,7 @@ def describe(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """Tell everything about RotatedSecrets: conditions, versions, past and coming rotations, and what is in the way."""
+    """Show all details of RotatedSecrets: conditions, versions, past and next rotations, and problems."""
     # The schedule parser is slow to import, and `list` does not need it.
     from rotated_secrets.cli.view.due_times import due_times  # noqa: PLC0415
 

@@ -23,7 +23,7 @@ def history(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """Show the last rotations of RotatedSecrets, newest first: when, why, whose password, and how they ended."""
+    """Show the last rotations of RotatedSecrets, newest first: when, why, for which user, and how they ended."""
     printer = options.printer_for(ctx, output)
     client = options.connect(kubeconfig, context, namespace)
     found = options.select(client, names, selector, everything)

@@ -18,7 +18,7 @@ def list_resources(
     ctx: typer.Context,
     names: options.OptionalNames = None,
     everywhere: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Those of all namespaces that you may list.")
+        bool, typer.Option("--all-namespaces", "-A", help="RotatedSecrets of all namespaces.")
     ] = False,
     selector: options.Selector = "",
     output: options.Output = None,
@@ -26,10 +26,10 @@ def list_resources(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """List RotatedSecrets: whether they are ready, who is the active user, and what is due or in the way."""
+    """List RotatedSecrets: whether they are ready, the active user, the last and next rotation, and the state."""
     printer = options.printer_for(ctx, output)
     if names and (everywhere or selector):
-        raise CommandError("a name stands alone: leave --all-namespaces and --selector out")
+        raise CommandError("names cannot be combined with --all-namespaces or --selector; leave one of them out")
     client = options.connect(kubeconfig, context, namespace)
     objects = (
         [client.get(options.bare_name(each)) for each in names]

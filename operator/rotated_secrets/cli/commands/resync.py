@@ -1,4 +1,4 @@
-"""``resync``: have the operator check everything again."""
+"""``resync``: request a check of everything."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def resync(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """Have everything looked at anew: the secret's versions, the login, and the Kubernetes Secret. Rotates nothing.
+    """Request a full check: the secret's versions, the login, and the Kubernetes Secret. Rotates nothing.
 
-    Exit code 0: asked for; with --wait, looked at and Ready.
+    Exit code 0: the check was requested; with --wait, it has ended and the RotatedSecret is Ready.
 
-    Exit code 1: it is not Ready, was not looked at in time, or could not be asked for.
+    Exit code 1: the RotatedSecret is not Ready, or the check did not end in time or could not be requested.
     """
     printer, longest = options.printer_for(ctx, output), options.seconds(timeout)
     client = options.connect(kubeconfig, context, namespace)
     requests = [
-        send(client, each, RESYNC_ANNOTATION, resync_progress, "a look at everything")
+        send(client, each, RESYNC_ANNOTATION, resync_progress, "check")
         for each in options.select(client, names, selector, everything)
     ]
     follow(client, requests, printer, timeout=longest if wait else None)

@@ -25,25 +25,25 @@ def rotate(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """Ask for a rotation now, once.
+    """Request one rotation now.
 
-    Exit code 0: asked for; with --wait, done.
+    Exit code 0: the rotation was requested; with --wait, it succeeded.
 
-    Exit code 1: it failed, was rolled back or abandoned, did not end in time, or could not be asked for.
+    Exit code 1: the rotation failed, was rolled back or abandoned, did not end in time, or could not be requested.
 
-    Exit code 2: it is held, and the reason is told. Nothing is asked of a RotatedSecret that is suspended.
+    Exit code 2: the rotation is held, and the message says why. For a suspended RotatedSecret, none is requested.
 
-    Ctrl-C ends the waiting, not the rotation; the exit code is 130 then.
+    Ctrl-C ends the wait, not the rotation. The exit code is then 130.
     """
     printer, longest = options.printer_for(ctx, output), options.seconds(timeout)
     client = options.connect(kubeconfig, context, namespace)
 
     def request(resource: RotatedSecretView) -> PendingRequest | RequestResult:
         if resource.suspended:
-            resume = f"{printer.program} resume -n {resource.namespace} {resource.name}"
-            message = f"is suspended, so nothing was asked for; {resume} lets it rotate"
+            command = f"{printer.program} resume -n {resource.namespace} {resource.name}"
+            message = f"is suspended, so no rotation was requested; run {command} first"
             return RequestResult(resource.namespace, resource.name, None, RequestOutcome.HELD, message)
-        return send(client, resource, ROTATE_ANNOTATION, rotation_progress, "a rotation")
+        return send(client, resource, ROTATE_ANNOTATION, rotation_progress, "rotation")
 
     selected = options.select(client, names, selector, everything)
     requests = [request(each) for each in selected]

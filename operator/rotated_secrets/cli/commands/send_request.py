@@ -35,7 +35,7 @@ def send(
     try:
         written = client.patch(resource.name, {"metadata": {"annotations": {annotation: request}}})
     except CommandError as error:
-        message = f"was not asked for {what}: {error}"
+        message = f"{what} not requested: {error}"
         return RequestResult(resource.namespace, resource.name, None, RequestOutcome.FAILED, message)
     version = written["metadata"]["resourceVersion"]
     return PendingRequest(request, read(written), version, progress_of, what, since=time.monotonic())
@@ -63,7 +63,7 @@ def follow(
         if isinstance(each, RequestResult):
             done(each)
         elif timeout is None:
-            done(each.result(RequestOutcome.ASKED, f"was asked for {each.what}"))
+            done(each.result(RequestOutcome.ASKED, f"{each.what} requested"))
     if timeout is not None and pending:
         from rotated_secrets.cli.requests.wait import wait  # noqa: PLC0415 - rich's live display is slow to import
 

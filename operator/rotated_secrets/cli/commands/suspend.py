@@ -29,7 +29,7 @@ def suspend(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """Let no rotation start until it is resumed. One that has begun is brought to its end; the Secret is kept up."""
+    """Start no rotation until resumed. A running rotation continues to its end; the Secret is kept up to date."""
     printer = options.printer_for(ctx, output)
     client = options.connect(kubeconfig, context, namespace)
     _set_suspend(client, options.select(client, names, selector, everything), printer, to=True)
@@ -45,7 +45,7 @@ def resume(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """Let rotations start again. One that has become due meanwhile starts at once."""
+    """Let rotations start again. A rotation that has become due in the meantime starts at once."""
     printer = options.printer_for(ctx, output)
     client = options.connect(kubeconfig, context, namespace)
     _set_suspend(client, options.select(client, names, selector, everything), printer, to=False)
@@ -65,7 +65,7 @@ def _set_suspend(
         records.append({"namespace": after.namespace, "name": after.name, "suspended": after.suspended})
         word = "suspended" if to else "resumed"
         if before.suspended is to:
-            word = "was suspended already" if to else "was not suspended"
+            word = "was already suspended" if to else "was not suspended"
         if printer.output is None:
             printer.print(Text(f"{after} {word}{_what_follows(before, after)}"))
     if printer.output:
@@ -76,6 +76,6 @@ def _set_suspend(
 
 def _what_follows(before: RotatedSecretView, after: RotatedSecretView) -> str:
     if after.suspended and after.claim is not None and after.claim.version_id is not None:
-        return f"; the rotation that has begun, at {after.claim.step}, is brought to its end"
+        return f"; the running rotation, at {after.claim.step}, continues to its end"
     overdue = after.next_rotation is not None and after.next_rotation <= datetime.now(UTC)
-    return "; a rotation has become due meanwhile, and starts now" if before.suspended and overdue else ""
+    return "; a rotation has become due in the meantime, and starts now" if before.suspended and overdue else ""

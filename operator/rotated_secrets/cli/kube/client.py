@@ -155,17 +155,17 @@ class RotatedSecretClient:
             return CommandError(f"there is no {KIND} {name} in namespace {self.namespace}{self._near(name)}")
         if isinstance(error, NotFound):
             return CommandError(
-                f"the cluster at {self._context} knows no {PLURAL}.{GROUP}: the operator is not installed there; "
-                "install its chart, or name another cluster by --context"
+                f"the cluster at {self._context} has no {PLURAL}.{GROUP}: the operator is not installed there; "
+                "install its chart, or choose another cluster with --context"
             )
         reason = error.answer.get("message") or str(error)
         if error.status == 401:
-            return CommandError(f"the API server at {self._context} does not know you; log in again ({reason})")
+            return CommandError(f"the API server at {self._context} rejects your credentials; log in again ({reason})")
         if isinstance(error, Forbidden):
-            hint = "; name one namespace by -n" if everywhere else ""
+            hint = "; choose one namespace with -n" if everywhere else ""
             return CommandError(
                 f"you may not {verb} {PLURAL} {where}{hint}, or ask for the verbs get, list, watch and patch on "
-                f"{PLURAL}.{GROUP}, which the role edit has where the chart is installed ({reason})"
+                f"{PLURAL}.{GROUP}; where the chart is installed, the role edit has them ({reason})"
             )
         if isinstance(error, Unreachable):
             cause = reason.rpartition("could not be reached: ")[2]
@@ -184,10 +184,10 @@ class RotatedSecretClient:
                 for each in self._list(everywhere=True, fieldSelector=f"metadata.name={name}")[0]
             ]
         except ClusterError:
-            return "; name another by -n"
+            return "; choose another namespace with -n"
         if elsewhere:
-            return f"; there is one in {' and in '.join(elsewhere[:3])}: name the namespace by -n"
-        return f"; there {'is' if len(here) == 1 else 'are'} {', '.join(here[:5])}" if here else "; it has none at all"
+            return f"; there is one in {' and in '.join(elsewhere[:3])}: choose the namespace with -n"
+        return f"; the namespace has {', '.join(here[:5])}" if here else "; the namespace has none"
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[Json]:

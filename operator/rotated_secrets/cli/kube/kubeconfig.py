@@ -51,7 +51,7 @@ def find(kubeconfig: Path | None, context: str | None) -> ClusterContext:
         why = str(error).partition(";")[0]
     except (yaml.YAMLError, OSError, config.ConfigException, AttributeError, KeyError, TypeError) as error:
         why = " ".join(str(error).split())
-    raise CommandError(f"kubeconfig {path} cannot be used: {why}; name another by --kubeconfig")
+    raise CommandError(f"kubeconfig {path} cannot be used: {why}; choose another with --kubeconfig")
 
 
 def contexts(kubeconfig: Path | None) -> list[str]:
@@ -82,8 +82,6 @@ def _contexts(path: Path) -> tuple[dict[str, Any], str | None]:
 
 def _missing(name: str | None, there: list[str]) -> str:
     if not name:
-        return (
-            f"says of no context that it is the current one; name one by --context: {', '.join(there) or 'it has none'}"
-        )
+        return f"has no current context; choose one with --context: {', '.join(there) or 'it has none'}"
     near = difflib.get_close_matches(name, there, n=1)
     return f"has no context {name}; " + (f"did you mean {near[0]}?" if near else f"it has {', '.join(there) or 'none'}")

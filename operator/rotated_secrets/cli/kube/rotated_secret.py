@@ -35,7 +35,7 @@ class ConditionView:
     since: datetime | None
 
     @property
-    def holds(self) -> bool:
+    def is_true(self) -> bool:
         return self.status == "True"
 
 
@@ -133,7 +133,7 @@ class RotatedSecretView:
     def held(self) -> ConditionView | None:
         """The condition Held, where it is True: a due rotation waits."""
         found = self.condition("Held")
-        return found if found and found.holds else None
+        return found if found and found.is_true else None
 
     @property
     def needs_fix(self) -> ConditionView | None:

@@ -32,7 +32,7 @@ def status_line(progress: Progress) -> str:
         case Blocked(reason, message, _) | NeedsFix(reason, message, _):
             return f"waits, {reason}: {message.removeprefix('held: ')}"
         case NotReadyYet(reason, message):
-            return f"was looked at, but {reason}: {message}"
+            return f"was checked, but {reason}: {message}"
     return ""
 
 
@@ -46,20 +46,20 @@ def timed_out(progress: Progress | None, resource: RotatedSecretView, waited: fl
     if not status:
         return not_picked_up(progress, resource, waited)
     describe = f"{program} describe -n {resource.namespace} {resource.name}"
-    return f"has not come to an end in {waited:g} s ({status}); it goes on, see {describe}"
+    return f"has not ended after {waited:g} s ({status}); it continues, see {describe}"
 
 
 def not_picked_up(progress: Progress | None, resource: RotatedSecretView, waited: float) -> str:
     """Say that no operator seems to run, and what was wrong with the resource before the request."""
     before = progress.not_ready_before if isinstance(progress, NotPickedUp) else ""
-    note = f" (it was not Ready before already, {before})" if before else ""
+    note = f" (it was already not Ready before, {before})" if before else ""
     return f"was not picked up in {waited:g} s{note}; {operator_hint(resource)}"
 
 
 def stale_note(progress: Progress, resource: RotatedSecretView) -> str:
     """Say, where a condition from before the request ended the wait, that the operator may not have checked since."""
     if isinstance(progress, Blocked | NeedsFix) and not progress.new:
-        return f"; this was so before it was asked for, and nothing was heard since: {operator_hint(resource)}"
+        return f"; this was so before the request, and the operator has not answered since: {operator_hint(resource)}"
     return ""
 
 
@@ -67,6 +67,6 @@ def operator_hint(resource: RotatedSecretView) -> str:
     """Say how to find out whether an operator runs."""
     return (
         f"is an operator running that serves namespace {resource.namespace}? See "
-        "kubectl get deployments -A -l app.kubernetes.io/name=rotated-secrets, and who leads: "
+        "kubectl get deployments -A -l app.kubernetes.io/name=rotated-secrets, and for the leader: "
         "kubectl get leases -A --field-selector metadata.name=rotated-secrets"
     )

@@ -33,7 +33,7 @@ class PendingRequest:
     """The resourceVersion that the request was written at."""
     progress_of: ProgressOf
     what: str
-    """What the request is for, in messages: "a rotation"."""
+    """What the request is for, in messages: "rotation"."""
     since: float
     """When the request was made."""
     changed_at: float = field(init=False)
@@ -50,7 +50,7 @@ class PendingRequest:
         """Take an event. Returns a result where it ends the request."""
         match event:
             case Deleted():
-                return self.result(RequestOutcome.DELETED, "was deleted meanwhile")
+                return self.result(RequestOutcome.DELETED, "was deleted during the wait")
             case WatchFailed(_, error):
                 return self.result(RequestOutcome.FAILED, f"cannot be watched: {error}")
             case Disconnected(_, message):

@@ -98,17 +98,17 @@ def outcome_of(
     match progress:
         case RotationEnded(attempt, status_updated) if status_updated or quiet >= patience:
             return _rotation_outcome(attempt)
-        case Resynced(ready) if ready is not None and ready.holds:
-            return RequestOutcome.READY, f"was looked at anew and is Ready: {ready.message}", None
+        case Resynced(ready) if ready is not None and ready.is_true:
+            return RequestOutcome.READY, f"was checked and is Ready: {ready.message}", None
         case Resynced(ready):
-            why = f"{ready.reason}: {ready.message}" if ready else "nothing is known of it"
-            return RequestOutcome.NOT_READY, f"was looked at anew and is not Ready, {why}", None
+            why = f"{ready.reason}: {ready.message}" if ready else "and its status does not say why"
+            return RequestOutcome.NOT_READY, f"was checked and is not Ready, {why}", None
         case Blocked(reason, message, new) if new or quiet >= patience:
             return RequestOutcome.HELD, f"waits, {reason}: {message.removeprefix('held: ')}", None
         case NeedsFix(reason, message, new) if new or quiet >= patience:
             return RequestOutcome.NOT_READY, f"is not Ready, {reason}: {message}", None
         case Replaced():
-            return RequestOutcome.REPLACED, "was asked for again by somebody else, and that request counts", None
+            return RequestOutcome.REPLACED, "has a newer request, which replaces this one", None
     return None
 
 

@@ -23,7 +23,7 @@ def render_steps(request: PendingRequest, now: float) -> RenderableType:
     """Draw the steps that are done, the one that runs, and those to come."""
     status = Text(request.status_line(now), Tone.WAITING)
     if not request.step_at:
-        words = status if status.plain else Text(f"was asked for {request.what}", Tone.QUIET)
+        words = status if status.plain else Text(f"{request.what} requested", Tone.QUIET)
         row = _rows(2)
         row.add_row(SPINNER, Text.assemble((str(request.before), Tone.STRONG), " ", words))
         return row

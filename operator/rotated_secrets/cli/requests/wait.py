@@ -58,7 +58,7 @@ def wait(
     except KeyboardInterrupt:
         view.close()
         for each in pending.values():
-            done(each.result(RequestOutcome.INTERRUPTED, "is not waited for any more; what was asked for goes on"))
+            done(each.result(RequestOutcome.INTERRUPTED, "is no longer waited for; the request continues"))
     finally:
         view.close()
         for watch in watches:
@@ -116,7 +116,7 @@ class _LineView:
     def update(self, requests: Sequence[PendingRequest]) -> None:
         now = time.monotonic()
         for each in requests:
-            line = each.status_line(now) or f"was asked for {each.what}"
+            line = each.status_line(now) or f"{each.what} requested"
             if line != self._printed.get(each.before.name):
                 self._printer.note(f"{each.before} {line}")
                 self._printed[each.before.name] = line

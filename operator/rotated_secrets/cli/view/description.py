@@ -44,7 +44,7 @@ def _indented(what: RenderableType) -> RenderableType:
 
 def _title(resource: RotatedSecretView) -> RenderableType:
     word, tone = state_of(resource)
-    ready = {"True": "Ready", "False": "not Ready"}.get(resource.ready, "Ready is not known")
+    ready = {"True": "Ready", "False": "not Ready"}.get(resource.ready, "Ready is unknown")
     title = Text.assemble((str(resource), Tone.STRONG), "  ", (ready, ready_tone(resource.ready)))
     return title.append("  ").append(word, tone) if word else title
 
@@ -71,7 +71,7 @@ def _pairs(resource: RotatedSecretView, now: datetime) -> list[tuple[str, Text]]
     ]
     if (retiring := resource.retiring) is not None:
         end = time_format.day_and_time(retiring.after) if retiring.after else "the new one is delivered"
-        words = f"of user {retiring.user} works beside the new one until {end}"
+        words = f"of user {retiring.user} still works until {end}"
         pairs.append(("Old password", Text(words, Tone.WAITING)))
     if resource.suspended:
         pairs.append(("Suspended", Text("yes: no rotation starts until it is resumed", Tone.WAITING)))
@@ -80,7 +80,7 @@ def _pairs(resource: RotatedSecretView, now: datetime) -> list[tuple[str, Text]]
 
 def _target(resource: RotatedSecretView) -> Text:
     if resource.target is None:
-        return Text("none is delivered")
+        return Text("none is written")
     if resource.synced_version_id is None:
         return Text.assemble(f"{resource.target}  ", ("not written yet", Tone.WAITING))
     if resource.synced_version_id == resource.current_version_id:
@@ -99,7 +99,9 @@ def _last(resource: RotatedSecretView, now: datetime) -> Text:
 
 def _hold(held: ConditionView, now: datetime) -> RenderableType:
     since = f" for {time_format.duration(now - held.since)}" if held.since else ""
-    ends = "until it is resumed" if held.reason == "Suspended" else "until that has changed; then it goes on by itself"
+    ends = (
+        "until it is resumed" if held.reason == "Suspended" else "until the cause is gone; then the rotation continues"
+    )
     return _indented(
         Group(Text.assemble((held.reason, Tone.WAITING), f"{since}, {ends}"), Text(held.message.removeprefix("held: ")))
     )
@@ -119,7 +121,7 @@ def _running(resource: RotatedSecretView, claim: ClaimView, now: datetime) -> Re
 
 def _conditions(resource: RotatedSecretView, now: datetime, *, narrow: bool) -> RenderableType:
     if not resource.conditions:
-        return _indented(Text("none yet: the operator has not looked at it", Tone.WAITING))
+        return _indented(Text("none yet: the operator has not checked it", Tone.WAITING))
     rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for width in (1, None, None, None):
         rows.add_column(no_wrap=True, width=width)

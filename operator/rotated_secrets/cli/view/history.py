@@ -43,14 +43,14 @@ def _entry(attempt: Attempt, now: datetime) -> RenderableType:
 def next_rotations(resource: RotatedSecretView, due: Sequence[datetime], now: datetime) -> RenderableType:
     """The next due times, or why there are none."""
     if not due:
-        unknown = "not known yet: the operator has not looked at the schedule"
+        unknown = "not known yet: the operator has not read the schedule"
         return Text(unknown if resource.schedule else "on demand only: there is no schedule", Tone.QUIET)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for number, moment in enumerate(due):
         again = resource.claim if resource.waits_to_retry and not number else None
-        remark = f", attempt {again.attempt} of the one that failed" if again else ""
+        remark = f", attempt {again.attempt} after a failure" if again else ""
         when = f"{time_format.until(moment, now)}{remark}"
         table.add_row(time_format.day_and_time(moment), Text(when, Tone.QUIET))
     if not resource.suspended:
         return table
-    return Group(table, Text("none of them starts while it is suspended", Tone.WAITING))
+    return Group(table, Text("none of them starts while the resource is suspended", Tone.WAITING))

@@ -21,7 +21,7 @@ def state_of(resource: RotatedSecretView) -> tuple[str, Tone]:
     if resource.deleting:
         return "being deleted", Tone.WAITING
     if not resource.conditions:
-        return "not looked at yet", Tone.WAITING
+        return "not checked yet", Tone.WAITING
     if resource.needs_fix:
         return resource.needs_fix.reason, Tone.BAD
     if resource.held is not None:
@@ -50,8 +50,8 @@ def condition_sign(condition: ConditionView) -> tuple[str, Tone]:
     if condition.status == "Unknown":
         return OPEN_SIGN, Tone.RUNNING if condition.reason == "Rotating" else Tone.QUIET
     if condition.type == "Held":
-        return (WAITING_SIGN, Tone.WAITING) if condition.holds else (OPEN_SIGN, Tone.QUIET)
-    return (GOOD_SIGN, Tone.GOOD) if condition.holds else (BAD_SIGN, Tone.BAD)
+        return (WAITING_SIGN, Tone.WAITING) if condition.is_true else (OPEN_SIGN, Tone.QUIET)
+    return (GOOD_SIGN, Tone.GOOD) if condition.is_true else (BAD_SIGN, Tone.BAD)
 
 
 def attempt_sign(attempt: Attempt) -> tuple[str, Tone]:

@@ -17,14 +17,14 @@ from tests.support.cli.scripted_api import ScriptedApi, list_of
 runner = CliRunner()
 
 
-def test_the_namespace_is_that_of_the_context_unless_named(api: ScriptedApi) -> None:
+def test_the_namespace_is_that_of_the_context_unless_a_flag_names_one(api: ScriptedApi) -> None:
     for arguments, namespace in (([], "shop"), (["-n", "billing"], "billing"), (["--context", "other"], "default")):
         api.answers += [list_of()]
         runner.invoke(main.app, ["list", *arguments])
         assert f"/namespaces/{namespace}/" in api.asked[-1]
 
 
-def test_a_context_that_is_not_there_is_told_with_those_that_are(api: ScriptedApi) -> None:
+def test_an_unknown_context_is_reported_with_the_known_ones(api: ScriptedApi) -> None:
     output = runner.invoke(main.app, ["list", "--context", "othr"], prog_name="x").stderr
     assert output == f"x: {os.environ['KUBECONFIG']} has no context othr; did you mean other?\n"
     output = runner.invoke(main.app, ["list", "--context", "production"], prog_name="x").stderr
@@ -32,7 +32,7 @@ def test_a_context_that_is_not_there_is_told_with_those_that_are(api: ScriptedAp
 
 
 @pytest.mark.parametrize("content", [None, "contexts: [", "{}"])
-def test_a_kubeconfig_that_is_none_is_told_in_one_line(content: str | None, tmp_path: Path) -> None:
+def test_an_unusable_kubeconfig_is_reported_in_one_line(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "config"
     if content is not None:
         path.write_text(content)
@@ -40,11 +40,12 @@ def test_a_kubeconfig_that_is_none_is_told_in_one_line(content: str | None, tmp_
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert re.match(
-        rf"x: (kubeconfig )?{re.escape(str(path))} .+ name (another by --kubeconfig|one by --context)", result.stderr
+        rf"x: (kubeconfig )?{re.escape(str(path))} .+ choose (another with --kubeconfig|one with --context)",
+        result.stderr,
     )
 
 
-def test_what_a_credential_plugin_says_is_passed_on(api: ScriptedApi, tmp_path: Path) -> None:
+def test_the_token_of_a_credential_plugin_is_used(api: ScriptedApi, tmp_path: Path) -> None:
     path = Path(os.environ["KUBECONFIG"])
     written = json.loads(path.read_text())
     command = {"apiVersion": "client.authentication.k8s.io/v1", "command": sys.executable, "interactiveMode": "Never"}

@@ -1,4 +1,4 @@
-"""A watch of one resource goes on after each interruption, and says when it cannot."""
+"""A watch of one resource continues after each interruption, and says when it cannot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def at(version: str, name: str = "orders-db", **fields: object) -> dict[str, obj
 
 
 def watched(api: ScriptedApi, many: int) -> list[WatchEvent]:
-    """The first events that follow the version 7."""
+    """The first events after version 7."""
     found: queue.SimpleQueue[WatchEvent] = queue.SimpleQueue()
     resources: RotatedSecretClient = api.resources()
     watch = resources.watch(read(object_of()), "7", found)
@@ -41,7 +41,7 @@ def versions_asked(api: ScriptedApi) -> list[str]:
     return [each.partition("'resourceVersion': '")[2].partition("'")[0] for each in api.asked]
 
 
-def test_a_watch_that_ends_goes_on_from_where_it_was() -> None:
+def test_a_watch_that_ends_continues_from_its_last_version() -> None:
     first, second = events(("MODIFIED", at("8")), ("BOOKMARK", at("9"))), events(("MODIFIED", at("11")))
     with scripted_api(first, second) as api:
         found = watched(api, 2)
@@ -51,13 +51,13 @@ def test_a_watch_that_ends_goes_on_from_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("too_old", [refusal(410), events(("ERROR", {"kind": "Status", "code": 410}))])
-def test_a_watch_that_is_too_old_looks_anew(too_old: Answer) -> None:
+def test_a_watch_whose_version_is_too_old_reads_the_resource_again(too_old: Answer) -> None:
     with scripted_api(too_old, list_of(at("20"), version="21"), events(("MODIFIED", at("22")))) as api:
         assert watched(api, 2) == [Changed(read(at("20"))), Changed(read(at("22")))]
         assert versions_asked(api)[:3] == ["7", "", "21"]
 
 
-def test_a_watch_that_is_cut_off_says_so_and_goes_on() -> None:
+def test_a_disconnected_watch_says_so_and_continues() -> None:
     with scripted_api(events(("MODIFIED", at("8")), cut=True), refusal(503), events(("MODIFIED", at("9")))) as api:
         found = watched(api, 5)
         assert [type(each) for each in found] == [Changed, Disconnected, Disconnected, Disconnected, Changed]
@@ -76,12 +76,12 @@ def test_a_watch_that_is_cut_off_says_so_and_goes_on() -> None:
         [refusal(410), list_of(at("8", uid="another"))],
     ],
 )
-def test_what_is_deleted_or_made_anew_is_gone(gone: list[Answer]) -> None:
+def test_a_deleted_or_recreated_resource_is_reported_as_deleted(gone: list[Answer]) -> None:
     with scripted_api(*gone) as api:
         assert watched(api, 1) == [Deleted("orders-db")]
 
 
-def test_who_may_not_watch_is_told_so_once() -> None:
+def test_a_forbidden_watch_is_reported_once() -> None:
     with scripted_api(refusal(403, "jane cannot watch")) as api:
         (found,) = watched(api, 1)
     assert isinstance(found, WatchFailed)

@@ -1,4 +1,4 @@
-"""What is read of a RotatedSecret, leniently, is what the operator's models write into it."""
+"""The lenient reader understands what the models of the operator write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rotated_secrets.rotation.policies import ATTEMPTS
 from tests.support.cli.resource_builders import FIRST, NOW, SECOND, claim_of, entry_of, object_of, status_of, view_of
 
 
-def test_its_words_are_those_of_the_api() -> None:
+def test_its_constants_are_those_of_the_api() -> None:
     assert list(Step) == list(rotated_secret.STEPS)
     assert list(ConditionType) == list(rotated_secret.CONDITIONS)
     assert set(Reason) >= rotated_secret.NEEDS_FIX_REASONS
@@ -31,7 +31,7 @@ def test_its_words_are_those_of_the_api() -> None:
     ]
 
 
-def test_everything_that_the_operator_writes_is_read() -> None:
+def test_every_field_that_the_operator_writes_is_read() -> None:
     found = view_of(
         status_of(
             rotation=claim_of(attempt=2, failure="refused"),
@@ -73,18 +73,18 @@ def test_everything_that_the_operator_writes_is_read() -> None:
         {"history": [{"outcome": "Postponed", "step": "Fifth"}], "rotation": {"trigger": "Whim"}},
     ],
 )
-def test_what_another_version_of_the_operator_writes_breaks_nothing(status: dict[str, Any] | None) -> None:
+def test_a_status_of_another_operator_version_breaks_nothing(status: dict[str, Any] | None) -> None:
     found = rotated_secret.read(object_of() | {"status": status})
     assert found.ready == "Unknown"
     assert found.last_rotation is None
 
 
-def test_a_new_word_is_passed_on_as_it_is() -> None:
+def test_an_unknown_word_is_kept_as_it_is() -> None:
     written = status_of(history=(entry_of(),)).model_dump(mode="json", by_alias=True, exclude_none=True)
     written["history"][0]["outcome"] = "Postponed"
     assert rotated_secret.read(object_of() | {"status": written}).history[0].outcome == "Postponed"
 
 
-def test_nothing_is_delivered_where_the_resource_says_so() -> None:
+def test_there_is_no_target_with_creation_policy_none() -> None:
     assert view_of(target={"creationPolicy": "None"}).target is None
     assert view_of(RotatedSecretStatus()).target == "orders-db"

@@ -1,4 +1,4 @@
-"""How far a request is, by the statuses that a whole rotation writes."""
+"""Progress of a request, judged by the statuses that a whole rotation writes."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ def view_in(world: World) -> RotatedSecretView:
     return view_of(world.status, annotations={ROTATE_ANNOTATION: world.request} if world.request else None)
 
 
-def asked(world: World, request: str = "now") -> RotatedSecretView:
+def requested(world: World, request: str = "now") -> RotatedSecretView:
     world.request = request
     return view_in(world)
 
 
 def followed(world: World, before: RotatedSecretView) -> Iterator[progress.Progress]:
-    """What is seen after each thing that the operator does, until it waits."""
+    """Progress after each action of the operator, until it waits."""
     operator, waiting = ModelOperator(world), None
     while waiting is None:
         waiting = operator.step()
         yield rotation_progress("now", before, view_in(world))
 
 
-def test_the_four_steps_come_in_their_order_and_then_the_end() -> None:
+def test_the_four_steps_come_in_order_and_then_the_end() -> None:
     world = world_of()
-    found = list(followed(world, asked(world)))
+    found = list(followed(world, requested(world)))
     kinds = [kind for kind, _ in groupby(map(type, found))]
     assert kinds == [NotPickedUp, Running, RotationEnded]
     steps = [step for step, _ in groupby(each.claim.step for each in found if isinstance(each, Running))]
@@ -74,9 +74,9 @@ def test_the_four_steps_come_in_their_order_and_then_the_end() -> None:
     assert last.attempt.version_id == world.was_current[-1]
 
 
-def test_the_end_counts_once_the_status_tells_of_the_new_version() -> None:
+def test_the_end_counts_once_the_status_shows_the_new_version() -> None:
     world = world_of()
-    ends = [each for each in followed(world, asked(world)) if isinstance(each, RotationEnded)]
+    ends = [each for each in followed(world, requested(world)) if isinstance(each, RotationEnded)]
     assert [output for output, _ in groupby(each.status_updated for each in ends)] == [False, True]
     assert outcome_of(ends[0], quiet=0, patience=5) is None
     assert outcome_of(ends[0], quiet=5, patience=5) is not None
@@ -85,7 +85,7 @@ def test_the_end_counts_once_the_status_tells_of_the_new_version() -> None:
 def test_a_failing_rotation_is_followed_through_all_its_attempts() -> None:
     world = world_of()
     world.database.refuses_to_set = True
-    before = asked(world)
+    before = requested(world)
     kinds: list[type] = []
     last: progress.Progress = NotPickedUp()
     for _ in range(3):
@@ -107,19 +107,19 @@ def test_a_failing_rotation_is_followed_through_all_its_attempts() -> None:
     assert "given up after 3 attempts" in ended[1]
 
 
-def test_between_two_attempts_it_says_what_failed_and_when_it_goes_on() -> None:
+def test_between_two_attempts_the_line_says_what_failed_and_when_the_next_begins() -> None:
     world = world_of()
     world.database.refuses_to_set = True
-    *_, last = followed(world, asked(world))
+    *_, last = followed(world, requested(world))
     assert isinstance(last, Retrying)
     assert status_line(last).startswith("attempt 1 failed at SetSecret: ")
     assert last.at is not None
     assert f"attempt 2 begins at {last.at:%Y-%m-%d %H:%M:%S} UTC" in status_line(last)
 
 
-def test_a_database_that_is_down_is_trouble_not_the_end() -> None:
+def test_a_database_that_is_down_does_not_end_the_wait() -> None:
     world = world_of()
-    before = asked(world)
+    before = requested(world)
     world.database.down = True
     *_, last = followed(world, before)
     assert isinstance(last, Running)
@@ -127,9 +127,9 @@ def test_a_database_that_is_down_is_trouble_not_the_end() -> None:
     assert outcome_of(last, quiet=1000, patience=5) is None
 
 
-def test_a_hold_that_begins_after_the_request_ends_the_waiting_at_once() -> None:
+def test_a_hold_that_begins_after_the_request_ends_the_wait_at_once() -> None:
     world = world_of()
-    before = asked(world)
+    before = requested(world)
     world.obstacle = Obstacle(Reason.ACCESS_DENIED, "the policy says no")
     *_, last = followed(world, before)
     assert last == Blocked("AccessDenied", "held: the policy says no", new=True)
@@ -138,12 +138,12 @@ def test_a_hold_that_begins_after_the_request_ends_the_waiting_at_once() -> None
     assert message == "waits, AccessDenied: the policy says no"
 
 
-def test_a_hold_from_before_the_request_has_to_stay_to_be_believed() -> None:
+def test_a_hold_from_before_the_request_counts_only_when_it_stays() -> None:
     world = world_of()
     world.obstacle = Obstacle(Reason.ACCESS_DENIED, "the policy says no")
     world.request = "earlier"
     ModelOperator(world).run_until_it_waits()
-    before = asked(world)
+    before = requested(world)
     blocked = rotation_progress("now", before, before)
     assert blocked == Blocked("AccessDenied", "held: the policy says no", new=False)
     assert outcome_of(blocked, quiet=4.9, patience=5) is None
@@ -184,7 +184,7 @@ def test_a_stale_hold_does_not_hide_another_rotation_that_has_begun_since() -> N
 
 @pytest.mark.parametrize("progress_of", [rotation_progress, resync_progress])
 @pytest.mark.parametrize("said", [{"message": "no answer at all"}, {"since": NOW}, {"reason": "LoginFailed"}])
-def test_whatever_is_found_after_the_request_shows_that_somebody_looked(
+def test_a_condition_that_changes_after_the_request_shows_a_new_check(
     progress_of: ProgressOf, said: dict[str, Any]
 ) -> None:
     silent = {"status": "False", "reason": "DatabaseUnreachable", "message": "no answer"}
@@ -196,7 +196,7 @@ def test_whatever_is_found_after_the_request_shows_that_somebody_looked(
     assert outcome_of(found, quiet=1000, patience=5) is None
 
 
-def test_what_has_to_be_mended_first_blocks_a_rotation_and_fails_a_look() -> None:
+def test_a_problem_that_must_be_fixed_first_blocks_a_rotation_and_fails_a_check() -> None:
     denied: Conditions = {READY: (False, Reason.ACCESS_DENIED, "the rule is missing")}
     annotations = {ROTATE_ANNOTATION: "now", "rotatedsecrets.io/resync": "now"}
     before = view_of(status_of(), annotations=annotations)
@@ -220,7 +220,7 @@ def test_another_rotation_goes_first() -> None:
     assert status_line(found) == "waits for another rotation to end (Annotation), which is at SetSecret"
 
 
-def test_a_request_that_was_written_over_is_told_apart_from_one_that_was_served() -> None:
+def test_an_overwritten_request_is_distinguished_from_a_served_one() -> None:
     before = view_of(status_of(), annotations={ROTATE_ANNOTATION: "now"})
     theirs = {ROTATE_ANNOTATION: "theirs", "rotatedsecrets.io/resync": "theirs"}
     assert rotation_progress("now", before, view_of(status_of(), annotations=theirs)) == Replaced()
@@ -230,14 +230,14 @@ def test_a_request_that_was_written_over_is_told_apart_from_one_that_was_served(
     assert isinstance(resync_progress("now", before, view_of(served, annotations=theirs)), Resynced)
 
 
-def test_a_look_ends_with_what_it_found() -> None:
+def test_a_check_ends_with_what_it_found() -> None:
     handled = HandledRequests(resync="now")
     before = view_of(status_of(), annotations={"rotatedsecrets.io/resync": "now"})
-    well = resync_progress("now", before, view_of(status_of(handled_requests=handled)))
+    ready = resync_progress("now", before, view_of(status_of(handled_requests=handled)))
     rejected: Conditions = {READY: (False, Reason.LOGIN_FAILED, "refused")}
-    ill = resync_progress("now", before, view_of(status_of(rejected, handled_requests=handled)))
-    endings = [outcome_of(each, quiet=0, patience=5) for each in (well, ill)]
+    not_ready = resync_progress("now", before, view_of(status_of(rejected, handled_requests=handled)))
+    endings = [outcome_of(each, quiet=0, patience=5) for each in (ready, not_ready)]
     assert [each[:2] for each in endings if each] == [
-        (RequestOutcome.READY, "was looked at anew and is Ready: AWSCURRENT works"),
-        (RequestOutcome.NOT_READY, "was looked at anew and is not Ready, LoginFailed: refused"),
+        (RequestOutcome.READY, "was checked and is Ready: AWSCURRENT works"),
+        (RequestOutcome.NOT_READY, "was checked and is not Ready, LoginFailed: refused"),
     ]

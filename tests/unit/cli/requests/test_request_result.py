@@ -30,11 +30,11 @@ def answer_of(outcome: RequestOutcome) -> RequestResult:
         *([[each], 1] for each in RequestOutcome if each not in ("Asked", "Succeeded", "Ready", "Held", "Interrupted")),
     ],
 )
-def test_the_exit_code_is_that_of_the_worst(outcomes: list[RequestOutcome], code: int) -> None:
+def test_the_exit_code_is_that_of_the_worst_result(outcomes: list[RequestOutcome], code: int) -> None:
     assert exit_code(map(answer_of, outcomes)) == code
 
 
-def test_every_outcome_of_an_attempt_is_one_of_an_answer() -> None:
+def test_every_outcome_of_an_attempt_is_an_outcome_of_a_request() -> None:
     for outcome in Outcome:
         attempt = view_of(status_of(history=(entry_of(outcome),))).history[0]
         ended = outcome_of(RotationEnded(attempt, status_updated=True), quiet=0, patience=5)
@@ -42,22 +42,22 @@ def test_every_outcome_of_an_attempt_is_one_of_an_answer() -> None:
         assert ended[0].value == outcome.value
 
 
-def test_who_waited_in_vain_is_told_where_to_look() -> None:
-    seen = view_of(status_of())
-    output = timed_out(NotPickedUp(), seen, 90, "kubectl rotatedsecret")
+def test_a_timeout_says_where_to_look() -> None:
+    resource = view_of(status_of())
+    output = timed_out(NotPickedUp(), resource, 90, "kubectl rotatedsecret")
     assert output.startswith("was not picked up in 90 s; is an operator running that serves namespace shop?")
     claim = view_of(status_of(rotation=claim_of())).claim
     assert claim is not None
-    output = timed_out(Running(claim, "no route to host"), seen, 90, "kubectl rotatedsecret")
-    assert "has not come to an end in 90 s (SetSecret: no route to host)" in output
+    output = timed_out(Running(claim, "no route to host"), resource, 90, "kubectl rotatedsecret")
+    assert "has not ended after 90 s (SetSecret: no route to host)" in output
     assert output.endswith("see kubectl rotatedsecret describe -n shop orders-db")
 
 
-def test_an_answer_has_a_line_and_a_record() -> None:
+def test_a_result_has_a_line_and_a_record() -> None:
     attempt = view_of(status_of(history=(entry_of(),))).history[0]
-    answer = RequestResult("shop", "orders-db", "now", RequestOutcome.SUCCEEDED, "rotated", attempt)
-    assert answer.line().plain == "✓ shop/orders-db rotated"
-    assert answer.record() == {
+    result = RequestResult("shop", "orders-db", "now", RequestOutcome.SUCCEEDED, "rotated", attempt)
+    assert result.line().plain == "✓ shop/orders-db rotated"
+    assert result.record() == {
         "namespace": "shop",
         "name": "orders-db",
         "request": "now",

@@ -11,20 +11,24 @@ from rotated_secrets.cli.view.due_times import due_times
 from tests.support.cli.resource_builders import NOW, status_of, view_of
 
 
-def test_a_schedule_says_what_comes_after_the_next_time() -> None:
-    seen = view_of(status_of(next_rotation_time=NOW + timedelta(hours=14)), schedule="cron(0 2 ? * MON,THU *)")
-    assert [f"{each:%a %d %H:%M}" for each in due_times(seen, NOW)] == ["Mon 23 02:00", "Thu 26 02:00", "Mon 30 02:00"]
+def test_later_due_times_follow_from_the_schedule() -> None:
+    resource = view_of(status_of(next_rotation_time=NOW + timedelta(hours=14)), schedule="cron(0 2 ? * MON,THU *)")
+    assert [f"{each:%a %d %H:%M}" for each in due_times(resource, NOW)] == [
+        "Mon 23 02:00",
+        "Thu 26 02:00",
+        "Mon 30 02:00",
+    ]
 
 
-def test_what_is_overdue_counts_and_the_following_ones_are_still_to_come() -> None:
-    seen = view_of(status_of(next_rotation_time=NOW - timedelta(days=30)), schedule="cron(0 2 ? * MON *)")
-    overdue, *following = due_times(seen, NOW)
+def test_an_overdue_time_is_listed_and_the_following_ones_are_in_the_future() -> None:
+    resource = view_of(status_of(next_rotation_time=NOW - timedelta(days=30)), schedule="cron(0 2 ? * MON *)")
+    overdue, *following = due_times(resource, NOW)
     assert overdue < NOW
     assert [each.day for each in following] == [23, 30]
 
 
 @pytest.mark.parametrize("schedule", [None, "rate(often)", "cron(0 2 30 2 ? *)"])
-def test_no_schedule_that_can_be_read_makes_no_times_up(schedule: str | None) -> None:
-    seen = view_of(status_of(), schedule=schedule)
-    assert due_times(seen, NOW) == [NOW + timedelta(days=4)]
+def test_without_a_readable_schedule_only_the_next_time_is_listed(schedule: str | None) -> None:
+    resource = view_of(status_of(), schedule=schedule)
+    assert due_times(resource, NOW) == [NOW + timedelta(days=4)]
     assert due_times(view_of(RotatedSecretStatus(), schedule=schedule), NOW) == []

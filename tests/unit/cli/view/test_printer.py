@@ -1,4 +1,4 @@
-"""Colours and letters follow what the terminal can show."""
+"""Colours and characters depend on what the terminal can show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_colours_are_for_terminals_that_want_them(api: ScriptedApi) -> None:
         assert "orders-db" in output
 
 
-def test_a_terminal_that_knows_few_letters_gets_an_answer_all_the_same(api: ScriptedApi) -> None:
+def test_a_terminal_with_few_characters_still_gets_the_result(api: ScriptedApi) -> None:
     api.answers += [list_of(object_of(status_of({})))]
     code = "from rotated_secrets.cli.main import app; app(['list'])"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "operator"), "PYTHONIOENCODING": "ascii"}

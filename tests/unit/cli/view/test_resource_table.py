@@ -1,4 +1,4 @@
-"""One line for each RotatedSecret, and what it says first."""
+"""``list`` prints one line for each RotatedSecret."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def lines_of(*resources: RotatedSecretView, everywhere: bool = False, width: int
     return [line.split() for line in printed.splitlines()]
 
 
-def test_a_resource_that_is_well_is_told_in_one_line() -> None:
+def test_a_healthy_resource_is_one_line() -> None:
     heading, line = lines_of(view_of(status_of()))
     assert " ".join(heading) == "NAME READY STRATEGY ENGINE ACTIVE USER LAST NEXT STATE"
     assert " ".join(line) == "orders-db True AlternatingUsers postgres orders 3d ago in 4d"
 
 
-def test_all_namespaces_are_named_and_ordered() -> None:
+def test_namespaces_are_shown_and_sorted() -> None:
     found = [
         view_of(status_of(), namespace=namespace, name=name) for namespace, name in [("b", "z"), ("a", "b"), ("a", "a")]
     ]
@@ -33,12 +33,12 @@ def test_all_namespaces_are_named_and_ordered() -> None:
     assert [line[:2] for line in lines] == [["a", "a"], ["a", "b"], ["b", "z"]]
 
 
-def test_nothing_known_is_a_dash_not_a_hole() -> None:
+def test_an_unknown_value_is_a_dash() -> None:
     _, line = lines_of(view_of(RotatedSecretStatus()))
-    assert " ".join(line) == "orders-db Unknown AlternatingUsers – – – – not looked at yet"
+    assert " ".join(line) == "orders-db Unknown AlternatingUsers – – – – not checked yet"
 
 
-def test_a_narrow_screen_leaves_out_what_can_be_spared_and_cuts_nothing_off() -> None:
+def test_a_narrow_terminal_leaves_out_columns_and_truncates_nothing() -> None:
     held = status_of({HELD: (True, Reason.VERIFY_QUERIES_FAILED, "held")}, history=(entry_of(Outcome.FAILED),))
     one = view_of(held, name="a-rather-long-name-of-a-database")
     for width in (140, 120, 100, 80, 60):
@@ -51,6 +51,6 @@ def test_a_narrow_screen_leaves_out_what_can_be_spared_and_cuts_nothing_off() ->
     assert set(wide) - set(narrow) == {"STRATEGY", "ENGINE"}
 
 
-def test_an_overdue_rotation_is_told_as_such() -> None:
+def test_an_overdue_rotation_says_so() -> None:
     _, line = lines_of(view_of(status_of(next_rotation_time=NOW - timedelta(hours=1))))
     assert " ".join(line).endswith("due 1h ago")

@@ -38,7 +38,7 @@ READY, ROTATED, HELD = ConditionType.READY, ConditionType.ROTATED, ConditionType
         ({}, {}, {}, ""),
     ],
 )
-def test_what_matters_most_is_the_state(
+def test_the_state_is_the_most_important_thing_to_know(
     conditions: Conditions, status: dict[str, object], rotation: dict[str, object], output: str
 ) -> None:
     assert state_of(view_of(status_of(conditions, **status), **rotation))[0] == output
