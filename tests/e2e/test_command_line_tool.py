@@ -94,13 +94,11 @@ def test_what_is_suspended_is_not_asked_for_until_it_is_resumed(orders: Applied,
     name = orders.application.name
     orders.apply().until_ready()
     assert "suspended" in tool("suspend", name).stdout
-    assert "was suspended already" in tool("suspend", name).stdout
+    assert "was already suspended" in tool("suspend", name).stdout
     result = tool("rotate", name, "--wait", "--timeout", "1h")
     assert result.exit_code == 2
-    assert (
-        f"is suspended, so nothing was asked for; rotated-secrets resume -n {orders.application.namespace} {name}"
-        in (result.stderr)
-    )
+    resume = f"rotated-secrets resume -n {orders.application.namespace} {name}"
+    assert f"is suspended, so no rotation was requested; run {resume} first" in result.stderr
     assert not orders.read()["metadata"].get("annotations")
     assert items(tool("resume", name, "-o", "json")) == [
         {"namespace": orders.application.namespace, "name": name, "suspended": False}
@@ -147,7 +145,7 @@ def test_a_look_finds_at_once_what_would_be_found_in_minutes(orders: Applied, to
     orders.stack.database.sql(password, logged=False)
     result = tool("resync", name, "--wait")
     assert result.exit_code == 0, result.output
-    assert "was looked at anew and is Ready" in result.stdout
+    assert "was checked and is Ready" in result.stdout
     assert orders.condition("Ready")["status"] == "True"
     assert orders.secret() is not None
 
@@ -200,9 +198,9 @@ def test_waiting_in_vain_ends_by_time_by_the_person_and_by_deletion(
     command = [str(BIN / "rotated-secrets"), "rotate", name, "--wait", *whose]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
-        assert "was asked for a rotation" in process.stderr.readline()
+        assert "rotation requested" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert "is not waited for any more; what was asked for goes on" in process.stderr.read()
+        assert "is no longer waited for; the request continues" in process.stderr.read()
     assert process.returncode == 130
 
     def delete_once_asked() -> None:

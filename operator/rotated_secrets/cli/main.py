@@ -1,4 +1,4 @@
-"""The command ``rotated-secrets``: what people ask of a cluster, and the operator itself."""
+"""The command ``rotated-secrets``: commands for people, and ``run``, which starts the operator."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from rotated_secrets.cli.commands import Commands, add_commands
+from rotated_secrets.cli.command_group import CommandGroup, add_commands
 
 app = typer.Typer(
     name="rotated-secrets",
     help="Rotate database credentials held in AWS Secrets Manager, and keep Kubernetes Secrets equal to them.",
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,9 +38,9 @@ def main(
 
 
 class OperatorCommand(TyperCommand):
-    """``run``, of which no more than its name is known before it is used: nobody else waits for its imports."""
+    """``run``, which imports the operator only when it is used: the other commands need not wait for that import."""
 
-    @cache  # noqa: B019 - there is one
+    @cache  # noqa: B019 - there is one instance
     def _real(self) -> Any:
         from rotated_secrets.cli.operator import app as operator  # noqa: PLC0415
 
@@ -56,6 +56,6 @@ class OperatorCommand(TyperCommand):
         return self._real().invoke(ctx)
 
 
-@app.command("run", cls=OperatorCommand, rich_help_panel="Operate")
+@app.command("run", cls=OperatorCommand, rich_help_panel="Operator")
 def run() -> None:
-    """Run the operator, until it is told to stop."""
+    """Run the operator until SIGTERM or SIGINT."""

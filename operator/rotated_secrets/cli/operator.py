@@ -1,4 +1,4 @@
-"""``run``: the operator itself. The only part of the command line that knows the controller."""
+"""``run``: start the operator. The only module of the command line that may import the controller."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ app = typer.Typer(add_completion=False)
 
 
 def run_operator(**given: str | None) -> None:
-    """Run the operator, until it is told to stop.
+    """Run the operator until SIGTERM or SIGINT.
 
-    Lengths of time may be written as 90s, 10m or 4h.
+    Lengths of time can be written as 90s, 10m or 4h.
 
-    Exit code 0: it was told to stop, by SIGTERM or SIGINT.
+    Exit code 0: stopped by SIGTERM or SIGINT.
 
-    Exit code 1: it cannot go on, because another replica took the lead or the cluster cannot be worked with.
+    Exit code 1: the operator cannot continue, because another replica has become the leader or the cluster is unusable.
 
-    Exit code 2: a setting makes no sense.
+    Exit code 2: a setting is invalid.
     """
     try:
         settings = Settings.parse(dict(given))
@@ -35,7 +35,7 @@ def run_operator(**given: str | None) -> None:
 
 
 def _as_option(name: str) -> inspect.Parameter:
-    """One setting as a flag that takes a text: what it may say is decided, and told, by the settings alone."""
+    """Make a flag from a setting. The flag takes any text; only the settings validate it and report errors."""
     field = Settings.model_fields[name]
     extra: Any = field.json_schema_extra
     option = typer.Option(
@@ -52,7 +52,7 @@ def _as_option(name: str) -> inspect.Parameter:
 
 
 def _default(field: FieldInfo) -> str:
-    """A default as a person would write it; nothing where the description says what happens without."""
+    """Write the default for a person. Empty where the description says what happens without a value."""
     value = field.default
     if value in (None, "", ()):
         return ""

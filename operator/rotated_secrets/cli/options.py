@@ -1,4 +1,7 @@
-"""The flags and arguments that several commands share, and the way from them to the cluster."""
+"""Flags and arguments that several commands share, and the client and printer that follow from them.
+
+Commands import this module whole and write ``options.Namespace``.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from rotated_secrets.cli import completion, moments
-from rotated_secrets.cli.problem import Problem
-from rotated_secrets.cli.screen import Output, Screen
-from rotated_secrets.cli.seen import Seen, read
+from rotated_secrets.cli import completion, time_format
+from rotated_secrets.cli.errors import CommandError
+from rotated_secrets.cli.kube.rotated_secret import RotatedSecretView, read
+from rotated_secrets.cli.view.printer import OutputFormat, Printer
 
 if TYPE_CHECKING:
-    from rotated_secrets.cli.resources import Resources
+    from rotated_secrets.cli.kube.client import RotatedSecretClient
 
 _CLUSTER = "Cluster"
 
@@ -21,7 +24,7 @@ Kubeconfig: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--kubeconfig",
-        help="File that says where the cluster is. Default: $KUBECONFIG, else ~/.kube/config, else the pod's own.",
+        help="Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount.",
         show_default=False,
         metavar="FILE",
         rich_help_panel=_CLUSTER,
@@ -31,7 +34,7 @@ Context: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--context",
-        help="Context of that file. Default: its current one.",
+        help="Context of the kubeconfig. Default: its current context.",
         show_default=False,
         metavar="NAME",
         autocompletion=completion.contexts,
@@ -43,31 +46,31 @@ Namespace: TypeAlias = Annotated[
     typer.Option(
         "--namespace",
         "-n",
-        help="Namespace to look in. Default: the context's.",
+        help="Namespace of the RotatedSecrets. Default: that of the context.",
         show_default=False,
         metavar="NAME",
         autocompletion=completion.namespaces,
         rich_help_panel=_CLUSTER,
     ),
 ]
-OutputFormat: TypeAlias = Annotated[
-    Output | None,
-    typer.Option("--output", "-o", help="Print the result for programs: json or yaml.", show_default=False),
+Output: TypeAlias = Annotated[
+    OutputFormat | None,
+    typer.Option("--output", "-o", help="Print the result as JSON or YAML, for programs.", show_default=False),
 ]
 Names: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME",
-        help="RotatedSecrets, by their names; also as kubectl prints them, rotatedsecret/NAME.",
+        help="Names of RotatedSecrets, also as kubectl prints them: rotatedsecret/NAME.",
         show_default=False,
         autocompletion=completion.names,
     ),
 ]
-SomeNames: TypeAlias = Annotated[
+OptionalNames: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME",
-        help="RotatedSecrets, by their names. Default: all of the namespace.",
+        help="Names of RotatedSecrets. Default: all in the namespace.",
         show_default=False,
         autocompletion=completion.names,
     ),
@@ -77,49 +80,58 @@ Selector: TypeAlias = Annotated[
     typer.Option(
         "--selector",
         "-l",
-        help="Those whose labels match, as kubectl takes it.",
+        help="RotatedSecrets with these labels, written as for kubectl.",
         metavar="LABELS",
     ),
 ]
-All: TypeAlias = Annotated[bool, typer.Option("--all", help="All RotatedSecrets of the namespace.")]
-Wait: TypeAlias = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it has come to an end, and show how.")]
+All: TypeAlias = Annotated[bool, typer.Option("--all", help="All RotatedSecrets in the namespace.")]
+Wait: TypeAlias = Annotated[
+    bool, typer.Option("--wait", "-w", help="Wait until the request has ended, and show its progress.")
+]
 Timeout: TypeAlias = Annotated[
-    str, typer.Option("--timeout", help="Longest wait: 90s, 5m, 1h.", metavar="LENGTH", show_default=True)
+    str, typer.Option("--timeout", help="Longest time to wait: 90s, 5m, 1h.", metavar="LENGTH", show_default=True)
 ]
 
 
-def screen_of(context: typer.Context, output: Output | None) -> Screen:
-    return Screen(output, program=context.find_root().info_name or "rotated-secrets")
+def printer_for(context: typer.Context, output: OutputFormat | None) -> Printer:
+    return Printer(output, program=context.find_root().info_name or "rotated-secrets")
 
 
-def seconds(length: str) -> float:
-    """Raises Problem where it is no length of time."""
+def seconds(duration: str) -> float:
+    """Read ``--timeout``. Raises CommandError if it is not a duration."""
     try:
-        return moments.seconds(length)
+        return time_format.parse_duration(duration)
     except ValueError as error:
-        raise Problem(f"--timeout: {error}") from None
+        raise CommandError(f"--timeout: {error}") from None
 
 
-def connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> Resources:
-    """Raises Problem."""
-    from rotated_secrets.cli.resources import Resources  # noqa: PLC0415 - a second, which --help should not take
+def connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> RotatedSecretClient:
+    """Raises CommandError."""
+    # The Kubernetes library takes a second to import, which --help should not take.
+    from rotated_secrets.cli.kube.client import RotatedSecretClient  # noqa: PLC0415
 
-    return Resources.connect(kubeconfig, context, namespace)
+    return RotatedSecretClient.connect(kubeconfig, context, namespace)
 
 
-def plain(name: str) -> str:
-    """A name without the kind that kubectl writes before it."""
+def bare_name(name: str) -> str:
+    """Cut off the kind that kubectl writes before a name: ``rotatedsecret/orders-db``."""
     return name.rpartition("/")[2]
 
 
-def chosen(resources: Resources, names: list[str] | None, selector: str, everything: bool) -> list[Seen]:
-    """Those that are meant, in the order in which they were named. Raises Problem where one of them is not there."""
+def select(
+    client: RotatedSecretClient, names: list[str] | None, selector: str, everything: bool
+) -> list[RotatedSecretView]:
+    """Read the resources that the flags select, in the order of their names on the command line.
+
+    Raises:
+        CommandError: one of them does not exist, or the flags select none.
+    """
     if sum((bool(names), bool(selector), everything)) != 1:
-        raise Problem("name the RotatedSecrets, or say which by --selector or --all: one of the three")
+        raise CommandError("select RotatedSecrets by their names, by --selector or by --all: exactly one of the three")
     if names:
-        return [read(resources.get(each)) for each in dict.fromkeys(map(plain, names))]
-    found = [read(each) for each in resources.listed(selector=selector)]
+        return [read(client.get(each)) for each in dict.fromkeys(map(bare_name, names))]
+    found = [read(each) for each in client.list_all(selector=selector)]
     if not found:
         matching = f" with labels {selector}" if selector else ""
-        raise Problem(f"there are no RotatedSecrets in namespace {resources.namespace}{matching}")
-    return sorted(found, key=lambda seen: seen.name)
+        raise CommandError(f"there are no RotatedSecrets in namespace {client.namespace}{matching}")
+    return sorted(found, key=lambda resource: resource.name)

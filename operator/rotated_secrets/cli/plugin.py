@@ -1,9 +1,9 @@
-"""The command ``kubectl rotatedsecret``, and what the shell offers for it.
+"""The command ``kubectl rotatedsecret``, and its completion.
 
 kubectl runs the program ``kubectl-rotatedsecret`` for the command, and ``kubectl_complete-rotatedsecret`` for TAB. The
-latter gets the words after the plugin's name, the last one unfinished, and prints what may stand there: a line each,
-with a description after a tab, and at the end a number that says what the shell is to do with it. Source: kubectl's
-"Extend kubectl with plugins", and cobra's shell completion directives.
+latter gets the words after the plugin's name, the last one unfinished. It prints one line for each candidate, with a
+description after a tab, and a last line with a number that tells the shell how to use them. Source: kubectl's "Extend
+kubectl with plugins", and cobra's shell completion directives.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Annotated
 import typer
 from typer.completion import get_completion_inspect_parameters
 
-from rotated_secrets.cli.commands import Commands, add_commands
+from rotated_secrets.cli.command_group import CommandGroup, add_commands
 from rotated_secrets.cli.main import print_version
 
 NAME = "kubectl rotatedsecret"
 NO_FILES = 4
-"""Cobra's ShellCompDirectiveNoFileComp: file names are no answer."""
+"""Cobra's ShellCompDirectiveNoFileComp: do not offer file names."""
 _VARIABLE = "_KUBECTL_ROTATEDSECRET_COMPLETE"
 
 app = typer.Typer(
     name=NAME,
-    help="Look at RotatedSecrets, and ask for rotations.",
-    cls=Commands,
+    help="Show RotatedSecrets, and request rotations.",
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,16 +42,16 @@ def plugin(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Look at RotatedSecrets, and ask for rotations."""
+    """Show RotatedSecrets, and request rotations."""
 
 
 def main() -> None:
-    """``kubectl-rotatedsecret``."""
+    """Entry point of ``kubectl-rotatedsecret``."""
     app(prog_name=NAME)
 
 
 def complete() -> None:
-    """``kubectl_complete-rotatedsecret``, by what typer answers to fish, whose lines look the same as cobra's."""
+    """Entry point of ``kubectl_complete-rotatedsecret``: typer's answer to fish has the same lines as cobra's."""
     *words, unfinished = sys.argv[1:] or [""]
     line = shlex.join(["kubectl-rotatedsecret", *words])
     os.environ |= {
@@ -59,7 +59,7 @@ def complete() -> None:
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
         "_TYPER_COMPLETE_ARGS": f"{line} {shlex.quote(unfinished) if unfinished else ''}",
     }
-    get_completion_inspect_parameters()  # which makes typer's shells known, as an app with a completion of its own does
+    get_completion_inspect_parameters()  # registers typer's shells; an app without add_completion does not
     try:
         app(prog_name=NAME, complete_var=_VARIABLE)
     finally:

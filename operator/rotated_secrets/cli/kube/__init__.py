@@ -1,0 +1,1 @@
+"""What the command line reads from, watches in and writes to the Kubernetes API."""

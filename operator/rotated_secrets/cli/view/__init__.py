@@ -1,0 +1,1 @@
+"""How RotatedSecrets are printed, for people and for programs."""

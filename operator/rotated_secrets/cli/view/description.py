@@ -1,0 +1,152 @@
+"""All details of one RotatedSecret, as ``describe`` prints them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rotated_secrets.cli import time_format
+from rotated_secrets.cli.kube.rotated_secret import ClaimView, ConditionView, RotatedSecretView
+from rotated_secrets.cli.view.history import next_rotations, past_attempts
+from rotated_secrets.cli.view.printer import Tone
+from rotated_secrets.cli.view.state import GOOD_SIGN, condition_sign, ready_tone, state_of
+
+NARROW = 90
+"""Below this width, the message of a condition is printed under it."""
+
+
+def description(resource: RotatedSecretView, due: Sequence[datetime], now: datetime, *, width: int) -> RenderableType:
+    """All details, for a terminal of ``width`` columns."""
+    sections: list[RenderableType] = [_title(resource), _facts(resource, now)]
+    if resource.held is not None:
+        sections += [Text(), _heading("Held"), _hold(resource.held, now)]
+    if resource.claim is not None:
+        heading = "Rotating now" if resource.held is None else "Waiting to rotate"
+        sections += [Text(), _heading(heading), _running(resource, resource.claim, now)]
+    sections += [Text(), _heading("Conditions"), _conditions(resource, now, narrow=width < NARROW)]
+    sections += [Text(), _heading("Rotations"), _indented(past_attempts(resource.history, now))]
+    sections += [Text(), _heading("Next"), _indented(next_rotations(resource, due, now))]
+    return Group(*sections)
+
+
+def _heading(text: str) -> Text:
+    return Text(text, Tone.STRONG)
+
+
+def _indented(what: RenderableType) -> RenderableType:
+    return Padding(what, (0, 0, 0, 2), expand=False)
+
+
+def _title(resource: RotatedSecretView) -> RenderableType:
+    word, tone = state_of(resource)
+    ready = {"True": "Ready", "False": "not Ready"}.get(resource.ready, "Ready is unknown")
+    title = Text.assemble((str(resource), Tone.STRONG), "  ", (ready, ready_tone(resource.ready)))
+    return title.append("  ").append(word, tone) if word else title
+
+
+def _facts(resource: RotatedSecretView, now: datetime) -> RenderableType:
+    facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    facts.add_column(style=Tone.QUIET, no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _pairs(resource, now):
+        facts.add_row(name, value)
+    return _indented(facts)
+
+
+def _pairs(resource: RotatedSecretView, now: datetime) -> list[tuple[str, Text]]:
+    where = f" in {resource.region}" if resource.region else ""
+    pairs = [
+        ("Secret in AWS", Text(f"{resource.secret_id}{where}")),
+        ("Strategy", Text(f"{resource.strategy}, {resource.engine}" if resource.engine else resource.strategy)),
+        ("Active user", Text(resource.active_user or "–")),
+        ("Current version", Text(resource.current_version_id or "–")),
+        ("Target Secret", _target(resource)),
+        ("Schedule", Text(resource.schedule or "none: on demand only")),
+        ("Last rotation", _last(resource, now)),
+    ]
+    if (retiring := resource.retiring) is not None:
+        end = time_format.day_and_time(retiring.after) if retiring.after else "the new one is delivered"
+        words = f"of user {retiring.user} still works until {end}"
+        pairs.append(("Old password", Text(words, Tone.WAITING)))
+    if resource.suspended:
+        pairs.append(("Suspended", Text("yes: no rotation starts until it is resumed", Tone.WAITING)))
+    return pairs
+
+
+def _target(resource: RotatedSecretView) -> Text:
+    if resource.target is None:
+        return Text("none is written")
+    if resource.synced_version_id is None:
+        return Text.assemble(f"{resource.target}  ", ("not written yet", Tone.WAITING))
+    if resource.synced_version_id == resource.current_version_id:
+        return Text.assemble(f"{resource.target}  ", (f"{GOOD_SIGN} holds the current version", Tone.GOOD))
+    return Text.assemble(f"{resource.target}  ", (f"holds version {resource.synced_version_id}", Tone.BAD))
+
+
+def _last(resource: RotatedSecretView, now: datetime) -> Text:
+    if resource.last_rotation is None:
+        return Text("none yet")
+    took = f", took {resource.last_duration}" if resource.last_duration else ""
+    return Text(
+        f"{time_format.day_and_time(resource.last_rotation)}, {time_format.ago(resource.last_rotation, now)}{took}"
+    )
+
+
+def _hold(held: ConditionView, now: datetime) -> RenderableType:
+    since = f" for {time_format.duration(now - held.since)}" if held.since else ""
+    ends = (
+        "until it is resumed" if held.reason == "Suspended" else "until the cause is gone; then the rotation continues"
+    )
+    return _indented(
+        Group(Text.assemble((held.reason, Tone.WAITING), f"{since}, {ends}"), Text(held.message.removeprefix("held: ")))
+    )
+
+
+def _running(resource: RotatedSecretView, claim: ClaimView, now: datetime) -> RenderableType:
+    what, tone = state_of(resource) if resource.held is None else (claim.step, Tone.WAITING)
+    since = f" since {time_format.date_and_time(claim.started_at)}" if claim.started_at else ""
+    version = f" to version {claim.version_id}" if claim.version_id else ""
+    running = Text.assemble((what, tone), f"  {claim.trigger}, attempt {claim.attempt}{since}{version}")
+    trouble = claim.failure or (resource.trouble.message if resource.trouble else claim.message)
+    again = ""
+    if resource.waits_to_retry and resource.next_rotation is not None:
+        again = f"; the next attempt is {time_format.until(resource.next_rotation, now)}"
+    return _indented(Group(running, Text(f"{trouble}{again}", Tone.QUIET)))
+
+
+def _conditions(resource: RotatedSecretView, now: datetime, *, narrow: bool) -> RenderableType:
+    if not resource.conditions:
+        return _indented(Text("none yet: the operator has not checked it", Tone.WAITING))
+    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for width in (1, None, None, None):
+        rows.add_column(no_wrap=True, width=width)
+    if narrow:
+        return _indented(Group(*_stacked(resource, now)))
+    rows.add_column(overflow="fold")
+    for each in resource.conditions:
+        sign, tone = condition_sign(each)
+        rows.add_row(Text(sign, tone), each.type, Text(each.reason, tone), _age(each, now), _message(each, tone))
+    return _indented(rows)
+
+
+def _stacked(resource: RotatedSecretView, now: datetime) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for each in resource.conditions:
+        sign, tone = condition_sign(each)
+        title = Text.assemble((f"{sign} ", tone), f"{each.type:<8} ", (each.reason, tone), "  ", _age(each, now))
+        lines += [title, Padding(_message(each, tone), (0, 0, 0, 2), expand=False)]
+    return lines
+
+
+def _message(condition: ConditionView, tone: Tone) -> Text:
+    """Dimmed where there is nothing to do about it."""
+    return Text(condition.message, "" if tone in (Tone.BAD, Tone.WAITING) else Tone.QUIET)
+
+
+def _age(condition: ConditionView, now: datetime) -> Text:
+    return Text(time_format.duration(now - condition.since) if condition.since else "?", Tone.QUIET)
