@@ -67,7 +67,7 @@ class Prefork:
 
 @contextmanager
 def prefork() -> Iterator[Prefork]:
-    """It ends with the ``with``; whoever started operators ends those."""
+    """It ends with the ``with``, or when this process is killed, and the operators that still run end with it."""
     command = [sys.executable, "-m", "sandbox.prefork"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as process:
@@ -82,14 +82,27 @@ def main() -> None:
     import rotated_secrets.cli.operator  # noqa: F401, PLC0415  what `run` imports when it is used, which is too late
     from rotated_secrets.cli.main import app  # noqa: PLC0415  in this process alone
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    running: set[int] = set()
+
+    def reap(*_: object) -> None:
+        """Forget those that have ended. Until then their numbers are not given to other processes."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+                running.discard(ended)
+
+    signal.signal(signal.SIGCHLD, reap)
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
             _become(order)
             app()
+        running.add(pid)
         print(pid, flush=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _become(order: Mapping[str, object]) -> None:

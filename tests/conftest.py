@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -9,6 +11,10 @@ import pytest
 
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+
+# Tests start hundreds of interpreters, and two thirds of the time to import the operator is compiling it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("default-without-deadline", deadline=None)
