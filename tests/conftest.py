@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+
+if TYPE_CHECKING:
+    from sandbox.secretsmanager import SecretsManager
+    from sandbox.stack import Stack
 
 # Tests start hundreds of interpreters, and two thirds of the time to import the operator is compiling it.
 sys.dont_write_bytecode = False
@@ -57,6 +62,24 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 def api(cluster: Cluster) -> Api:
     """The cluster in plain JSON, as its administrator."""
     return cluster.api()
+
+
+@pytest.fixture(scope="session")
+def stack(cluster: Cluster) -> Iterator[Stack]:
+    """Secrets Manager, a database and proxies beside the cluster, one of each for a worker."""
+    from sandbox.stack import running_stack  # noqa: PLC0415  unit tests need none of what it imports
+
+    with running_stack(cluster) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def running_store() -> Iterator[SecretsManager]:
+    """A Secrets Manager alone, one for a worker. Tests use accounts that are their own."""
+    from sandbox.secretsmanager import secrets_manager  # noqa: PLC0415
+
+    with secrets_manager() as running:
+        yield running
 
 
 @pytest.fixture

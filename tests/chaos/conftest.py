@@ -1,4 +1,4 @@
-"""One stack for all faults of a worker, and replicas of the operator on it; each fault has applications of its own."""
+"""Replicas of the operator on the stack, for all faults; each fault has applications of its own."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ import pytest
 
 from sandbox.installation import operator_rules
 from sandbox.kubernetes.client import StatusError
-from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.prefork import Forked, Prefork, prefork
-from sandbox.stack import Stack, running_stack
+from sandbox.stack import Stack
 from tests.chaos.crowd import Member, crowd
 from tests.chaos.replicas import LEASE, Replicas, replicas
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def interpreter() -> Iterator[Prefork]:
     with prefork() as started:
         yield started
-
-
-@pytest.fixture(scope="session")
-def chaos_stack(interpreter: Prefork, cluster: Cluster) -> Iterator[Stack]:
-    with running_stack(cluster) as running:
-        yield running
 
 
 def namespace(stack: Stack) -> str:
@@ -34,18 +27,18 @@ def namespace(stack: Stack) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
-def deployment(chaos_stack: Stack, interpreter: Prefork) -> Iterator[Replicas]:
+@pytest.fixture(scope="package")
+def deployment(stack: Stack, interpreter: Prefork) -> Iterator[Replicas]:
     """A leader and a stand-by; whoever ends one leaves the other as the next test's leader."""
-    home = namespace(chaos_stack)
-    kubeconfig = chaos_stack.cluster.operator_kubeconfig(operator_rules(), home)
-    with replicas(chaos_stack, home, kubeconfig, interpreter, most=4) as started:
+    home = namespace(stack)
+    kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), home)
+    with replicas(stack, home, kubeconfig, interpreter, most=4) as started:
         started.start()
         started.start()
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def members(deployment: Replicas) -> Iterator[list[Member]]:
     """Applications that go through one fault after the other."""
     with crowd(deployment.stack, deployment.namespace, 7) as delivered:
@@ -89,13 +82,13 @@ class MortalOperator:
         return self._described.log()
 
 
-@pytest.fixture(scope="session")
-def chaos_namespace(chaos_stack: Stack) -> str:
-    return namespace(chaos_stack)
+@pytest.fixture(scope="package")
+def chaos_namespace(stack: Stack) -> str:
+    return namespace(stack)
 
 
-@pytest.fixture(scope="session")
-def mortal_operator(chaos_stack: Stack, chaos_namespace: str, interpreter: Prefork) -> Iterator[MortalOperator]:
-    operator = MortalOperator(chaos_stack, chaos_namespace, interpreter)
+@pytest.fixture(scope="package")
+def mortal_operator(stack: Stack, chaos_namespace: str, interpreter: Prefork) -> Iterator[MortalOperator]:
+    operator = MortalOperator(stack, chaos_namespace, interpreter)
     yield operator
     operator.kill()

@@ -126,7 +126,7 @@ def operators(cluster: Cluster, namespace: str) -> Iterator[Start]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def crd(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", str(ROOT / "crds" / "rotatedsecrets.yaml"))
 
