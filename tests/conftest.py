@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
 
 if TYPE_CHECKING:
+    from sandbox.prefork import Prefork
     from sandbox.secretsmanager import SecretsManager
     from sandbox.stack import Stack
 
@@ -65,12 +67,21 @@ def api(cluster: Cluster) -> Api:
 
 
 @pytest.fixture(scope="session")
-def stack(cluster: Cluster) -> Iterator[Stack]:
+def interpreter() -> Iterator[Prefork]:
+    """What operators are forked from, so that each costs no second of importing."""
+    from sandbox.prefork import prefork  # noqa: PLC0415  unit tests need none of what these import
+
+    with prefork() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def stack(interpreter: Prefork, cluster: Cluster) -> Iterator[Stack]:
     """Secrets Manager, a database and proxies beside the cluster, one of each for a worker."""
-    from sandbox.stack import running_stack  # noqa: PLC0415  unit tests need none of what it imports
+    from sandbox.stack import running_stack  # noqa: PLC0415
 
     with running_stack(cluster) as running:
-        yield running
+        yield dataclasses.replace(running, interpreter=interpreter)
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,9 @@ import pytest
 from sandbox.installation import operator_rules
 from sandbox.kubernetes.client import StatusError
 from sandbox.operatorprocess import OperatorProcess
-from sandbox.prefork import Forked, Prefork, prefork
 from sandbox.stack import Stack
 from tests.chaos.crowd import Member, crowd
 from tests.chaos.replicas import LEASE, Replicas, replicas
-
-
-@pytest.fixture(scope="package")
-def interpreter() -> Iterator[Prefork]:
-    with prefork() as started:
-        yield started
 
 
 def namespace(stack: Stack) -> str:
@@ -28,11 +21,11 @@ def namespace(stack: Stack) -> str:
 
 
 @pytest.fixture(scope="package")
-def deployment(stack: Stack, interpreter: Prefork) -> Iterator[Replicas]:
+def deployment(stack: Stack) -> Iterator[Replicas]:
     """A leader and a stand-by; whoever ends one leaves the other as the next test's leader."""
     home = namespace(stack)
     kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), home)
-    with replicas(stack, home, kubeconfig, interpreter, most=4) as started:
+    with replicas(stack, home, kubeconfig, most=4) as started:
         started.start()
         started.start()
         yield started
@@ -48,23 +41,20 @@ def members(deployment: Replicas) -> Iterator[list[Member]]:
 class MortalOperator:
     """An operator that is killed and started again."""
 
-    def __init__(self, stack: Stack, namespace: str, interpreter: Prefork) -> None:
+    def __init__(self, stack: Stack, namespace: str) -> None:
         kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), namespace)
         flags = ["--namespaces", namespace, "--lease-namespace", namespace, "--lease-name", LEASE]
         flags += ["--retry-period", "0.2s", "--backoff-base", "0.2s", "--backoff-cap", "1s", "--poll-interval", "1h"]
-        self._described = OperatorProcess(stack, kubeconfig, stack.directory / f"{namespace}.log", *flags)
-        self._interpreter = interpreter
-        self._living: Forked | None = None
+        self._process = OperatorProcess(stack, kubeconfig, stack.directory / f"{namespace}.log", *flags)
         self._api = stack.api
         self._lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}"
 
     @property
     def runs(self) -> bool:
-        return self._living is not None and self._living.runs
+        return self._process.runs
 
     def kill(self) -> None:
-        if self._living is not None:
-            self._living.kill()
+        self._process.kill()
 
     def start(self) -> None:
         """Without waiting until the Lease of the dead one has expired: that would only pass time."""
@@ -74,12 +64,11 @@ class MortalOperator:
         except StatusError as error:
             if error.code != 404:
                 raise
-        described = self._described
-        self._living = self._interpreter.start(described.arguments, described.environment, described.log_file)
+        self._process.start()
 
     def log(self) -> str:
         """What it said in all its lives."""
-        return self._described.log()
+        return self._process.log()
 
 
 @pytest.fixture(scope="package")
@@ -88,7 +77,7 @@ def chaos_namespace(stack: Stack) -> str:
 
 
 @pytest.fixture(scope="package")
-def mortal_operator(stack: Stack, chaos_namespace: str, interpreter: Prefork) -> Iterator[MortalOperator]:
-    operator = MortalOperator(stack, chaos_namespace, interpreter)
+def mortal_operator(stack: Stack, chaos_namespace: str) -> Iterator[MortalOperator]:
+    operator = MortalOperator(stack, chaos_namespace)
     yield operator
     operator.kill()
