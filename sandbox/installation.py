@@ -136,7 +136,7 @@ class Installation:
         variables = {name: mounts.moved(value) for name, value in self._variables(container).items()}
         where = (f"--kubeconfig={kubeconfig}", *OUTSIDE_A_POD)
         variables["TMPDIR"] = str(mounts.folders["/tmp"])
-        return OperatorProcess.told([*arguments, *where, *flags], variables, log_file)
+        return OperatorProcess.told([*arguments, *where, *flags], variables, log_file, self.stack.interpreter)
 
     def refresh_mounts(self) -> None:
         """As the kubelet does within a minute or two, for every operator that was made of this."""

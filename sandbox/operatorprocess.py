@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from sandbox.leash import leashed
+from sandbox.prefork import Forked, Prefork
 from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import Stack
 
@@ -50,22 +51,36 @@ class OperatorProcess:
         identity["AWS_ENDPOINT_URL_STS"] = stack.store_proxy.endpoint_url
         # What it leaves behind when it is killed goes with the stack.
         variables = identity | {"TMPDIR": str(stack.directory)}
-        self._told(["run", *where, *stack.operator_flags(), "--log-format", "text", *flags], variables, log_file)
+        arguments = ["run", *where, *stack.operator_flags(), "--log-format", "text", *flags]
+        self._told(arguments, variables, log_file, stack.interpreter)
 
     @classmethod
-    def told(cls, arguments: Sequence[str], variables: Mapping[str, str], log_file: Path) -> Self:
+    def told(
+        cls,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        log_file: Path,
+        interpreter: Prefork | None = None,
+    ) -> Self:
         """With these arguments and variables of the environment alone, wherever they come from."""
         process = cls.__new__(cls)
-        process._told(arguments, variables, log_file)
+        process._told(arguments, variables, log_file, interpreter)
         return process
 
-    def _told(self, arguments: Sequence[str], variables: Mapping[str, str], log_file: Path) -> None:
+    def _told(
+        self,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        log_file: Path,
+        interpreter: Prefork | None,
+    ) -> None:
         self.arguments = list(arguments)
         self.log_file = log_file
         self.log_file.touch()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         self.environment = {**kept, **variables}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._interpreter = interpreter
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._leash = ExitStack()
         self._said_before = 0
 
@@ -81,10 +96,13 @@ class OperatorProcess:
         """Returns at once; see :meth:`wait_until_it_leads`."""
         assert not self.runs, "it runs already"
         self._leash.close()
+        self._said_before = self.log_file.stat().st_size
+        if self._interpreter is not None:
+            self._process = self._interpreter.start(self.arguments, self.environment, self.log_file)
+            return
         program = Path(sys.executable).with_name("rotated-secrets")
         if not program.exists():
             raise FileNotFoundError(f"there is no {program}; run make setup")
-        self._said_before = self.log_file.stat().st_size
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [program, *self.arguments],
@@ -113,9 +131,14 @@ class OperatorProcess:
 
     def terminate(self) -> int:
         """SIGTERM, as Kubernetes ends a pod. Returns the exit code."""
+        self.send(signal.SIGTERM)
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
         return self._process.wait(STOP_SECONDS)
+
+    def send(self, number: int) -> None:
+        """Send it a signal; returns at once."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def log(self) -> str:
         """What it said in all its lives."""

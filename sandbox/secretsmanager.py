@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -40,6 +41,18 @@ _accounts = itertools.count(100_000_000_000)
 def _session() -> boto3.session.Session:
     """One for all clients: reading the services' models takes longer than most tests."""
     return boto3.session.Session()
+
+
+@functools.lru_cache(maxsize=64)
+def _client(store: SecretsManager, service: str, region: str) -> Any:
+    return _session().client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=store.endpoint_url,
+        region_name=region,
+        aws_access_key_id=store.access_key_id,
+        aws_secret_access_key=store.secret_access_key,
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
+    )
 
 
 @dataclass(frozen=True)
@@ -66,14 +79,14 @@ class SecretsManager:
     def client(self, service: Literal["redshift"], region: str | None = None) -> RedshiftClient: ...
     def client(self, service: Service = "secretsmanager", region: str | None = None) -> Any:
         """A boto3 client that asks once: a test wants to see the first error."""
-        return _session().client(
-            service,
-            endpoint_url=self.endpoint_url,
-            region_name=region or self.region,
-            aws_access_key_id=self.access_key_id,
-            aws_secret_access_key=self.secret_access_key,
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
-        )
+        return _client(self, service, region or self.region)
+
+    def session(self, region: str | None = None) -> boto3.session.Session:
+        """A new session with the keys of this account. It does not read the services' models a second time."""
+        made = botocore.session.Session()
+        session = boto3.session.Session(self.access_key_id, self.secret_access_key, None, region, made)
+        made.register_component("data_loader", _session()._session.get_component("data_loader"))
+        return session
 
     def empty_account(self) -> SecretsManager:
         """The same server as an account that nobody has used yet."""

@@ -17,6 +17,7 @@ from sandbox.applications.postgres import PostgresSide
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Cluster
 from sandbox.postgres import PostgresServer
+from sandbox.prefork import Prefork
 from sandbox.proxy import DatabaseProxy, StoreProxy, database_proxy, store_proxy
 from sandbox.secretsmanager import SecretsManager, secrets_manager
 from sandbox.tls import CertificateAuthority
@@ -41,6 +42,8 @@ class Stack:
     database_proxy: DatabaseProxy
     directory: Path
     """For logs and files; gone at the end."""
+    interpreter: Prefork | None = None
+    """Its operators are forks of this one. None: they start as a user starts one."""
 
     @property
     def database(self) -> PostgresServer:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+
+if TYPE_CHECKING:
+    from sandbox.prefork import Prefork
+    from sandbox.secretsmanager import SecretsManager
+    from sandbox.stack import Stack
+
+# Tests start hundreds of interpreters, and two thirds of the time to import the operator is compiling it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("default-without-deadline", deadline=None)
@@ -51,6 +64,33 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 def api(cluster: Cluster) -> Api:
     """The cluster in plain JSON, as its administrator."""
     return cluster.api()
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[Prefork]:
+    """What operators are forked from, so that each costs no second of importing."""
+    from sandbox.prefork import prefork  # noqa: PLC0415  unit tests need none of what these import
+
+    with prefork() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def stack(interpreter: Prefork, cluster: Cluster) -> Iterator[Stack]:
+    """Secrets Manager, a database and proxies beside the cluster, one of each for a worker."""
+    from sandbox.stack import running_stack  # noqa: PLC0415
+
+    with running_stack(cluster) as running:
+        yield dataclasses.replace(running, interpreter=interpreter)
+
+
+@pytest.fixture(scope="session")
+def running_store() -> Iterator[SecretsManager]:
+    """A Secrets Manager alone, one for a worker. Tests use accounts that are their own."""
+    from sandbox.secretsmanager import secrets_manager  # noqa: PLC0415
+
+    with secrets_manager() as running:
+        yield running
 
 
 @pytest.fixture

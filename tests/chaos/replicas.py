@@ -14,7 +14,6 @@ from pathlib import Path
 from sandbox.apiserver_proxy import ApiServerProxy, apiserver_proxy
 from sandbox.kubernetes.client import Json, StatusError
 from sandbox.operatorprocess import OperatorProcess
-from sandbox.prefork import Forked, Prefork
 from sandbox.proxy import Call, StoreProxy, store_proxy
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
@@ -49,7 +48,7 @@ class Replica:
     store: StoreProxy
     api: ApiServerProxy
     log_file: Path
-    process: Forked = field(repr=False)
+    process: OperatorProcess = field(repr=False)
 
     @property
     def runs(self) -> bool:
@@ -115,11 +114,10 @@ class Replica:
 class Replicas:
     """All replicas there are; started here, and gone at the end."""
 
-    def __init__(self, stack: Stack, namespace: str, kubeconfig: Path, interpreter: Prefork) -> None:
+    def __init__(self, stack: Stack, namespace: str, kubeconfig: Path) -> None:
         self.stack = stack
         self.namespace = namespace
         self._kubeconfig = kubeconfig
-        self._interpreter = interpreter
         self._lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}"
         self._proxies: list[tuple[StoreProxy, ApiServerProxy]] = []
         self._number = 0
@@ -141,8 +139,8 @@ class Replicas:
         log_file = self.stack.directory / f"{self.namespace}-{identity}.log"
         kubeconfig = api.write_kubeconfig(self.stack.directory / f"{identity}.kubeconfig")
         where = ("--namespaces", self.namespace, "--lease-namespace", self.namespace, "--identity", identity)
-        described = OperatorProcess(replace(self.stack, store_proxy=store), kubeconfig, log_file, *where, *_FLAGS)
-        process = self._interpreter.start(described.arguments, described.environment, log_file)
+        process = OperatorProcess(replace(self.stack, store_proxy=store), kubeconfig, log_file, *where, *_FLAGS)
+        process.start()
         replica = Replica(identity, store, api, log_file, process)
         self.running.append(replica)
         return replica
@@ -200,9 +198,9 @@ class Replicas:
 
 
 @contextmanager
-def replicas(stack: Stack, namespace: str, kubeconfig: Path, interpreter: Prefork, most: int) -> Iterator[Replicas]:
+def replicas(stack: Stack, namespace: str, kubeconfig: Path, most: int) -> Iterator[Replicas]:
     """At ``most`` so many at a time. ``kubeconfig`` is the operator's own."""
-    deployment = Replicas(stack, namespace, kubeconfig, interpreter)
+    deployment = Replicas(stack, namespace, kubeconfig)
     with ExitStack() as proxies:
         for _ in range(most):
             store = proxies.enter_context(store_proxy(stack.store.endpoint_url))

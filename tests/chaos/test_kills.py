@@ -65,12 +65,12 @@ LATER_ROTATION = (
 ONCE = Counter({"PutSecretValue": 1, STAGE: 2, "PUT secrets": 1})
 
 
-def test_the_stand_by_finishes_whatever_the_leader_was_killed_at(chaos_stack: Stack, deployment: Replicas) -> None:
-    with crowd(chaos_stack, deployment.namespace, len(FIRST_ROTATION)) as members:
+def test_the_stand_by_finishes_whatever_the_leader_was_killed_at(stack: Stack, deployment: Replicas) -> None:
+    with crowd(stack, deployment.namespace, len(FIRST_ROTATION)) as members:
         for points in (FIRST_ROTATION, LATER_ROTATION):
             leader, _ = deployment.pair()
             at = list(zip(members, points, strict=True))
-            before = passwords_set(chaos_stack)
+            before = passwords_set(stack)
             deployment.forget_calls()
             with standing_still(at, leader) as undisturbed:
                 leader.kill()
@@ -79,7 +79,7 @@ def test_the_stand_by_finishes_whatever_the_leader_was_killed_at(chaos_stack: St
             for member in members:
                 member.until_served()
             assert time.monotonic() - killed < undisturbed + LEASE_SECONDS + FREED_SECONDS
-            set_now = passwords_set(chaos_stack) - before
+            set_now = passwords_set(stack) - before
             for member, point in at:
                 check_writes(member, point, deployment)
                 member.check_passwords_set(set_now)
@@ -95,16 +95,16 @@ def check_writes(member: Member, point: Point, deployment: Replicas) -> None:
 
 
 def test_killed_again_and_again_in_one_rotation(
-    chaos_stack: Stack, chaos_namespace: str, mortal_operator: MortalOperator
+    stack: Stack, chaos_namespace: str, mortal_operator: MortalOperator
 ) -> None:
     """At every write to the store, before and after it happened, each time by the operator that took over."""
-    store = chaos_stack.store_proxy
+    store = stack.store_proxy
     mortal_operator.start()
 
     def kill(_: Call) -> None:
         mortal_operator.kill()
 
-    with crowd(chaos_stack, chaos_namespace, 1) as (member,):
+    with crowd(stack, chaos_namespace, 1) as (member,):
         for name in ("PutSecretValue", STAGE):
             for moment in Moment:
                 if not mortal_operator.runs:

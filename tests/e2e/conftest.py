@@ -1,4 +1,4 @@
-"""One stack and one operator for all end-to-end tests of a worker; each test has an application of its own on it."""
+"""One operator for all end-to-end tests of a worker; each test has an application of its own."""
 
 from __future__ import annotations
 
@@ -17,20 +17,14 @@ from sandbox.installation import operator_rules
 from sandbox.kubernetes.client import StatusError
 from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
-from sandbox.stack import Stack, running_stack, with_database
+from sandbox.stack import Stack, with_database
 from tests.e2e.applied import Applied
 
 IMPATIENT = ("--backoff-base", "0.2s", "--backoff-cap", "1s", "--retry-period", "0.5s", "--poll-interval", "1s")
 DATABASE = "shop"
 
 
-@pytest.fixture(scope="session")
-def stack(cluster: Cluster) -> Iterator[Stack]:
-    with running_stack(cluster) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(stack: Stack) -> str:
     """The one namespace that these operators serve, and keep their Lease in."""
     made = stack.api.create("/api/v1/namespaces", {"metadata": {"generateName": "e2e-"}})
@@ -38,7 +32,7 @@ def home(stack: Stack) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator_kubeconfig(cluster: Cluster, home: str) -> Path:
     """With the operator's own rights, where the cluster enforces any."""
     return cluster.operator_kubeconfig(operator_rules(), home)
@@ -47,7 +41,7 @@ def operator_kubeconfig(cluster: Cluster, home: str) -> Path:
 StackOn = Callable[[str], Stack]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack_on(stack: Stack) -> Iterator[StackOn]:
     """The same stack with another engine's database, started once: the one operator reaches them all."""
     found: dict[str, Stack | ServerMissing] = {stack.side.engine: stack}
@@ -70,7 +64,7 @@ def stack_on(stack: Stack) -> Iterator[StackOn]:
 StartOperator = Callable[..., OperatorProcess]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_operator(stack: Stack, home: str, operator_kubeconfig: Path) -> StartOperator:
     """An operator that is not started yet; flags come after the tests' own."""
 
@@ -82,7 +76,7 @@ def make_operator(stack: Stack, home: str, operator_kubeconfig: Path) -> StartOp
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_operator(make_operator: StartOperator) -> Iterator[OperatorProcess]:
     with make_operator("operator") as process:
         yield process

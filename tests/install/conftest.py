@@ -1,4 +1,4 @@
-"""One stack for all installations of a worker; each has a release, a namespace and operators of its own."""
+"""Installations of the chart; each has a release, a namespace and operators of its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from sandbox.application import create_application
 from sandbox.installation import Installation, Values, installed, merged
 from sandbox.kubernetes.client import Api, StatusError
-from sandbox.kubernetes.provider import Cluster
-from sandbox.stack import Stack, running_stack
+from sandbox.stack import Stack
 from tests.e2e.applied import Applied
 
 IMPATIENT: Values = {
@@ -25,12 +24,6 @@ IMPATIENT: Values = {
 }
 START_SECONDS = 60.0
 """How long an operator may take to begin on a busy machine."""
-
-
-@pytest.fixture(scope="session")
-def stack(cluster: Cluster) -> Iterator[Stack]:
-    with running_stack(cluster) as running:
-        yield running
 
 
 def new_namespace(api: Api) -> str:

@@ -20,7 +20,7 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from sandbox.applications.base import Account, DatabaseSide, ServerMissing
 from sandbox.applications.engines import ENGINES, running_side
 from sandbox.proxy import database_proxy
-from sandbox.secretsmanager import SecretsManager, secrets_manager
+from sandbox.secretsmanager import SecretsManager
 from tests.life.life import DATABASE, Life, Place
 
 
@@ -51,19 +51,13 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     return chosen
 
 
-@pytest.fixture(scope="session")
-def secrets_manager_of_all() -> Iterator[SecretsManager]:
-    with secrets_manager() as running:
-        yield running
-
-
 PlaceFor = Callable[[str], Place]
 
 
-@pytest.fixture(scope="session")
-def place_for(secrets_manager_of_all: SecretsManager) -> Iterator[PlaceFor]:
+@pytest.fixture(scope="package")
+def place_for(running_store: SecretsManager) -> Iterator[PlaceFor]:
     """Starts a server of an engine once, and leaves it running until the end."""
-    manager = secrets_manager_of_all
+    manager = running_store
     session = boto3.session.Session(manager.access_key_id, manager.secret_access_key, region_name=manager.region)
     settings = AwsSettings(manager.region, manager.endpoint_url, writes_per_second=1000)
     store = AwsStores(settings, session=session).at()

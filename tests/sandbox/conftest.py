@@ -1,18 +1,10 @@
-"""One Secrets Manager for all tests of the sandbox, an account of its own for each."""
+"""An account of Secrets Manager for each test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from sandbox.secretsmanager import SecretsManager, secrets_manager
-
-
-@pytest.fixture(scope="session")
-def running_store() -> Iterator[SecretsManager]:
-    with secrets_manager() as store:
-        yield store
+from sandbox.secretsmanager import SecretsManager
 
 
 @pytest.fixture

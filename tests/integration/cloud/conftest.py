@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from rotated_secrets.cloud.instances import Databases
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
-from sandbox.secretsmanager import SecretsManager, secrets_manager
+from sandbox.secretsmanager import SecretsManager
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
-
-
-@pytest.fixture(scope="session")
-def running_store() -> Iterator[SecretsManager]:
-    with secrets_manager() as running:
-        # What moto knows of RDS and Redshift takes it seconds to load, at the first request.
-        running.client("rds").describe_db_instances()
-        running.client("redshift").describe_clusters()
-        yield running
 
 
 @pytest.fixture
@@ -90,9 +79,7 @@ def stores(account: SecretsManager, clock: Clock, monkeypatch: pytest.MonkeyPatc
     """The operator's identity; its clients find RDS and Redshift by the environment alone."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_RDS", account.endpoint_url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_REDSHIFT", account.endpoint_url)
-    session = boto3.session.Session(
-        aws_access_key_id=account.access_key_id, aws_secret_access_key=account.secret_access_key
-    )
+    session = account.session()
     settings = AwsSettings(region=account.region, read_timeout=5, attempts=2)
     return AwsStores(settings, lambda operation, outcome: clock.asked.append(f"{operation} {outcome}"), session)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -14,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -27,31 +26,30 @@ from rotated_secrets.api.names import (
 )
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
+from sandbox.prefork import Prefork
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
+DOUBLE = "tests.integration.controller.operator_double"
 
 
 class Process:
     """One operator process and what it has said, line by line, with the time it was read."""
 
-    def __init__(self, environment: dict[str, str], **settings: object) -> None:
-        command = [sys.executable, "-m", "tests.integration.controller.operator_double"]
-        self._process = subprocess.Popen(
-            [*command, *(f"{name}={value}" for name, value in settings.items())],
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONUNBUFFERED": "1", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def __init__(self, interpreter: Prefork, environment: dict[str, str], **settings: object) -> None:
         self.lines: list[tuple[float, str]] = []
         self._said = threading.Condition()
+        with TemporaryDirectory() as directory:
+            output = Path(directory, "output")
+            os.mkfifo(output)
+            arguments = [f"{name}={value}" for name, value in settings.items()]
+            self._process = interpreter.start(arguments, {**os.environ, **environment}, output, module=DOUBLE)
+            self._output = output.open()  # which waits until the other side has opened it, too
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
+        for line in self._output:
             with self._said:
                 self.lines.append((time.monotonic(), line.rstrip()))
                 self._said.notify_all()
@@ -97,15 +95,14 @@ class Process:
         self._process.kill()
         self._process.wait()
         self._reader.join()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._output.close()
 
 
 Start = Callable[..., Process]
 
 
 @contextmanager
-def operators(cluster: Cluster, namespace: str) -> Iterator[Start]:
+def operators(cluster: Cluster, namespace: str, interpreter: Prefork) -> Iterator[Start]:
     """Starts operators whose Lease is in one namespace; every one is gone at the end."""
     with ExitStack() as running:
 
@@ -119,22 +116,22 @@ def operators(cluster: Cluster, namespace: str) -> Iterator[Start]:
                 "log_format": "text",
                 "retry_period": 0.5,
             }
-            process = Process(environment or {}, **(defaults | settings))
+            process = Process(interpreter, environment or {}, **(defaults | settings))
             running.callback(process.close)
             return process
 
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def crd(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", str(ROOT / "crds" / "rotatedsecrets.yaml"))
 
 
 @pytest.fixture
-def start(crd: None, cluster: Cluster, namespace: str) -> Iterator[Start]:
+def start(crd: None, cluster: Cluster, namespace: str, interpreter: Prefork) -> Iterator[Start]:
     """Starts operators that serve this test's namespace."""
-    with operators(cluster, namespace) as start:
+    with operators(cluster, namespace, interpreter) as start:
         yield partial(start, namespaces=namespace)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import boto3
 import pytest
 from kubernetes.client import Configuration
 
@@ -21,13 +19,7 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import SecretDescription, SecretStore, Stages, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole
 from rotated_secrets.values import Arn, Stage, VersionId
-from sandbox.secretsmanager import SecretsManager, secrets_manager
-
-
-@pytest.fixture(scope="module")
-def running_store() -> Iterator[SecretsManager]:
-    with secrets_manager() as running:
-        yield running
+from sandbox.secretsmanager import SecretsManager
 
 
 @dataclass(frozen=True)
@@ -63,11 +55,10 @@ class Account:
         self.requests: list[str] = []
         self.looked: list[Key] = []
         self.registry = Index(store.region)
-        session = boto3.session.Session(store.access_key_id, store.secret_access_key, region_name=store.region)
         stores = AwsStores(
             AwsSettings(endpoint_url=store.endpoint_url, attempts=1),
             lambda operation, _: self.requests.append(operation),
-            session,
+            store.session(store.region),
         )
         nowhere = ServiceAccounts(Cluster(Configuration(), timeout=1, connections=1, retries=0))
         self.identities = Identities(stores, nowhere, None)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+from sandbox.prefork import Prefork
 from tests.integration.controller.conftest import ROOT, Objects, Process, operators
 
 SHORT = {"lease_duration": 3, "renew_deadline": 2, "retry_period": 0.5}
@@ -28,8 +29,8 @@ def own_cluster(running: ExitStack) -> Cluster:
 
 
 @pytest.fixture
-def operator(own_cluster: Cluster) -> Iterator[Process]:
-    with operators(own_cluster, "default") as start:
+def operator(own_cluster: Cluster, interpreter: Prefork) -> Iterator[Process]:
+    with operators(own_cluster, "default", interpreter) as start:
         Objects(own_cluster.api(), "default").make("orders")
         process = start(**SHORT, watch_timeout=2)
         process.wait_for("looked default/orders there")

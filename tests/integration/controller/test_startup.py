@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from sandbox.kubernetes.provider import Cluster
+from sandbox.prefork import Prefork
 from tests.integration.controller.conftest import Objects, Start, operators
 
 QUICK = {"startup_timeout": 0.5}
@@ -70,8 +71,8 @@ def kubeconfig(tmp_path: Path, url: str) -> Path:
 
 
 @pytest.fixture
-def start_anywhere(cluster: Cluster) -> Iterator[Start]:
-    with operators(cluster, "default") as start:
+def start_anywhere(cluster: Cluster, interpreter: Prefork) -> Iterator[Start]:
+    with operators(cluster, "default", interpreter) as start:
         yield start
 
 

@@ -10,14 +10,15 @@ import pytest
 from rotated_secrets.api.names import MANAGED_BY_LABEL, OWNER_ANNOTATION, ROTATE_ANNOTATION
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Cluster
+from sandbox.prefork import Prefork
 from tests.integration.controller.conftest import Objects, Process, Start, operators
 
 
 @pytest.fixture(scope="module")
-def everywhere(crd: None, cluster: Cluster, api: Api) -> Iterator[Process]:
+def everywhere(crd: None, cluster: Cluster, api: Api, interpreter: Prefork) -> Iterator[Process]:
     """An operator that serves every namespace."""
     namespace = api.create("/api/v1/namespaces", {"metadata": {"generateName": "operator-"}})["metadata"]["name"]
-    with operators(cluster, namespace) as start:
+    with operators(cluster, namespace, interpreter) as start:
         process = start()
         process.wait_for(" leads$")
         yield process

@@ -32,13 +32,13 @@ REGION = "eu-west-1"
 FIRST = "the-first-password"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cache() -> Iterator[RedisServer]:
     with redis_server(tls=False) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def endpoint(cache: RedisServer) -> Iterator[str]:
     program = Path(__file__).with_name("elasticache_server.py")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}

@@ -32,7 +32,7 @@ def documented(admin: str, password: str, schema: str) -> list[str]:
     return [each.strip() for each in text.replace("shop.", f"`{schema}`.").split(";") if each.strip()]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mariadb() -> Iterator[MysqldServer]:
     """Tests keep to users and schemas of their own."""
     with mariadb_server() as server:

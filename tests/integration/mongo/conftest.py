@@ -25,7 +25,7 @@ LOCKS: Document = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mongo() -> Iterator[MongoServer]:
     """One server for the whole run; tests keep to users and databases of their own."""
     with mongo_server() as server:

@@ -28,14 +28,14 @@ ADMIN = "\n".join(blocks(ROOT / "docs" / "mysql.md", "sql")[:1])
 """What the page says an admin needs."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mysql() -> Iterator[MysqldServer]:
     """Tests keep to users and schemas of their own."""
     with mysql_server(settings={**QUICK, "partial-revokes": "ON"}) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def another() -> Iterator[MysqldServer]:
     """Whose settings may be changed, and put back; schemas in grants are patterns there."""
     with mysql_server(settings=QUICK) as server:

@@ -27,14 +27,14 @@ def installation(request: pytest.FixtureRequest) -> Installation:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgres(installation: Installation) -> Iterator[PostgresServer]:
     """One server of each version for the whole run; tests keep to users and databases of their own."""
     with postgres_server(installation) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tls_installation() -> Installation:
     for found in installations():
         if found.tls:

@@ -23,14 +23,14 @@ ENGINE = RedisEngine()
 RIGHTS = ("~app:*", "&news:*", "+@read", "+@write", "-del", "+client|setname")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def redis() -> Iterator[RedisServer]:
     """One server for the whole run; tests keep to users of their own. Without TLS: handshakes take most of the time."""
     with redis_server(tls=False) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secure_redis() -> Iterator[RedisServer]:
     """The same with TLS alone."""
     with redis_server() as server:

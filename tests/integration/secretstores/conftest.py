@@ -6,26 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.values import Arn
 from sandbox.proxy import StoreProxy, store_proxy
-from sandbox.secretsmanager import SecretsManager, secrets_manager
+from sandbox.secretsmanager import SecretsManager
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 Requests = list[tuple[str, str]]
 """What ``on_request`` was told: operations and outcomes."""
-
-
-@pytest.fixture(scope="session")
-def running_store() -> Iterator[SecretsManager]:
-    with secrets_manager() as running:
-        yield running
 
 
 @pytest.fixture
@@ -62,9 +55,7 @@ def connect(
     monkeypatch.setenv("AWS_ENDPOINT_URL", account.endpoint_url)
 
     def connected(settings: AwsSettings) -> AwsStores:
-        session = boto3.session.Session(
-            aws_access_key_id=account.access_key_id, aws_secret_access_key=account.secret_access_key
-        )
+        session = account.session()
         return AwsStores(
             replace(settings, endpoint_url=proxy.endpoint_url),
             lambda operation, outcome: requests.append((operation, outcome)),

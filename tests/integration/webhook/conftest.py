@@ -13,12 +13,11 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.values import SecretId
-from sandbox.secretsmanager import SecretsManager, secrets_manager
+from sandbox.secretsmanager import SecretsManager
 from sandbox.tls import CertificateAuthority
 from tests.integration.webhook.driver import Rotating
 
@@ -167,7 +166,7 @@ def make_hook(directory: Path, authority: CertificateAuthority, key: str = KEY) 
     return hook
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def authority() -> CertificateAuthority:
     return CertificateAuthority.create()
 
@@ -181,19 +180,11 @@ def hook(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Hook]:
     made.server.server_close()
 
 
-@pytest.fixture(scope="session")
-def running_store() -> Iterator[SecretsManager]:
-    with secrets_manager() as running:
-        yield running
-
-
 @pytest.fixture
 def rotating(running_store: SecretsManager, hook: Hook) -> Rotating:
     """The client's secret in a store of the test's own."""
     account = running_store.empty_account()
-    session = boto3.session.Session(
-        aws_access_key_id=account.access_key_id, aws_secret_access_key=account.secret_access_key
-    )
+    session = account.session()
     settings = AwsSettings(region=account.region, endpoint_url=account.endpoint_url)
     store = AwsStores(settings, lambda operation, outcome: None, session).at()
     value = {"client_id": CLIENT, "client_secret": FIRST, "engine": "keycloak", "port": "any"}

@@ -136,7 +136,7 @@ def shop(
     )
     configuration = connection.configuration(cluster.kubeconfig, None)
     with closing(connection.Cluster(configuration, timeout=10, connections=4, retries=0)) as connected:
-        stores = AwsStores(AwsSettings(region=account.region), lambda operation, outcome: None, boto3.session.Session())
+        stores = AwsStores(AwsSettings(region=account.region), lambda operation, outcome: None, account.session())
         identities = Identities(stores, ServiceAccounts(connected), None)
         registry, look = Index(account.region), _nothing
         events = Events(connected, api_version=names.API_VERSION, kind=names.KIND, instance="test")
