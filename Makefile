@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo test bench test-embedded test-image image lint format crds manifests requirements clean
+.PHONY: help setup demo test bench test-embedded test-image image lint format crds manifests reference requirements clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -56,6 +56,9 @@ crds: $(STAMP) ## generate crds/ from the models, and what the chart and deploy/
 manifests: $(STAMP) ## render deploy/ from the chart, for clusters without Helm
 	@mkdir -p deploy
 	$(BIN)/python -m sandbox.manifests > deploy/.generated && mv deploy/.generated deploy/rotated-secrets.yaml
+
+reference: $(STAMP) ## write the tables of docs/reference.md from the models
+	$(BIN)/python -m sandbox.reference > docs/.generated && mv docs/.generated docs/reference.md
 
 requirements: ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header -o requirements/runtime.txt

@@ -17,11 +17,11 @@ from pydantic import BaseModel
 from rotated_secrets.api import names
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus
-from rotated_secrets.controller.settings import Settings, flag
 from rotated_secrets.delivery.template import FILTERS, TESTS
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
+from sandbox.reference import SETTINGS
 from tests.unit.docs.documents import DOCUMENTS, REFERENCE, blocks, in_backticks
 
 DOCUMENTED = in_backticks(REFERENCE)
@@ -62,7 +62,7 @@ def names_of_api() -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "name",
-    sorted({*FIELDS, *map(flag, Settings.model_fields), *METRICS, *Reason, *EventReason, *Outcome, *names_of_api()})
+    sorted({*FIELDS, *SETTINGS, *METRICS, *Reason, *EventReason, *Outcome, *names_of_api()})
     + sorted({*FILTERS, *TESTS, names.API_VERSION, names.KIND, names.PLURAL, names.SINGULAR, names.SHORT_NAME}),
 )
 def test_everything_has_its_place_in_the_reference(name: str) -> None:
@@ -90,7 +90,7 @@ def test_a_metrics_labels_are_all_told(metric: typing.Any) -> None:
 def test_what_is_named_is_there(document: typing.Any) -> None:
     text = document.read_text()
     flags = set(re.findall(r"(?<![\w-])--([a-z]+(?:-[a-z]+)+)\b", "\n".join(in_backticks(document))))
-    ours = {each.removeprefix("--") for each in map(flag, Settings.model_fields)} | OTHERS_FLAGS
+    ours = {each.removeprefix("--") for each in SETTINGS} | OTHERS_FLAGS
     assert flags - ours == set()
     mentioned = set(re.findall(rf"\b{PREFIX}_\w+", text))
     assert mentioned - METRICS == set()
@@ -104,7 +104,7 @@ OTHERS_FLAGS = {"kube-context", "all-namespaces", "install-completion", "show-co
 """Of pytest, Helm and others that the documents name; those of our commands are held to their page by another test."""
 
 
-@pytest.mark.parametrize("name", sorted(map(flag, Settings.model_fields)))
+@pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_every_setting_has_a_row_among_the_settings(name: str) -> None:
     """Not only a mention somewhere: its default and what it says."""
     _, _, below = REFERENCE.read_text().partition("\n## Settings\n")
