@@ -13,9 +13,10 @@ COPY requirements requirements
 # Whoever installs from an index of their own gives pip's configuration as a secret, which no layer keeps.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.pem,target=/run/secrets/ca.pem \
-    /build/bin/pip install --no-cache-dir --only-binary=:all: --constraint requirements/dev.txt setuptools \
-    && /build/bin/pip --python /opt/rotated-secrets/bin/python install \
-        --no-cache-dir --no-compile --no-deps --only-binary=:all: --requirement requirements/runtime.txt
+    /build/bin/pip install \
+        --no-cache-dir --no-deps --only-binary=:all: --require-hashes --requirement requirements/build.txt \
+    && /build/bin/pip --python /opt/rotated-secrets/bin/python install --no-cache-dir --no-compile \
+        --no-deps --only-binary=:all: --require-hashes --requirement requirements/runtime.txt
 COPY LICENSE README.md pyproject.toml ./
 COPY operator operator
 RUN /build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -75,10 +75,12 @@ manifests: $(STAMP) ## render deploy/ from the chart, for clusters without Helm
 reference: $(STAMP) ## write the tables of docs/reference.md from the models
 	$(BIN)/python -m sandbox.reference > docs/.generated && mv docs/.generated docs/reference.md
 
-requirements: ## pin the newest versions that pyproject.toml allows; needs uv
-	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header -o requirements/runtime.txt
-	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header \
-		--extra dev -c requirements/runtime.txt -o requirements/dev.txt
+COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+requirements: ## pin the newest versions that pyproject.toml allows, with their hashes; needs uv
+	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) --upgrade pyproject.toml --extra dev -c requirements/runtime.txt -o requirements/dev.txt
+	echo setuptools | $(COMPILE) --upgrade --no-annotate - -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## remove what was installed and cached
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist operator/*.egg-info
