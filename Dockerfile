@@ -1,7 +1,7 @@
-# The operator's image: Python, the pinned dependencies, the operator, and nothing that builds or installs.
+# The operator's image: Python, the pinned dependencies and the operator, without tools that build or install.
 #
-# Both images need the same Python 3.11 or later at the same path, the builder's with `venv` and `pip`, the base with
-# ca-certificates. Name them by digest to have the same bytes each time.
+# Both images need the same Python 3.11 or later at the same path, the builder with `venv` and `pip`, the base with
+# ca-certificates. Name them by digest to get the same bytes each time.
 ARG BASE_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 ARG BUILDER_IMAGE=${BASE_IMAGE}
 
@@ -10,28 +10,29 @@ FROM ${BUILDER_IMAGE} AS builder
 WORKDIR /src
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/rotated-secrets
 COPY requirements requirements
-# Whoever installs from an index of their own gives pip's configuration as a secret, which no layer keeps.
+# To install from another package index, pass pip's configuration as a secret: no layer contains it.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.pem,target=/run/secrets/ca.pem \
-    /build/bin/pip install --no-cache-dir --only-binary=:all: --constraint requirements/dev.txt setuptools \
-    && /build/bin/pip --python /opt/rotated-secrets/bin/python install \
-        --no-cache-dir --no-compile --no-deps --only-binary=:all: --requirement requirements/runtime.txt
+    /build/bin/pip install \
+        --no-cache-dir --no-deps --only-binary=:all: --require-hashes --requirement requirements/build.txt \
+    && /build/bin/pip --python /opt/rotated-secrets/bin/python install --no-cache-dir --no-compile \
+        --no-deps --only-binary=:all: --require-hashes --requirement requirements/runtime.txt
 COPY LICENSE README.md pyproject.toml ./
 COPY operator operator
 RUN /build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/pip --python /opt/rotated-secrets/bin/python install \
         --no-cache-dir --no-compile --no-index --no-deps --find-links /wheels rotated-secrets \
     && /build/bin/pip --python /opt/rotated-secrets/bin/python check
-# Nobody may write bytecode later, and none of it may depend on when a file was written. The Kubernetes client's models
-# would be a fifth of the image, and the operator loads hardly any.
+# The operator cannot write bytecode later, and bytecode must not depend on the time of a file. The models of the
+# Kubernetes client would be a fifth of the image, and the operator loads hardly any of them.
 RUN /build/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash \
         -x '/kubernetes/(aio|client/(api|models))/' /opt/rotated-secrets
 
 
 FROM ${BASE_IMAGE}
-# What installs or builds goes, and all packages of the system's Python with it: the operator sees only its own.
-# A container that is not to gain privileges has no use for a set-user-id bit.
-# Official images of Python come without its own bytecode, which would be made anew at each start.
+# Remove tools that install or build, and all packages of the system's Python: the operator uses only its own.
+# Remove set-user-id bits: the container must not gain privileges.
+# Official images of Python have no bytecode of the standard library, and would compile it again at each start.
 ENV PYTHONDONTWRITEBYTECODE=1
 RUN rm -rf \
         /usr/lib/python3/dist-packages/* /usr/lib/python3*/ensurepip /usr/share/python-wheels \
@@ -47,7 +48,7 @@ RUN rm -rf \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=builder /opt/rotated-secrets /opt/rotated-secrets
-# Drivers that bring an OpenSSL of their own find the system's certificates by SSL_CERT_FILE.
+# Drivers with a built-in OpenSSL find the system's certificates by SSL_CERT_FILE.
 ENV PATH=/opt/rotated-secrets/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt

@@ -1,4 +1,4 @@
-# `make` alone says what there is. Everything is installed into .venv; nothing else needs to be there but Python.
+# `make` alone lists the targets. Everything is installed into .venv; only Python must be there before.
 SHELL := /bin/bash
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$each" && break; done)
@@ -6,49 +6,64 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo test bench test-embedded test-image image lint format crds manifests requirements clean
+.PHONY: help setup demo check unit test bench test-embedded test-image image lint format crds manifests reference requirements clean
 .DEFAULT_GOAL := help
 
-help: ## what there is to make
+help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-setup: $(STAMP) ## install everything: packages into .venv, database servers and Helm where they are not yet
+setup: $(STAMP) ## install everything: packages into .venv, and database servers and Helm if they are missing
 
 $(STAMP): requirements/dev.txt pyproject.toml sandbox/install.py sandbox/packages.py sandbox/mongo_packages.py \
 		sandbox/helm_packages.py sandbox/servers.py
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or run make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) sandbox/install.py
 
-demo: $(STAMP) ## rotate a real database user four times while a client logs in; ENGINE=postgres, mysql, mariadb, mongo or redis; KEEP=1 leaves it all running
+demo: $(STAMP) ## rotate a real database user four times while a client logs in; ENGINE=postgres, mysql, mariadb, mongo or redis; KEEP=1 keeps it running
 	@$(BIN)/python -m sandbox.demo $(if $(ENGINE),--engine $(ENGINE)) $(if $(KEEP),--keep)
 
-test: $(STAMP) ## all tests; KUBERNETES=embedded or KUBERNETES=controlplane says on what
-	$(BIN)/pytest -n 2 --dist worksteal --ignore tests/bench --ignore tests/image $(ARGS)
+# The parts of `make test`. Each folder of tests/ is in one of them, or has its own target below.
+suite.unit := tests/unit
+suite.engines := tests/integration tests/life
+suite.e2e := tests/e2e tests/install tests/readme
+suite.chaos := tests/chaos
+suite.chart := tests/chart
+suite.sandbox := tests/cluster tests/sandbox
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
-bench: $(STAMP) ## a thousand RotatedSecrets: how soon they are Ready, and what watching over them costs
+check: lint unit ## lint and unit tests: what to run before each commit
+
+unit: $(STAMP) ## unit tests alone, in less than a minute; ARGS="-k name" selects
+	$(PYTEST) $(suite.unit) $(ARGS)
+
+test: $(STAMP) ## all tests; SUITE=unit, engines, e2e, chaos, chart or sandbox runs a part; KUBERNETES=embedded or controlplane
+	$(if $(SUITE),$(if $(suite.$(SUITE)),,$(error there is no suite $(SUITE): write one of those that make help lists)))
+	$(PYTEST) $(if $(SUITE),$(suite.$(SUITE)),--ignore tests/bench --ignore tests/image) $(ARGS)
+
+bench: $(STAMP) ## measure a thousand RotatedSecrets: time until all are Ready, and cost of watching them
 	$(BIN)/pytest tests/bench $(ARGS)
 
-test-embedded: $(STAMP) ## the tests that depend on the Kubernetes, on the embedded API
-	$(BIN)/pytest -n 2 --dist worksteal --kubernetes embedded tests/cluster tests/install tests/e2e $(ARGS)
+test-embedded: $(STAMP) ## the tests that depend on Kubernetes, on the embedded API
+	$(PYTEST) --kubernetes embedded tests/cluster tests/install tests/e2e $(ARGS)
 
-test-image: $(STAMP) ## build the image on a Debian made of its packages, and rotate with a container of it; as root
+test-image: $(STAMP) ## build the image on a base made of Debian packages, and rotate with a container; as root
 	$(BIN)/pytest tests/image $(ARGS)
 
-image: ## build the image by docker, podman or buildah; IMAGE=name:tag, BASE_IMAGE=a Python of your own, TOOL=which
+image: ## build the image by docker, podman or buildah; IMAGE=name:tag, BASE_IMAGE=your Python image, TOOL=which
 	@$(PYTHON) -m sandbox.image $(if $(IMAGE),--image $(IMAGE)) $(if $(TOOL),--tool $(TOOL)) \
 		$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(BUILDER_IMAGE),BUILDER_IMAGE=$(BUILDER_IMAGE))
 
-lint: $(STAMP) ## ruff, mypy and the floors of the architecture
+lint: $(STAMP) ## ruff, mypy and the import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-format: $(STAMP) ## what ruff can mend by itself
+format: $(STAMP) ## fix and format what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-crds: $(STAMP) ## generate crds/ from the models, and what the chart and deploy/ have of it
+crds: $(STAMP) ## generate crds/ from the models, and its copies in the chart and deploy/
 	$(BIN)/python -m rotated_secrets.api.crd > crds/.generated && mv crds/.generated crds/rotatedsecrets.yaml
 	cp crds/rotatedsecrets.yaml charts/rotated-secrets/files/rotatedsecrets.yaml
 	@$(MAKE) --no-print-directory manifests
@@ -57,10 +72,15 @@ manifests: $(STAMP) ## render deploy/ from the chart, for clusters without Helm
 	@mkdir -p deploy
 	$(BIN)/python -m sandbox.manifests > deploy/.generated && mv deploy/.generated deploy/rotated-secrets.yaml
 
-requirements: ## pin the newest versions that pyproject.toml allows; needs uv
-	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header -o requirements/runtime.txt
-	uv pip compile pyproject.toml --upgrade --quiet --python-version 3.11 --no-emit-index-url --no-header \
-		--extra dev -c requirements/runtime.txt -o requirements/dev.txt
+reference: $(STAMP) ## write the tables of docs/reference.md from the models
+	$(BIN)/python -m sandbox.reference > docs/.generated && mv docs/.generated docs/reference.md
+
+COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+requirements: ## pin the newest versions that pyproject.toml allows, with their hashes; needs uv
+	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) --upgrade pyproject.toml --extra dev -c requirements/runtime.txt -o requirements/dev.txt
+	echo setuptools | $(COMPILE) --upgrade --no-annotate - -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## remove what was installed and cached
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist operator/*.egg-info

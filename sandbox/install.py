@@ -129,9 +129,10 @@ def install_packages() -> None:
         "install",
     ]
     with Progress("packages") as progress:
-        # Every package is pinned, so nothing is left to be resolved. What is imported is compiled then.
+        # Every package is pinned, so there is nothing to resolve. Modules are compiled when they are first imported.
         begun = 0
-        for line in run([*pip, "--no-deps", "--no-compile", "--progress-bar", "off", "-r", PINS]):
+        options = ["--no-deps", "--require-hashes", "--no-compile", "--progress-bar", "off"]
+        for line in run([*pip, *options, "-r", PINS]):
             if line.startswith(("Collecting ", "Requirement already ")):
                 begun += 1
                 progress.detail = f"{begun} of {wanted}"

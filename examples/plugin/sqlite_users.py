@@ -21,7 +21,7 @@ def hashed(password, salt):
 
 
 def run(statement, *values):
-    """One statement in a transaction of its own. SQLite's own words may be repeated: they quote no value."""
+    """Run one statement in its own transaction. Messages of SQLite may be repeated, because they quote no value."""
     file = Path(os.environ["SQLITE_USERS"]).absolute().as_uri() + "?mode=rw"
     try:
         with closing(sqlite3.connect(file, uri=True)) as db, db:

@@ -1,7 +1,7 @@
-"""A webhook for OAuth client secrets: the operator makes a new secret, and this puts it where it is checked.
+"""A webhook for OAuth client secrets: the operator creates a new secret, this sets it in the service that checks it.
 
-Standard library alone. Give `Clients` the calls of your own service, and keep the rest: it lets nobody but the operator
-in, nothing old, and nothing twice. What is remembered is lost when this stops; `docs/webhook.md` says what that means.
+Needs only the standard library. Put the calls of your own service into `Clients` and keep the rest: it accepts only
+requests of the operator, no old ones, and none twice. Its memory is lost when it stops: see `docs/webhook.md`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ LONGEST = 1 << 20  # bytes of a request
 
 
 class Clients:
-    """Stands for your authorization server: which secret each client has, and who may have it set."""
+    """Stands for your authorization server: the secret of each client, and which RotatedSecret may set it."""
 
     def __init__(self, clients):
         self.secrets = {client_id: each["secret"] for client_id, each in clients.items()}
@@ -47,13 +47,13 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.clients, self.lock = clients, threading.Lock()
         self.key = base64.b64decode(key[6:]) if key.startswith("whsec_") else key.encode()
-        self.seen = {}  # signatures, and until when they would be taken
+        self.seen = {}  # signatures, and until when they would be accepted
         self.done = {}  # by secret: when the last one was set, its request's id, and the ids of all
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def answer(self, headers, body):
-        """Status and answer for one request."""
+        """Return status and answer for one request."""
         try:
             return self.judged(headers, body)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -67,7 +67,7 @@ class Receiver(ThreadingHTTPServer):
             return 401, {"message": "wrong signature"}
         if abs(now - int(sent)) > TOLERANCE:
             return 401, {"message": "made too long ago, or the clocks differ"}
-        with self.lock:  # one at a time, so that nothing comes between looking and doing
+        with self.lock:  # one at a time, so that nothing changes between check and action
             self.seen = {each: until for each, until in self.seen.items() if until > now}
             if expected in self.seen:
                 return 409, {"message": "this very request was here before"}
@@ -76,7 +76,7 @@ class Receiver(ThreadingHTTPServer):
 
     def carried_out(self, request_id, sent, request):
         data, value = request["data"], request["data"]["value"]
-        if not self.clients.belongs(value["client_id"], data):  # a test would tell whether a guess is right
+        if not self.clients.belongs(value["client_id"], data):  # a test would show whether a guess is right
             return 422, {"message": "the client is not this namespace's and secret's to set"}
         if request["type"] == "rotated_secrets.v1.test":
             return 200, self.clients.test(value["client_id"], value["client_secret"])
@@ -84,7 +84,7 @@ class Receiver(ThreadingHTTPServer):
             return 400, {"message": "not a type that is known here"}
         last, last_id, ids = self.done.get(data["secret"]["arn"], (0, None, set()))
         if request_id == last_id:
-            return 200, {"ok": True}  # again, because our answer was lost
+            return 200, {"ok": True}  # a repetition, because the answer was lost
         if sent < last or request_id in ids:
             return 409, {"message": "a newer one was set since"}
         result = self.clients.put(value["client_id"], value["client_secret"])

@@ -67,7 +67,7 @@ BY_SENTENCE: list[Row] = [
     ("clusterName", "my cluster", 'clusterName: "my cluster" is no name of a cluster; write up to 512 letters'),
     ("namespaces", ["Shop"], 'namespaces[0]: "Shop" is no namespace; write its name, in lower case'),
     ("aws.pollInterval", "5 minutes", f'aws.pollInterval: "5 minutes" {LENGTH}'),
-    ("work.drainTimeout", "0s", 'work.drainTimeout: "0s" is no time at all; write for example 90s, 10m or 4h'),
+    ("work.drainTimeout", "0s", 'work.drainTimeout: "0s" is not longer than zero; write for example 90s, 10m or 4h'),
     ("kubernetes.watchTimeout", "900ms", "kubernetes.watchTimeout: must be 1s or more"),
     (
         "leaderElection.leaseDuration",
@@ -88,10 +88,14 @@ BY_SENTENCE: list[Row] = [
     (
         "databases.caBundle",
         "ca.pem",
-        "databases.caBundle: holds no certificate; write the authorities' certificates",
+        "databases.caBundle: holds no certificate; write the certificates of the authorities",
     ),
-    ("databases.allowedNetworks", ["10.0.0.1/8"], '[0]: "10.0.0.1/8" has an address in it that is not the'),
-    ("networkPolicy.databaseNetworks", ["10.0.0.1"], '[0]: "10.0.0.1" has no length; write networks as 10.0.0.0/8'),
+    ("databases.allowedNetworks", ["10.0.0.1/8"], '[0]: "10.0.0.1/8" contains an address that is not the'),
+    (
+        "networkPolicy.databaseNetworks",
+        ["10.0.0.1"],
+        '[0]: "10.0.0.1" has no prefix length; write networks as 10.0.0.0/8',
+    ),
     ("image.repository", "registry/a:1", 'image.repository: "registry/a:1" is no repository; write for example'),
     ("image.digest", "abc", 'image.digest: "abc" is no digest; write sha256: and 64 digits from 0 to f'),
     ("image.tag", "a b", 'image.tag: "a b" is no tag; write for example 0.1.0'),
@@ -105,9 +109,9 @@ BY_SENTENCE: list[Row] = [
         1.1,
         "image.tag: is a number, which may have lost digits; write it in quotes, or by --set-string",
     ),
-    ("podDisruptionBudget.maxUnavailable", "0%", '"0%" is no part of all pods; write a number, or for example 50%'),
-    ("podDisruptionBudget.maxUnavailable", "half", '"half" is no part of all pods; write a number, or for example'),
-    ("fullnameOverride", "x" * 53, "is no name for what is made here; write up to 52 lower case letters"),
+    ("podDisruptionBudget.maxUnavailable", "0%", '"0%" is no percentage of pods; write a number, or for example 50%'),
+    ("podDisruptionBudget.maxUnavailable", "half", '"half" is no percentage of pods; write a number, or for example'),
+    ("fullnameOverride", "x" * 53, "is no name for the chart's objects; write up to 52 lower case letters"),
     (
         "serviceAccount.create",
         False,
@@ -147,7 +151,7 @@ def test_values_that_contradict_each_other_are_refused() -> None:
     one_too_many = {"caBundleConfigMap": {"name": "ours"}, "caBundleSecret": {"name": "theirs"}}
     assert "set one of caBundle, caBundleConfigMap.name and caBundleSecret.name" in refusal({"databases": one_too_many})
     unserved = {"namespaces": ["shop"], **nested("tenantCredentials.serviceAccountTokens.namespaces", ["bank"])}
-    assert "bank is not among the namespaces that are served; add it to namespaces" in refusal(unserved)
+    assert "bank is not one of the served namespaces; add it to namespaces" in refusal(unserved)
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

@@ -1,4 +1,4 @@
-{{/* The operator's settings, as a list of its arguments. What has no flag here, the operator finds by itself. */}}
+{{/* The operator's settings, as a list of its arguments. The operator finds all other settings by itself. */}}
 
 {{- define "rotated-secrets.arguments" -}}
 {{- $flags := dict

@@ -1,4 +1,4 @@
-{{/* A length of time as seconds: 90, 90s, 1m30s, 4h. */}}
+{{/* Converts a length of time to seconds: 90, 90s, 1m30s, 4h. */}}
 {{- define "rotated-secrets.seconds" -}}
 {{- $units := dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0 -}}
 {{- $seconds := 0.0 -}}

@@ -1,10 +1,10 @@
-{{/* What things are called, and labelled. */}}
+{{/* Names and labels. */}}
 
 {{- define "rotated-secrets.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 52 characters: the longest suffix of ours fits. */}}
+{{/* At most 52 characters, so that the longest suffix fits. */}}
 {{- define "rotated-secrets.fullname" -}}
 {{- $name := include "rotated-secrets.name" . -}}
 {{- $both := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
@@ -27,14 +27,14 @@
 {{- end -}}
 {{- end -}}
 
-{{/* By which the operator's pods are known. A Deployment's selector cannot be changed, so nothing that may change is in it. */}}
+{{/* Labels that select the operator's pods. A Deployment's selector cannot be changed, so it has no labels that may change. */}}
 {{- define "rotated-secrets.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "rotated-secrets.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
-{{/* Of everything that is made here, given a dict: root, and where there are any, the component and labels of a user's own. */}}
+{{/* Labels of all objects. Takes a dict: root, and if there are any, the component and the user's own labels. */}}
 {{- define "rotated-secrets.labels" -}}
 {{- $ours := include "rotated-secrets.selectorLabels" .root | fromYaml -}}
 {{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
@@ -44,12 +44,12 @@ app.kubernetes.io/component: operator
 {{- merge $ours (default dict .more) .root.Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{/* Of the operator's pods. What changes with each version of the chart is left out, so that not each replaces them. */}}
+{{/* Labels of the operator's pods, without those that change with each version of the chart: these would replace the pods. */}}
 {{- define "rotated-secrets.podLabels" -}}
 {{- merge (include "rotated-secrets.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{/* Whether anything says which authorities to trust for databases. */}}
+{{/* Whether a value sets the authorities to trust for databases. */}}
 {{- define "rotated-secrets.hasDatabaseCa" -}}
 {{- with .Values.databases -}}
 {{- if or .caBundle .caBundleConfigMap.name .caBundleSecret.name -}}true{{- end -}}

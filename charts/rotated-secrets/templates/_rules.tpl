@@ -1,4 +1,4 @@
-{{/* What the operator may do wherever there are RotatedSecrets. */}}
+{{/* Permissions of the operator in each served namespace. */}}
 {{- define "rotated-secrets.rules" -}}
 - apiGroups: [rotatedsecrets.io]
   resources: [rotatedsecrets]

@@ -1,6 +1,6 @@
 {{/*
-What the schema cannot say, or only by a pattern that nobody reads. All that is wrong is told at once, each in a line:
-which value, what is wrong with it, and what to write.
+Checks that the schema cannot express, or only by patterns that are hard to read. All problems are reported together, one per
+line: which value, what is wrong with it, and what to write.
 */}}
 
 {{- define "rotated-secrets.validate" -}}
@@ -11,7 +11,7 @@ which value, what is wrong with it, and what to write.
 {{- end -}}
 {{- end -}}
 
-{{/* Texts that have a form. Those that are empty are not given. */}}
+{{/* Texts that must match a pattern. An empty text means not set. */}}
 {{- define "rotated-secrets.wrongTexts" -}}
 {{- $name := "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?" -}}
 {{- $namespace := "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?" -}}
@@ -25,7 +25,7 @@ which value, what is wrong with it, and what to write.
   (list "image.tag" (ternary .Values.image.tag "" (kindIs "string" .Values.image.tag)) "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}" "is no tag; write for example 0.1.0")
   (list "image.digest" .Values.image.digest "sha256:[0-9a-f]{64}" "is no digest; write sha256: and 64 digits from 0 to f")
   (list "nameOverride" .Values.nameOverride $namespace "is no name for labels; write up to 63 lower case letters, digits and -")
-  (list "fullnameOverride" .Values.fullnameOverride "[a-z]([-a-z0-9]{0,50}[a-z0-9])?" "is no name for what is made here; write up to 52 lower case letters, digits and -")
+  (list "fullnameOverride" .Values.fullnameOverride "[a-z]([-a-z0-9]{0,50}[a-z0-9])?" "is no name for the chart's objects; write up to 52 lower case letters, digits and -")
   (list "clusterName" .Values.clusterName "[A-Za-z0-9+=,.@:_-]{1,512}" "is no name of a cluster; write up to 512 letters, digits and +=,.@:_-")
   (list "aws.region" .Values.aws.region "[a-z]{2,4}(-[a-z]+)+-[0-9]+" "is no region; write for example eu-west-1")
   (list "aws.endpointUrl" .Values.aws.endpointUrl "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?" $isUrl)
@@ -63,7 +63,7 @@ which value, what is wrong with it, and what to write.
 {{ end -}}
 {{- if not .Values.image.repository }}  image.repository: name the image{{ println }}{{ end -}}
 {{- with .Values.databases.caBundle -}}
-{{- if not (regexMatch "(?s)-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----" .) }}  databases.caBundle: holds no certificate; write the authorities' certificates as PEM, for example by --set-file databases.caBundle=ca.pem
+{{- if not (regexMatch "(?s)-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----" .) }}  databases.caBundle: holds no certificate; write the certificates of the authorities as PEM, for example by --set-file databases.caBundle=ca.pem
 {{ end -}}
 {{- end -}}
 {{- end -}}
@@ -91,7 +91,7 @@ which value, what is wrong with it, and what to write.
 {{- if not (regexMatch "^([0-9]{1,9}([.][0-9]{1,9})?|([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h|d))+)$" $text) }}  {{ $path }}: {{ $text | quote }} is no length of time; write for example 90s, 10m or 4h
 {{ else -}}
 {{- $_ := set $seconds $path (include "rotated-secrets.seconds" $text | float64) -}}
-{{- if not (gt (get $seconds $path) 0.0) }}  {{ $path }}: {{ $text | quote }} is no time at all; write for example 90s, 10m or 4h
+{{- if not (gt (get $seconds $path) 0.0) }}  {{ $path }}: {{ $text | quote }} is not longer than zero; write for example 90s, 10m or 4h
 {{ end -}}
 {{- end -}}
 {{- end -}}
@@ -130,12 +130,12 @@ which value, what is wrong with it, and what to write.
 {{- end -}}
 {{- end -}}
 {{- range $index, $network := .Values.networkPolicy.databaseNetworks -}}
-{{- if not (contains "/" $network) }}  networkPolicy.databaseNetworks[{{ $index }}]: {{ $network | quote }} has no length; write networks as 10.0.0.0/8, and one address as 10.0.0.7/32
+{{- if not (contains "/" $network) }}  networkPolicy.databaseNetworks[{{ $index }}]: {{ $network | quote }} has no prefix length; write networks as 10.0.0.0/8, and one address as 10.0.0.7/32
 {{ end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* What is wrong with one network; nothing where all is well. */}}
+{{/* Says what is wrong with one network; empty if nothing is. */}}
 {{- define "rotated-secrets.wrongNetwork" -}}
 {{- $address := regexReplaceAll "/.*$" . "" -}}
 {{- $groups := list -}}
@@ -158,12 +158,12 @@ is no network; write networks as 10.0.0.0/8 or fd00::/8
 {{- if mod $group (index $powers $bits) }}{{ $stray = true }}{{ end -}}
 {{- end -}}
 {{- if $stray -}}
-has an address in it that is not the network's first; write networks as 10.0.0.0/8, and one address as 10.0.0.7/32
+contains an address that is not the first of the network; write networks as 10.0.0.0/8, and one address as 10.0.0.7/32
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The eight groups of an IPv6 address, with spaces between them; nothing where it is none. */}}
+{{/* The eight groups of an IPv6 address, separated by spaces; empty if it is not one. */}}
 {{- define "rotated-secrets.groups6" -}}
 {{- $group := "[0-9a-fA-F]{1,4}" -}}
 {{- $halves := splitList "::" . -}}
@@ -187,20 +187,20 @@ has an address in it that is not the network's first; write networks as 10.0.0.0
 {{ end -}}
 {{- end -}}
 {{- with .Values.podDisruptionBudget.maxUnavailable -}}
-{{- if and (kindIs "string" .) (not (regexMatch "^([1-9][0-9]?|100)%$" .)) }}  podDisruptionBudget.maxUnavailable: {{ . | quote }} is no part of all pods; write a number, or for example 50%
+{{- if and (kindIs "string" .) (not (regexMatch "^([1-9][0-9]?|100)%$" .)) }}  podDisruptionBudget.maxUnavailable: {{ . | quote }} is no percentage of pods; write a number, or for example 50%
 {{ end -}}
 {{- end -}}
 {{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}  serviceAccount.name: name the ServiceAccount to use, as serviceAccount.create is false
 {{ end -}}
 {{- if .Values.namespaces -}}
 {{- range .Values.tenantCredentials.serviceAccountTokens.namespaces -}}
-{{- if not (has . $.Values.namespaces) }}  tenantCredentials.serviceAccountTokens.namespaces: {{ . }} is not among the namespaces that are served; add it to namespaces
+{{- if not (has . $.Values.namespaces) }}  tenantCredentials.serviceAccountTokens.namespaces: {{ . }} is not one of the served namespaces; add it to namespaces
 {{ end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The same as the operator wants of its policy. */}}
+{{/* The same checks as the operator makes of its policy. */}}
 {{- define "rotated-secrets.wrongRules" -}}
 {{- range $index, $rule := .Values.accessPolicy.rules -}}
 {{- $path := printf "accessPolicy.rules[%d]" $index -}}
@@ -210,7 +210,7 @@ has an address in it that is not the network's first; write networks as 10.0.0.0
   "namespaces" (list "[a-z0-9*-]+" "is no namespace; write a name, or one with *, as team-*")
   "accounts" (list "[0-9]{12}" "is no account; write twelve digits in quotes, as \"123456789012\"")
   "regions" (list "[a-z]{2,4}(-[a-z]+)+-[0-9]+" "is no region; write for example eu-west-1")
-  "secrets" (list "([A-Za-z0-9/_+=.@!*-]|[{]namespace[}])+" "is no pattern of secrets' names; write letters, digits, /_+=.@-! and * for any of them but !, and {namespace}")
+  "secrets" (list "([A-Za-z0-9/_+=.@!*-]|[{]namespace[}])+" "is no pattern for names of secrets; write letters, digits, /_+=.@-!, * for any of them except !, and {namespace}")
 -}}
 {{- $_ := set $forms "adminSecrets" $forms.secrets -}}
 {{- range $key, $form := $forms -}}
@@ -218,7 +218,7 @@ has an address in it that is not the network's first; write networks as 10.0.0.0
 {{- if not (regexMatch (printf "^(%s)$" (first $form)) $text) }}  {{ $path }}.{{ $key }}[{{ $number }}]: {{ $text | quote }} {{ last $form }}
 {{ else if hasSuffix "ecrets" $key -}}
 {{- range splitList "/" $text -}}
-{{- if and (contains "{namespace}" .) (contains "*" .) }}  {{ $path }}.{{ $key }}[{{ $number }}]: {{ $text | quote }} would let one namespace reach what is another's, whose name is longer; put a / between {namespace} and *
+{{- if and (contains "{namespace}" .) (contains "*" .) }}  {{ $path }}.{{ $key }}[{{ $number }}]: {{ $text | quote }} would give a namespace the secrets of another namespace with a longer name; put a / between {namespace} and *
 {{ end -}}
 {{- end -}}
 {{- end -}}

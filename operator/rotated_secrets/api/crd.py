@@ -1,7 +1,7 @@
 """The CustomResourceDefinition, made from the models: ``python -m rotated_secrets.api.crd > crds/rotatedsecrets.yaml``.
 
-Pydantic's JSON schema is turned into the structural schema that the API server wants; nothing is said here that the
-models could say.
+Turns pydantic's JSON schema into the structural schema that the API server requires. Descriptions, limits and rules
+come from the models.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _KEPT: Final = (
 
 
 def custom_resource_definition() -> Schema:
-    """The CRD as the API server takes it."""
+    """Return the CRD as the API server takes it."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -74,7 +74,7 @@ def custom_resource_definition() -> Schema:
 
 
 def _columns() -> list[Schema]:
-    """What ``kubectl get`` prints. The type ``date`` prints ages, and "<invalid>" for what is still to come."""
+    """Columns of ``kubectl get``. The type ``date`` prints ages, and "<invalid>" for times in the future."""
 
     def column(name: str, path: str, description: str, *, kind: str = "string", priority: int = 0) -> Schema:
         return {"name": name, "type": kind, "jsonPath": path, "description": description, "priority": priority}
@@ -83,23 +83,23 @@ def _columns() -> list[Schema]:
         return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
     return [
-        column("Ready", condition("Ready", "status"), "The current credential works, and the Secret holds it."),
+        column("Ready", condition("Ready", "status"), "Whether the target Secret holds a credential that works."),
         column("Strategy", ".spec.rotation.strategy", "How the credential is replaced."),
         column("Engine", ".status.engine", "The database engine."),
         column("Active user", ".status.activeUser", "The user in the current version."),
         column("Last rotation", ".status.lastRotationTime", "Time since the last rotation.", kind="date"),
         column("Next rotation", ".status.nextRotationTime", "When the next rotation is due, in UTC."),
         column("Age", ".metadata.creationTimestamp", "Time since the resource was created.", kind="date"),
-        column("Reason", condition("Ready", "reason"), "Why it is ready or not.", priority=1),
-        column("Held", condition("Held", "reason"), "Why a due rotation waits.", priority=1),
-        column("Message", condition("Ready", "message"), "What to do next.", priority=1),
+        column("Reason", condition("Ready", "reason"), "Reason of the condition Ready.", priority=1),
+        column("Held", condition("Held", "reason"), "Reason of the condition Held.", priority=1),
+        column("Message", condition("Ready", "message"), "Message of the condition Ready.", priority=1),
     ]
 
 
 def _root_schema() -> Schema:
     return {
         "type": "object",
-        "description": "A secret in AWS Secrets Manager that is rotated, and delivered as a Kubernetes Secret.",
+        "description": "A secret in AWS Secrets Manager that the operator rotates and delivers as a Kubernetes Secret.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"The version of this kind: {names.API_VERSION}."},
@@ -117,7 +117,7 @@ def _structural(model: type[BaseModel]) -> Schema:
 
 
 def _converted(written: Schema, definitions: Schema) -> Schema:
-    """One node with its references put in place and without what a structural schema doesn't know."""
+    """Convert one node: resolve its references, and drop what a structural schema does not know."""
     node = dict(written)
     reference = node.pop("$ref", None)
     if reference is not None:
@@ -133,7 +133,7 @@ def _converted(written: Schema, definitions: Schema) -> Schema:
     if structural.get("default", ...) in (None, []):
         del structural["default"]
     if isinstance(structural.get("default"), dict):
-        # In full, although the defaults of its fields would fill it: the API server holds it against the rules as is.
+        # Written in full, although its fields have defaults too: the API server checks it against the rules as it is.
         structural["default"] = {
             name: value for name, value in structural["default"].items() if value not in (None, {})
         }
@@ -147,7 +147,7 @@ def _converted(written: Schema, definitions: Schema) -> Schema:
 
 
 def _without_defaults(schema: Schema) -> Schema:
-    """A status is written by the operator alone: what it didn't write is not there."""
+    """Drop all defaults: only the operator writes a status, so a field that it did not write must not be there."""
     stripped = {key: value for key, value in schema.items() if key != "default"}
     if "properties" in stripped:
         stripped["properties"] = {name: _without_defaults(field) for name, field in stripped["properties"].items()}
@@ -157,14 +157,14 @@ def _without_defaults(schema: Schema) -> Schema:
 
 
 class _WithoutAliases(yaml.SafeDumper):
-    """YAML that repeats what occurs twice, for people and for tools that know no anchors."""
+    """Writes values that occur twice in full, because some tools and readers do not know YAML's anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 
 def as_yaml() -> str:
-    """The content of ``crds/rotatedsecrets.yaml``."""
+    """Return the content of ``crds/rotatedsecrets.yaml``."""
     document = yaml.dump(
         custom_resource_definition(), Dumper=_WithoutAliases, sort_keys=False, width=120, allow_unicode=True
     )

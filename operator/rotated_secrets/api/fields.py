@@ -1,14 +1,18 @@
-"""Kinds of text that occur in several places of a spec: names in the store and in Kubernetes, lengths of time."""
+"""Types that several fields share: names in Secrets Manager and Kubernetes, lengths of time, moments, messages."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
 from rotated_secrets.api.rules import text_matches
+
+_MESSAGE_LENGTH: Final = 4096
+_CONDITION_MESSAGE_LENGTH: Final = 32768
+NAME_LENGTH: Final = 512
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DNS_NAME = f"{_DNS_LABEL}([.]{_DNS_LABEL})*"
@@ -48,5 +52,38 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def length_of(duration: str) -> timedelta:
-    """What a :data:`Duration` means."""
+    """Return the length of time that a :data:`Duration` stands for."""
     return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall("([0-9]+)([smhd])", duration)))
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+def _whole_second(moment: datetime) -> datetime:
+    return _utc(moment).replace(microsecond=0)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+_as_text = PlainSerializer(_rfc3339, when_used="json")
+
+Instant = Annotated[AwareDatetime, AfterValidator(_utc), _as_text]
+"""An aware moment in UTC, written as RFC 3339, with a fraction where it has one."""
+
+Second = Annotated[AwareDatetime, AfterValidator(_whole_second), _as_text]
+"""An :data:`Instant` without a fraction, as metav1.Time has none."""
+
+
+def _cut_to(length: int) -> AfterValidator:
+    """Cut text from outside (an annotation, a secret value, an error), which may be too long for the API server."""
+    return AfterValidator(lambda text: text[:length])
+
+
+Message = Annotated[str, _cut_to(_MESSAGE_LENGTH), Field(max_length=_MESSAGE_LENGTH)]
+"""A sentence for people."""
+
+ConditionMessage = Annotated[str, _cut_to(_CONDITION_MESSAGE_LENGTH), Field(max_length=_CONDITION_MESSAGE_LENGTH)]
+ReportedName = Annotated[str, _cut_to(NAME_LENGTH), Field(max_length=NAME_LENGTH)]

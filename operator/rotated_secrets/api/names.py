@@ -1,4 +1,7 @@
-"""The names by which Kubernetes and its users know our resource, its annotations and its label."""
+"""The names of the resource in Kubernetes, of its annotations and of its label.
+
+The docstrings of annotations and labels are what docs/reference.md shows: on which object, then what it means.
+"""
 
 from __future__ import annotations
 
@@ -23,36 +26,42 @@ def _request(name: str) -> str:
 
 
 ROTATE_ANNOTATION: Final = _request("rotate")
-"""On a RotatedSecret: any new value asks for one rotation."""
+"""RotatedSecret, written by you: any new value asks for one rotation. It acts once, also after a restart of the
+operator."""
 RESYNC_ANNOTATION: Final = _request("resync")
-"""On a RotatedSecret: any new value asks for one look at everything, as if nothing were known of it."""
+"""RotatedSecret, written by you: any new value asks for one complete check, as if the operator had just started:
+stages, login, target Secret."""
 REQUEST_ANNOTATIONS: Final = frozenset(_requests)
-"""Every annotation that asks for something. Those that :func:`_request` makes are in it by themselves."""
+# Every annotation that asks for something: those that _request makes are in it by themselves.
 
 TOKEN_ANNOTATION: Final = f"{GROUP}/token-for"
-"""On a ServiceAccount: the names of the RotatedSecrets that may speak to AWS as it, comma-separated, or ``*``."""
+"""ServiceAccount, written by you: the names of the RotatedSecrets that may use its AWS identity, comma-separated, or
+`*`."""
 ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
-"""On a ServiceAccount: the IAM role that EKS gives it. Source: "Assign IAM roles to Kubernetes service accounts"."""
+"""ServiceAccount, written by you: the IAM role to assume, where `spec.source.credentials` names none."""
+# Source: EKS's user guide, "Assign IAM roles to Kubernetes service accounts".
 
 OWNER_ANNOTATION: Final = f"{GROUP}/owner"
-"""On a target Secret: ``namespace/name`` of the RotatedSecret that writes it."""
+"""Target Secret: `namespace/name` of the RotatedSecret that writes it."""
 ADOPT_ANNOTATION: Final = f"{GROUP}/adopt"
-"""On an existing Secret: the name of the RotatedSecret that may take it over."""
+"""Existing Secret, written by you: the name of the RotatedSecret that may take it over."""
 VERSION_ID_ANNOTATION: Final = f"{GROUP}/version-id"
-"""On a target Secret: the version in the store whose value it holds."""
+"""Target Secret: the version of the secret whose value it holds."""
 SECRET_ARN_ANNOTATION: Final = f"{GROUP}/secret-arn"
+"""Target Secret: the ARN of the secret that its value comes from."""
 ROTATED_AT_ANNOTATION: Final = f"{GROUP}/rotated-at"
-"""On a target Secret: when the store made the version that it holds."""
+"""Target Secret: when Secrets Manager created the version that it holds, in RFC 3339."""
 WRITTEN_ANNOTATION: Final = f"{GROUP}/written"
-"""On a target Secret: the names of what we wrote, so that it can be taken off again when it is no longer wanted."""
+"""Target Secret: the names of the keys, labels and annotations that the operator wrote, so that it can remove them when
+they are no longer wanted."""
 
 RESTARTED_FOR_ANNOTATION: Final = f"{GROUP}/restarted-for"
-"""On the pod template of a workload, followed by a dot and the name of a RotatedSecret: the version of its secret that
-the pods began with."""
+"""Pod template of a workload in `spec.rollout.restart`, followed by a dot and the RotatedSecret's name: the version
+that its pods were restarted for."""
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+"""Target Secret, a label: `rotated-secrets`. The operator watches only Secrets with this label."""
 MANAGED_BY: Final = "rotated-secrets"
-"""The value of :data:`MANAGED_BY_LABEL` on target Secrets; the operator watches only Secrets that carry it."""
 
 RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", GROUP)
-"""Labels and annotations of these domains and their subdomains are not a user's to set on the target Secret."""
+"""Users may not set labels and annotations of these domains and their subdomains on the target Secret."""

@@ -1,6 +1,6 @@
-"""A RotatedSecret as the API server returns it, made into one frozen value.
+"""Parses the RotatedSecret that the API server returned into one frozen value.
 
-The only way in from the API's JSON; knows nothing of how it was fetched.
+The only place that reads the API's JSON. Must not know how it was fetched.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rotated_secrets.api.fields import NAME_LENGTH
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import REQUEST_ANNOTATIONS, RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from rotated_secrets.api.rules import RULE
 from rotated_secrets.api.spec import RotatedSecretSpec
-from rotated_secrets.api.status import NAME_LENGTH, RotatedSecretStatus
+from rotated_secrets.api.status import RotatedSecretStatus
 
 
 class InvalidSpec(Exception):
-    """The resource cannot be acted on as it is written; the message names the field and says what to write."""
+    """The operator cannot act on the resource as it is written; the message names the field and says what to write."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RotatedSecret:
     spec: RotatedSecretSpec
     status: RotatedSecretStatus
     deleting: bool = False
-    """Its deletion has begun, so nothing may be made for it any more."""
+    """Its deletion has begun, so nothing may be created for it any more."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -61,20 +62,20 @@ class RotatedSecret:
 
     @property
     def rotate_request(self) -> str | None:
-        """What the annotation that asks for a rotation says now, if it is there."""
+        """Return the value of the annotation that asks for a rotation."""
         return self.requests.get(ROTATE_ANNOTATION)
 
     @property
     def resync_request(self) -> str | None:
-        """What the annotation that asks for a look at everything says now, if it is there."""
+        """Return the value of the annotation that asks for a complete check."""
         return self.requests.get(RESYNC_ANNOTATION)
 
     @classmethod
     def parse(cls, obj: Mapping[str, Any]) -> RotatedSecret:
-        """Read what the API server returned.
+        """Parse what the API server returned.
 
         Raises:
-            InvalidSpec: the spec, or a status that another version of the operator wrote, makes no sense here.
+            InvalidSpec: the spec, or a status that another version of the operator wrote, is not valid here.
         """
         metadata = obj["metadata"]
         who = f"RotatedSecret {metadata['namespace']}/{metadata['name']}"
@@ -97,7 +98,7 @@ class RotatedSecret:
 
 
 def parse_status(obj: Mapping[str, Any]) -> RotatedSecretStatus:
-    """The status alone, which can be read also where the spec cannot.
+    """Parse only the status, which may be valid where the spec is not.
 
     Raises:
         InvalidSpec: another version of the operator wrote something that this one would misunderstand.
@@ -113,7 +114,7 @@ def parse_status(obj: Mapping[str, Any]) -> RotatedSecretStatus:
 
 
 def _sentences(root: str, error: ValidationError) -> str:
-    """What pydantic found, by the names that users write, without the input: a template may hold anything."""
+    """Translate pydantic's errors into the names that users write, without the input: a template may hold a secret."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{_path(root, problem['loc'])}: {_what(problem['type'], problem['msg'])}" for problem in found)
 

@@ -23,10 +23,10 @@ class Workload(WrittenModel):
     """A workload in the namespace of this resource."""
 
     kind: WorkloadKind
-    """Deployment, StatefulSet or DaemonSet."""
+    """Kind of the workload."""
 
     name: KubernetesName
-    """Its name."""
+    """Name of the workload, in the namespace of this resource."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -36,5 +36,5 @@ class Rollout(WrittenModel):
     """What happens to workloads when the target Secret has a new value."""
 
     restart: Annotated[tuple[Workload, ...], Field(max_length=16)] = ()
-    """Workloads to restart, as "kubectl rollout restart" does: once for each new value, after the target Secret has it.
+    """Workloads to restart, as `kubectl rollout restart` does: once for each new value, after the target Secret has it.
     Neither the first delivery nor a restart of the operator restarts anything."""

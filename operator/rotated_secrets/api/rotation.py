@@ -26,7 +26,7 @@ class Strategy(StrEnum):
 
 
 class Rights(StrEnum):
-    """What to do where base and clone user cannot do exactly the same things."""
+    """What to do when the base user and the clone do not have exactly the same rights."""
 
     ENFORCE = "Enforce"
     REPORT = "Report"
@@ -69,19 +69,19 @@ class PasswordPolicy(WrittenModel):
     """Characters that must not occur."""
 
     exclude_punctuation: bool = True
-    """Leave out all punctuation except "_" and "-", so that the password needs no quoting anywhere."""
+    """Leave out all punctuation except `_` and `-`, so that the password needs no quoting anywhere."""
 
     exclude_numbers: bool = False
     """Leave out digits."""
 
     exclude_uppercase: bool = False
-    """Leave out upper case letters."""
+    """Leave out uppercase letters."""
 
     exclude_lowercase: bool = False
-    """Leave out lower case letters."""
+    """Leave out lowercase letters."""
 
     require_each_included_type: bool = True
-    """Each kind of character that is not excluded occurs at least once."""
+    """Use each kind of character that is not excluded at least once."""
 
 
 class RandomValue(WrittenModel):
@@ -96,19 +96,19 @@ class RandomValue(WrittenModel):
             lambda keys: len(set(keys)) == len(keys),
         ),
     ] = ("password",)
-    """The keys of the secret value that are replaced, each by a value of its own. With the default, a value that is
-    plain text is replaced as a whole."""
+    """Keys of the secret value to replace, each by a different new value. With the default, a value that is plain text
+    is replaced as a whole."""
 
     format: ValueFormat = ValueFormat.PASSWORD
-    """Password follows rotation.password. Hex (an even number of digits, in lower case), Base64Url (A-Z, a-z, 0-9, "-"
-    and "_", without padding) and Alphanumeric (A-Z, a-z, 0-9) have rotation.password.length characters, and take no
-    heed of its other fields. UUID is a random one (version 4), in lower case. Whatever has less than 64 bits of entropy
-    is refused."""
+    """Password follows `spec.rotation.password`. Hex (an even number of lowercase digits), Base64Url (`A-Z`, `a-z`,
+    `0-9`, `-` and `_`, without padding) and Alphanumeric (`A-Z`, `a-z`, `0-9`) have `spec.rotation.password.length`
+    characters and ignore the other fields of `spec.rotation.password`. UUID is a random UUID (version 4) in lowercase.
+    A value with less than 64 bits of entropy is refused."""
 
     prefix: Annotated[
         str, Field(max_length=64), text_matches("[!-~]*", "write printable ASCII characters without spaces")
     ] = ""
-    """What every new value begins with, for example "sk_live_". It is no part of the length."""
+    """Text that every new value begins with, for example `sk_live_`. It does not count as part of the length."""
 
 
 class Rotation(WrittenModel):
@@ -146,8 +146,9 @@ class Rotation(WrittenModel):
     """SingleUser changes the password of the one user; for a moment the old one fails before the new one arrives.
     AlternatingUsers changes between the user and a clone of it with the same rights, so that a delivered credential
     never fails; it needs an admin secret. DualPassword gives the one user a second password and takes the first one
-    away later, where the database can do that. RandomValue replaces a value that belongs to no database, an API key for
-    instance. External leaves the rotation to AWS: it asks for one when it is due, follows AWSCURRENT, and delivers."""
+    away later, where the database can do that. RandomValue replaces a value that belongs to no database, for example an
+    API key. External leaves the rotation to AWS: the operator asks AWS for a rotation when one is due, follows
+    AWSCURRENT, and delivers it. The page of each engine says which strategies it supports."""
 
     schedule: (
         Annotated[
@@ -161,19 +162,19 @@ class Rotation(WrittenModel):
         ]
         | None
     ) = None
-    """When to rotate, in AWS's grammar and in UTC: "rate(30 days)", or "cron(0 2 ? * SUN *)" with six fields. Not
-    more often than the operator's minimum, by default every four hours. Default: on demand only, by the annotation
-    rotatedsecrets.io/rotate."""
+    """When to rotate, in AWS's grammar and in UTC: `rate(30 days)`, or `cron(0 2 ? * SUN *)` with six fields. Not more
+    often than the operator's minimum, by default every four hours. Default: only on demand, by the annotation
+    `rotatedsecrets.io/rotate`."""
 
     rotate_immediately: bool = False
-    """Rotate once when the resource is created. Changing the spec later never rotates by surprise."""
+    """Rotate once when the resource is created. A later change of the spec never starts an unexpected rotation."""
 
     suspend: bool = False
-    """Start no rotation while this is true. The target Secret is kept up to date all the same."""
+    """Start no rotation while this is true. The target Secret is still kept up to date."""
 
     admin_secret_id: StoreSecretId | None = None
-    """Name or full ARN of the secret of a user that may create users and set passwords. Default: the key "masterarn"
-    of the secret value. SingleUser without either lets the user change its own password."""
+    """Name or full ARN of the secret of a user that may create users and set passwords. Default: the key `masterarn`
+    of the secret value. With SingleUser and neither of them, the user changes its own password."""
 
     clone_suffix: Annotated[
         str,
@@ -181,31 +182,33 @@ class Rotation(WrittenModel):
         text_matches("[A-Za-z0-9_]+", "write letters, digits and '_'"),
         unchanged("cloneSuffix cannot be changed: the clone user with the present suffix exists already"),
     ] = "_clone"
-    """AlternatingUsers: what is added to the base user's name to name its clone. Cannot be changed later, and must be
-    one that the operator allows."""
+    """AlternatingUsers: suffix that is added to the base user's name to name its clone. Cannot be changed later, and
+    must be one that the operator allows."""
 
     password: PasswordPolicy = PasswordPolicy()
     """What new passwords look like."""
 
     random: RandomValue | None = None
-    """RandomValue: what is replaced, and with what. Default: the key "password", or the whole value where it is no JSON
-    object, by a value that follows rotation.password."""
+    """RandomValue: what is replaced, and with what. Default: the key `password` (or the whole value, if it is not a
+    JSON object) is replaced by a value that follows `spec.rotation.password`."""
 
     retire_after: Duration | None = None
-    """DualPassword: how long the old password goes on working after the target Secret has the new one, for example 12h.
-    Its end is fixed when the new one is delivered, and the next rotation ends it as well. Default: 24h."""
+    """DualPassword: how long the old password still works after the target Secret has the new one, for example `12h`.
+    This end is fixed when the new password is delivered; the next rotation ends the old password too. Default:
+    `24h`."""
 
     verify_queries: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...], Field(max_length=10)
     ] = ()
     """SELECT statements that must succeed with the new credential before it becomes current, and with the present one
-    before anything is changed. They run read-only, and have five seconds together."""
+    before anything is changed. They run read-only, one row of each is read, and all of them together have five seconds.
+    The pages of MongoDB and Redis say what a query is there."""
 
     rights: Rights = Rights.ENFORCE
-    """AlternatingUsers: what to do where base and clone user cannot do exactly the same things. Enforce repairs the
-    clone, Report only tells, Ignore does not look."""
+    """AlternatingUsers: what to do when the base user and the clone do not have exactly the same rights. Enforce
+    repairs the clone, Report only reports the difference, Ignore does not check."""
 
     @property
     def retire_delay(self) -> timedelta:
-        """How long an old password lives beside a delivered new one."""
+        """How long the old password still works after the new one is delivered."""
         return length_of(self.retire_after or RETIRE_AFTER)

@@ -1,6 +1,6 @@
-"""Rules that a schema cannot say: each one as CEL for the API server and as a predicate for the operator.
+"""Rules that a schema cannot express, each as CEL for the API server and as a predicate for the operator.
 
-A rule's message says what to write instead. Knows nothing of the fields that it is put on.
+The message of a rule says what to write instead. Must not know the fields that use a rule.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CelRule:
     """The same in Python; None for rules about changes, which only the API server sees."""
 
     def check(self, value: Any) -> Any:
-        """The value itself; raises a validation error that carries the message where the rule doesn't hold."""
+        """Return the value; raise a validation error with the message if the rule does not hold."""
         if self.holds is not None and not self.holds(value):
             raise PydanticCustomError(RULE, "{message}", {"message": self.message})
         return value
@@ -42,18 +42,18 @@ class CelRule:
         return self.added_to(handler(schema))
 
     def added_to(self, schema: JsonSchemaValue) -> JsonSchemaValue:
-        """The schema with this rule as the last of its CEL validations."""
+        """Return the schema with this rule as the last of its CEL validations."""
         return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, ()), {"rule": self.cel, "message": self.message}]}
 
 
 def text_matches(pattern: str, message: str) -> CelRule:
-    """A text matches an expression as a whole. Keep it to what RE2 and Python read alike, without backslashes."""
+    """Require the whole text to match. Use only syntax that RE2 and Python share, without backslashes."""
     compiled = re.compile(pattern)
     return CelRule(f"self.matches('^({pattern})$')", message, lambda text: compiled.fullmatch(text) is not None)
 
 
 def keys_match(pattern: str, message: str) -> CelRule:
-    """Every key of a map matches an expression as a whole."""
+    """Require every key of a map to match as a whole."""
     compiled = re.compile(pattern)
     return CelRule(
         f"self.all(key, key.matches('^({pattern})$'))",
@@ -63,12 +63,12 @@ def keys_match(pattern: str, message: str) -> CelRule:
 
 
 def unchanged(message: str) -> CelRule:
-    """The field keeps the value it was created with."""
+    """Forbid changes of the field after its creation."""
     return CelRule("self == oldSelf", message)
 
 
 class WrittenModel(BaseModel):
-    """A part of the resource: frozen, camelCase outside, described by its attributes' docstrings."""
+    """A part of the resource: frozen, in camelCase outside, described by the docstrings of its attributes."""
 
     model_config = ConfigDict(
         frozen=True,

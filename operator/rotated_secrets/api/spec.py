@@ -27,28 +27,28 @@ class TlsMode(StrEnum):
 
     @property
     def strength(self) -> int:
-        """Compares modes: the higher one asks for more."""
+        """Order of the modes: a stronger mode has a higher number."""
         return list(TlsMode).index(self)
 
 
 class Credentials(WrittenModel):
-    """As whom the operator speaks to AWS for this resource, instead of as itself."""
+    """AWS identity that the operator uses for this resource, instead of its own."""
 
     rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "has(self.serviceAccountName) || has(self.roleArn)",
-            "nothing says as whom: write serviceAccountName, or roleArn, or both",
+            "no identity is named: set serviceAccountName, roleArn or both",
             lambda self: self.service_account_name is not None or self.role_arn is not None,
         ),
     )
 
     service_account_name: KubernetesName | None = None
-    """Name of a ServiceAccount in this namespace whose token AWS is shown (AssumeRoleWithWebIdentity). It must name
-    this resource, or "*", in its annotation rotatedsecrets.io/token-for."""
+    """Name of a ServiceAccount in this namespace whose token is sent to AWS (AssumeRoleWithWebIdentity). The
+    ServiceAccount must name this resource, or `*`, in its annotation `rotatedsecrets.io/token-for`."""
 
     role_arn: RoleArn | None = None
-    """ARN of the IAM role to assume. Default: the ServiceAccount's annotation eks.amazonaws.com/role-arn. Without
-    serviceAccountName the operator assumes it by its own identity, with the ExternalId "CLUSTER/NAMESPACE"."""
+    """ARN of the IAM role to assume. Default: the ServiceAccount's annotation `eks.amazonaws.com/role-arn`. Without
+    `serviceAccountName` the operator assumes the role with its own identity and the ExternalId `CLUSTER/NAMESPACE`."""
 
 
 class Source(WrittenModel):
@@ -66,7 +66,7 @@ class Source(WrittenModel):
         StoreSecretId, unchanged("secretId cannot be changed: create another RotatedSecret for another secret")
     ]
     """Name or full ARN of the secret in AWS Secrets Manager. Cannot be changed later. The operator's access policy
-    decides which names a namespace may use; by default those that begin with "NAMESPACE/"."""
+    decides which names a namespace may use; by default those that begin with `NAMESPACE/`."""
 
     region: (
         Annotated[
@@ -79,8 +79,8 @@ class Source(WrittenModel):
     """AWS region of the secret. Default: the operator's own."""
 
     credentials: Credentials | None = None
-    """As whom the operator speaks to AWS for this resource: for its secret, its admin secret, and what it asks of RDS,
-    Redshift and ElastiCache. Default: as itself."""
+    """AWS identity that the operator uses for this resource: for its secret, its admin secret, and its requests to RDS,
+    Redshift and ElastiCache. Default: the operator's own identity."""
 
     @property
     def is_arn(self) -> bool:
@@ -100,15 +100,16 @@ class TlsSpec(WrittenModel):
 
     mode: TlsMode | None = None
     """VerifyFull checks the server's certificate and host name, VerifyCA the certificate alone, Require encrypts
-    without checking, Disable uses plaintext. Default: what the key "ssl" of the secret value says, else VerifyFull."""
+    without checking, Disable uses plaintext. Default: the key `ssl` of the secret value (`false` means
+    Disable), else VerifyFull."""
 
     ca_secret_name: KubernetesName | None = None
-    """Name of a Secret in this namespace whose key "ca.crt" holds the CA certificates to trust, as PEM.
-    Default: those that the operator trusts."""
+    """Name of a Secret in this namespace whose key `ca.crt` holds the CA certificates to trust, as PEM. Default: those
+    that the operator trusts. It is never used for the session of the admin secret's user."""
 
 
 class Webhook(WrittenModel):
-    """A service of yours that sets and tests credentials of something that the operator has no engine for."""
+    """Your own service that sets and tests credentials, where the operator has no engine."""
 
     url: Annotated[
         str,
@@ -118,15 +119,16 @@ class Webhook(WrittenModel):
             "write https://HOST/PATH or https://HOST:PORT/PATH, without a user or '#'",
         ),
     ]
-    """Where requests are sent, by POST. Its host must be one that the operator's settings allow (--webhook-hosts)."""
+    """URL that requests are sent to, by POST: `https://HOST/PATH`. The operator's setting `--webhook-hosts` must allow
+    its host."""
 
     auth_secret_name: KubernetesName
-    """Name of a Secret in this namespace whose key "key" holds what requests are signed with: 32 random bytes or more,
-    as they are, or as "whsec_" and their base64. It is read again for every look."""
+    """Name of a Secret in this namespace whose key `key` holds the key that signs the requests: at least 32 random
+    bytes, as they are, or in base64 after `whsec_`. It is read again each time the resource is checked."""
 
     ca_secret_name: KubernetesName | None = None
-    """Name of a Secret in this namespace whose key "ca.crt" holds the CA certificates to trust, as PEM.
-    Default: those that the system trusts."""
+    """Name of a Secret in this namespace whose key `ca.crt` holds the CA certificates to trust, as PEM. Default: those
+    that the system trusts."""
 
 
 class DatabaseSpec(WrittenModel):
@@ -135,16 +137,17 @@ class DatabaseSpec(WrittenModel):
     rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "!has(self.webhook) || !has(self.tls)",
-            "a webhook has a CA of its own, and reaches no database: write tls or webhook",
+            "a webhook has its own CA, and reaches no database: write tls or webhook",
             lambda self: self.webhook is None or self.tls is None,
         ),
     )
 
     tls: TlsSpec | None = None
-    """Protection of the connections."""
+    """How the connections to the database are protected."""
 
     webhook: Webhook | None = None
-    """Set and test credentials by a service of yours instead of an engine of the operator."""
+    """Set and test credentials by your own service instead of an engine of the operator. Only with RandomValue,
+    SingleUser or AlternatingUsers."""
 
 
 class RotatedSecretSpec(WrittenModel):
@@ -164,7 +167,7 @@ class RotatedSecretSpec(WrittenModel):
             "!has(self.database) || !has(self.database.webhook) || "
             "(!has(self.rotation.adminSecretId) && "
             "(!has(self.rotation.verifyQueries) || size(self.rotation.verifyQueries) == 0))",
-            "a webhook has an admin of its own and runs no queries: leave adminSecretId and verifyQueries out",
+            "a webhook has its own admin and runs no queries: leave adminSecretId and verifyQueries out",
             lambda self: (
                 self.webhook is None or (self.rotation.admin_secret_id is None and not self.rotation.verify_queries)
             ),

@@ -1,27 +1,25 @@
 """The status of a RotatedSecret: what the operator writes. The docstrings are what ``kubectl explain`` shows.
 
-The claim (``rotation``) and ``handledRequests`` are memory that rotations depend on; the rest is for people.
+Rotations depend on the claim (``rotation``) and on ``handledRequests``; the rest is for people.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer
+from pydantic import ConfigDict, Field
 
+from rotated_secrets.api.fields import ConditionMessage, Instant, Message, ReportedName, Second
 from rotated_secrets.api.rules import WrittenModel
 from rotated_secrets.values import VersionId
 
 HISTORY_LENGTH: Final = 10
-_MESSAGE_LENGTH: Final = 4096
-_CONDITION_MESSAGE_LENGTH: Final = 32768
-NAME_LENGTH: Final = 512
 
 
 class ConditionType(StrEnum):
-    """What a person asks of a RotatedSecret."""
+    """Types of the conditions of a RotatedSecret."""
 
     READY = "Ready"
     SYNCED = "Synced"
@@ -30,7 +28,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition is as it is."""
+    """Reasons of the conditions."""
 
     # Ready
     CREDENTIAL_WORKS = "CredentialWorks"
@@ -94,42 +92,11 @@ class Outcome(StrEnum):
     ABANDONED = "Abandoned"
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
-
-
-def _whole_second(moment: datetime) -> datetime:
-    return _utc(moment).replace(microsecond=0)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-_as_text = PlainSerializer(_rfc3339, when_used="json")
-
-Instant = Annotated[AwareDatetime, AfterValidator(_utc), _as_text]
-"""An aware moment in UTC, written as RFC 3339, with a fraction where it has one."""
-
-Second = Annotated[AwareDatetime, AfterValidator(_whole_second), _as_text]
-"""An :data:`Instant` without a fraction, as metav1.Time has none."""
-
-
-def _cut_to(length: int) -> AfterValidator:
-    """What comes from outside (an annotation, a secret value, an error) may be longer than the API server takes."""
-    return AfterValidator(lambda text: text[:length])
-
-
-Message = Annotated[str, _cut_to(_MESSAGE_LENGTH), Field(max_length=_MESSAGE_LENGTH)]
-"""A sentence for a person."""
-
-_ConditionMessage = Annotated[str, _cut_to(_CONDITION_MESSAGE_LENGTH), Field(max_length=_CONDITION_MESSAGE_LENGTH)]
-_Name = Annotated[str, _cut_to(NAME_LENGTH), Field(max_length=NAME_LENGTH)]
 _Id = Annotated[VersionId, Field(max_length=64)]
 
 
 class _ReportedModel(WrittenModel):
-    """A part of the status. A newer operator may have written fields that this one doesn't know."""
+    """A part of the status. Ignores fields that this version does not know: a newer operator may have written them."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -144,130 +111,132 @@ class Condition(_ReportedModel):
     """True, False or Unknown."""
 
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
-    """Why, in one CamelCase word."""
+    """Reason of this status, in one CamelCase word."""
 
-    message: _ConditionMessage = ""
+    message: ConditionMessage = ""
     """Who, what, and what to do next."""
 
     last_transition_time: Second
-    """When status changed last."""
+    """When `status` last changed."""
 
     observed_generation: int | None = None
-    """The metadata.generation that this is about."""
+    """The `metadata.generation` that this condition is about."""
 
 
 class Claim(_ReportedModel):
-    """Why a rotation runs and from which version; written before its first side effect, kept until it is served."""
+    """Why a rotation runs and from which version. Written before the first side effect, removed when the rotation has
+    ended."""
 
     trigger: Trigger
-    """Schedule, Annotation, Creation or Resume."""
+    """Why the rotation runs. Resume: it was found half done, and its claim was lost."""
 
     slot: Instant | None = None
     """The due time that this rotation serves."""
 
-    request: _Name | None = None
-    """The value of the annotation rotatedsecrets.io/rotate that this rotation serves."""
+    request: ReportedName | None = None
+    """The value of the annotation `rotatedsecrets.io/rotate` that this rotation serves."""
 
     from_version_id: _Id
     """The version that is being replaced."""
 
     version_id: _Id | None = None
-    """The version that replaces it, once it is known."""
+    """The version that replaces it, as soon as it is known."""
 
     attempt: Annotated[int, Field(ge=1)] = 1
-    """Counts the attempts for this slot or request."""
+    """Number of this attempt for its slot or request, from 1."""
 
     step: Step = Step.CREATE
-    """The step that runs."""
+    """The step that runs now."""
 
     started_at: Instant
     """When this attempt began."""
 
     retains: bool = False
-    """DualPassword: the password of fromVersionId goes on working beside the new one."""
+    """DualPassword: the password of `fromVersionId` still works beside the new one."""
 
     asked_at: Instant | None = None
-    """External: when AWS was asked to rotate, or was found to be rotating already."""
+    """External: when the operator asked AWS to rotate, or found AWS already rotating."""
 
     message: Message = ""
     """What happened last."""
 
     failure: Message | None = None
-    """Why this attempt is being rolled back; written before the first statement of the roll-back."""
+    """Why this attempt is being rolled back; written before the first statement of the rollback."""
 
 
 class HandledRequests(_ReportedModel):
-    """Which requests were served, so that each acts once, also across restarts."""
+    """Requests that were served already, so that each acts once, also after a restart of the operator."""
 
-    rotate: _Name | None = None
-    """The value of the annotation rotatedsecrets.io/rotate that was served last."""
+    rotate: ReportedName | None = None
+    """The value of the annotation `rotatedsecrets.io/rotate` that was served last."""
 
-    resync: _Name | None = None
-    """The value of the annotation rotatedsecrets.io/resync that was served last."""
+    resync: ReportedName | None = None
+    """The value of the annotation `rotatedsecrets.io/resync` that was served last."""
 
     slot: Instant | None = None
     """The last due time that was served or given up."""
 
 
 class AppliedSchedule(_ReportedModel):
-    """Since when the present schedule applies: changing it never rotates by surprise."""
+    """Since when the present schedule applies, so that a change of it never starts an unexpected rotation."""
 
     expression: Annotated[str, Field(max_length=256)]
     """The schedule."""
 
     since: Instant
-    """When it was first seen."""
+    """When the operator first saw this schedule."""
 
 
 class HistoryEntry(_ReportedModel):
-    """One attempt at a rotation that has ended."""
+    """One attempt of a rotation that has ended."""
 
     version_id: _Id | None = None
-    """The version that it made, if it got so far."""
+    """The version that the attempt created, if it came so far."""
 
-    user: _Name | None = None
-    """The database user whose password it set."""
+    user: ReportedName | None = None
+    """The database user whose password the attempt set."""
 
     trigger: Trigger
-    """Why it ran."""
+    """Why the attempt ran."""
 
     started_at: Instant
-    """When it began."""
+    """When the attempt began."""
 
     finished_at: Instant
-    """When it ended."""
+    """When the attempt ended."""
 
     outcome: Outcome
-    """Succeeded, Failed, RolledBack or Abandoned."""
+    """How the attempt ended."""
 
     step: Step
-    """The last step that it reached."""
+    """The last step that the attempt reached."""
 
     message: Message = ""
     """What happened."""
 
     attempt: Annotated[int, Field(ge=1)] = 1
-    """Which attempt for its slot or request this was."""
+    """Number of the attempt for its slot or request, from 1."""
 
 
 class Retiring(_ReportedModel):
-    """A password that goes on working beside the current one until its time has come."""
+    """An old password that still works beside the current one until its end."""
 
     version_id: _Id
-    """The version that holds it."""
+    """The version that holds the old password."""
 
-    user: _Name
-    """Whose password it is."""
+    user: ReportedName
+    """The database user whose password it is."""
 
     after: Instant | None = None
-    """When it ends, or a little later; not known before the target Secret holds the version that replaced it."""
+    """Time from which the old password is taken away. Not known before the target Secret holds the version that
+    replaced it."""
 
 
 class RotatedSecretStatus(_ReportedModel):
-    """What was seen and done."""
+    """What the operator saw and did."""
 
     observed_generation: int | None = None
-    """The metadata.generation that this status is about."""
+    """The `metadata.generation` that this status is about."""
 
     conditions: Annotated[
         tuple[Condition, ...],
@@ -275,41 +244,42 @@ class RotatedSecretStatus(_ReportedModel):
             max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         ),
     ] = ()
-    """Ready: the current version was seen to log in, and the target Secret holds it. Synced: the target Secret equals
-    the current version. Rotated: the last due rotation finished. Held: a due rotation waits."""
+    """Ready: a login with the current version succeeded, and the target Secret holds this version. Synced: the target
+    Secret equals the current version. Rotated: the last due rotation finished. Held: a due rotation waits."""
 
-    engine: _Name | None = None
+    engine: ReportedName | None = None
     """The database engine that the secret value names."""
 
-    active_user: _Name | None = None
+    active_user: ReportedName | None = None
     """The user in the current version."""
 
     current_version_id: _Id | None = None
-    """The version that the store calls AWSCURRENT."""
+    """The version with the stage AWSCURRENT in Secrets Manager."""
 
     synced_version_id: _Id | None = None
     """The version that the target Secret holds."""
 
     rolled_out_version_id: _Id | None = None
-    """The version that the workloads of rollout.restart were restarted for last, or that they began with."""
+    """The version that the workloads of `spec.rollout.restart` were last restarted for, or that they started with."""
 
     rolling_out_version_id: _Id | None = None
-    """The version that these workloads are being restarted for; gone when they all are."""
+    """The version that these workloads are being restarted for now; removed when all of them were."""
 
     last_rotation_time: Second | None = None
     """When the last successful rotation ended."""
 
     last_rotation_duration: Annotated[str, Field(max_length=32)] | None = None
-    """How long it took, for example 1.2s."""
+    """How long that rotation took, for example `1.2s`."""
 
     next_rotation_time: Second | None = None
     """When the next rotation is due."""
 
     rotation: Claim | None = None
-    """The rotation that runs or waits to be tried again."""
+    """The rotation that runs or waits for its next attempt. Written before its first side effect, removed when it has
+    ended."""
 
     handled_requests: HandledRequests = HandledRequests()
-    """Which requests were served."""
+    """Requests that were served already."""
 
     retiring: Retiring | None = None
     """DualPassword: the old password that still works."""
@@ -327,7 +297,7 @@ class RotatedSecretStatus(_ReportedModel):
     def with_condition(
         self, kind: ConditionType, status: bool | None, reason: Reason, message: str, *, now: datetime, generation: int
     ) -> RotatedSecretStatus:
-        """This status with one condition set (None is Unknown); its transition time moves only when its status does."""
+        """Return this status with one condition set (None is Unknown). Its transition time follows its status."""
         word: Literal["True", "False", "Unknown"] = "Unknown" if status is None else "True" if status else "False"
         before = self.condition(kind)
         since = before.last_transition_time if before is not None and before.status == word else now
@@ -343,11 +313,11 @@ class RotatedSecretStatus(_ReportedModel):
         return self.model_copy(update={"conditions": tuple(others.values())})
 
     def with_history(self, entry: HistoryEntry) -> RotatedSecretStatus:
-        """This status with one more ended attempt; the oldest falls out."""
+        """Return this status with one more ended attempt; the oldest one is dropped when there are too many."""
         return self.model_copy(update={"history": (entry, *self.history)[:HISTORY_LENGTH]})
 
     def to_patch(self) -> dict[str, Any]:
-        """The status for a JSON merge patch: what is None is written as null, so that the patch removes it."""
+        """Return the status for a JSON merge patch: None becomes null, so that the patch removes the field."""
         written = self.model_dump(mode="json", by_alias=True)
         return {key: _without_nulls(value) if isinstance(value, list) else value for key, value in written.items()}
 

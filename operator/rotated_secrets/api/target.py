@@ -13,7 +13,7 @@ from rotated_secrets.api.rules import CelRule, WrittenModel, keys_match, text_ma
 
 
 class SecretType(StrEnum):
-    """What kind of Secret is delivered. A ServiceAccount token is none of them, on purpose."""
+    """Types of Secret that can be delivered; on purpose not a ServiceAccount token."""
 
     OPAQUE = "Opaque"
     BASIC_AUTH = "basic-auth"
@@ -23,14 +23,14 @@ class SecretType(StrEnum):
 
 
 class IncludeKeys(StrEnum):
-    """Whether the value's own keys go into the target Secret."""
+    """Whether the target Secret gets the secret value's own keys."""
 
     ALL = "All"
     NONE = "None"
 
 
 class CreationPolicy(StrEnum):
-    """Whose Secret the target is."""
+    """Who owns the target Secret."""
 
     OWNER = "Owner"
     MERGE = "Merge"
@@ -38,7 +38,7 @@ class CreationPolicy(StrEnum):
 
 
 class DeletionPolicy(StrEnum):
-    """What happens to the target Secret when the RotatedSecret goes."""
+    """What happens to the target Secret when the RotatedSecret is deleted."""
 
     DELETE = "Delete"
     RETAIN = "Retain"
@@ -50,7 +50,7 @@ _RESERVED = "|".join(domain.replace(".", "[.]") for domain in RESERVED_DOMAINS)
 
 _unreserved_keys = CelRule(
     f"self.all(key, !key.matches('^([-a-z0-9.]+[.])?({_RESERVED})/'))",
-    f"the domains {', '.join(RESERVED_DOMAINS)} and their subdomains are reserved: use a domain of your own",
+    f"the domains {', '.join(RESERVED_DOMAINS)} and their subdomains are reserved: use your own domain",
     lambda entries: not any(_is_reserved(key) for key in entries),
 )
 _qualified_keys = keys_match(
@@ -113,9 +113,9 @@ class Target(WrittenModel):
     later."""
 
     type: SecretType = SecretType.OPAQUE
-    """Type of the Secret. Kubernetes wants certain keys for each: basic-auth "username" or "password", tls "tls.crt"
-    and "tls.key", dockerconfigjson ".dockerconfigjson", ssh-auth "ssh-privatekey". A Secret's type cannot be changed:
-    delete the Secret, and it is written anew."""
+    """Type of the Secret. Kubernetes requires certain keys for each: `username` or `password` for basic-auth, `tls.crt`
+    and `tls.key` for tls, `.dockerconfigjson` for dockerconfigjson, `ssh-privatekey` for ssh-auth. The type of a Secret
+    cannot be changed: delete the Secret, and the operator creates it again."""
 
     labels: Annotated[
         dict[
@@ -130,12 +130,12 @@ class Target(WrittenModel):
         _unreserved_keys,
         _qualified_keys,
     ] = Field(default_factory=dict)
-    """Labels for the Secret, beside the operator's own."""
+    """Labels for the Secret, in addition to the operator's own."""
 
     annotations: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32), _unreserved_keys, _qualified_keys
     ] = Field(default_factory=dict)
-    """Annotations for the Secret, beside the operator's own."""
+    """Annotations for the Secret, in addition to the operator's own."""
 
     template: Annotated[
         dict[str, Annotated[str, Field(max_length=65536)]],
@@ -143,19 +143,19 @@ class Target(WrittenModel):
         keys_match("[-._a-zA-Z0-9]{1,253}", "write template keys with letters, digits, '-', '_' and '.'"),
     ] = Field(default_factory=dict)
     """Keys to add to the Secret, each with a Jinja2 template over the secret value's keys, for example
-    "postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}". Names,
-    "if", tests, "~" and a short list of filters are allowed; loops, calls and arithmetic are not."""
+    `postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}`. Names,
+    `if`, tests, `~` and a short list of filters are allowed; loops, calls and arithmetic are not."""
 
     include_keys: IncludeKeys = IncludeKeys.ALL
-    """Whether the secret value's own keys go in beside the template: All or None."""
+    """Whether the Secret also gets the secret value's own keys, in addition to those of the template: All or None."""
 
     creation_policy: CreationPolicy = CreationPolicy.OWNER
-    """Owner creates the Secret and keeps it exactly so. Merge writes its keys into a Secret that someone else owns.
-    None rotates and delivers nothing. A Secret that exists already is touched only if it carries the annotation
-    rotatedsecrets.io/adopt with the name of this resource."""
+    """Owner creates the Secret and undoes changes by others. Merge writes its keys into a Secret that has another
+    owner. None rotates and delivers nothing. A Secret that exists already is changed only if it has the annotation
+    `rotatedsecrets.io/adopt` with the name of this resource."""
 
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
-    """Whether the Secret goes with this resource (Delete) or stays (Retain)."""
+    """Whether the Secret is deleted together with this resource (Delete) or stays (Retain)."""
 
     @property
     def is_delivered(self) -> bool:

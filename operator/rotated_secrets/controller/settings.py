@@ -1,7 +1,7 @@
-"""Everything about the operator that can be set, with its unit and default, from flags or ``ROTATED_SECRETS_*``.
+"""The settings of the operator, from flags or variables ``ROTATED_SECRETS_*``.
 
-Each field is one flag (``--aws-region``) and one variable (``ROTATED_SECRETS_AWS_REGION``); the command line is made
-from this model. Holds no secret: AWS's own credential chain supplies those.
+Each field is one flag (``--aws-region``) and one variable (``ROTATED_SECRETS_AWS_REGION``). The command line and the
+table in docs/reference.md are generated from this model. Holds no secret: those come from AWS's own credential chain.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class InvalidSettings(Exception):
-    """A setting makes no sense; the message names the flag and says what to write instead."""
+    """A setting is not valid; the message names the flag and says what to write instead."""
 
 
 def _seconds(value: Any) -> Any:
-    """``90``, ``90s``, ``1m30s`` and ``4h`` as seconds."""
+    """Convert ``90``, ``90s``, ``1m30s`` or ``4h`` to seconds."""
     if not isinstance(value, str):
         return value
     text = value.strip().lower()
@@ -41,7 +41,7 @@ def _seconds(value: Any) -> Any:
 
 
 def _list(value: Any) -> Any:
-    """``a,b`` as two items."""
+    """Split ``a,b`` into two items."""
     return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
 
 
@@ -66,7 +66,7 @@ Networks = Annotated[tuple[Network, ...], BeforeValidator(_list)]
 HostPattern = Annotated[str, AfterValidator(check_pattern)]
 HostPatterns = Annotated[tuple[HostPattern, ...], BeforeValidator(_list)]
 Count = Annotated[int, Field(ge=1)]
-Panel = Literal["AWS", "Databases", "Rotation", "Kubernetes", "Leader election", "Work", "Telling people"]
+Panel = Literal["AWS", "Databases", "Rotation", "Kubernetes", "Leader election", "Work", "Observability"]
 
 
 def _field(default: Any, panel: Panel, says: str) -> Any:
@@ -74,127 +74,165 @@ def _field(default: Any, panel: Panel, says: str) -> Any:
 
 
 class Settings(BaseModel):
-    """All settings of one operator process."""
+    """The settings of one operator process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     aws_region: str | None = _field(
-        None, "AWS", "Region of secrets whose RotatedSecret names none. Default: what AWS's own configuration says."
+        None,
+        "AWS",
+        "Region of secrets whose RotatedSecret names no region. Default: the region of AWS's configuration.",
     )
     aws_endpoint_url: str | None = _field(
-        None, "AWS", "URL of the Secrets Manager API. Default: AWS's own for the region. Never taken from a resource."
+        None,
+        "AWS",
+        "URL of the Secrets Manager API in the region of `--aws-region`; not used for other regions nor for STS. "
+        "Default: AWS's own. A RotatedSecret cannot set it.",
     )
     aws_connect_timeout: Seconds = _field(5.0, "AWS", "Longest wait for a connection to AWS, in seconds.")
-    aws_read_timeout: Seconds = _field(10.0, "AWS", "Longest wait for an answer from AWS, in seconds.")
+    aws_read_timeout: Seconds = _field(10.0, "AWS", "Longest wait for a response from AWS, in seconds.")
     aws_write_rate: Count = _field(
-        40, "AWS", "Most PutSecretValue and UpdateSecretVersionStage requests a second in a region (AWS allows 50)."
+        40, "AWS", "Most PutSecretValue and UpdateSecretVersionStage requests per second in one region (AWS allows 50)."
     )
     poll_interval: Seconds = _field(
-        60.0, "AWS", "How often ListSecrets is asked which secrets have moved, in seconds; one request per 100 secrets."
+        60.0,
+        "AWS",
+        "How often ListSecrets is called to find changed secrets, in seconds; one request per 100 secrets in the "
+        "account.",
     )
 
     database_ca_file: Path | None = _field(
-        None, "Databases", "PEM file of the certificate authorities to trust for databases. Default: the system's."
+        None,
+        "Databases",
+        "PEM file of the certificate authorities to trust for databases. Default: those of the system.",
     )
     allowed_networks: Networks = _field(
         (),
         "Databases",
-        "Networks that database hosts may be in although they are refused by default "
-        "(loopback, link-local and metadata addresses), comma-separated.",
+        "Networks of database hosts to allow although they are refused by default (loopback, link-local and metadata "
+        "addresses), comma-separated. The API server's address is refused at every port; if this allows its network, "
+        "only at the API server's own port.",
     )
     denied_networks: Networks = _field(
-        (), "Databases", "Networks that database hosts may never be in, comma-separated. Wins over the allowed ones."
+        (),
+        "Databases",
+        "Networks of database hosts to refuse always, comma-separated. Takes precedence over `--allowed-networks`.",
     )
 
     webhook_hosts: HostPatterns = _field(
         (),
         "Databases",
-        "Hosts that a resource may name as its webhook, comma-separated: hooks.example.com, *.hooks.example.com (every "
-        "host below), either with a port that is not 443. Default: none, so that no resource may have a webhook.",
+        "Hosts that a RotatedSecret may name as its webhook, comma-separated: `hooks.example.com`, or "
+        "`*.hooks.example.com` for every host below; add a port if it is not 443. Default: none, so that no "
+        "RotatedSecret may have a webhook.",
     )
 
     access_policy_file: Path | None = _field(
         None,
         "Rotation",
         "YAML file that says which namespaces may name which secrets. Default: a namespace may name secrets called "
-        "{namespace}/* and admin secrets called {namespace}/admin/*.",
+        "`{namespace}/*` and admin secrets called `{namespace}/admin/*`.",
     )
     cluster_name: Annotated[str, AfterValidator(_cluster_name)] | None = _field(
         None,
         "AWS",
-        "Name of this cluster, unique among those that share AWS accounts: the first part of the ExternalId "
-        "CLUSTER/NAMESPACE by which roles of resources are assumed. Default: none, so that no resource may name a role "
-        "without a ServiceAccount.",
+        "Name of this cluster, unique among clusters that share AWS accounts: the first part of the ExternalId "
+        "`CLUSTER/NAMESPACE` that the operator sends when it assumes a role of `spec.source.credentials`. Default: "
+        "none, so that no RotatedSecret may name a role without a ServiceAccount.",
     )
     minimum_interval: Seconds = _field(
-        4 * 3600.0, "Rotation", "Least time between two scheduled rotations, in seconds; 4h is AWS's own limit."
+        4 * 3600.0, "Rotation", "Shortest time between two scheduled rotations, in seconds; 4h is AWS's own limit."
     )
     clone_suffixes: Names = _field(
         ("_clone", "_CLONE"),
         "Rotation",
-        "What a RotatedSecret may append to a user's name for its clone, comma-separated.",
+        "Suffixes that a RotatedSecret may append to a user's name to name its clone, comma-separated.",
     )
 
     kubeconfig: Path | None = _field(
-        None, "Kubernetes", "File that says where the API server is. Default: the pod's own, else $KUBECONFIG."
+        None,
+        "Kubernetes",
+        "Kubeconfig file of the cluster. Default: the pod's own ServiceAccount, else the file in `$KUBECONFIG`.",
     )
-    kube_context: str | None = _field(None, "Kubernetes", "Context of that file. Default: its current one.")
+    kube_context: str | None = _field(
+        None, "Kubernetes", "Context of the kubeconfig file. Default: its current context."
+    )
     namespaces: Names = _field((), "Kubernetes", "Namespaces to serve, comma-separated. Default: all.")
-    api_timeout: Seconds = _field(10.0, "Kubernetes", "Longest wait for an answer of the API server, in seconds.")
+    api_timeout: Seconds = _field(10.0, "Kubernetes", "Longest wait for a response of the API server, in seconds.")
     watch_timeout: Annotated[Seconds, Field(ge=1)] = _field(
-        300.0, "Kubernetes", "How long one watch lasts before it is opened anew, in seconds."
+        300.0, "Kubernetes", "How long one watch lasts before it is opened again, in seconds."
     )
     startup_timeout: Seconds = _field(
         60.0,
         "Kubernetes",
-        "How long to try again when the API server, the CRD or a permission is missing at the start, in seconds.",
+        "How long to try again if the API server, the CRD or a permission is missing at the start, in seconds.",
     )
     resync_interval: Seconds = _field(
-        600.0, "Kubernetes", "How often every RotatedSecret is listed and looked at again, in seconds."
+        600.0, "Kubernetes", "How often all RotatedSecrets are listed and checked again, in seconds."
     )
 
     lease_name: str = _field("rotated-secrets", "Leader election", "Name of the Lease that the leader holds.")
     lease_namespace: str = _field(
-        "", "Leader election", "Namespace of that Lease. Default: the pod's own, else `default`."
+        "", "Leader election", "Namespace of the Lease. Default: the pod's own, else `default`."
     )
     lease_duration: Seconds = _field(
-        15.0, "Leader election", "How long others wait for a leader that fell silent, in seconds."
+        15.0,
+        "Leader election",
+        "How long other replicas wait before they replace a leader that no longer renews its Lease, in seconds.",
     )
     renew_deadline: Seconds = _field(
-        10.0, "Leader election", "How long the leader works on without having renewed its Lease, in seconds."
+        10.0, "Leader election", "How long the leader continues to work while it cannot renew its Lease, in seconds."
     )
-    retry_period: Seconds = _field(2.0, "Leader election", "How often the Lease is renewed, or asked for, in seconds.")
-    identity: str = _field("", "Leader election", "Name of this replica. Default: the host's name and a random suffix.")
+    retry_period: Seconds = _field(
+        2.0,
+        "Leader election",
+        "How often the leader renews its Lease, and other replicas try to acquire it, in seconds.",
+    )
+    identity: str = _field("", "Leader election", "Name of this replica. Default: the host name and a random suffix.")
 
-    threads: Count = _field(32, "Work", "Blocking calls (AWS, databases, Kubernetes) at a time.")
-    connections_per_host: Count = _field(4, "Work", "RotatedSecrets that use one database host at a time.")
+    threads: Count = _field(
+        32,
+        "Work",
+        "Blocking calls (AWS, databases, Kubernetes) at the same time. A namespace gets at most seven eighths of them.",
+    )
+    connections_per_host: Count = _field(
+        4,
+        "Work",
+        "RotatedSecrets that use one database host at the same time. Of those that wait for it, or for a thread, the "
+        "one whose namespace has the fewest at work is next.",
+    )
     breaker_failures: Count = _field(
-        5, "Work", "After how many unanswered attempts in a row a database host is left alone."
+        5, "Work", "Failed attempts in a row to reach a database host before the operator stops trying for a while."
     )
-    breaker_time: Seconds = _field(30.0, "Work", "For how long a database host is then left alone, in seconds.")
+    breaker_time: Seconds = _field(
+        30.0, "Work", "How long the operator then does not try to reach that database host, in seconds."
+    )
     backoff_base: Seconds = _field(
-        1.0, "Work", "First wait after a failure, in seconds; doubled with each further one."
+        1.0,
+        "Work",
+        "Longest wait after a first failure, in seconds. This limit doubles with each further failure, up to "
+        "`--backoff-cap`; each wait is random between zero and the limit.",
     )
-    backoff_cap: Seconds = _field(300.0, "Work", "Longest wait after a failure, in seconds.")
+    backoff_cap: Seconds = _field(300.0, "Work", "Longest wait after any number of failures, in seconds.")
     drain_timeout: Seconds = _field(
         25.0,
         "Work",
-        "How long rotations under way may go on after SIGTERM, in seconds; less than the pod's grace period.",
+        "How long running rotations may continue after SIGTERM, in seconds. Must be less than the pod's grace period.",
     )
 
-    probe_host: str = _field("0.0.0.0", "Telling people", "Address that probes and metrics are served on.")  # noqa: S104
+    probe_host: str = _field("0.0.0.0", "Observability", "Address that serves probes and metrics.")  # noqa: S104
     probe_port: Annotated[int, Field(ge=0, le=65535)] = _field(
-        8080, "Telling people", "Port of /healthz, /readyz and /metrics; 0 takes any free one."
+        8080, "Observability", "Port of `/healthz`, `/readyz` and `/metrics`; 0 takes any free port."
     )
-    log_format: LogFormat = _field("json", "Telling people", "json or text.")
+    log_format: LogFormat = _field("json", "Observability", "Format of the log: `json` or `text`.")
     log_level: Annotated[LogLevel, BeforeValidator(lambda v: v.upper() if isinstance(v, str) else v)] = _field(
-        "INFO", "Telling people", "DEBUG, INFO, WARNING or ERROR."
+        "INFO", "Observability", "Lowest level of log messages: `DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _know_where_we_are(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Defaults that depend on the machine."""
+        """Add the defaults that depend on the machine."""
         found = dict(given)
         found["identity"] = given.get("identity") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         # AWS's other SDKs read AWS_REGION, and its platforms set it; boto3 knows AWS_DEFAULT_REGION alone.
@@ -220,10 +258,10 @@ class Settings(BaseModel):
 
     @classmethod
     def parse(cls, given: dict[str, Any]) -> Settings:
-        """Settings from texts and values; what is None takes its default.
+        """Parse settings from texts and values; None means the default.
 
         Raises:
-            InvalidSettings: with a sentence for each that makes no sense.
+            InvalidSettings: with a sentence for each setting that is not valid.
         """
         try:
             return cls.model_validate({name: value for name, value in given.items() if value is not None})
@@ -232,12 +270,12 @@ class Settings(BaseModel):
 
 
 def flag(field: str) -> str:
-    """The command-line flag of a field."""
+    """Return the command-line flag of a field."""
     return "--" + field.replace("_", "-")
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field."""
+    """Return the environment variable of a field."""
     return "ROTATED_SECRETS_" + field.upper()
 
 

@@ -35,24 +35,57 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 
 
 class EventReason(StrEnum):
-    """Why an Event was written, with AWS's own names where it has them."""
+    """Reasons of Events, with AWS's own names where there are some. The docstrings are what docs/reference.md shows."""
 
     ROTATION_STARTED = "RotationStarted"
+    """An attempt began. The message names the trigger, the attempt, the new version and the one that it replaces."""
+
     ROTATION_SUCCEEDED = "RotationSucceeded"
+    """AWSCURRENT is the new version, and it is delivered."""
+
     ROTATION_FAILED = "RotationFailed"
+    """An attempt failed before setSecret, or the last of three attempts failed."""
+
     ROTATION_ABANDONED = "RotationAbandoned"
+    """Someone else moved AWSCURRENT, so the rotation was stopped."""
+
     ROTATION_HELD = "RotationHeld"
+    """The condition Held became True, or its reason changed."""
+
     ROTATION_RESUMED = "RotationResumed"
+    """The condition Held became False."""
+
     ROLLED_BACK = "RolledBack"
+    """An attempt failed after setSecret had begun, and was undone."""
+
     SECRET_SYNCED = "SecretSynced"  # noqa: S105 - a reason, not a password
+    """The target Secret was written."""
+
     SECRET_DRIFT_REPAIRED = "SecretDriftRepaired"  # noqa: S105
+    """Someone else had changed the target Secret; the change was undone."""
+
     RIGHTS_REPAIRED = "RightsRepaired"
+    """Differences between the rights of base user and clone were repaired; the message names them."""
+
     RIGHTS_DIFFER = "RightsDiffer"
+    """The rights of base user and clone differ, and were not changed; the message names the differences."""
+
     OLD_PASSWORD_RETIRED = "OldPasswordRetired"  # noqa: S105
+    """DualPassword: the old password was taken away."""
+
     ROLLOUT_RESTARTED = "RolloutRestarted"
+    """A workload of `spec.rollout.restart` restarts with the new version. The message says so if its pods
+    are not replaced at once."""
+
     ROLLOUT_FAILED = "RolloutFailed"
+    """A workload of `spec.rollout.restart` could not be restarted."""
+
     OLD_PASSWORD_LEFT = "OldPasswordLeft"  # noqa: S105
+    """The strategy was DualPassword and is now one that changes nothing in the database, so the old
+    password was not taken away."""
+
     ACCESS_DENIED = "AccessDenied"
+    """AWS or the access policy denies the secret, or the AWS identity to use."""
 
 
 WARNINGS: Final = frozenset(

@@ -1,6 +1,6 @@
-"""The numbers that Prometheus collects, and the few calls that move them.
+"""The metrics that Prometheus collects, and the calls that change them.
 
-Knows nothing of who calls. Safe from any thread.
+The help texts are what docs/reference.md shows. Must not know its callers. Safe from any thread.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAG_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 class Metrics:
-    """Every metric of one operator, in a registry of its own."""
+    """The metrics of one operator, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -41,37 +41,79 @@ class Metrics:
             return Histogram(name, says, labels, namespace=PREFIX, registry=registry, buckets=buckets)
 
         self._rotations = counter(
-            "rotations_total", "Rotations that came to an end.", "engine", "strategy", "trigger", "outcome"
+            "rotations_total",
+            "Attempts of rotations that ended, by outcome: Succeeded, Failed, RolledBack or Abandoned. Each series "
+            "starts at 0 when a RotatedSecret of that engine and strategy is first checked.",
+            "engine",
+            "strategy",
+            "trigger",
+            "outcome",
         )
-        self._step = histogram("rotation_step_seconds", "How long one step took.", SECONDS, "engine", "step")
-        self._held = gauge("rotation_held", "RotatedSecrets whose due rotation waits on purpose, by reason.", "reason")
-        self._syncs = counter("sync_total", "Attempts to write a target Secret.", "outcome")
+        self._step = histogram(
+            "rotation_step_seconds",
+            "Duration of one step: createSecret, setSecret, testSecret or finishSecret.",
+            SECONDS,
+            "engine",
+            "step",
+        )
+        self._held = gauge(
+            "rotation_held",
+            "RotatedSecrets whose condition Held is True, by its reason; `other` if this operator does not know it.",
+            "reason",
+        )
+        self._syncs = counter(
+            "sync_total",
+            "Writes of target Secrets, by outcome: `written`, `repaired` (after a change by someone else) or `failed`.",
+            "outcome",
+        )
         self._sync_lag = histogram(
-            "sync_lag_seconds", "From AWSCURRENT moving to the target Secret holding it.", LAG_SECONDS
+            "sync_lag_seconds",
+            "Time from the move of AWSCURRENT (or, if someone else moved it, from the creation of the version) until "
+            "the target Secret holds the version. The first delivery is not counted.",
+            LAG_SECONDS,
         )
         self._restarts = counter(
-            "rollout_restarts_total", "Workloads that were to restart with a new version.", "kind", "outcome"
+            "rollout_restarts_total",
+            "Requested restarts of workloads, by outcome: `restarted`, `missing`, `refused` or `unavailable`.",
+            "kind",
+            "outcome",
         )
         self._last_success = gauge(
-            "last_success_timestamp_seconds", "When the last rotation succeeded, Unix time.", *OBJECT
+            "last_success_timestamp_seconds", "Time of the last successful rotation, as Unix time.", *OBJECT
         )
-        self._next = gauge("next_rotation_timestamp_seconds", "When the next rotation is due, Unix time.", *OBJECT)
-        self._ready = gauge("ready", "1 where the condition Ready is True, else 0.", *OBJECT)
-        self._aws = counter("aws_requests_total", "Requests made to AWS.", "operation", "outcome")
+        self._next = gauge(
+            "next_rotation_timestamp_seconds",
+            "Time when the next rotation is due, as Unix time; no series while the rotation is held as Suspended.",
+            *OBJECT,
+        )
+        self._ready = gauge("ready", "1 if the condition Ready is True, else 0.", *OBJECT)
+        self._aws = counter(
+            "aws_requests_total",
+            "Requests to AWS, each retry counted, by outcome: `ok`, `throttled`, `denied`, `absent`, `refused` or "
+            "`unavailable`.",
+            "operation",
+            "outcome",
+        )
         self._connections = counter(
-            "database_connections_total", "Logins tried at databases.", "engine", "purpose", "outcome"
+            "database_connections_total",
+            "Login attempts at databases, by purpose (`verify` or `admin`) and outcome: `ok`, or the kind of failure.",
+            "engine",
+            "purpose",
+            "outcome",
         )
         self._depth = gauge("queue_depth", "RotatedSecrets that wait for a worker.")
         self._leader = gauge("leader", "1 on the replica that leads, else 0.")
         self._policy = gauge(
-            "access_policy_ok", "1 while the access policy in force is the file's, 0 where that cannot be read."
+            "access_policy_ok",
+            "1 while the access policy in force is that of the file; 0 if the file cannot be read, and the policy "
+            "before it stays in force.",
         )
 
         self._lock = threading.Lock()
         self._held_for: dict[tuple[str, str], str] = {}
 
     def rotations_expected(self, *, engine: str, strategy: str) -> None:
-        """From now on there are series of such rotations: an increase from no series at all is none to Prometheus."""
+        """Start the series of such rotations at 0: Prometheus sees no increase when a series first appears with 1."""
         for trigger, outcome in product(Trigger, Outcome):
             self._rotations.labels(engine, strategy, trigger, outcome)
 
@@ -83,7 +125,7 @@ class Metrics:
         self._step.labels(engine, step).observe(seconds)
 
     def held(self, namespace: str, name: str, reason: str | None) -> None:
-        """Why this RotatedSecret's due rotation waits now; None where none waits."""
+        """Set why this RotatedSecret's due rotation waits; None if none waits."""
         with self._lock:
             before = self._held_for.pop((namespace, name), None)
             if reason is not None:
@@ -106,7 +148,7 @@ class Metrics:
     def resource(
         self, namespace: str, name: str, *, ready: bool, last_success: datetime | None, next_rotation: datetime | None
     ) -> None:
-        """What the status of one RotatedSecret says now; a time that is None has no series."""
+        """Set the series of one RotatedSecret from its status; a time that is None gets no series."""
         self._ready.labels(namespace, name).set(ready)
         for series, time in ((self._last_success, last_success), (self._next, next_rotation)):
             if time is None:
@@ -115,7 +157,7 @@ class Metrics:
                 series.labels(namespace, name).set(time.timestamp())
 
     def forget(self, namespace: str, name: str) -> None:
-        """This RotatedSecret is gone, and its series with it."""
+        """Remove the series of a RotatedSecret that was deleted."""
         self.held(namespace, name, None)
         for series in (self._ready, self._last_success, self._next):
             _remove(series, namespace, name)
@@ -127,19 +169,19 @@ class Metrics:
         self._connections.labels(engine, purpose, outcome).inc()
 
     def follow_queue(self, depth: Callable[[], int]) -> None:
-        """Ask ``depth`` whenever the metrics are collected."""
+        """Call ``depth`` whenever the metrics are collected."""
         self._depth.set_function(depth)
 
     def follow_leader(self, leads: Callable[[], bool]) -> None:
-        """Ask ``leads`` whenever the metrics are collected."""
+        """Call ``leads`` whenever the metrics are collected."""
         self._leader.set_function(lambda: float(leads()))
 
     def follow_access_policy(self, is_well: Callable[[], bool]) -> None:
-        """Ask ``is_well`` whenever the metrics are collected."""
+        """Call ``is_well`` whenever the metrics are collected."""
         self._policy.set_function(lambda: float(is_well()))
 
 
 def _remove(series: Gauge, namespace: str, name: str) -> None:
-    """Drop a series that may not be there."""
+    """Remove a series if it is there."""
     with contextlib.suppress(KeyError):
         series.remove(namespace, name)

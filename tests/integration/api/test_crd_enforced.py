@@ -94,7 +94,11 @@ REFUSED = [
         "is the ARN of a secret in another region",
     ),
     (_minimal(source={"secretId": "a", "region": "Ireland"}), "spec.source.region", "write the name of an AWS region"),
-    (_minimal(source={"secretId": "a", "credentials": {}}), "spec.source.credentials", "nothing says as whom"),
+    (
+        _minimal(source={"secretId": "a", "credentials": {}}),
+        "spec.source.credentials",
+        "set serviceAccountName, roleArn or both",
+    ),
     (
         _minimal(source={"secretId": "a", "credentials": {"roleArn": "arn:aws:iam::1:role/a"}}),
         "spec.source.credentials.roleArn",
@@ -122,7 +126,7 @@ REFUSED = [
     (_webhook(url="http://hooks.example.com"), "spec.database.webhook.url", "write https://HOST/PATH"),
     (_webhook(authSecretName="No"), "spec.database.webhook.authSecretName", "write the name of a Secret"),
     ({**_webhook(), **_rotation("DualPassword")}, "spec", "a webhook serves the strategies"),
-    ({**_webhook(), **_rotation(adminSecretId="a")}, "spec", "a webhook has an admin of its own"),
+    ({**_webhook(), **_rotation(adminSecretId="a")}, "spec", "a webhook has its own admin"),
     (
         _minimal(database={"tls": {}, "webhook": {"url": "https://hooks.example.com", "authSecretName": "auth"}}),
         "spec.database",

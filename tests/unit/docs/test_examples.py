@@ -1,4 +1,4 @@
-"""What a reader copies out of the documents is taken by the code, and what a reader follows is there."""
+"""Examples in the documents are valid for the code, and links lead to existing pages."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_first_policy_is_the_default_and_the_others_are_policies() -> None:
 
 
 def test_the_iam_policies_allow_what_is_called_and_nothing_else() -> None:
-    """The first what everybody needs, the second what some features need more."""
+    """The first policy is what every installation needs, the second what some features need more."""
     needed, more = (allowed_by(json.loads(block)) for block in blocks(IAM, "json"))
     asked = {each for (each,) in constants_of("_asked", aws_store) if each[0].isupper()}
     always = asked - {"GetCallerIdentity", "RotateSecret"}
@@ -105,7 +105,7 @@ def allowed_by(policy: dict[str, list[dict[str, Any]]]) -> set[str]:
 
 
 def constants_of(function: str, module: ModuleType) -> set[tuple[str, ...]]:
-    """The texts that a module's calls of a function begin with."""
+    """Return the beginnings of the texts in a module's calls of a function."""
     found: set[tuple[str, ...]] = set()
     for call in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
         called = call.func if isinstance(call, ast.Call) else None

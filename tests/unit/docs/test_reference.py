@@ -1,4 +1,4 @@
-"""docs/reference.md names everything that can be written, set, read and watched, and nothing that there isn't."""
+"""docs/reference.md names every field, setting, metric, reason and annotation, and none that does not exist."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pydantic import BaseModel
 from rotated_secrets.api import names
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus
-from rotated_secrets.controller.settings import Settings, flag
 from rotated_secrets.delivery.template import FILTERS, TESTS
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
+from sandbox.reference import SETTINGS
 from tests.unit.docs.documents import DOCUMENTS, REFERENCE, blocks, in_backticks
 
 DOCUMENTED = in_backticks(REFERENCE)
@@ -34,7 +34,7 @@ def parts_of(annotation: object) -> Iterator[object]:
 
 
 def fields(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[StrEnum] | None]]:
-    """Every field by its path, with its choices where it has any."""
+    """Yield every field by its path, with its choices if it has any."""
     for field in model.model_fields.values():
         types = [each for each in parts_of(field.annotation) if inspect.isclass(each)]
         here = f"{path}.{field.alias}"
@@ -62,7 +62,7 @@ def names_of_api() -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "name",
-    sorted({*FIELDS, *map(flag, Settings.model_fields), *METRICS, *Reason, *EventReason, *Outcome, *names_of_api()})
+    sorted({*FIELDS, *SETTINGS, *METRICS, *Reason, *EventReason, *Outcome, *names_of_api()})
     + sorted({*FILTERS, *TESTS, names.API_VERSION, names.KIND, names.PLURAL, names.SINGULAR, names.SHORT_NAME}),
 )
 def test_everything_has_its_place_in_the_reference(name: str) -> None:
@@ -90,7 +90,7 @@ def test_a_metrics_labels_are_all_told(metric: typing.Any) -> None:
 def test_what_is_named_is_there(document: typing.Any) -> None:
     text = document.read_text()
     flags = set(re.findall(r"(?<![\w-])--([a-z]+(?:-[a-z]+)+)\b", "\n".join(in_backticks(document))))
-    ours = {each.removeprefix("--") for each in map(flag, Settings.model_fields)} | OTHERS_FLAGS
+    ours = {each.removeprefix("--") for each in SETTINGS} | OTHERS_FLAGS
     assert flags - ours == set()
     mentioned = set(re.findall(rf"\b{PREFIX}_\w+", text))
     assert mentioned - METRICS == set()
@@ -101,12 +101,12 @@ def test_what_is_named_is_there(document: typing.Any) -> None:
 
 
 OTHERS_FLAGS = {"kube-context", "all-namespaces", "install-completion", "show-completion", "take-ownership"}
-"""Of pytest, Helm and others that the documents name; those of our commands are held to their page by another test."""
+"""Flags of pytest, Helm and other programs in the documents; another test checks those of our commands."""
 
 
-@pytest.mark.parametrize("name", sorted(map(flag, Settings.model_fields)))
+@pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_every_setting_has_a_row_among_the_settings(name: str) -> None:
-    """Not only a mention somewhere: its default and what it says."""
+    """A row has its default and its meaning, not only its name."""
     _, _, below = REFERENCE.read_text().partition("\n## Settings\n")
     rows = [line for line in below.partition("\n## ")[0].splitlines() if line.startswith(f"| `{name}` |")]
     assert [len(row.split(" | ")) for row in rows] == [3]
@@ -118,7 +118,7 @@ def test_the_permissions_are_those_that_the_chart_grants() -> None:
 
 
 def permissions(manifests: Iterable[Any]) -> set[tuple[str | None, ...]]:
-    """What may be done by Roles and ClusterRoles: each verb with the role, where it holds, and the objects' names."""
+    """Return the permissions of Roles and ClusterRoles: each verb with role, namespace and names of objects."""
     return {
         (role["kind"], role["metadata"]["name"], role["metadata"].get("namespace"), *one)
         for role in manifests
@@ -129,7 +129,7 @@ def permissions(manifests: Iterable[Any]) -> set[tuple[str | None, ...]]:
 
 
 def bound(manifests: Sequence[Any]) -> Iterator[Any]:
-    """The roles that are the operator's, and not for people."""
+    """Yield the roles of the operator, without those for users."""
     given = {
         (each["roleRef"]["kind"], each["roleRef"]["name"])
         for each in manifests

@@ -1,4 +1,4 @@
-"""docs/security.md leaves out nothing that the operator may do."""
+"""docs/security.md explains every permission of the operator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def named(cell: str) -> list[str]:
 
 
 def granted() -> set[tuple[str, str]]:
-    """Verbs and resources by the page."""
+    """Return the verbs and resources of the page."""
     return {(verb, each) for verbs, what, *_ in rows("In Kubernetes") for verb in named(verbs) for each in named(what)}
 
 
@@ -39,7 +39,7 @@ def of_rules(rules: Sequence[Mapping[str, Sequence[str]]]) -> set[tuple[str, str
 
 
 def rules_in_templates() -> Iterator[Mapping[str, Sequence[str]]]:
-    """Whatever the chart's values may turn on, without rendering it; people's own roles are not the operator's."""
+    """Yield all rules that the chart's values can enable, without rendering it and without the roles of users."""
     for template in (RULES_OF_THE_CHART / "_rules.tpl", RULES_OF_THE_CHART / "rbac.yaml"):
         for block in re.findall(r"^ *- apiGroups:.*\n(?: +[a-z].*\n)+", template.read_text(), re.MULTILINE):
             lines = [line for line in block.splitlines() if "{{" not in line]

@@ -1,0 +1,57 @@
+"""The parts of ``make test`` are all of it, and the workflow runs each of them."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from tests.unit.docs.documents import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text()
+SUITES = {name: folders.split() for name, folders in re.findall(r"^suite\.(\w+) := (.+)$", MAKEFILE, re.MULTILINE)}
+LEFT_OUT = set(re.findall(r"--ignore (tests/\w+)", MAKEFILE))
+"""Folders that are no part of `make test`: each has its own target."""
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+JOBS = WORKFLOW["jobs"].values()
+
+
+def folders_with_tests() -> list[str]:
+    return sorted({f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/**/test_*.py")})
+
+
+def commands() -> set[str]:
+    """What the workflow runs, with the matrix put in."""
+    found = set()
+    for job in JOBS:
+        targets = job.get("strategy", {}).get("matrix", {}).get("target", [""])
+        steps = [step["run"] for step in job["steps"] if "run" in step]
+        found |= {step.replace("${{ matrix.target }}", target) for step in steps for target in targets}
+    return found
+
+
+def test_every_folder_of_tests_belongs_to_exactly_one_suite() -> None:
+    assert sorted([*LEFT_OUT, *(folder for folders in SUITES.values() for folder in folders)]) == folders_with_tests()
+
+
+def test_make_help_lists_every_suite() -> None:
+    (line,) = re.findall(r"^test: .*## .*SUITE=(.*?) runs a part", MAKEFILE, re.MULTILINE)
+    assert set(re.findall(r"\w+", line)) - {"or"} == SUITES.keys()
+
+
+def test_the_workflow_runs_every_suite_and_all_else_that_must_pass() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    needed = {f"make {target}" for target in re.findall(r"^make (\S+)$", script, re.MULTILINE)}
+    needed = (needed - {"make test"}) | {f"make test SUITE={name}" for name in SUITES}
+    assert needed == {re.sub(r"^sudo --preserve-env=CI ", "", command) for command in commands()}
+
+
+def test_the_workflow_needs_no_secrets_and_no_permissions() -> None:
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert "{{ secrets" not in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+
+def test_actions_are_pinned() -> None:
+    used = [step["uses"] for job in JOBS for step in job["steps"] if "uses" in step]
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w.-]+/[\w.-]+@(v\d+|[0-9a-f]{40})", each)] == []
