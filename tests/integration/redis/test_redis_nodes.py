@@ -49,7 +49,7 @@ def test_the_queries_of_all_nodes_share_the_time_of_one_look(both: Tenant, monke
             self.seconds += 2
             return self.seconds
 
-    monkeypatch.setattr("rotated_secrets.databases.redis.engine.time", TwoSecondsEach())
+    monkeypatch.setattr("rotated_secrets.databases.verify_queries.time", TwoSecondsEach())
     assert ENGINE.verify(reach(both.server), both.current, both.users, ["GET app:x"]) == []
     [sentence] = both.verify(both.base, both.password, "GET app:x")
     assert sentence.startswith("verify queries took longer than 5 s together")

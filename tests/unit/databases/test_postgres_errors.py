@@ -6,7 +6,8 @@ import psycopg2
 import pytest
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable
-from rotated_secrets.databases.postgres.errors import DatabaseClosed, NotAdmitted, failed_login
+from rotated_secrets.databases.base_classes import DatabaseClosed
+from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_login
 
 SERVER = Server("db.example", ("10.0.0.1", "10.0.0.2"), 5432, Tls())
 HEAD = 'connection to server at "db.example" (10.0.0.1), port 5432 failed: '

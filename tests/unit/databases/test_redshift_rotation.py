@@ -420,7 +420,7 @@ def check_users(*steps: list[Step], users: Users = USERS) -> None:
 
 
 def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed() -> None:
-    with pytest.raises(Refused, match=f'not provably the clone of app; .* run: CREATE ROLE "{MARK}"; GRANT ROLE'):
+    with pytest.raises(Refused, match=f'not provably the clone of app: .* run: CREATE ROLE "{MARK}"; GRANT ROLE'):
         check_users(exists("app"), superuser(), exists("app_clone"), marked("app_clone", mark_of("other")))
 
 

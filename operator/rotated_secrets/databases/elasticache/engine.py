@@ -10,7 +10,6 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from rotated_secrets.api.rotation import Rights, Strategy
@@ -24,6 +23,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.databases.base_classes import BaseAdminSession
 from rotated_secrets.databases.elasticache.api import Described, ElastiCacheApi
 from rotated_secrets.databases.elasticache.user import CacheUser, check_owner, names_host, user_of
 from rotated_secrets.databases.idle import IdleLimit
@@ -102,7 +102,7 @@ class ElastiCacheEngine:
             return self._under_way.pop(user.arn, None)
 
 
-class ElastiCacheSession:
+class ElastiCacheSession(BaseAdminSession):
     """Changes one user: the one that the secret claims, and that is tagged as its."""
 
     def __init__(
@@ -116,12 +116,7 @@ class ElastiCacheSession:
         # There is nothing at AWS that would end with a frozen operator.
         self._awake = IdleLimit(server)
 
-    def __enter__(self) -> ElastiCacheSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """There is no connection to close."""
 
     def try_lock(self, base_user: str) -> bool:

@@ -7,16 +7,22 @@ rotation's steps.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
-    Connections,
     Refused,
     RightsReport,
     Server,
     Users,
+)
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_is_no_clone,
+    check_keeps_own,
+    check_names,
+    not_provably_the_clone,
 )
 from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, look, may
 from rotated_secrets.databases.mariadb.clone import (
@@ -36,7 +42,7 @@ from rotated_secrets.databases.mariadb.state import Entry, State, identified, ne
 from rotated_secrets.databases.mysql.accounts import Account, unusable_name
 from rotated_secrets.databases.mysql.catalog import own_account
 from rotated_secrets.databases.mysql.login import Session, log_in
-from rotated_secrets.databases.mysql.sessions import sessions_of, try_lock
+from rotated_secrets.databases.mysql.sessions import AccountSession
 from rotated_secrets.databases.parity import reconcile
 from rotated_secrets.values import Credential
 
@@ -66,7 +72,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: int) -> M
         raise
 
 
-class MariaDbAdminSession:
+class MariaDbAdminSession(AccountSession):
     """An open connection of the user who changes others, or itself."""
 
     def __init__(self, session: Session, account: Account) -> None:
@@ -77,26 +83,7 @@ class MariaDbAdminSession:
                 f"{session.server} is {what}; it takes MariaDB {'.'.join(map(str, OLDEST))} or later "
                 f"(for MySQL write engine: mysql in the secret value)"
             )
-        if account.user != session.user:
-            raise Refused(
-                f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
-                f"a user that logs in as itself"
-            )
-        self._session = session
-        self._account = account
-        self._server = session.server
-
-    def __enter__(self) -> MariaDbAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._session.close()
-
-    def try_lock(self, base_user: str) -> bool:
-        with self._session.doing(f"lock user {base_user}"):
-            return try_lock(self._session, base_user)
+        super().__init__(session, account)
 
     def check_users(self, users: Users) -> None:
         self._examined(users)
@@ -105,10 +92,10 @@ class MariaDbAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
-        if keep is not None and (keep.username != user or user != users.base):
-            raise Refused(f"a second password is for the same user, and not {keep.username} beside {user}")
+        check_is_base_or_clone(users, user)
+        check_keeps_own(user, keep)
+        if keep is not None and user != users.base:
+            raise Refused(f"user {user} is a clone, and a clone has one password; use DualPassword without clones")
         examined = self._examined(users)
         if examined is None:
             if keep is not None:
@@ -128,10 +115,6 @@ class MariaDbAdminSession:
     def disable_login(self, user: str) -> None:
         account = account_of(self._session, user, self._account)
         self._run(f"lock user {user} out", f"ALTER USER {account.sql} ACCOUNT LOCK")
-
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
-        with self._session.doing(f"count sessions of user {user}"):
-            return sessions_of(self._session, user)
 
     def _set_clones(
         self, users: Users, base: Seen, clone: Seen | None, credential: Credential, rights: Rights
@@ -194,10 +177,7 @@ class MariaDbAdminSession:
 
         None where the session is the user's own, and may change that one's password alone.
         """
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name, NAME_CHARACTERS) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, lambda name: unusable_name(name, NAME_CHARACTERS))
         checking = checks_passwords(self._session)
         if checking:
             raise Refused(
@@ -212,16 +192,11 @@ class MariaDbAdminSession:
                 f"run: GRANT CREATE USER ON *.* TO {self._account.sql}"
             )
         base, clone = look(self._session, users, self._account)
-        original = clone_of(base) if users.clone is not None else None
-        if original is not None:
-            suffix = users.base.removeprefix(original)
-            mend = f"set rotation.cloneSuffix to {suffix}" if suffix != users.base else "correct the secret value"
-            raise Refused(
-                f"user {users.base} at {self._server} gets no clone: it is itself the clone of {original}; {mend}"
-            )
+        if users.clone is not None:
+            check_is_no_clone(users.base, clone_of(base), f"at {self._server}")
         why = not_the_clone(base, clone) if clone else None
         if why:
-            raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")
+            raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
         return base, clone
 
     def _both(self, users: Users) -> tuple[Seen, Seen]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rotated_secrets.databases.base import Refused, Users
+from rotated_secrets.databases.guards import no_such_user, not_provably_the_clone
 from rotated_secrets.databases.mariadb.clone import Seen
 from rotated_secrets.databases.mariadb.hashes import PASSWORD_PLUGINS
 from rotated_secrets.databases.mariadb.state import State, unsettable
@@ -56,7 +57,7 @@ def checks_passwords(session: Session) -> tuple[str, ...]:
 def _base(session: Session, user: str, admin: Account) -> Seen:
     states = {state.account: state for state in _states(session, user, admin)}
     if not states:
-        raise Refused(f"user {user} does not exist at {session.server}; create it, or correct the secret value")
+        raise no_such_user(user, session.server)
     account = the_account(states)
     if account is None:
         hosts = ", ".join(sorted(each.host for each in states))
@@ -82,10 +83,8 @@ def _clone(session: Session, base: Account, user: str, admin: Account) -> Seen |
     others = sorted(account.host for account in states if account.host not in LOCAL_HOSTS)
     if others:
         where = ", ".join(host or "nowhere (a role)" for host in others)
-        raise Refused(
-            f"user {user} at {session.server} is not provably the clone of {base.user}: there is one from {where}, and "
-            f"{base.user} is from {base.host}"
-        )
+        why = f"there is one from {where}, and {base.user} is from {base.host}"
+        raise not_provably_the_clone(user, base.user, f"at {session.server}", why)
     return Seen(own, _rights(session, own.account, admin)) if own else None
 
 

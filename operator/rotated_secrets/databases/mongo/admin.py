@@ -10,12 +10,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from pymongo.errors import PyMongoError
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Connections, DatabaseError, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base_classes import BaseAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_is_no_clone,
+    check_keeps_nothing,
+    check_names,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.mongo.directory import Directory
 from rotated_secrets.databases.mongo.errors import failed_command
 from rotated_secrets.databases.mongo.lease import MAJORITY, Lease
@@ -47,7 +54,7 @@ class Seen:
         return tuple(differences(self.base, self.clone)) if self.clone else ()
 
 
-class MongoAdminSession:
+class MongoAdminSession(BaseAdminSession):
     """An open connection of the user who changes others, or itself."""
 
     def __init__(
@@ -79,12 +86,7 @@ class MongoAdminSession:
         self._proven: set[tuple[str, str]] = set()
         """Users, by name and database, that were seen to be the base user or its clone."""
 
-    def __enter__(self) -> MongoAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._lease.release()
         self._login.close()
 
@@ -92,10 +94,7 @@ class MongoAdminSession:
         return self._lease.take(base_user)
 
     def check_users(self, users: Users) -> None:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, unusable_name)
         if self._proven_in is not None:
             self._databases = [self._examined(users, self._proven_in).base.database]
             return
@@ -120,10 +119,8 @@ class MongoAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user, database = credential.username, self._source_of(credential)
-        if keep is not None:
-            raise Refused(f"MongoDB has one password a user, so none of {user} can be kept beside the new one")
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_keeps_nothing("MongoDB", user, keep)
+        check_is_base_or_clone(users, user)
         if self._proven_in not in (None, database):
             raise Refused(
                 f"user {user} of database {database} at {self._server} is not the one that AWSCURRENT logs in as, "
@@ -208,19 +205,12 @@ class MongoAdminSession:
             )
             if lacking:
                 raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
-        if users.clone is not None and base.clone_of is not None:
-            suffix = base.name.removeprefix(base.clone_of)
-            mend = f"set rotation.cloneSuffix to {suffix}" if suffix != base.name else "correct the secret value"
-            raise Refused(
-                f"user {base.name} of database {database} at {self._server} gets no clone: it is itself the clone of "
-                f"{base.clone_of}; {mend}"
-            )
+        place = f"of database {database} at {self._server}"
+        if users.clone is not None:
+            check_is_no_clone(base.name, base.clone_of, place)
         why = not_the_clone(base, clone) if clone else None
         if why:
-            raise Refused(
-                f"user {users.clone} of database {database} at {self._server} is not provably the clone of "
-                f"{users.base}: {why}"
-            )
+            raise not_provably_the_clone(users.clone, users.base, place, why)
         self._proven |= {(each.name, each.database) for each in (base, clone) if each is not None}
         return Seen(base, clone)
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
-from rotated_secrets.databases.mysql import options, sessions
+from rotated_secrets.databases.base import Refused, RightsReport, Server, Users
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_own,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
+)
+from rotated_secrets.databases.mysql import options
 from rotated_secrets.databases.mysql.accounts import Account, the_account, unusable_name
 from rotated_secrets.databases.mysql.catalog import (
     User,
@@ -30,6 +36,7 @@ from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege
 from rotated_secrets.databases.mysql.grants import differences as differences_in_rights
 from rotated_secrets.databases.mysql.login import Session, log_in
 from rotated_secrets.databases.mysql.passwords import Passwords
+from rotated_secrets.databases.mysql.sessions import AccountSession
 from rotated_secrets.databases.mysql.show_grants import UnknownGrant
 from rotated_secrets.databases.parity import Difference, first_of, reconcile
 from rotated_secrets.values import Credential, SecretText
@@ -59,7 +66,7 @@ class _Seen:
     clone_account: Account | None
 
 
-class MySqlAdminSession:
+class MySqlAdminSession(AccountSession):
     """An open connection of the user who changes others, or itself."""
 
     def __init__(self, session: Session, account: Account, password: SecretText) -> None:
@@ -70,26 +77,8 @@ class MySqlAdminSession:
                 f"{session.server} is MySQL {'.'.join(map(str, session.version))}; it takes MySQL "
                 f"{'.'.join(map(str, OLDEST))} or later"
             )
-        if account.user != session.user:
-            raise Refused(
-                f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
-                f"a user that logs in as itself"
-            )
-        self._session = session
-        self._account = account
+        super().__init__(session, account)
         self._password = password
-
-    def __enter__(self) -> MySqlAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._session.close()
-
-    def try_lock(self, base_user: str) -> bool:
-        with self._session.doing(f"lock user {base_user}"):
-            return sessions.try_lock(self._session, base_user)
 
     def check_users(self, users: Users) -> None:
         with self._doing(f"look at user {users.base}"):
@@ -102,8 +91,8 @@ class MySqlAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if user not in (users.base, users.clone) or (keep is not None and keep.username != user):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_is_base_or_clone(users, user)
+        check_keeps_own(user, keep)
         with self._doing(f"set the password of user {user}"):
             if self._changes_itself(users):
                 passwords = Passwords(self._session, self._account, self._look_at_itself(), self._password)
@@ -124,10 +113,6 @@ class MySqlAdminSession:
         with self._doing(f"lock user {user} out"):
             self._session.ask(f"ALTER USER {self._account_of(user).sql} ACCOUNT LOCK")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
-        with self._session.doing(f"count sessions of user {user}"):
-            return sessions.sessions_of(self._session, user)
-
     # ---- looks
 
     def _changes_itself(self, users: Users) -> bool:
@@ -147,28 +132,23 @@ class MySqlAdminSession:
         return user
 
     def _examined(self, users: Users) -> _Seen:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name, NAME_LENGTH) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, lambda name: unusable_name(name, NAME_LENGTH))
         lacking = self._missing_privilege()
         if lacking:
-            raise Refused(f"the admin may not change user {users.base} at {self._session.server}: {lacking}")
+            raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
         base = self._look(self._account_of(users.base))
         if users.clone is None:
             return _Seen(base, None, None)
         itself = is_itself_a_clone(base)
         if itself:
-            raise Refused(f"user {users.base} at {self._session.server} gets no clone: {itself}")
+            raise Refused(f"user {users.base} at {self._server} gets no clone: {itself}")
         account = base.account.named(users.clone)
         found = accounts_of(self._session, users.clone)
         why = misplaced(base.account, found)
         clone = self._look(account) if found and not why else None
         why = why or (not_the_clone(base, clone) if clone else None)
         if why:
-            raise Refused(
-                f"user {users.clone} at {self._session.server} is not provably the clone of {users.base}: {why}"
-            )
+            raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
         return _Seen(base, clone, account)
 
     def _missing_privilege(self) -> str | None:
@@ -186,13 +166,11 @@ class MySqlAdminSession:
     def _account_of(self, user: str) -> Account:
         found = accounts_of(self._session, user)
         if not found:
-            raise Refused(
-                f"user {user} does not exist at {self._session.server}; create it, or correct the secret value"
-            )
+            raise no_such_user(user, self._server)
         account = the_account(found)
         if account is None:
             raise Refused(
-                f"user {user} has {len(found)} accounts at {self._session.server}: "
+                f"user {user} has {len(found)} accounts at {self._server}: "
                 f"{first_of(sorted(map(str, found)))}; each has a password of its own, and the secret value does not "
                 f"say which it means: keep one, with a host part for all clients, or give the secret a user of its own"
             )
@@ -201,7 +179,7 @@ class MySqlAdminSession:
     def _look(self, account: Account) -> User:
         user = look(self._session, account)
         if user is None:
-            raise Refused(f"user {account} does not exist at {self._session.server} any more")
+            raise Refused(f"user {account} does not exist at {self._server} any more")
         unusable = no_password(user)
         if unusable:
             raise Refused(unusable)
@@ -299,4 +277,4 @@ class MySqlAdminSession:
             try:
                 yield
             except UnknownGrant as error:
-                raise Refused(f"could not {what} at {self._session.server}: {error} is not understood") from None
+                raise Refused(f"could not {what} at {self._server}: {error} is not understood") from None

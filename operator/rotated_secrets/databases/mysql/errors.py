@@ -11,7 +11,15 @@ import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server, Unavailable
+from rotated_secrets.databases.failures import (
+    LOST,
+    MANY_CONNECTIONS,
+    NOT_TRUSTED,
+    OTHER_NAME,
+    could_not,
+    no_login,
+)
 
 HISTORY = frozenset({3638, 3639})
 """The account's PASSWORD HISTORY or PASSWORD REUSE INTERVAL forbids this password."""
@@ -38,7 +46,7 @@ _RENEWED = (
 
 _NOT_NOW: Mapping[int, str] = MappingProxyType(
     {
-        1040: "too many connections; it has to have one to spare",
+        1040: MANY_CONNECTIONS,
         1203: "too many connections of this user; it has to have one to spare",
         1226: "the user has used up one of its resource limits (MAX_CONNECTIONS_PER_HOUR and the like)",
         1129: "it blocks this host after failed connections; TRUNCATE performance_schema.host_cache, or FLUSH HOSTS",
@@ -113,9 +121,11 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
     """
     where = f"user {user} at {server}"
     if not certain and error.code not in _NOT_NOW:
-        return Unavailable(
-            f"{where} could not log in: turned away (error {error.code}) before the password was looked at; "
-            f"check database.tls.mode, and whether the server admits this host"
+        return no_login(
+            user,
+            server,
+            f"turned away (error {error.code}) before the password was looked at; "
+            f"check database.tls.mode, and whether the server admits this host",
         )
     if error.code in _LOCKED:
         return AuthenticationFailed(f"{where} does not log in: the user is locked (ACCOUNT LOCK)")
@@ -126,34 +136,29 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
             f"{where} does not log in: the password is wrong, or there is no such user for this host, "
             f"or its REQUIRE asks for more TLS than database.tls.mode gives"
         )
-    return Unavailable(f"{where} could not log in: {_NOT_NOW.get(error.code, f'error {error.code}')}")
+    return no_login(user, server, _NOT_NOW.get(error.code, f"error {error.code}"))
 
 
 def failed_handshake(error: BaseException | None, server: Server, user: str) -> Unavailable:
     """The meaning of a connection that never came to a login; ``error`` is the system's or the TLS library's."""
-    where = f"user {user} at {server} could not log in"
     if isinstance(error, ssl.SSLCertVerificationError):
         if "match" in error.verify_message:
-            return Unavailable(f"{where}: its TLS certificate is for another name than the host in the secret value")
+            return no_login(user, server, OTHER_NAME)
         if "expired" in error.verify_message:
-            return Unavailable(f"{where}: its TLS certificate has expired; renew it there")
-        return Unavailable(
-            f"{where}: its TLS certificate is not signed by a trusted authority; check the CA certificates"
-        )
+            return no_login(user, server, "its TLS certificate has expired; renew it there")
+        return no_login(user, server, NOT_TRUSTED)
     if isinstance(error, ssl.SSLError):
-        return Unavailable(f"{where}: TLS with it failed; check the CA certificates, and its TLS versions")
-    return Unavailable(f"{where}: the server cannot be reached, or does not answer as MySQL does")
+        return no_login(user, server, "TLS with it failed; check the CA certificates, and its TLS versions")
+    return no_login(user, server, "the server cannot be reached, or does not answer as MySQL does")
 
 
 def failed_statement(error: ServerError | ConnectionLost, server: Server, doing: str) -> DatabaseError:
     """The meaning of an error that a statement of ours brought; ``doing`` completes "could not …"."""
     if isinstance(error, ConnectionLost):
-        return Unavailable(f"could not {doing} at {server}: the connection was lost; it is tried again")
+        return could_not(doing, server, LOST, later=True)
     if error.code in _EXPIRED:
         return AuthenticationFailed(f"could not {doing} at {server}: {_RENEWED}")
-    if is_temporary(error):
-        return Unavailable(f"could not {doing} at {server}: {reason(error)}; it is tried again")
-    return Refused(f"could not {doing} at {server}: {reason(error)}")
+    return could_not(doing, server, reason(error), later=is_temporary(error))
 
 
 def reason(error: ServerError) -> str:

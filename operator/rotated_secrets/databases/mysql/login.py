@@ -19,8 +19,9 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls
 from rotated_secrets.databases.deadline import cut_after
+from rotated_secrets.databases.failures import NO_TLS, no_login
 from rotated_secrets.databases.mysql.accounts import SURROGATE, literal
 from rotated_secrets.databases.mysql.errors import (
     UNKNOWN_TO_CLIENT,
@@ -262,16 +263,15 @@ def _shake_hands(connection: _Connection, wire: socket.socket, server: Server, u
     except ServerError as error:
         raise failed_login(error, server, username, certain=connection.password_seen) from None
     except _TextAsked:
-        raise Unavailable(
-            f"user {username} at {server} could not log in: the server asks for the password in a way that would show "
-            f"it; verify its certificate (VerifyFull), or give the user another authentication plug-in"
+        raise no_login(
+            username,
+            server,
+            "the server asks for the password in a way that would show it; verify its certificate (VerifyFull), or "
+            "give the user another authentication plug-in",
         ) from None
     except ConnectionLost as error:
         if connection.greeted and connection.ssl and not connection.server_capabilities & CLIENT.SSL:
-            raise Unavailable(
-                f"user {username} at {server} could not log in: it offers no TLS; "
-                f"turn TLS on there, or choose another database.tls.mode"
-            ) from None
+            raise no_login(username, server, NO_TLS) from None
         raise failed_handshake(error.__cause__, server, username) from None
 
 

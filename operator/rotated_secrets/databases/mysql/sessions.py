@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from rotated_secrets.databases.base import Connections
-from rotated_secrets.databases.mysql.accounts import literal
+from rotated_secrets.databases.base import Connections, Refused
+from rotated_secrets.databases.base_classes import BaseAdminSession
+from rotated_secrets.databases.mysql.accounts import Account, literal
 from rotated_secrets.databases.mysql.errors import ServerError
 from rotated_secrets.databases.mysql.login import Session
 
@@ -20,14 +21,35 @@ _SEEN = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND <> 'D
 _CONNECTED = "SHOW GLOBAL STATUS LIKE 'Threads_connected'"
 
 
-def try_lock(session: Session, base_user: str) -> bool:
-    """Take the lock of a base user, without waiting; True again where this session has it. Names have 64 characters."""
-    name = "rotated-secrets/" + hashlib.sha256(base_user.encode()).hexdigest()[:40]
-    ((got,),) = session.ask(f"SELECT GET_LOCK({literal(name)}, 0)")
-    return bool(got == 1)
+class AccountSession(BaseAdminSession):
+    """What an admin's session is at both: an open connection of one account."""
+
+    def __init__(self, session: Session, account: Account) -> None:
+        if account.user != session.user:
+            raise Refused(
+                f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
+                f"a user that logs in as itself"
+            )
+        self._session = session
+        self._account = account
+        self._server = session.server
+
+    def close(self) -> None:
+        self._session.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        """Take the lock; True again where this session has it. The server takes names of 64 characters."""
+        name = "rotated-secrets/" + hashlib.sha256(base_user.encode()).hexdigest()[:40]
+        with self._session.doing(f"lock user {base_user}"):
+            ((got,),) = self._session.ask(f"SELECT GET_LOCK({literal(name)}, 0)")
+        return bool(got == 1)
+
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:
+        with self._session.doing(f"count sessions of user {user}"):
+            return _sessions_of(self._session, user)
 
 
-def sessions_of(session: Session, user: str) -> tuple[Connections, ...] | None:
+def _sessions_of(session: Session, user: str) -> tuple[Connections, ...] | None:
     """Who is connected as this user, but for the session itself; None where it may not see that."""
     found = _threads(session, user)
     if found is None and _sees_everybody(session):

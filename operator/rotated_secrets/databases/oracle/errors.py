@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 import oracledb
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server
+from rotated_secrets.databases.base_classes import DatabaseClosed
+from rotated_secrets.databases.failures import LOST, could_not, no_login
 
 _LOCKED, _EXPIRED, _NO_SESSION = 28000, 28001, 1045
 # "Database Error Messages", Oracle Database documentation, has each code's text.
@@ -80,15 +82,11 @@ class Code:
         )
 
 
-class LoginDenied(Unavailable):
-    """The server accepted the password, but the user may not have a session."""
-
-
 def failed_login(error: BaseException, server: Server, user: str) -> DatabaseError:
     """The meaning of an error of a login; one that is not the driver's means that nobody answered as Oracle does."""
     code, where = Code.of(error), f"user {user} at {server}"
     if code.number == _NO_SESSION:
-        return LoginDenied(f"{where} may not log in (ORA-01045); run: GRANT CREATE SESSION TO {user}")
+        return DatabaseClosed(f"{where} may not log in (ORA-01045); run: GRANT CREATE SESSION TO {user}")
     if code.number in _WRONG_PASSWORD:
         return AuthenticationFailed(
             f"{where} does not log in: the password is wrong or has expired, or the user is not there or locked "
@@ -96,12 +94,13 @@ def failed_login(error: BaseException, server: Server, user: str) -> DatabaseErr
         )
     hint = _LOGIN_HINTS.get(code.number) or _DRIVERS_HINTS.get(code.name)
     if hint:
-        return Unavailable(f"{where} could not log in: {hint} ({code.name})")
+        return no_login(user, server, f"{hint} ({code.name})")
     if code.number:
-        return Unavailable(f"{where} could not log in: the server is not ready for it ({code.name})")
-    return Unavailable(
-        f"{where} could not log in: the server cannot be reached or does not answer as Oracle does, or not with the "
-        f"TLS that is asked of it"
+        return no_login(user, server, f"the server is not ready for it ({code.name})")
+    return no_login(
+        user,
+        server,
+        "the server cannot be reached or does not answer as Oracle does, or not with the TLS that is asked of it",
     )
 
 
@@ -109,10 +108,8 @@ def failed_statement(error: BaseException, server: Server, doing: str) -> Databa
     """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
     code = Code.of(error)
     if code.name in _BINDS:
-        return Refused(f"could not {doing} at {server}: it has bind variables, which nothing is given for")
+        return could_not(doing, server, "it has bind variables, which nothing is given for", later=False)
     if not code.number or code.lost or code.number in _NOT_NOW:
-        return Unavailable(
-            f"could not {doing} at {server}: {code.name or 'the connection was lost'}; it is tried again"
-        )
+        return could_not(doing, server, code.name or LOST, later=True)
     hint = f", {_HINTS[code.number]}" if code.number in _HINTS else ""
-    return Refused(f"could not {doing} at {server}: {code.name}{hint}")
+    return could_not(doing, server, f"{code.name}{hint}", later=False)

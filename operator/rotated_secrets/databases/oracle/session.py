@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import oracledb
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.databases.base import Refused, Server, Unavailable
+from rotated_secrets.databases.base import Refused, Server
+from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.oracle.errors import failed_login, failed_statement
 from rotated_secrets.values import Credential
 
@@ -93,7 +94,7 @@ def open_session(server: Server, credential: Credential) -> Session:
     """Log in, once, at the first address that can be connected to.
 
     Raises:
-        AuthenticationFailed, Unavailable, LoginDenied (the password was accepted).
+        AuthenticationFailed, Unavailable, DatabaseClosed (the password was accepted).
         Refused: dbname is missing or no service's name; the session is somebody else's.
     """
     service = credential.dbname
@@ -114,7 +115,7 @@ def open_session(server: Server, credential: Credential) -> Session:
                 raise failed_login(error, server, user) from None
             continue
         return Session(loop, connection, server)
-    raise Unavailable(f"user {user} at {server} could not log in: the server cannot be reached")
+    raise no_login(user, server, "the server cannot be reached")
 
 
 async def _connect(server: Server, credential: Credential, address: str, service: str) -> oracledb.AsyncConnection:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -27,14 +26,16 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
-from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, look
-from rotated_secrets.databases.postgres.errors import (
-    DatabaseClosed,
-    NotAdmitted,
-    failed_statement,
-    is_temporary,
-    reason,
+from rotated_secrets.databases.base_classes import BaseAdminSession, DatabaseClosed
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_nothing,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
 )
+from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, look
+from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_statement, is_temporary, reason
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
@@ -111,7 +112,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
         raise
 
 
-class PostgresAdminSession:
+class PostgresAdminSession(BaseAdminSession):
     """An open connection of the user who changes others, or itself."""
 
     def __init__(self, connection: Connection, server: Server, user: str) -> None:
@@ -134,12 +135,7 @@ class PostgresAdminSession:
                 f"a setting of that user or of the database changes who it is: RESET it"
             )
 
-    def __enter__(self) -> PostgresAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._connection.close()
 
     def try_lock(self, base_user: str) -> bool:
@@ -156,10 +152,8 @@ class PostgresAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if keep is not None:
-            raise Refused(f"PostgreSQL has one password a user, so none of {user} can be kept beside the new one")
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_keeps_nothing("PostgreSQL", user, keep)
+        check_is_base_or_clone(users, user)
         failures: dict[str, str] = {}
         with self._transaction(f"set the password of user {user}") as cursor:
             seen, base = self._examined(cursor, users)
@@ -192,14 +186,11 @@ class PostgresAdminSession:
 
     def _examined(self, cursor: Cursor, users: Users) -> tuple[Seen, Role]:
         """Both users as they are, once it is certain that they may be changed."""
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, unusable_name)
         seen = look(cursor, users)
         base = seen.base
         if base is None:
-            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+            raise no_such_user(users.base, self._server)
         if base.expired:
             raise Refused(
                 f"the password of user {base.name} at {self._server} expired at {base.valid_until}, and a new one "
@@ -210,7 +201,7 @@ class PostgresAdminSession:
             raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
         why = not_the_clone(base, seen.clone) if seen.clone else None
         if why:
-            raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")
+            raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
         return seen, base
 
     def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:

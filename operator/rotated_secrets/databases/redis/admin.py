@@ -9,10 +9,17 @@ import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base_classes import BaseAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_own,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.redis.node import Node
 from rotated_secrets.databases.redis.users import (
     User,
@@ -48,7 +55,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     )
 
 
-class RedisAdminSession:
+class RedisAdminSession(BaseAdminSession):
     """Open connections of the user who changes others, or itself."""
 
     def __init__(self, nodes: Sequence[Node], idle_seconds: float, *, keeps_users: bool, knows_replicas: bool) -> None:
@@ -62,12 +69,7 @@ class RedisAdminSession:
         self._knows_replicas = knows_replicas
         self._locked: str | None = None
 
-    def __enter__(self) -> RedisAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         for node in self._nodes:
             node.close()
 
@@ -100,10 +102,8 @@ class RedisAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
-        if keep is not None and keep.username != user:
-            raise Refused(f"a password of user {keep.username} is none that {user} could keep")
+        check_is_base_or_clone(users, user)
+        check_keeps_own(user, keep)
         passwords = [digest(each.password) for each in (keep, credential) if each is not None]
         found = [_examined(node, users) for node in self._nodes]
         repaired: Counter[str] = Counter()
@@ -171,13 +171,10 @@ class RedisAdminSession:
 
 def _examined(node: Node, users: Users) -> tuple[User, User | None]:
     """Both users as they are, once it is certain that they may be changed."""
-    for name in (users.base, users.clone):
-        unusable = unusable_name(name) if name is not None else None
-        if unusable:
-            raise Refused(unusable)
+    check_names(users, unusable_name)
     base = node.user(users.base)
     if base is None:
-        raise Refused(f"user {users.base} does not exist at {node.server}; create it, or correct the secret value")
+        raise no_such_user(users.base, node.server)
     if base.needs_no_password:
         raise Refused(
             f"user {users.base} at {node.server} needs no password (nopass), so that a new one would lock others out; "
@@ -192,5 +189,5 @@ def _examined(node: Node, users: Users) -> tuple[User, User | None]:
     clone = node.user(users.clone)
     why = not_the_clone(base, clone) if clone else None
     if why:
-        raise Refused(f"user {users.clone} at {node.server} is not provably the clone of {users.base}: {why}")
+        raise not_provably_the_clone(users.clone, users.base, f"at {node.server}", why)
     return base, clone

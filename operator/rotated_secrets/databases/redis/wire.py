@@ -20,6 +20,7 @@ from redis.connection import Connection
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server, Tls
+from rotated_secrets.databases.failures import NOT_TRUSTED, OTHER_NAME
 from rotated_secrets.databases.redis.errors import CannotConnect, ErrorReply, Lost, TooLong, failed_login
 from rotated_secrets.values import Credential
 
@@ -178,10 +179,8 @@ def _protected(plain: socket.socket, context: ssl.SSLContext, host: str) -> sock
         plain.close()
         # OpenSSL's codes for a name and an address that don't match.
         if error.verify_code in (62, 64):
-            raise CannotConnect("its TLS certificate is for another name than the host in the secret value") from None
-        raise CannotConnect(
-            "its TLS certificate is not signed by a trusted authority; check the CA certificates"
-        ) from None
+            raise CannotConnect(OTHER_NAME) from None
+        raise CannotConnect(NOT_TRUSTED) from None
     except (OSError, ValueError):
         plain.close()
         raise CannotConnect(

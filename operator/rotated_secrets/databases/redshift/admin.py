@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -17,6 +16,14 @@ from psycopg2.extensions import encrypt_password
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Connections, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base_classes import IdleAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_nothing,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.parity import Difference, first_of, reconcile
 from rotated_secrets.databases.redshift.catalog import look
@@ -47,24 +54,12 @@ _ROLES = "SELECT role_name FROM pg_catalog.svv_user_grants WHERE user_name = %s"
 _ROLE = "SELECT 1 FROM pg_catalog.svv_roles WHERE role_name = %s"
 
 
-class RedshiftAdminSession:
+class RedshiftAdminSession(IdleAdminSession[Connection]):
     """An open connection of the user who changes others, or itself, and one more in each further database."""
 
     def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
-        self._server = server
-        self._credential = credential
-        self._idle = idle
         self._home = credential.dbname or DEFAULT_DATABASE
-        self._connections: dict[str, Connection] = {self._home: open_connection(server, credential, self._home)}
-
-    def __enter__(self) -> RedshiftAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for connection in self._connections.values():
-            connection.close()
+        super().__init__(server, credential, idle, open_connection(server, credential, self._home))
 
     def try_lock(self, base_user: str) -> bool:
         """There is nothing to lock with: only whether the session is still good is looked at."""
@@ -72,12 +67,9 @@ class RedshiftAdminSession:
         return True
 
     def check_users(self, users: Users) -> None:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, unusable_name)
         if not self._exists(users.base):
-            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+            raise no_such_user(users.base, self._server)
         if users.clone is not None:
             self._may_rotate(users.base, users.clone)
 
@@ -85,10 +77,8 @@ class RedshiftAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user, database = credential.username, credential.dbname or DEFAULT_DATABASE
-        if keep is not None:
-            raise Refused(f"Redshift has one password a user, so none of {user} can be kept beside the new one")
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_keeps_nothing("Redshift", user, keep)
+        check_is_base_or_clone(users, user)
         self.check_users(users)
         password = f"PASSWORD '{encrypt_password(credential.password.reveal(), user, algorithm='md5')}'"
         created = user == users.clone and not self._exists(user)
@@ -153,10 +143,9 @@ class RedshiftAdminSession:
         marks = [role for (role,) in self._ask(self._home, f"look at the roles of {clone}", _ROLES, (clone,))]
         if mark_of(base) not in marks:
             mark = quoted(mark_of(base))
-            raise Refused(
-                f"user {clone} at {self._server} is not provably the clone of {base}; if it is the clone, run: "
-                f"CREATE ROLE {mark}; GRANT ROLE {mark} TO {quoted(clone)}"
-            )
+            run = f"CREATE ROLE {mark}; GRANT ROLE {mark} TO {quoted(clone)}"
+            why = f"it is not marked as such; if it is the clone, run: {run}"
+            raise not_provably_the_clone(clone, base, f"at {self._server}", why)
 
     def _has_role(self, role: str) -> bool:
         return bool(self._ask(self._home, f"look for role {role}", _ROLE, (role,)))
@@ -187,11 +176,9 @@ class RedshiftAdminSession:
             return cursor.fetchall() if cursor.description else []
 
     def _transaction(self, database: str, doing: str) -> contextlib.AbstractContextManager[Cursor]:
-        self._idle.check()
-        return transaction(self._in(database), self._server, doing)
+        connection = self._main if database == self._home else self._in(database)
+        return transaction(connection, self._server, doing)
 
-    def _in(self, database: str) -> Connection:
-        """The connection to one database: privileges can be seen and given from inside it alone."""
-        if database not in self._connections:
-            self._connections[database] = open_connection(self._server, self._credential, database)
-        return self._connections[database]
+    def _open_in(self, database: str) -> Connection:
+        """Privileges can be seen and given from inside their database alone."""
+        return open_connection(self._server, self._credential, database)

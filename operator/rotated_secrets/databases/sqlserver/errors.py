@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server
+from rotated_secrets.databases.base_classes import DatabaseClosed
+from rotated_secrets.databases.failures import LOST, could_not, no_login
 
 # "Database Engine events and errors", SQL Server documentation, has each number's text.
 _WRONG_PASSWORD = frozenset(
@@ -50,10 +52,6 @@ _HINTS: Mapping[int, str] = MappingProxyType(
 )
 
 
-class DatabaseClosed(Unavailable):
-    """The server accepted the password, but not into this database."""
-
-
 def failed_login(numbers: Iterable[int], server: Server, user: str, database: str) -> DatabaseError:
     """The meaning of the numbers that a login was answered with; none where the server said nothing readable."""
     seen = tuple(numbers)
@@ -69,18 +67,19 @@ def failed_login(numbers: Iterable[int], server: Server, user: str, database: st
             f"locked (error {seen[-1]}; the server's own log tells which)"
         )
     if seen:
-        return Unavailable(f"{where} could not log in: the server is not ready for it (error {seen[-1]})")
-    return Unavailable(
-        f"{where} could not log in: the server cannot be reached or does not answer as SQL Server does, or not with "
-        f"the TLS that is asked of it"
+        return no_login(user, server, f"the server is not ready for it (error {seen[-1]})")
+    return no_login(
+        user,
+        server,
+        "the server cannot be reached or does not answer as SQL Server does, or not with the TLS that is asked of it",
     )
 
 
 def failed_statement(number: int, server: Server, doing: str) -> DatabaseError:
     """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
     if not number:
-        return Unavailable(f"could not {doing} at {server}: the connection was lost; it is tried again")
+        return could_not(doing, server, LOST, later=True)
     if number in _NOT_NOW:
-        return Unavailable(f"could not {doing} at {server}: error {number}; it is tried again")
+        return could_not(doing, server, f"error {number}", later=True)
     hint = f", {_HINTS[number]}" if number in _HINTS else ""
-    return Refused(f"could not {doing} at {server}: error {number}{hint}")
+    return could_not(doing, server, f"error {number}{hint}", later=False)

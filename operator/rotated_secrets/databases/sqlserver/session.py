@@ -18,8 +18,9 @@ from pytds.connection import NonMarsConnection
 from pytds.tds_socket import _TdsSocket
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.databases.base import Refused, Server, Unavailable
+from rotated_secrets.databases.base import Refused, Server
 from rotated_secrets.databases.deadline import cut_after
+from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.sqlserver.errors import failed_login, failed_statement
 from rotated_secrets.databases.sqlserver.trust import context_for
 from rotated_secrets.values import Credential
@@ -165,7 +166,7 @@ def _connect(server: Server, user: str) -> socket.socket:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         wire.settimeout(CONNECT_SECONDS)
         return wire
-    raise Unavailable(f"user {user} at {server} could not log in: the server cannot be reached")
+    raise no_login(user, server, "the server cannot be reached")
 
 
 def _number(error: Exception) -> int:

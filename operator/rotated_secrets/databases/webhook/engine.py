@@ -11,13 +11,13 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import stamina
 
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base_classes import BaseAdminSession
 from rotated_secrets.databases.webhook.answers import Answer, TryAgain, Verb, understood
 from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, Receiver
 from rotated_secrets.databases.webhook.signing import SigningKey
@@ -155,20 +155,15 @@ class WebhookEngine:
         return f"the credential of user {credential.username}" if credential.username else "the value"
 
 
-class _Session:
+class _Session(BaseAdminSession):
     """Stands for a session of an admin. It holds nothing open, and no lock."""
 
     def __init__(self, engine: WebhookEngine, server: Server) -> None:
         self._engine = engine
         self._server = server
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
+    def close(self) -> None:
+        """There is no connection to close."""
 
     def try_lock(self, base_user: str) -> bool:  # noqa: ARG002
         """There is no lock to be had: two operators at once send the same requests, under the same ids."""

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util import Retry
 
 from rotated_secrets.databases.base import Server, Tls, Unavailable
+from rotated_secrets.databases.deadline import cut_after
 from rotated_secrets.databases.webhook.answers import Reply, TryAgain
 from rotated_secrets.databases.webhook.receiver import Receiver
 
@@ -138,21 +139,8 @@ def _deadline(connection: HTTPSConnection, seconds: float, cut: threading.Event)
     """Cut the connection when what happens inside takes longer: a timeout of the socket begins anew with every byte."""
     if connection.sock is None:
         raise OSError("not connected")
-    with socket.socket(fileno=os.dup(connection.sock.fileno())) as wire:
-        timer = threading.Timer(max(seconds, 0), _cut, (wire, cut))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _cut(wire: socket.socket, cut: threading.Event) -> None:
-    cut.set()
-    with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(connection.sock.fileno())) as wire, cut_after(wire, max(seconds, 0), cut):
+        yield
 
 
 def _retry_after(answer: HTTPResponse) -> float | None:

@@ -1,0 +1,27 @@
+"""How a failure of a server is told: the sentences that all engines share, each as an error of ``base``. Pure.
+
+What caused the failure is the engine's part: it passes words of its own, never a text that a server sent, which could
+quote a statement with a password in it.
+"""
+
+from __future__ import annotations
+
+from rotated_secrets.databases.base import DatabaseError, Refused, Server, Unavailable
+
+LOST = "the connection was lost"
+MANY_CONNECTIONS = "too many connections; it has to have one to spare"
+OTHER_NAME = "its TLS certificate is for another name than the host in the secret value"
+NOT_TRUSTED = "its TLS certificate is not signed by a trusted authority; check the CA certificates"
+NO_TLS = "it offers no TLS; turn TLS on there, or choose another database.tls.mode"
+
+
+def could_not(doing: str, server: Server, why: str, *, later: bool) -> DatabaseError:
+    """A statement of ours failed. ``doing`` completes "could not …"; ``later``: the same statement may succeed then."""
+    if later:
+        return Unavailable(f"could not {doing} at {server}: {why}; it is tried again")
+    return Refused(f"could not {doing} at {server}: {why}")
+
+
+def no_login(user: str, server: Server, why: str) -> Unavailable:
+    """A login failed in a way that says nothing of the password."""
+    return Unavailable(f"user {user} at {server} could not log in: {why}")
