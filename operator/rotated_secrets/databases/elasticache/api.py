@@ -1,24 +1,19 @@
 """The four calls to ElastiCache's API, and what its errors mean.
 
-The only module of the databases that knows AWS's SDK. Its errors can quote what was sent, so none is passed on. Which
-endpoint is asked is the operator's environment's to say (``AWS_ENDPOINT_URL_ELASTICACHE``), never a value's.
+The only module of the databases that knows AWS's SDK. Its errors can quote what was sent, so none is passed on. The
+caller passes the client, so a secret value never chooses an endpoint.
 """
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.databases.elasticache.user import CacheUser
-from rotated_secrets.observability.logs import withhold_what_aws_is_sent
 
 if TYPE_CHECKING:
     from mypy_boto3_elasticache import ElastiCacheClient
@@ -40,7 +35,6 @@ _NOT_NOW = frozenset(
     }
 )
 _NOT_THERE = frozenset({"UserNotFound", "UserNotFoundFault"})
-_MOST_REGIONS = 64
 
 
 @dataclass(frozen=True)
@@ -58,10 +52,9 @@ class Described:
 class ElastiCacheApi:
     """One identity's calls. Safe to use from several threads."""
 
-    def __init__(self, client: Callable[[str, str], Any] | None = None, whom: str = "the operator's identity") -> None:
-        """``client`` gives a boto3 client of a service in a region, None is one of the environment's identity; ``whom``
-        says in words who asks by it."""
-        self._client = client or _of_environment()
+    def __init__(self, client: Callable[[str, str], Any], whom: str = "the operator's identity") -> None:
+        """``client`` returns a boto3 client of a service in a region; ``whom`` names its identity in messages."""
+        self._client = client
         self.whom = whom
 
     def describe(self, user: CacheUser) -> Described:
@@ -96,19 +89,6 @@ class ElastiCacheApi:
         except (BotoCoreError, ValueError) as error:
             failure = Unavailable(f"no answer from AWS to {operation} on {user.arn} ({type(error).__name__})")
         raise failure
-
-
-def _of_environment() -> Callable[[str, str], Any]:
-    withhold_what_aws_is_sent()
-    session, lock = boto3.session.Session(), threading.Lock()
-    settings = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-
-    @functools.lru_cache(_MOST_REGIONS)
-    def client(service: str, region: str) -> Any:
-        with lock:  # sessions are not safe to use from several threads, clients are
-            return session.client(service, region_name=region, config=settings)  # type: ignore[call-overload]
-
-    return client
 
 
 def _answered(error: ClientError, operation: str, user: CacheUser, whom: str) -> DatabaseError:

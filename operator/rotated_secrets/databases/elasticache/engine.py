@@ -86,10 +86,9 @@ class ElastiCacheEngine:
 
     @property
     def api(self) -> ElastiCacheApi:
-        with self._lock:
-            if self._api is None:
-                self._api = ElastiCacheApi()
-            return self._api
+        if self._api is None:
+            raise RuntimeError("no AWS identity to ask ElastiCache as: use the engine that asking() returns")
+        return self._api
 
     def begin(self, user: CacheUser, change: Change) -> None:
         """Remember what a user is being given, by this process: what its passwords are, AWS never says."""
