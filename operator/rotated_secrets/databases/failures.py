@@ -9,7 +9,7 @@ from __future__ import annotations
 from rotated_secrets.databases.base import DatabaseError, Refused, Server, Unavailable
 
 LOST = "the connection was lost"
-MANY_CONNECTIONS = "too many connections; it has to have one to spare"
+MANY_CONNECTIONS = "too many connections; one has to be free"
 OTHER_NAME = "its TLS certificate is for another name than the host in the secret value"
 NOT_TRUSTED = "its TLS certificate is not signed by a trusted authority; check the CA certificates"
 NO_TLS = "it offers no TLS; turn TLS on there, or choose another database.tls.mode"

@@ -128,7 +128,7 @@ _ITS_MACHINE = "at the address of the Kubernetes API server"
 def _refused(host: str, why: str) -> Refused:
     remedy = {
         _API_SERVER: "correct the host",
-        _DENIED: "correct the host, or have its network taken out of --denied-networks",
+        _DENIED: "correct the host, or have its network removed from --denied-networks",
         _ITS_MACHINE: "if the database is on that machine, have its network added to --allowed-networks",
     }.get(why, "correct the host, or have its network added to --allowed-networks")
     return Refused(f"host {host} is {why}, which the operator does not connect to; {remedy}")

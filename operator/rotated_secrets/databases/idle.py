@@ -34,6 +34,6 @@ class IdleLimit:
         if now - self._last > self._seconds:
             raise Unavailable(
                 f"the admin's session at {self._server} was silent for more than {self._seconds:g} s and is not used "
-                f"any more, for another operator may have gone on meanwhile"
+                f"again, because another operator may have continued meanwhile"
             )
         self._last = now

@@ -66,8 +66,8 @@ def reconcile(
     lacking = [told(each, failures) for each in remaining if each.lacks]
     if lacking and rights is Rights.ENFORCE:
         raise Refused(
-            f"user {clone} is not made current, for it {first_of(lacking)}; "
-            f"give it by hand, or write rotation.rights: Report to go on without"
+            f"user {clone} is not made current, because it {first_of(lacking)}; "
+            f"grant it by hand, or set rotation.rights: Report to go on without it"
         )
     repaired = [each.sentence for each in tried if each not in remaining]
     return RightsReport(

@@ -57,10 +57,10 @@ def load(entry: EntryPoint) -> Engine:
         # Nothing secret is near yet, and a missing module's name is what a person needs.
         words = " ".join(str(error).split())[:_LONGEST]
         raise Refused(
-            f"{who} cannot be loaded: {type(error).__name__}: {words}; mend the package or remove it"
+            f"{who} cannot be loaded: {type(error).__name__}: {words}; fix the package or remove it"
         ) from None
     if lacks:
-        raise Refused(f"{who} is no engine: it lacks {', '.join(lacks)}; see docs/plugins.md")
+        raise Refused(f"{who} is not an engine: it lacks {', '.join(lacks)}; see docs/plugins.md")
     names = engine if isinstance(engine, NamesHosts) else None
     return _Guarded(who, engine) if names is None else _GuardedWithHosts(who, engine, names)
 
@@ -86,7 +86,7 @@ def _kept(who: str, doing: str, call: Callable[[], T]) -> T:
         raise
     except _FAULTS as error:
         raise Unavailable(
-            f"{who} failed to {doing}: {type(error).__name__} is no error that an engine may raise; mend the package"
+            f"{who} failed to {doing}: {type(error).__name__} is not an error that an engine may raise; fix the package"
         ) from None
 
 

@@ -44,11 +44,15 @@ def engine_named(name: str) -> Engine:
     """
     known = known_engines()
     if name not in known:
-        raise Refused(f"engine {name[:60]!r} in the secret value is not known; known are {', '.join(sorted(known))}")
+        raise Refused(
+            f"engine {name[:60]!r} in the secret value is not known; the known engines are {', '.join(sorted(known))}"
+        )
     entry, *rivals = known[name]
     if rivals:
         packages = " and ".join(sorted(package_of(each) for each in known[name]))
-        raise Refused(f"engine {name} is brought by {packages}; remove one of the packages, or have one rename its own")
+        raise Refused(
+            f"engine {name} is provided by {packages}; remove one of the packages, or rename the engine of one"
+        )
     found = _loaded(entry)
     if isinstance(found, Refused):
         raise Refused(str(found))

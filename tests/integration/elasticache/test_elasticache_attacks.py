@@ -125,7 +125,7 @@ def test_a_user_of_another_account_is_not_taken_for_the_one_of_that_id_here(tena
         secret_arn=tenant.secret_arn.replace(ACCOUNT, "999999999999"),
     )
     there.own(there.secret_arn)
-    is_refused(there, "it has to be of that account")
+    is_refused(there, "has to belong to that account")
     assert tenant.times_modified == 0
 
 

@@ -103,7 +103,7 @@ def test_without_a_host_what_was_not_tried_is_said(tenant: Tenant) -> None:
     [sentence] = tenant.set(new, keep=old).remaining
     assert "was not tried" in sentence
     assert tenant.verify(new) == []
-    assert tenant.verify(new, "GET x") == ["verify queries need a host in the secret value to run at"]
+    assert tenant.verify(new, "GET x") == ["verify queries need a host in the secret value"]
     assert tenant.verify(tenant.hosted(SECOND)) == tenant.verify(tenant.hosted()) == []
 
 

@@ -172,7 +172,7 @@ def test_a_session_of_an_anonymous_user_is_not_taken_for_the_users() -> None:
     with mariadb_server() as server:
         tenant = make_tenant(server)
         tenant.sql("GRANT USAGE ON *.* TO ''@'127.0.0.1' IDENTIFIED BY 'known'", logged=False)
-        with pytest.raises(AuthenticationFailed, match=r"the session is one of @127\.0\.0\.1"):
+        with pytest.raises(AuthenticationFailed, match=r"the session belongs to @127\.0\.0\.1"):
             tenant.verify(tenant.base, "known")
 
 

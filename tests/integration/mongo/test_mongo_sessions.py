@@ -233,5 +233,5 @@ def test_a_server_that_freezes_is_cut_off(tenant: Tenant, monkeypatch: pytest.Mo
 
 def test_a_session_of_somebody_else_is_no_login(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_authenticated", lambda _: [("pooled", "admin")])
-    with pytest.raises(AuthenticationFailed, match="the session is not one of user"):
+    with pytest.raises(AuthenticationFailed, match="the session does not belong to that user"):
         tenant.verify(tenant.base, tenant.password)

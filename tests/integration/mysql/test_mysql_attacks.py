@@ -137,7 +137,7 @@ def test_the_servers_defaults_do_not_hold_for_the_session(hostile: MysqldServer)
 def test_a_missing_privilege_is_named_whatever_the_servers_language(hostile: MysqldServer) -> None:
     tenant = make_tenant(hostile)
     tenant.sql("GRANT SYSTEM_USER ON *.* TO {base}")
-    with pytest.raises(Refused, match="it takes the privilege SYSTEM_USER"):
+    with pytest.raises(Refused, match="it needs the privilege SYSTEM_USER"):
         tenant.set(tenant.base, "second", alone=True)
 
 

@@ -236,7 +236,7 @@ def _secret(shop: Shop, name: str) -> str:
 def test_a_key_is_rotated_by_writing_it_into_its_secret(shop: Shop, hook: Hook) -> None:
     shop.create(hook.url)
     hook.server.key = b"y" * 32
-    assert "does not take the signature (401)" in shop.told()
+    assert "rejects the signature (401)" in shop.told()
     shop.replace("hook", key=b"y" * 32)
     shop.reconcile()
     assert hook.secrets[CLIENT] == shop.delivered()["client_secret"] != FIRST

@@ -145,7 +145,7 @@ def test_what_has_our_placeholder_for_a_password_is_the_clone_only_locked_and_wi
 def test_without_a_mark_nothing_may_be_won_by_its_password() -> None:
     clone = state("app_clone")
     assert not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT, DELETE)) is None
-    assert "not all the rights of app: DELETE" in (
+    assert "not have all rights of app: DELETE" in (
         not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT)) or ""
     )
     assert "DELETE" in (not_the_clone(seen(state(), SELECT), seen(clone, SELECT, DELETE)) or "")

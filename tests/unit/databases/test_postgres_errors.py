@@ -73,7 +73,7 @@ def test_what_is_said_before_the_password_is_looked_at_is_no_closed_database(sai
     told = meaning(HEAD + said)
     assert type(told) is NotAdmitted
     assert isinstance(told, Unavailable) and not isinstance(told, DatabaseClosed)
-    assert "before the password was looked at" in str(told)
+    assert "before the password was checked" in str(told)
 
 
 def test_the_last_address_tried_decides() -> None:

@@ -52,9 +52,9 @@ def test_out_of_time_ends_the_loop_and_says_at_which_query() -> None:
 
 def test_what_ends_the_session_ends_the_loop() -> None:
     def run(query: Query) -> str | None:
-        raise SessionOver("brings too much")
+        raise SessionOver("returns too much")
 
-    assert list(VerifyQueries(["a", "b"], 5).failures(run)) == ["verify query 1 brings too much"]
+    assert list(VerifyQueries(["a", "b"], 5).failures(run)) == ["verify query 1 returns too much"]
 
 
 def test_what_may_succeed_later_is_raised() -> None:

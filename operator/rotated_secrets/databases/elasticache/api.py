@@ -61,7 +61,7 @@ class ElastiCacheApi:
         answer = self._ask("DescribeUsers", user, lambda client: client.describe_users(UserId=user.id))
         found = [each for each in answer["Users"] if each.get("UserId") == user.id]
         if not found:
-            raise Refused(f"{user.arn} is not there; correct user_arn in the secret value")
+            raise Refused(f"{user.arn} does not exist; correct user_arn in the secret value")
         how: Mapping[str, Any] = found[0].get("Authentication") or {}
         return Described(
             found[0].get("ARN", ""),
@@ -97,7 +97,7 @@ def _answered(error: ClientError, operation: str, user: CacheUser, whom: str) ->
     if code in _DENIED:
         return Refused(f"AWS denies {operation} on {user.arn} ({code}); allow elasticache:{operation} on it to {whom}")
     if code in _NOT_THERE:
-        return Refused(f"{user.arn} is not there ({operation}: {code}); correct user_arn in the secret value")
+        return Refused(f"{user.arn} does not exist ({operation}: {code}); correct user_arn in the secret value")
     if code in _NOT_NOW or status >= 500:
-        return Unavailable(f"AWS does not do {operation} on {user.arn} now ({code or status}); it is tried again")
+        return Unavailable(f"AWS cannot do {operation} on {user.arn} now ({code or status}); it is tried again")
     return Refused(f"AWS refuses {operation} on {user.arn} ({code})")

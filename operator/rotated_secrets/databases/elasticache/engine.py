@@ -73,7 +73,7 @@ class ElastiCacheEngine:
         _check_user(user, described, self.api.whom)
         if described.status != _ACTIVE:
             raise Unavailable(f"{user.arn} is {described.status}, so its passwords may not be everywhere yet")
-        return ["verify queries need a host in the secret value to run at"] if queries else []
+        return ["verify queries need a host in the secret value"] if queries else []
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return ElastiCacheSession(self, server, user_of(credential), *self._patience)
@@ -156,13 +156,13 @@ class ElastiCacheSession(BaseAdminSession):
             return RightsReport()
         return RightsReport(
             remaining=(
-                f"whether {users.base} logs in with its new password was not tried, for the secret value names no "
-                "host; add host and port of the cache",
+                f"whether {users.base} logs in with its new password was not tried, because the secret value "
+                "names no host; add host and port of the cache",
             )
         )
 
     def disable_login(self, user: str) -> None:
-        raise Refused(f"user {user} of ElastiCache is not locked out; delete it where it has to go")
+        raise Refused(f"user {user} of ElastiCache is not locked out; delete it if it must not log in")
 
     def sessions_of(self, user: str) -> tuple[Connections, ...] | None:  # noqa: ARG002 - AWS's API does not tell
         return None
@@ -173,7 +173,7 @@ class ElastiCacheSession(BaseAdminSession):
         while (status := self._described().status) != _ACTIVE:
             if time.monotonic() >= end:
                 raise Unavailable(
-                    f"{self._user.arn} is {status} for more than {self._wait_seconds:g} s; it is looked at again later"
+                    f"{self._user.arn} has been {status} for more than {self._wait_seconds:g} s; it is tried again"
                 )
             time.sleep(self._look_every)
 
@@ -198,12 +198,12 @@ def _check_user(user: CacheUser, described: Described, whom: str) -> None:
     if described.arn != user.arn:
         raise Refused(
             f"{whom} sees {described.arn or 'a user without an ARN'} for {user.id}, and the "
-            f"secret value says {user.arn}; it has to be of that account"
+            f"secret value says {user.arn}; {whom} has to belong to that account"
         )
     if described.name != user.name:
         raise Refused(f"{user.arn} logs in as {described.name}, and not as {user.name}; correct the secret value")
     if described.authentication != "password" or not described.passwords:
         raise Refused(
-            f"{user.arn} logs in by {described.authentication or 'no way that is known'} and not by password; give it "
+            f"{user.arn} logs in by {described.authentication or 'an unknown way'} and not by password; give it "
             "one: aws elasticache modify-user --authentication-mode Type=password"
         )

@@ -72,10 +72,10 @@ def user_of(credential: Credential) -> CacheUser:
         )
     secret = _SECRET_ARN.fullmatch(credential.arn or "")
     if secret is None:
-        raise Refused(f"nobody knows the ARN of the secret that claims {user[0]}, so its password is not changed")
+        raise Refused(f"the ARN of the secret that claims {user[0]} is not known, so its password is not changed")
     if (user["partition"], user["account"]) != (secret["partition"], secret["account"]):
         raise Refused(
-            f"{user[0]} is of another account than {secret[0]}; the secret of a user has to be in its account"
+            f"{user[0]} belongs to another account than {secret[0]}; a user and its secret have to be in one account"
         )
     return CacheUser(user[0], user["id"], user["region"], credential.username, secret[0])
 

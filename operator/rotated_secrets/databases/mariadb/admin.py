@@ -78,9 +78,9 @@ class MariaDbAdminSession(AccountSession):
     def __init__(self, session: Session, account: Account) -> None:
         version = ".".join(map(str, session.version))
         if not session.is_mariadb or session.version < OLDEST:
-            what = f"MariaDB {version}" if session.is_mariadb else "no MariaDB"
+            what = f"MariaDB {version}" if session.is_mariadb else "not MariaDB"
             raise Refused(
-                f"{session.server} is {what}; it takes MariaDB {'.'.join(map(str, OLDEST))} or later "
+                f"{session.server} is {what}; MariaDB {'.'.join(map(str, OLDEST))} or later is needed "
                 f"(for MySQL write engine: mysql in the secret value)"
             )
         super().__init__(session, account)
@@ -99,7 +99,7 @@ class MariaDbAdminSession(AccountSession):
         examined = self._examined(users)
         if examined is None:
             if keep is not None:
-                raise Refused(f"a second password of user {user} takes an admin secret (spec.rotation.adminSecretId)")
+                raise Refused(f"a second password of user {user} needs an admin secret (spec.rotation.adminSecretId)")
             set_own_password(self._session, credential)
             return RightsReport()
         base, clone = examined
@@ -107,7 +107,7 @@ class MariaDbAdminSession(AccountSession):
             return self._set_clones(users, base, clone, credential, rights)
         if keep is not None and base.state.plugins != (NATIVE,):
             # Each further password is asked for by a request to change the plug-in, and not every client takes two.
-            raise Refused(f"user {user} can have two passwords by {NATIVE} alone; use AlternatingUsers instead")
+            raise Refused(f"user {user} can have two passwords only by {NATIVE}; use AlternatingUsers instead")
         passwords = [each.password for each in (keep, credential) if each is not None]
         self._log_in_by(base.state, with_passwords(base.state.entries, passwords))
         return self._made_equal(users, rights, its_turn=False) if clone else RightsReport()
@@ -181,8 +181,9 @@ class MariaDbAdminSession(AccountSession):
         checking = checks_passwords(self._session)
         if checking:
             raise Refused(
-                f"{self._server} checks passwords by {', '.join(checking)} and takes no hashes then, and no password "
-                f"is sent to it, for its logs would have it; run: SET GLOBAL strict_password_validation = OFF"
+                f"{self._server} checks passwords by {', '.join(checking)} and therefore takes no hashes; the "
+                f"operator sends it no password as text, because its logs would show it; run: SET GLOBAL "
+                f"strict_password_validation = OFF"
             )
         if not may(self._session, "CREATE USER"):
             if users == Users(self._session.user):

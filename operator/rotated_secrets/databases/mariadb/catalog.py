@@ -37,7 +37,7 @@ def account_of(session: Session, user: str, admin: Account) -> Account:
     """The account of a user name. Raises: Refused, where that is not one."""
     found = the_account(state.account for state in _states(session, user, admin))
     if found is None:
-        raise Refused(f"user {user} at {session.server} is none, or there are several of this name")
+        raise Refused(f"user {user} at {session.server} does not exist, or several have this name")
     return found
 
 
@@ -62,12 +62,12 @@ def _base(session: Session, user: str, admin: Account) -> Seen:
     if account is None:
         hosts = ", ".join(sorted(each.host for each in states))
         raise Refused(
-            f"there are several users {user} at {session.server}, from hosts {hosts}, and which one the secret is for "
-            f"is not known; leave one of them"
+            f"there are several users {user} at {session.server}, from hosts {hosts}, and it is not known which "
+            f"one the secret is for; keep only one of them"
         )
     found = states[account]
     if found.is_role:
-        raise Refused(f"{user} at {session.server} is a role, and no user; correct the secret value")
+        raise Refused(f"{user} at {session.server} is a role, not a user; correct the secret value")
     why = unsettable(found.entries)
     if why:
         raise Refused(

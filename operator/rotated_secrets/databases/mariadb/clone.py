@@ -81,12 +81,14 @@ def not_the_clone(base: Seen, clone: Seen) -> str | None:
         *(f"has {right}" for right in beyond(base.rights, clone.rights)),
     ]
     if more:
-        why = f"it {first_of(more)}, which {user} has not"
+        why = f"it {first_of(more)}, which {user} does not have"
     elif not clone.rights:
-        why = "it has no rights at all, so nothing says that it is"
+        why = "it has no rights at all, so nothing proves that it is"
     elif clone.rights != base.rights:
         fewer = beyond(clone.rights, base.rights)
-        why = f"it has not all the rights of {user}: {first_of(fewer) if fewer else 'they are granted in another way'}"
+        why = (
+            f"it does not have all rights of {user}: {first_of(fewer) if fewer else 'they are granted in another way'}"
+        )
     else:
         return None
     return f"{why}; if it is the clone, run: {'; '.join(mark_statements(base.state.account, clone.state.account))}"

@@ -35,7 +35,7 @@ def ed25519_hash(password: bytes) -> str:
         curve = import_module("nacl.bindings")
     except ImportError:
         raise Refused(
-            "the authentication plug-in ed25519 takes the Python package PyNaCl, which is not installed; "
+            "the authentication plug-in ed25519 needs the Python package PyNaCl, which is not installed; "
             "install it beside the operator, or give the user mysql_native_password"
         ) from None
     scalar = bytearray(hashlib.sha512(password).digest()[:32])

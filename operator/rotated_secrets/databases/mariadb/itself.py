@@ -33,7 +33,7 @@ def set_own_password(session: Session, credential: Credential) -> None:
     why = unsettable(entries) or (None if len(passwords) == 1 else "has more than one password")
     if why:
         raise Refused(
-            f"user {user} at {session.server} {why}, and can't set a password of its own; name an admin secret "
+            f"user {user} at {session.server} {why}, and cannot set its own password; name an admin secret "
             f"(spec.rotation.adminSecretId)"
         )
     with session.doing(f"set the password of user {user}"):

@@ -108,7 +108,7 @@ class MongoAdminSession(BaseAdminSession):
                 refusals.append(error)
         if not self._databases:
             raise Refused(
-                f"user {users.base} does not exist at {self._server}, in no database that {self._user} may look at; "
+                f"user {users.base} does not exist at {self._server}, or not in a database that {self._user} may read; "
                 f"create it, correct the secret value, or run: "
                 f"{grant_role(self._source, self._user, 'userAdminAnyDatabase', 'admin')}"
             )
@@ -175,7 +175,7 @@ class MongoAdminSession(BaseAdminSession):
         """The one that is meant: the last credential's, else the only one that was found."""
         if len(self._databases) != 1:
             raise Refused(
-                f"which user {user} at {self._server} is meant is not known: {self._user} sees its base user in "
+                f"it is not known which user {user} at {self._server} is meant: {self._user} sees its base user in "
                 f"{len(self._databases)} databases"
             )
         return self._databases[0]

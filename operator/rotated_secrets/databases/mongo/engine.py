@@ -83,8 +83,8 @@ class MongoEngine(LoginEngine[Login]):
         # DocumentDB has its users in admin, whatever database they log in by.
         if sessions not in ([(user, source)], [(user, "admin")]):
             raise AuthenticationFailed(
-                f"user {user} at {server} does not log in: the session is not one of user {user} of database {source}; "
-                f"name the server itself in host, and correct authSource in the secret value"
+                f"user {user} at {server} does not log in: the session does not belong to that user of database "
+                f"{source}; name the server itself in host, and correct authSource in the secret value"
             )
         base, clone = accounts.get(users.base), accounts.get(user)
         if base is not None and clone is not None:
@@ -98,7 +98,7 @@ class MongoEngine(LoginEngine[Login]):
             answer = connection.command(database, command, left + CUT_AFTER_SECONDS)
             _forget(connection, database, answer)
         except NotAQuery as error:
-            return f"is not taken: {error}"
+            return f"is refused: {error}"
         except PyMongoError as error:
             if getattr(error, "code", None) == TOOK_TOO_LONG:
                 raise OutOfTime from None

@@ -72,7 +72,7 @@ def failed_login(error: BaseException, server: Server, user: str, source: str, *
     if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
         if certain:
             return AuthenticationFailed(
-                f"{where} does not log in: the password is wrong, the user is not there, or its authentication "
+                f"{where} does not log in: the password is wrong, the user does not exist, or its authentication "
                 f"restrictions do not admit this host; if it belongs to another database, add authSource to the value"
             )
         return Unavailable(
@@ -119,4 +119,4 @@ def _kind(error: BaseException) -> str:
         return NOT_TRUSTED
     if any(isinstance(each, ssl.SSLError) for each in causes):
         return "it offers no TLS, or none that is safe; turn TLS on there, or choose another database.tls.mode"
-    return "the server cannot be reached, does not answer as MongoDB does, or wants TLS where none was asked for"
+    return "the server cannot be reached, does not answer as MongoDB does, or requires TLS where none was asked for"

@@ -61,7 +61,7 @@ def authentication_database(credential: Credential, default: str | None) -> str:
             f"and MongoDB keeps no password that could be rotated"
         )
     if not isinstance(source, str) or not _DATABASE.match(source) or source == "local":
-        raise Refused(f"authSource or dbname in the secret value of user {credential.username} is no database name")
+        raise Refused(f"authSource or dbname in the secret value of user {credential.username} is not a database name")
     return source
 
 
@@ -129,7 +129,7 @@ def log_in(server: Server, credential: Credential, source: str, *, lagging: bool
     except ValueError:
         raise AuthenticationFailed(
             f"user {user} at {server} does not log in: the password in the secret value holds a character "
-            f"that MongoDB takes in none; correct it"
+            f"that MongoDB does not allow; correct it"
         ) from None
     with contextlib.closing(_best(server, user)) as found:
         pool, connection = found.pool, found.connection

@@ -24,10 +24,10 @@ COMMANDS: Mapping[str, frozenset[str]] = {
 _REFUSED: Mapping[str, str] = {
     "$out": "writes, and a verify query only reads",
     "$merge": "writes, and a verify query only reads",
-    "$where": "runs JavaScript; say it with MongoDB's operators",
-    "$function": "runs JavaScript; say it with MongoDB's operators",
-    "$accumulator": "runs JavaScript; say it with MongoDB's operators",
-    "$changeStream": "waits for what is still to come; a verify query reads what is there",
+    "$where": "runs JavaScript; use MongoDB's operators",
+    "$function": "runs JavaScript; use MongoDB's operators",
+    "$accumulator": "runs JavaScript; use MongoDB's operators",
+    "$changeStream": "waits for future changes; a verify query reads what exists",
 }
 
 
@@ -54,7 +54,7 @@ def read_query(text: str) -> Document:
         raise NotAQuery(f"{name} has to name a collection")
     beyond = sorted(command.keys() - COMMANDS[name] - {name})
     if beyond:
-        raise NotAQuery(f"{name} is taken with {', '.join(sorted(COMMANDS[name])) or 'nothing else'} alone")
+        raise NotAQuery(f"{name} may have only {', '.join(sorted(COMMANDS[name])) or 'its own field'}")
     for key in _keys(command):
         if key in _REFUSED:
             raise NotAQuery(f"{key} {_REFUSED[key]}")

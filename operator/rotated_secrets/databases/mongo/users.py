@@ -95,9 +95,9 @@ def read_account(document: Mapping[str, Any]) -> Account:
 def unusable_name(name: str) -> str | None:
     """Why no user of this name is rotated here."""
     if not name or "\x00" in name:
-        return "user name in the secret value is empty or holds a NUL character, which MongoDB does not take"
+        return "user name in the secret value is empty or holds a NUL character, which MongoDB does not allow"
     if len(name) > LONGEST_NAME:
-        return f"user name {name[:20]}… has {len(name)} characters, and at most {LONGEST_NAME} are taken"
+        return f"user name {name[:20]}… has {len(name)} characters; at most {LONGEST_NAME} are allowed"
     if name == RESERVED:
         return f"user name {name} is one that MongoDB keeps for itself; choose another"
     return None
@@ -117,7 +117,7 @@ def not_the_clone(base: Account, clone: Account) -> str | None:
     beyond = sorted(clone.roles - base.roles)
     if beyond:
         revoke = shell(clone.database, "revokeRolesFromUser", clone.name, [role.document() for role in beyond])
-        return f"it has {', '.join(map(str, beyond))}, which {base.name} has not; if it is the clone: {revoke}"
+        return f"it has {', '.join(map(str, beyond))}, which {base.name} does not have; if it is the clone: {revoke}"
     marking = shell(clone.database, "updateUser", clone.name, {"customData": {MARK: base.name}})
     if not clone.roles:
         return f"it has no roles at all, so nothing says that it is; if it is the clone: {marking}"
@@ -127,9 +127,9 @@ def not_the_clone(base: Account, clone: Account) -> str | None:
         grant = shell(clone.database, "grantRolesToUser", clone.name, [role.document() for role in lacking])
         return f"it lacks {', '.join(map(str, lacking))}, which {base.name} has; if it is the clone: {grant}"
     if clone.custom and clone.custom != base.custom:
-        return f"it has customData of its own; if it is the clone: {marking}"
+        return f"it has other customData than {base.name}; if it is the clone: {marking}"
     if clone.restrictions and clone.restrictions != base.restrictions:
-        return f"it has authentication restrictions of its own; if it is the clone: {marking}"
+        return f"it has other authentication restrictions than {base.name}; if it is the clone: {marking}"
     return None
 
 
@@ -138,7 +138,7 @@ def differences(base: Account, clone: Account) -> Iterator[Difference]:
     for role in sorted(base.roles - clone.roles):
         yield Difference(Part.LACKS_ROLE, f"{clone.name} lacks role {role}", role)
     for role in sorted(clone.roles - base.roles):
-        yield Difference(Part.HAS_ROLE, f"{clone.name} has role {role}, which {base.name} has not", role)
+        yield Difference(Part.HAS_ROLE, f"{clone.name} has role {role}, which {base.name} does not have", role)
     if base.restrictions != clone.restrictions:
         yield Difference(Part.RESTRICTIONS, f"{clone.name} has other authentication restrictions than {base.name}")
     if base.mechanisms != clone.mechanisms:

@@ -59,7 +59,7 @@ def unusable_name(name: str, longest: int) -> str | None:
             f"choose a shorter user name or clone suffix"
         )
     if not name or "\0" in name or name.endswith(" ") or any(ord(sign) > 0xFFFF for sign in name):
-        return f"user name {name!r} is none that the server keeps as it is written; choose another"
+        return f"the server would not keep user name {name!r} as it is written; choose another"
     if name in _RESERVED:
         return f"user name {name!r} is one that the server keeps for itself; choose another"
     return None

@@ -74,8 +74,8 @@ class MySqlAdminSession(AccountSession):
             raise Refused(f"{session.server} is MariaDB; write engine: mariadb in the secret value")
         if session.version < OLDEST:
             raise Refused(
-                f"{session.server} is MySQL {'.'.join(map(str, session.version))}; it takes MySQL "
-                f"{'.'.join(map(str, OLDEST))} or later"
+                f"{session.server} is MySQL {'.'.join(map(str, session.version))}; MySQL "
+                f"{'.'.join(map(str, OLDEST))} or later is needed"
             )
         super().__init__(session, account)
         self._password = password
@@ -171,8 +171,8 @@ class MySqlAdminSession(AccountSession):
         if account is None:
             raise Refused(
                 f"user {user} has {len(found)} accounts at {self._server}: "
-                f"{first_of(sorted(map(str, found)))}; each has a password of its own, and the secret value does not "
-                f"say which it means: keep one, with a host part for all clients, or give the secret a user of its own"
+                f"{first_of(sorted(map(str, found)))}; each has its own password, and the secret value does not say "
+                f"which one it means: keep one, with a host part for all clients, or give the secret its own user"
             )
         return account
 

@@ -59,13 +59,13 @@ def not_the_clone(base: User, clone: User) -> str | None:
     if marked is not None:
         return f"it is marked as the clone of {marked}; {proof}"
     if not clone.rights:
-        return f"it has no rights at all, so nothing says that it is; {proof}"
+        return f"it has no rights at all, so nothing proves that it is; {proof}"
     if clone.locked or not clone.primary:
         return f"it is a role, or locked; {proof}"
     if clone.rights != base.rights:
         more, fewer = beyond(base.rights, clone.rights), beyond(clone.rights, base.rights)
         if more:
-            return f"it has rights that {base.account} has not: {first_of(more)}; {proof}"
+            return f"it has rights that {base.account} does not have: {first_of(more)}; {proof}"
         lacking = first_of(fewer) if fewer else "they are granted in another way"
-        return f"it has not all the rights of {base.account}: {lacking}; {proof}"
+        return f"it does not have all rights of {base.account}: {lacking}; {proof}"
     return None

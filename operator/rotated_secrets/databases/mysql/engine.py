@@ -53,8 +53,8 @@ def _check_identity(session: Session) -> None:
         account = own_account(session)
     if account.user != session.user:
         raise AuthenticationFailed(
-            f"user {session.user} at {session.server} does not log in: the session is one of {account}, so the "
-            f"password was that one's; drop anonymous users there"
+            f"user {session.user} at {session.server} does not log in: the session belongs to {account}, and so "
+            f"did the password; drop anonymous users there"
         )
 
 
@@ -66,6 +66,6 @@ def _use(session: Session, database: str) -> None:
             if error.code not in NO_SUCH_DATABASE:
                 raise
             raise DatabaseClosed(
-                f"user {session.user} may not use database {database}, or it is not there; "
+                f"user {session.user} may not use database {database}, or it does not exist; "
                 f"check dbname in the secret value, and the user's grants"
             ) from None

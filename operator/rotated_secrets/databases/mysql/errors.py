@@ -47,7 +47,7 @@ _RENEWED = (
 _NOT_NOW: Mapping[int, str] = MappingProxyType(
     {
         1040: MANY_CONNECTIONS,
-        1203: "too many connections of this user; it has to have one to spare",
+        1203: "too many connections of this user; one has to be free",
         1226: "the user has used up one of its resource limits (MAX_CONNECTIONS_PER_HOUR and the like)",
         1129: "it blocks this host after failed connections; TRUNCATE performance_schema.host_cache, or FLUSH HOSTS",
         1130: "it lets no user in from this host; look at the users' host parts",
@@ -79,13 +79,16 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         3101: "a plug-in of replication rolled the statement back",
         3159: "it wants TLS (require_secure_transport); check database.tls.mode",
         3168: "it is not available now",
-        3572: "a lock is not to be had now",
+        3572: "a lock is not available now",
         3955: "the user is locked for a while after failed logins (FAILED_LOGIN_ATTEMPTS)",
-        1396: "a user appeared or went meanwhile, or is not one that may be changed",
+        1396: "a user was created or dropped meanwhile, or is not one that may be changed",
         1524: "the user's authentication plug-in is not loaded there",
-        4150: "it keeps the user out after wrong passwords (max_password_errors) until somebody runs: FLUSH PRIVILEGES",
+        4150: (
+            "it keeps the user out after wrong passwords (max_password_errors) until an administrator runs: "
+            "FLUSH PRIVILEGES"
+        ),
         UNKNOWN_TO_CLIENT: (
-            "the user's authentication plug-in is one that this client does not know (MariaDB's ed25519 takes PyNaCl)"
+            "the user's authentication plug-in is one that this client does not know (MariaDB's ed25519 needs PyNaCl)"
         ),
     }
 )
@@ -124,7 +127,7 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
         return no_login(
             user,
             server,
-            f"turned away (error {error.code}) before the password was looked at; "
+            f"turned away (error {error.code}) before the password was checked; "
             f"check database.tls.mode, and whether the server admits this host",
         )
     if error.code in _LOCKED:
@@ -166,7 +169,7 @@ def reason(error: ServerError) -> str:
     if error.code in _NOT_NOW:
         return _NOT_NOW[error.code]
     if error.privilege:
-        return f"it takes the privilege {error.privilege}"
+        return f"it needs the privilege {error.privilege}"
     if error.code in NO_PRIVILEGE:
         return f"the admin lacks a privilege for it (error {error.code})"
     return condition(error)

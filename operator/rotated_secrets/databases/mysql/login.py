@@ -204,7 +204,9 @@ def log_in(server: Server, credential: Credential, settings: Settings | None = N
     """
     username, password = credential.username, credential.password.reveal()
     if not username or not password:
-        raise AuthenticationFailed(f"user {username!r} at {server} does not log in: the secret value lacks half of it")
+        raise AuthenticationFailed(
+            f"user {username!r} at {server} does not log in: the secret value lacks username or password"
+        )
     if SURROGATE.search(username) or SURROGATE.search(password):
         raise AuthenticationFailed(
             f"user {username!r} at {server} does not log in: username or password in the secret value holds half a "

@@ -50,7 +50,7 @@ class Passwords:
         """
         if self.user is None and not self._may_have_two():
             raise Refused(
-                f"user {self.account} at {self.session.server} may have a second password that goes on working; name "
+                f"user {self.account} at {self.session.server} may have a second password that still works; name "
                 f"an admin secret (spec.rotation.adminSecretId), or run: GRANT {TWO_OWN} ON *.* TO {self.account.sql}"
             )
         self.set(credential)
@@ -159,9 +159,7 @@ class Passwords:
         try:
             log_in(self.session.server, credential).close()
         except AuthenticationFailed as error:
-            raise Refused(
-                f"a password of user {credential.username} that is to go on working does not: {error}"
-            ) from None
+            raise Refused(f"a password of user {credential.username} that must still work does not: {error}") from None
 
 
 def _explained(error: ServerError, session: Session, account: Account) -> ServerError | Refused:

@@ -43,7 +43,7 @@ def run(session: Session, query: Query) -> str | None:
         try:
             _run(session, query.text, query.left)
         except TooMuch:
-            raise SessionOver("brings too much; add LIMIT 1, and select fewer columns") from None
+            raise SessionOver("returns too much; add LIMIT 1, and select fewer columns") from None
         except ServerError as error:
             if error.code in TOOK_TOO_LONG:
                 raise OutOfTime from None

@@ -27,8 +27,8 @@ class AccountSession(BaseAdminSession):
     def __init__(self, session: Session, account: Account) -> None:
         if account.user != session.user:
             raise Refused(
-                f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
-                f"a user that logs in as itself"
+                f"the session of {session.user} at {session.server} belongs to {account}; name a user in the "
+                f"admin secret that logs in as itself"
             )
         self._session = session
         self._account = account

@@ -76,14 +76,14 @@ class OracleAdminSession(IdleAdminSession[Session]):
         user = credential.username.upper()
         clone_name = users.clone.upper() if users.clone is not None else None
         if keep is not None:
-            raise Refused(f"a second password for {user} is not supported: Oracle has it by profiles since 19.12 alone")
+            raise Refused(f"a second password for {user} is not supported: Oracle has it since 19.12 only, by profiles")
         check_is_base_or_clone(Users(users.base.upper(), clone_name), user)
         if '"' in credential.password.reveal():
-            raise Refused(f"the password of {user} holds a double quote, which Oracle has no way to write")
+            raise Refused(f"the password of {user} holds a double quote, which Oracle cannot write")
         if (credential.dbname or "").lower() != (self._credential.dbname or "").lower():
             # The service that the password was proven at: another one has users of its own by the same names.
             raise Refused(
-                f"user {user} is one of service {credential.dbname}, and {self._user} logged in to "
+                f"user {user} belongs to service {credential.dbname}, but {self._user} logged in to "
                 f"{self._credential.dbname} at {self._server}; write the same dbname into both secrets"
             )
         self.check_users(users)
@@ -134,7 +134,7 @@ class OracleAdminSession(IdleAdminSession[Session]):
         if users.clone is None:
             return base, None
         if base.maintained:
-            raise Refused(f"user {base.name} came with Oracle and has no equal; use SingleUser")
+            raise Refused(f"user {base.name} came with Oracle and cannot have a clone; use SingleUser")
         clone = look(self._main, users.clone.upper())
         if clone is not None and base.name not in clone.becomes and not clone.bare:
             why = f"it is not marked as such; if it is the clone, run: {mark(base.name, clone.name)}"

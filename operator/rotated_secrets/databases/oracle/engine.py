@@ -51,8 +51,8 @@ class OracleEngine(LoginEngine[Session]):
             user = credential.username.upper()
             if session.ask(f"look who {user} is", _WHO) != [(user,)]:
                 raise AuthenticationFailed(
-                    f"user {user} at {server} does not log in: the session is somebody else's; name the server itself "
-                    f"in host, and no proxy with users of its own"
+                    f"user {user} at {server} does not log in: the session belongs to another user; name the server "
+                    f"itself in host, not a proxy that has its own users"
                 )
         except BaseException:
             session.close()

@@ -31,32 +31,32 @@ _LOGIN_HINTS: Mapping[int, str] = MappingProxyType(
     {
         12505: "the listener knows no such service; check dbname in the secret value",
         12514: "the listener knows no such service; check dbname in the secret value",
-        12516: "it has no connection to spare",
-        12519: "it has no connection to spare",
-        12520: "it has no connection to spare",
+        12516: "it has no free connection",
+        12519: "it has no free connection",
+        12520: "it has no free connection",
         2391: "the user has as many sessions as its profile allows",
     }
 )
 _DRIVERS_HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "DPY-3001": "it wants Oracle's native network encryption, which is not supported: use TLS",
+        "DPY-3001": "it requires Oracle's native network encryption, which is not supported: use TLS",
         "DPY-3010": "it is older than Oracle Database 12.1",
-        "DPY-3015": "the user's password is stored in a way (10G) that is not supported: set it anew",
+        "DPY-3015": "the user's password is stored in a way (10G) that is not supported: set it again",
         "DPY-6001": "the listener knows no such service; check dbname in the secret value",
         "DPY-6003": "the listener knows no such service; check dbname in the secret value",
     }
 )
 _HINTS: Mapping[int, str] = MappingProxyType(
     {
-        942: "the admin may not read what it has to; grant it SELECT_CATALOG_ROLE",
-        1031: "the admin lacks a privilege for it; docs/oracle.md has them all",
+        942: "the admin may not read the data dictionary; grant it SELECT_CATALOG_ROLE",
+        1031: "the admin lacks a privilege for it; docs/oracle.md lists all that it needs",
         1749: "an admin cannot grant to itself",
-        1927: "it was granted by somebody else",
-        1932: "the admin may not grant that on; docs/oracle.md has what it needs",
-        28003: "the profile's password function does not take the password; see rotation.password",
-        28007: "the profile does not let a password be used again",
+        1927: "another user granted it",
+        1932: "the admin may not grant it to others; docs/oracle.md lists what it needs",
+        28003: "the profile's password function rejects the password; see rotation.password",
+        28007: "the profile does not allow an earlier password again",
         28008: "the old password is wrong",
-        28219: "the database's own rules do not take the password; see rotation.password",
+        28219: "the database's password rules reject the password; see rotation.password",
         65049: "the session is in the root container; write the service of the pluggable database into dbname",
         65096: "the session is in the root container; write the service of the pluggable database into dbname",
     }
@@ -89,7 +89,7 @@ def failed_login(error: BaseException, server: Server, user: str) -> DatabaseErr
         return DatabaseClosed(f"{where} may not log in (ORA-01045); run: GRANT CREATE SESSION TO {user}")
     if code.number in _WRONG_PASSWORD:
         return AuthenticationFailed(
-            f"{where} does not log in: the password is wrong or has expired, or the user is not there or locked "
+            f"{where} does not log in: the password is wrong or has expired, or the user does not exist or is locked "
             f"({code.name})"
         )
     hint = _LOGIN_HINTS.get(code.number) or _DRIVERS_HINTS.get(code.name)
@@ -100,7 +100,7 @@ def failed_login(error: BaseException, server: Server, user: str) -> DatabaseErr
     return no_login(
         user,
         server,
-        "the server cannot be reached or does not answer as Oracle does, or not with the TLS that is asked of it",
+        "the server cannot be reached or does not answer as Oracle does, or not with the required TLS",
     )
 
 
@@ -108,7 +108,7 @@ def failed_statement(error: BaseException, server: Server, doing: str) -> Databa
     """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
     code = Code.of(error)
     if code.name in _BINDS:
-        return could_not(doing, server, "it has bind variables, which nothing is given for", later=False)
+        return could_not(doing, server, "it has bind variables, for which there are no values", later=False)
     if not code.number or code.lost or code.number in _NOT_NOW:
         return could_not(doing, server, code.name or LOST, later=True)
     hint = f", {_HINTS[code.number]}" if code.number in _HINTS else ""

@@ -126,8 +126,8 @@ class PostgresAdminSession(BaseAdminSession):
         if search_path != _PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
-                f"between drops them (PgBouncer: ignore_startup_parameters=options): let the admin secret name the "
-                f"server itself"
+                f"between drops them (PgBouncer: ignore_startup_parameters=options): name the server itself in the "
+                f"admin secret"
             )
         if who != [user, user]:
             raise Refused(

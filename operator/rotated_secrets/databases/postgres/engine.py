@@ -85,8 +85,8 @@ class PostgresEngine(LoginEngine[Connection]):
             raise failed_statement(error, server, f"look who {user} is") from None
         if session_user != user:
             raise AuthenticationFailed(
-                f"user {user} at {server} does not log in: the session is one of {session_user}, so nothing was said "
-                f"of the password of {user}; name the server itself in host, and no pooler with users of its own"
+                f"user {user} at {server} does not log in: the session belongs to {session_user}, so the password of "
+                f"{user} was not checked; name the server itself in host, not a pooler that has its own users"
             )
         if user == users.clone and current_user != expected:
             yield f"the session of {user} runs as {current_user} instead of {expected}"

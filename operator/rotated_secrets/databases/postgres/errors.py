@@ -83,17 +83,18 @@ def failed_login(error: psycopg2.Error, server: Server, user: str, database: str
     if fatal:
         if any(known.match(fatal[1]) for known in _WRONG_PASSWORD):
             return AuthenticationFailed(
-                f"{where} does not log in: the password is wrong or has expired, or the user is not there or locked"
+                f"{where} does not log in: the password is wrong or has expired, or the user does not exist or is "
+                f"locked"
             )
         if any(known.match(fatal[1]) for known in _CLOSED_DATABASE):
             return DatabaseClosed(
-                f"{where} may not connect to database {database}, or it is not there; "
+                f"{where} may not connect to database {database}, or it does not exist; "
                 f"check dbname in the secret value, and GRANT CONNECT"
             )
         if any(known.match(fatal[1]) for known in _NOT_ADMITTED):
             return NotAdmitted(
-                f"{where} was not let in to database {database} before the password was looked at: the server wants "
-                f"TLS, or pg_hba.conf does not admit this host, user or database; "
+                f"{where} was turned away from database {database} before the password was checked: the server "
+                f"requires TLS, or pg_hba.conf does not admit this host, user or database; "
                 f"check database.tls.mode and pg_hba.conf"
             )
     for sign, meaning in _KINDS:

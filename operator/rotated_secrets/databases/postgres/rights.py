@@ -97,7 +97,7 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
     if beyond:
         removed = " ".join(f"NO{attribute}" for attribute in beyond)
         return (
-            f"it has {', '.join(beyond)}, which {base.name} has not; "
+            f"it has {', '.join(beyond)}, which {base.name} does not have; "
             f"if it is the clone: ALTER ROLE {quoted(name)} {removed}"
         )
     others = sorted(held.role for held in clone.memberships if not held.base_has_it)
@@ -105,7 +105,7 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
         return f"it is a member of {', '.join(others)}, which {base.name} is not; if it is the clone: REVOKE them"
     if clone.belongings and clone.settings.get((None, "role")) != base.name:
         return (
-            f"it {_has(clone.belongings)} of its own; "
+            f"it {_has(clone.belongings)} itself; "
             f"if it is the clone: ALTER ROLE {quoted(name)} SET role TO {quoted(base.name)}"
         )
     return None
@@ -155,7 +155,7 @@ def expected_settings(of_base: Mapping[SettingKey, str], base: str) -> dict[Sett
 
 
 def belonging_sentence(clone: str, belongings: Belongings) -> str:
-    return f"{clone} {_has((belongings,))} of its own"
+    return f"{clone} {_has((belongings,))} itself"
 
 
 def membership(seen: Seen, base: str, clone: str) -> Composed:

@@ -150,13 +150,13 @@ class RedisAdminSession(BaseAdminSession):
             if replicating:
                 raise Refused(
                     f"replicas of {node.server} log in to it as {', '.join(replicating)} (masteruser), and could not "
-                    "after a rotation; give replication a user of its own"
+                    "after a rotation; give replication its own user"
                 )
             cluster = node.cluster_nodes()
             known = cluster or (1 + len(replicas))
             if known > named and (cluster or not self._knows_replicas):
                 raise Refused(
-                    f"{node.server} belongs to {known} servers, each with users of its own, and the secret value names "
+                    f"{node.server} belongs to {known} servers, each with its own users, and the secret value names "
                     f"{named}; write the others into its key {NODES_KEY}, as a list of host:port, and into the admin "
                     "secret's as well"
                 )
@@ -177,7 +177,7 @@ def _examined(node: Node, users: Users) -> tuple[User, User | None]:
         raise no_such_user(users.base, node.server)
     if base.needs_no_password:
         raise Refused(
-            f"user {users.base} at {node.server} needs no password (nopass), so that a new one would lock others out; "
+            f"user {users.base} at {node.server} needs no password (nopass), so a new one would lock out its clients; "
             f"give it one: ACL SETUSER {users.base} resetpass"
         )
     if users.clone is None:

@@ -116,8 +116,8 @@ def _check_identity(wire: Wire, server: Server, user: str) -> None:
         raise failed_command(error, server, f"look who {user} is") from None
     if who != user:
         raise AuthenticationFailed(
-            f"user {user} at {server} does not log in: the session is another user's, so nothing was said of the "
-            f"password of {user}; name the server itself in host, and no proxy with users of its own"
+            f"user {user} at {server} does not log in: the session belongs to another user, so the password of "
+            f"{user} was not checked; name the server itself in host, not a proxy that has its own users"
         )
 
 
@@ -128,12 +128,12 @@ def _run(wire: Wire, server: Server, query: Query) -> str | None:
     except ValueError:
         words = []
     if not words:
-        return "is no command: write one command of Redis with its arguments, quotes in pairs"
+        return "is not a command: write one command of Redis with its arguments, quotes in pairs"
     if query.is_late:
         raise OutOfTime
     try:
         if not _changes_nothing(wire, words, query):
-            return "is no command that only reads and waits for nothing; it has to be one"
+            return "was not run: it has to be a command that only reads, and does not wait"
         wire.ask(*words, seconds=query.left, most_bytes=MOST_BYTES)
     except ErrorReply as error:
         if error.code in _ELSEWHERE:
@@ -142,7 +142,7 @@ def _run(wire: Wire, server: Server, query: Query) -> str | None:
             raise failed_command(error, server, f"run {query}") from None
         return f"failed at {server}: {error.code}"
     except TooLong:
-        raise SessionOver(f"answers more than {MOST_BYTES >> 20} MiB; ask for less") from None
+        raise SessionOver(f"answers more than {MOST_BYTES >> 20} MiB; read less") from None
     except Lost as error:
         if error.late:
             raise OutOfTime from None

@@ -63,7 +63,7 @@ def failed_login(error: Exception, server: Server, user: str) -> DatabaseError:
     if isinstance(error, ErrorReply):
         if error.code == "WRONGPASS":
             return AuthenticationFailed(
-                f"{where} does not log in: the password is wrong, or the user is not there or is off"
+                f"{where} does not log in: the password is wrong, or the user does not exist or is off"
             )
         # Before Redis 6 there was one password and no users.
         if "wrong number of arguments" in text.lower():
@@ -83,10 +83,10 @@ def failed_command(error: Exception, server: Server, doing: str, needed: str = "
     """The meaning of a failed command of ours; ``doing`` completes "could not …", ``needed`` are rules of a user."""
     if isinstance(error, ErrorReply):
         if error.code == "NOPERM":
-            return could_not(doing, server, f"the user that changes others may not; run: {needed}", later=False)
+            return could_not(doing, server, f"the admin may not; run: {needed}", later=False)
         if error.code not in NOT_NOW:
             return could_not(doing, server, f"the server refuses it ({error.code}); see its log", later=False)
         return could_not(doing, server, error.code, later=True)
     if isinstance(error, TooLong):
-        return could_not(doing, server, "the answer is too long to be true", later=False)
+        return could_not(doing, server, "the answer is too long", later=False)
     return could_not(doing, server, LOST, later=True)

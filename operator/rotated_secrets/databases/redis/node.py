@@ -71,7 +71,7 @@ class Node:
 
         Raises: Refused, where that is nowhere.
         """
-        doing = "keep the users over a restart"
+        doing = "save the users for the next restart"
         try:
             self._answer("ACL", "SAVE")
         except ErrorReply as error:
@@ -106,7 +106,7 @@ class Node:
         return False
 
     def unlock(self) -> None:
-        self._ask("leave the lock", "CLIENT", "SETNAME", "")
+        self._ask("release the lock", "CLIENT", "SETNAME", "")
 
     def is_there(self) -> None:
         """Raises: Unavailable, where the connection is not, and its lock with it."""

@@ -137,7 +137,7 @@ def _compared(
         return
     lacks, beyond = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
     parts = [f"lacks {_listed(lacks)}"] if lacks else []
-    parts += [f"has {_listed(beyond)} of its own"] if beyond else []
+    parts += [f"has {_listed(beyond)} itself"] if beyond else []
     yield f"{what} of {clone}: {' and '.join(parts) or 'the same rules in another order'}"
 
 

@@ -184,7 +184,7 @@ def _protected(plain: socket.socket, context: ssl.SSLContext, host: str) -> sock
     except (OSError, ValueError):
         plain.close()
         raise CannotConnect(
-            "no TLS connection came about; check that this port speaks TLS and wants no client certificate "
+            "no TLS connection could be made; check that this port speaks TLS and requires no client certificate "
             "(tls-auth-clients no), or choose another database.tls.mode"
         ) from None
 
@@ -197,7 +197,7 @@ def _context(tls: Tls) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cadata=tls.ca_bundle)
         except (ssl.SSLError, ValueError):
-            raise Refused("the CA certificates to trust are no PEM certificates; correct them") from None
+            raise Refused("the CA certificates to trust are not PEM; correct them") from None
     elif tls.mode is TlsMode.REQUIRE:
         context.verify_mode = ssl.CERT_NONE
     else:

@@ -120,7 +120,7 @@ class RedshiftAdminSession(IdleAdminSession[Connection]):
         cannot = [each.sentence for each in given if each.lacks and not each.repairs]
         if cannot and rights is Rights.ENFORCE:
             raise Refused(
-                f"user {clone} is not made, for it {first_of(cannot)}; give {base_name} that by a group or role"
+                f"user {clone} is not made, because it {first_of(cannot)}; give {base_name} that by a group or role"
             )
         marking = [] if self._has_role(mark) else [f"CREATE ROLE {quoted(mark)}"]
         with self._transaction(database, f"create user {clone}") as cursor:
@@ -135,8 +135,8 @@ class RedshiftAdminSession(IdleAdminSession[Connection]):
     def _may_rotate(self, base: str, clone: str) -> None:
         if not self._is_superuser():
             raise Refused(
-                f"{self._credential.username} is no superuser at {self._server}, and Redshift shows only those all "
-                f"rights of other users; run: ALTER USER {quoted(self._credential.username)} CREATEUSER"
+                f"{self._credential.username} is not a superuser at {self._server}, and Redshift shows all rights of "
+                f"other users only to superusers; run: ALTER USER {quoted(self._credential.username)} CREATEUSER"
             )
         if not self._exists(clone):
             return

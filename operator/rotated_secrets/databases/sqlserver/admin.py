@@ -214,7 +214,7 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         base = catalog.user_named(session, users.base, database)
         if base is None or not base.contained:
             raise Refused(
-                f"user {users.base} has no password of its own in database {database} at {self._server}; create it, or "
+                f"user {users.base} has no password in database {database} at {self._server}; create it, or "
                 f"correct username and dbname in the secret value"
             )
         clone = catalog.user_named(session, users.clone, database) if users.clone is not None else None
@@ -232,7 +232,7 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         user = credential.username
         if (credential.dbname or DEFAULT_DATABASE) != database:
             raise Refused(
-                f"user {user} was seen to log in to database {database} at {self._server}, and its secret value now "
+                f"user {user} logged in to database {database} at {self._server}, but its secret value now "
                 f"names {credential.dbname or DEFAULT_DATABASE}; write one dbname into it"
             )
         session = self._place(user, database)
@@ -312,7 +312,7 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         except AuthenticationFailed as error:
             # It has logged in to the server: a contained database may have a user of its own by the admin's name.
             admin = self._credential.username
-            raise Refused(f"{error}; database {database} may have a user {admin} of its own: rename that") from None
+            raise Refused(f"{error}; database {database} may have its own user {admin}: rename it") from None
 
 
 def _password(credential: Credential) -> str:

@@ -42,7 +42,7 @@ class SqlServerEngine(LoginEngine[Session]):
     def _run(self, login: LoggedIn[Session], query: Query) -> str | None:
         """Have the server look whether it has a row."""
         if not stays_inside(query.text):
-            return "is not one SELECT without comments, semicolon or open brackets; not run"
+            return "is not one SELECT without comments, semicolons or open brackets, and was not run"
         try:
             login.connection.ask(
                 f"run {query}", f"IF EXISTS (\n{query.text}\n) SELECT 1 ELSE SELECT 0", seconds=query.left

@@ -27,8 +27,8 @@ _WRONG_PASSWORD = frozenset(
 _CLOSED: Mapping[int, str] = MappingProxyType(
     {
         916: "it may not enter the database",
-        4060: "it may not enter the database, or that is not there",
-        4064: "it may not enter its default database, or that is not there",
+        4060: "it may not enter the database, or that does not exist",
+        4064: "it may not enter its default database, or that does not exist",
         17892: "a logon trigger turned it away",
     }
 )
@@ -44,8 +44,8 @@ _LACKS_A_RIGHT = frozenset({229, 230, 262, 297, 300, 371, 15151, 15157, 15247, 1
 _POLICY = frozenset(range(15113, 15120))
 _HINTS: Mapping[int, str] = MappingProxyType(
     {
-        **dict.fromkeys(_LACKS_A_RIGHT, "the admin lacks a right for it, or what it names is not there"),
-        **dict.fromkeys(_POLICY, "the server's password policy does not take the password; see rotation.password"),
+        **dict.fromkeys(_LACKS_A_RIGHT, "the admin lacks a right for it, or what it names does not exist"),
+        **dict.fromkeys(_POLICY, "the server's password policy rejects the password; see rotation.password"),
         15517: "the admin may not act as the owner of the database, or that owner is gone; make the admin a member of "
         "db_owner there, or give the database an owner: ALTER AUTHORIZATION ON DATABASE::… TO …",
     }
@@ -63,15 +63,15 @@ def failed_login(numbers: Iterable[int], server: Server, user: str, database: st
             )
     if any(number in _WRONG_PASSWORD for number in seen):
         return AuthenticationFailed(
-            f"{where} does not log in: the password is wrong or has expired, or the login is not there, disabled or "
-            f"locked (error {seen[-1]}; the server's own log tells which)"
+            f"{where} does not log in: the password is wrong or has expired, or the login does not exist, is disabled "
+            f"or locked (error {seen[-1]}; the server's own log tells which)"
         )
     if seen:
         return no_login(user, server, f"the server is not ready for it (error {seen[-1]})")
     return no_login(
         user,
         server,
-        "the server cannot be reached or does not answer as SQL Server does, or not with the TLS that is asked of it",
+        "the server cannot be reached or does not answer as SQL Server does, or not with the required TLS",
     )
 
 

@@ -32,7 +32,7 @@ class Permission:
         return f"{self.name} ON {self.on}{column}" if self.on else self.name
 
 
-_CLOSED = "the admin may not enter, or which is not online or only read"
+_CLOSED = "the admin may not enter, or which is offline or read-only"
 _CONNECT = Permission("CONNECT")
 GRANTED, GRANTED_WITH_OPTION, DENIED, REVOKED = "G", "W", "D", "R"
 """Column ``state`` of sys.server_permissions and sys.database_permissions."""
@@ -95,7 +95,7 @@ def mark_on(kind: str, base: str) -> Permission:
 def unusable_name(name: str) -> str | None:
     """Why the server has no login of this name that has a password."""
     if not name or _UNUSABLE.search(name):
-        return f"user name {name!r} holds a backslash, as only Windows logins do, or a control character, or nothing"
+        return f"user name {name!r} is empty or holds a control character or a backslash, as only Windows logins do"
     if len(name) > NAME_CHARACTERS:
         return (
             f"user {name} has {len(name)} characters, and SQL Server takes {NAME_CHARACTERS}; "
@@ -187,7 +187,7 @@ def _memberships(
         )  # fmt: skip
     for role in sorted(found - wanted):
         yield Difference(
-            f"has {kind.lower()} {role}{_at(database)}, which {base} has not",
+            f"has {kind.lower()} {role}{_at(database)}, which {base} does not have",
             (f"ALTER {kind} {quoted(role)} DROP MEMBER {clone}",),
             place=database,
         )
@@ -229,7 +229,7 @@ def _unreadable(base: str, wanted: tuple[str, ...], found: tuple[str, ...], data
             yield Difference(f"may lack {told}{_at(database)}, which {base} has", lacks=True, place=database)
     for told in found:
         if told not in wanted:
-            yield Difference(f"has {told}{_at(database)}, which {base} has not", place=database)
+            yield Difference(f"has {told}{_at(database)}, which {base} does not have", place=database)
 
 
 def _state(state: str | None) -> str:

@@ -110,8 +110,8 @@ def open_session(server: Server, credential: Credential, database: str) -> Sessi
         route = _log_in(tds, wire, server, credential.username, database)
         if route is not None:
             raise Refused(
-                f"server {server} sends user {credential.username} on to another, which is not followed; write the "
-                f"host that it runs on into the secret value"
+                f"server {server} sends user {credential.username} to another server, which is not followed; write "
+                f"that server's host into the secret value"
             )
         wire.settimeout(STATEMENT_SECONDS)
         session = Session(NonMarsConnection(pooling=False, key=None, tds_socket=tds), wire, server)

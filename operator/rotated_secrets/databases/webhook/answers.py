@@ -72,13 +72,13 @@ def understood(reply: Reply, verb: Verb, whom: str, hidden: Hidden) -> Answer:
             return _done(reply, said, verb, whom, told, hidden)
         case 401 | 403:
             raise Refused(
-                f"{whom} does not take the signature ({reply.status}){told}; it needs the key in "
-                "database.webhook.authSecretName, and a clock that is right"
+                f"{whom} rejects the signature ({reply.status}){told}; it needs the key in "
+                "database.webhook.authSecretName, and a correct clock"
             )
         case 409:
             raise Unavailable(
-                f"{whom} takes this request for a replay, or for older than what it has done (409){told}; "
-                "everything is looked at again"
+                f"{whom} says that this request is a replay, or older than what it has done (409){told}; "
+                "the operator checks everything again"
             )
         case status if status in _NOT_NOW or status >= 500:
             raise TryAgain(f"{whom} cannot answer now ({status}){told}", reply.retry_after)
@@ -89,7 +89,9 @@ def understood(reply: Reply, verb: Verb, whom: str, hidden: Hidden) -> Answer:
         case status if 400 <= status < 500:
             raise Refused(f"{whom} refuses the request ({status}){told}; check database.webhook.url, and its log")
         case status:
-            raise Unavailable(f"{whom} answers {status}, which says nothing; it has to answer 200 or 204 when done")
+            raise Unavailable(
+                f"{whom} answers {status}, which has no meaning here; it has to answer 200 or 204 when done"
+            )
 
 
 def _done(reply: Reply, said: dict[str, Any], verb: Verb, whom: str, told: str, hidden: Hidden) -> Answer:
@@ -102,9 +104,9 @@ def _done(reply: Reply, said: dict[str, Any], verb: Verb, whom: str, told: str, 
         raise AuthenticationFailed(f"{whom} says that it is not accepted{told}")
     if ok is False and failure == "check":
         return Answer(failed_check=f"{whom} says that it is accepted, and a check failed{told}")
-    much = "" if reply.complete else ", and with too much of it"
+    much = "" if reply.complete else " and is too long"
     raise Unavailable(
-        f"{whom} answers in a way that says nothing (200{much}){told}; it has to answer 204, or 200 with "
+        f"{whom} answers 200 with a body that has no meaning here{much}{told}; it has to answer 204, or 200 with "
         '{"ok": true} or {"ok": false, "failure": "authentication" or "check", "message": …}'
     )
 

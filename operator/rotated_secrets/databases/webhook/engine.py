@@ -148,7 +148,7 @@ class WebhookEngine:
         except (ValueError, RecursionError):
             raise Refused(
                 "the secret value holds a number that JSON does not have (NaN, Infinity), or is nested too deep, "
-                "and cannot be sent to a webhook; mend it"
+                "and cannot be sent to a webhook; correct it"
             ) from None
 
     def _whose(self, credential: Credential) -> str:
@@ -182,7 +182,7 @@ class _Session(BaseAdminSession):
         return self._engine.set(self._server, credential, rights)
 
     def disable_login(self, user: str) -> None:
-        raise Refused(f"a webhook has no way to lock a user out; user {user} keeps the password that failed its test")
+        raise Refused(f"a webhook cannot lock a user out; user {user} keeps the password that failed its test")
 
     def sessions_of(self, user: str) -> None:  # noqa: ARG002
         return None

@@ -53,11 +53,11 @@ def post(
     except _FAILURES:
         if cut.is_set() or time.monotonic() >= until:
             raise Unavailable(
-                f"webhook {receiver} did not answer in time; whether it did anything is not known"
+                f"webhook {receiver} did not answer in time; it is not known whether it did anything"
             ) from None
         raise TryAgain(
             f"webhook {receiver} ended the connection, or does not answer as HTTP does; "
-            "whether it did anything is not known"
+            "it is not known whether it did anything"
         ) from None
     finally:
         with contextlib.suppress(OSError):
