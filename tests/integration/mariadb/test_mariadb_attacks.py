@@ -108,7 +108,7 @@ def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the
     """Another tenant owns a user of the clone's name, and proves it by logging in."""
     stranger.sql("GRANT SELECT ON {schema}.* TO {clone}")
     before = stranger.described(stranger.clone)
-    with pytest.raises(Refused, match="not all the rights"):
+    with pytest.raises(Refused, match="not have all rights"):
         stranger.set(getattr(stranger, turn), "stolen")
     assert stranger.verify(stranger.base, stranger.password) == []
     assert stranger.described(stranger.clone) == before

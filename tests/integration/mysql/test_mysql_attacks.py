@@ -91,7 +91,7 @@ def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the
     """Another tenant owns a user of the clone's name, and proves it by logging in."""
     tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT SELECT ON {schema}.* TO {clone}")
     before = tenant.described(tenant.clone)
-    with pytest.raises(Refused, match=r"not all the rights .*ALTER USER .* ATTRIBUTE"):
+    with pytest.raises(Refused, match=r"not have all rights .*ALTER USER .* ATTRIBUTE"):
         tenant.set(getattr(tenant, turn), "stolen")
     assert tenant.verify(tenant.base, tenant.password) == []
     assert tenant.described(tenant.clone) == before
