@@ -1,7 +1,6 @@
-"""The last word on how long a server may take: the connection is cut, whatever the driver waits for.
+"""Limit how long a server may take, whatever the driver waits for: the connection is cut.
 
-Timeouts of drivers and servers hold between two bytes. A server may be frozen, or somebody's trap that sends one now
-and then.
+Timeouts of drivers and servers count between two bytes. A server may be frozen, or hostile and send one now and then.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def cut_after(wire: socket.socket, seconds: float, was_cut: threading.Event | None = None) -> Iterator[None]:
-    """Shut the connection down when what happens inside takes longer; ``was_cut`` is then set."""
+    """Shut the connection down when the block takes longer; ``was_cut`` is then set."""
     timer = threading.Timer(seconds, _cut, (wire, was_cut))
     timer.daemon = True
     timer.start()

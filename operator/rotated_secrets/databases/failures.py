@@ -1,7 +1,7 @@
-"""How a failure of a server is told: the sentences that all engines share, each as an error of ``base``. Pure.
+"""Build errors from failed logins and statements, in sentences that all engines share. Pure.
 
-What caused the failure is the engine's part: it passes words of its own, never a text that a server sent, which could
-quote a statement with a password in it.
+The engine passes the cause in its own words, never a text that a server sent: that could quote a statement with a
+password in it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ NO_TLS = "it offers no TLS; turn TLS on there, or choose another database.tls.mo
 
 
 def could_not(doing: str, server: Server, why: str, *, later: bool) -> DatabaseError:
-    """A statement of ours failed. ``doing`` completes "could not …"; ``later``: the same statement may succeed then."""
+    """Report a failed statement. ``doing`` completes "could not …"; ``later``: the same statement may succeed later."""
     if later:
         return Unavailable(f"could not {doing} at {server}: {why}; it is tried again")
     return Refused(f"could not {doing} at {server}: {why}")
 
 
 def no_login(user: str, server: Server, why: str) -> Unavailable:
-    """A login failed in a way that says nothing of the password."""
+    """Report a failed login that says nothing about the password."""
     return Unavailable(f"user {user} at {server} could not log in: {why}")

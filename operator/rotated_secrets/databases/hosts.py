@@ -1,4 +1,4 @@
-"""Which hosts the operator may connect to for somebody else, and at which addresses.
+"""Which hosts the operator may connect to for a tenant, and at which addresses.
 
 A tenant writes the host into a secret value, and the operator stands where the tenant may not: this guards it.
 It knows names and addresses, no engine and no port's answer.
@@ -141,7 +141,7 @@ def _addresses_of(server: ApiServer, lookup: Lookup) -> Iterator[Address]:
         try:
             yield from _answers(server.host, lookup)
         except Unavailable:
-            return  # who it is cannot be told now; by that name nobody else finds it either
+            return  # the name does not resolve now, so it leads to no host at all
 
 
 def _answers(host: str, lookup: Lookup) -> tuple[Address, ...]:

@@ -211,7 +211,7 @@ Spoil = Callable[[Shop], None]
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda shop: shop.replace("hook", key=b"short"), "the key has 5 bytes, and 32 are needed"),
+        (lambda shop: shop.replace("hook", key=b"short"), "the key has 5 bytes; it needs at least 32"),
         (lambda shop: shop.replace("hook-ca", ca_crt=b"none"), "holds no PEM certificates under the key ca.crt"),
         (
             lambda shop: shop.api.delete(_secret(shop, "hook")),

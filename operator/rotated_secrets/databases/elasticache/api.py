@@ -28,7 +28,7 @@ _NOT_NOW = frozenset(
         "Throttling",
         "ThrottlingException",
         "RequestLimitExceeded",
-        # Of the operator's own credentials, which are fetched anew, and of a request that was long under way.
+        # Of the operator's own credentials, which are fetched again, and of a request that took long.
         "ExpiredToken",
         "ExpiredTokenException",
         "RequestExpired",

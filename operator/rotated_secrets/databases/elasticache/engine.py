@@ -64,7 +64,7 @@ class ElastiCacheEngine:
         return ((credential.host, credential.port or self.default_port),) if names_host(credential) else ()
 
     def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
-        """As :meth:`Engine.verify`; without a host in the value, AWS's word that the user is active has to do."""
+        """As :meth:`Engine.verify`; without a host in the value, check only that AWS calls the user active."""
         if names_host(credential):
             return self._redis.verify(server, credential, users, queries)
         user = user_of(credential)
@@ -91,18 +91,18 @@ class ElastiCacheEngine:
         return self._api
 
     def begin(self, user: CacheUser, change: Change) -> None:
-        """Remember what a user is being given, by this process: what its passwords are, AWS never says."""
+        """Remember which passwords this process is giving a user: AWS never shows them."""
         with self._lock:
             self._under_way[user.arn] = change
 
     def end(self, user: CacheUser) -> Change | None:
-        """What the user was being given, told once; None where nothing is known."""
+        """Return what the user was being given, and forget it; None if nothing is known."""
         with self._lock:
             return self._under_way.pop(user.arn, None)
 
 
 class ElastiCacheSession(BaseAdminSession):
-    """Changes one user: the one that the secret claims, and that is tagged as its."""
+    """Changes one user: the one that the secret claims, and whose tag names the secret."""
 
     def __init__(
         self, engine: ElastiCacheEngine, server: Server, user: CacheUser, wait_seconds: float, look_every: float
@@ -112,14 +112,14 @@ class ElastiCacheSession(BaseAdminSession):
         self._user = user
         self._wait_seconds = wait_seconds
         self._look_every = look_every
-        # There is nothing at AWS that would end with a frozen operator.
+        # AWS has no session that would end with a frozen operator.
         self._awake = IdleLimit(server)
 
     def close(self) -> None:
         """There is no connection to close."""
 
     def try_lock(self, base_user: str) -> bool:
-        """AWS's own lock: a user that is being modified cannot be modified by anybody else."""
+        """Use AWS's own lock: a user that is being modified cannot be modified again."""
         return self._looked_at(base_user).status == _ACTIVE
 
     def check_users(self, users: Users) -> None:
@@ -145,7 +145,7 @@ class ElastiCacheSession(BaseAdminSession):
         change = credential.version_id, keep.version_id if keep is not None else None
         self._looked_at(users.base)
         self._wait()
-        # What this process had asked for when it lost patience need not be asked for, and waited for, once more.
+        # If this process asked for the same change and stopped waiting, it need not ask and wait again.
         if self._engine.end(self._user) != change or credential.version_id is None:
             self._looked_at(users.base)
             self._api.modify(self._user, list(dict.fromkeys(each.password.reveal() for each in given)))
@@ -164,7 +164,7 @@ class ElastiCacheSession(BaseAdminSession):
     def disable_login(self, user: str) -> None:
         raise Refused(f"user {user} of ElastiCache is not locked out; delete it if it must not log in")
 
-    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:  # noqa: ARG002 - AWS's API does not tell
+    def sessions_of(self, user: str) -> tuple[Connections, ...] | None:  # noqa: ARG002 - AWS's API does not show sessions
         return None
 
     def _wait(self) -> None:
@@ -178,7 +178,7 @@ class ElastiCacheSession(BaseAdminSession):
             time.sleep(self._look_every)
 
     def _looked_at(self, name: str) -> Described:
-        """The user as it is, once it is certain that it is this secret's: asked anew before each change."""
+        """Return the user as it is now, once its tag names this secret: both are read again before each change."""
         if name != self._user.name:
             raise Refused(f"the admin's session is for {self._user.name}, and not for {name}")
         self._awake.check()

@@ -1,7 +1,7 @@
 """The session of a MariaDB user that sets passwords and rights.
 
-No statement of it holds a password: MariaDB writes them to its logs as they come. Knows nothing of the order of a
-rotation's steps.
+None of its statements holds a password: MariaDB writes statements to its logs unchanged. Knows nothing of the order of
+a rotation's steps.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _PINNED: Mapping[str, str | int] = MappingProxyType(
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: int) -> MariaDbAdminSession:
-    """Log in, and look who it was that logged in, and where."""
+    """Log in, and read the account that logged in."""
     session = log_in(server, credential, {**_PINNED, "wait_timeout": idle_seconds})
     try:
         with session.doing("open the admin's session"):
@@ -73,7 +73,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: int) -> M
 
 
 class MariaDbAdminSession(AccountSession):
-    """An open connection of the user who changes others, or itself."""
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(self, session: Session, account: Account) -> None:
         version = ".".join(map(str, session.version))
@@ -106,7 +106,7 @@ class MariaDbAdminSession(AccountSession):
         if user == users.clone:
             return self._set_clones(users, base, clone, credential, rights)
         if keep is not None and base.state.plugins != (NATIVE,):
-            # Each further password is asked for by a request to change the plug-in, and not every client takes two.
+            # For each further password the server asks the client to change the plug-in; not every client accepts two.
             raise Refused(f"user {user} can have two passwords only by {NATIVE}; use AlternatingUsers instead")
         passwords = [each.password for each in (keep, credential) if each is not None]
         self._log_in_by(base.state, with_passwords(base.state.entries, passwords))
@@ -145,7 +145,7 @@ class MariaDbAdminSession(AccountSession):
     def _with_default_role(
         self, users: Users, credential: Credential, report: RightsReport, rights: Rights, unfinished: bool
     ) -> RightsReport:
-        """What is told where the admin may not set a default role: the clone may set its own, now that it logs in."""
+        """Let the clone set its own default role, now that it logs in, if the admin may not set it."""
         clone = credential.username
         left = other_default_role(*self._both(users))
         if not left:

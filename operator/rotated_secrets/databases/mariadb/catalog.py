@@ -15,7 +15,7 @@ from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege, R
 from rotated_secrets.databases.mysql.login import Row, Session
 from rotated_secrets.databases.mysql.show_grants import UnknownGrant, read
 
-# A server that checks passwords takes no hashes, unless it is told to.
+# A server that checks passwords takes no hashes, unless it is configured to.
 _CHECKING = """
 SELECT plugin_name FROM information_schema.plugins
 WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' AND @@GLOBAL.strict_password_validation
@@ -26,15 +26,15 @@ def look(session: Session, users: Users, admin: Account) -> tuple[Seen, Seen | N
     """Both users as they are; None for a clone that is not there.
 
     Raises:
-        Refused: the base user is none whose password can be set, somebody else has the clone's name, or ``admin``,
-            whose session it is, may not look.
+        Refused: the base user's password cannot be set, another user has the clone's name, or ``admin``, whose session
+            it is, may not read them.
     """
     base = _base(session, users.base, admin)
     return base, _clone(session, base.state.account, users.clone, admin) if users.clone is not None else None
 
 
 def account_of(session: Session, user: str, admin: Account) -> Account:
-    """The account of a user name. Raises: Refused, where that is not one."""
+    """Return the account of a user name. Raises: Refused, if there is none, or several."""
     found = the_account(state.account for state in _states(session, user, admin))
     if found is None:
         raise Refused(f"user {user} at {session.server} does not exist, or several have this name")
@@ -49,7 +49,7 @@ def may(session: Session, privilege: str) -> bool:
 
 
 def checks_passwords(session: Session) -> tuple[str, ...]:
-    """The plug-ins for whose sake the server takes no hashes."""
+    """Return the plug-ins that check passwords, because of which the server takes no hashes."""
     with session.doing("look whether the server checks passwords"):
         return tuple(str(row[0]) for row in session.ask(_CHECKING))
 

@@ -32,16 +32,16 @@ class Seen:
 def mark(base: str) -> str:
     """The role, without any right, by which an account is known as the clone of a base user.
 
-    It takes CREATE USER to make it, and nobody but who made it may pass it on. What stands in the account itself would
-    be no proof: a user may give itself another password, as a hash, and with the GRANT OPTION on anything at all it
-    may write its ways to log in, REQUIRE and limits as it likes.
+    Creating it needs CREATE USER, and only its creator may grant it to others. A mark in the account itself would be no
+    proof: a user may give itself another password, as a hash, and with the GRANT OPTION on any object it may change its
+    ways to log in, REQUIRE and limits.
     """
     # Role names have as many characters as user names.
     return _MARK + (base if len(_MARK + base) <= 80 else hashlib.sha256(base.encode()).hexdigest()[:40])
 
 
 def mark_statements(base: Account, clone: Account) -> tuple[str, str]:
-    """What says that one account is the clone of another. A role that is left over is made anew, to be passed on."""
+    """Return the statements that mark an account as a clone. A role that is left over is created again."""
     role = identifier(mark(base.user))
     return f"CREATE OR REPLACE ROLE {role}", f"GRANT {role} TO {clone.sql}"
 
@@ -67,10 +67,10 @@ def is_unfinished(clone: State, base: str) -> bool:
 
 
 def not_the_clone(base: Seen, clone: Seen) -> str | None:
-    """Why an account without our mark cannot be taken for the clone: nothing may be won or lost with its password.
+    """Return why an account cannot be used as the clone; without the mark its password must give and take no right.
 
-    What has fewer rights than the base user may be somebody's who would be given the rest, and the base user's password
-    with it.
+    An account with fewer rights may be another person's, which would get the missing rights and a password like the
+    base user's.
     """
     user = base.state.account.user
     if is_marked(clone, user) or (is_unfinished(clone.state, user) and not clone.rights):
@@ -103,7 +103,7 @@ def create(base: State, clone: Account) -> str:
 def parity(base: Seen, clone: Seen, *, its_turn: bool) -> tuple[Difference, ...]:
     """Where the clone is not its base user's equal.
 
-    ``its_turn``: it is about to have a new password, and a plug-in and default role of its own making with it. Where it
+    ``its_turn``: it is about to get a new password, and with it a plug-in and a default role. Where it
     is not, nothing that it lacks holds its base user back.
     """
     account = clone.state.account
@@ -139,7 +139,7 @@ def _other_terms(base: State, clone: State) -> Iterator[Difference]:
 def _other_plugins(base: State, clone: State) -> Iterator[Difference]:
     found = password_plugins(entry for entry in clone.entries if entry != without_password(base.account.user))
     if found and found != base.plugins:
-        # Nobody can make another plug-in's hash without the password: it waits for the clone's turn.
+        # Another plug-in's hash cannot be computed without the password: it waits for the clone's turn.
         yield Difference(
             f"logs in by {_listed(found)} instead of {_listed(base.plugins)} until it is given a new password"
         )

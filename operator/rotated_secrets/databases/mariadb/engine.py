@@ -1,4 +1,4 @@
-"""The engine for MariaDB: a login tells the same as at MySQL, and who changes users needs other statements."""
+"""The engine for MariaDB: logins are checked as for MySQL, but users are changed by other statements."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The session of a MongoDB user that sets passwords and roles.
 
-A user belongs to one database, its authentication database, and two of the same name in two databases are strangers.
-Which one is meant is in the credential; where only a name is given, it is the one that exists. Never drops a user.
+A user belongs to one database, its authentication database: two of the same name in two databases are different users.
+The credential says which one is meant; if there is only a name, it is the one that exists. Never drops a user.
 Knows nothing of the order of a rotation's steps.
 """
 
@@ -55,7 +55,7 @@ class Seen:
 
 
 class MongoAdminSession(BaseAdminSession):
-    """An open connection of the user who changes others, or itself."""
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class MongoAdminSession(BaseAdminSession):
         wrote: Callable[[Server, str], None],
         proven_in: str | None = None,
     ) -> None:
-        """``user`` of database ``source`` is logged in. ``source_of`` tells the database of other credentials' users;
-        ``wrote`` learns whose password was set. ``proven_in`` is the database of the only users that may be changed,
-        where that is known.
+        """``user`` of database ``source`` is logged in. ``source_of`` returns the database of another credential's
+        user; ``wrote`` is called with each user whose password was set. ``proven_in`` is the database of the only users
+        that may be changed, if that is known.
         """
         self._login = login
         self._server = server
@@ -100,7 +100,7 @@ class MongoAdminSession(BaseAdminSession):
             return
         self._databases = self._directory.databases_of(users.base)
         refusals = []
-        # More than one: the credential will tell which is meant, and that one is looked at again before it is changed.
+        # If there are several, the credential says which is meant, and that one is checked again before it is changed.
         for database in self._databases:
             try:
                 self._examined(users, database)
@@ -152,7 +152,7 @@ class MongoAdminSession(BaseAdminSession):
         )
 
     def disable_login(self, user: str) -> None:
-        """By a password that nobody knows: MongoDB has no other way to lock a user out that keeps all it has."""
+        """Set a random password that is not kept: MongoDB has no other way to lock a user out and keep all it has."""
         database = self._database_of(user)
         found = self._directory.accounts([user], database).get(user)
         if found is None:
@@ -172,7 +172,7 @@ class MongoAdminSession(BaseAdminSession):
             return None
 
     def _database_of(self, user: str) -> str:
-        """The one that is meant: the last credential's, else the only one that was found."""
+        """Return the database of the last credential, else the only one that was found."""
         if len(self._databases) != 1:
             raise Refused(
                 f"it is not known which user {user} at {self._server} is meant: {self._user} sees its base user in "

@@ -62,7 +62,7 @@ class MongoEngine(LoginEngine[Login]):
         proven_at: Server,  # noqa: ARG002 - the same server, and the proof says itself of which database it is
         proof: Credential,
     ) -> AdminSession:
-        """Users of one name in several databases are strangers: the proof's own database tells which one is meant."""
+        """Users of one name in several databases are different users: the proof's database shows which is meant."""
         return self._open(server, credential, proven_in=self._source(proof))
 
     def _unusable_name(self, username: str) -> str | None:

@@ -1,7 +1,7 @@
 """What MongoDB's and pymongo's errors mean: wrong password, not now, or never.
 
-A server is told by its error codes alone. Its texts are never repeated: they quote commands, and whoever chose the host
-could otherwise read other people's ports.
+Only error codes are used. A server's texts are never shown: they quote commands, and the author of a secret could
+otherwise read ports of other hosts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NOT_NOW = frozenset(
         11602,  # InterruptedDueToReplStateChange
         13435,  # NotPrimaryNoSecondaryOk
         13436,  # NotPrimaryOrSecondary
-        # Somebody else made the user, or took it away, between our look and our command.
+        # Another session created or dropped the user after it was looked for.
         USER_EXISTS,
         USER_NOT_FOUND,
     }
@@ -59,7 +59,7 @@ _NAME_MISMATCH = (62, 64)
 
 
 def failed_connection(error: BaseException, server: Server, user: str) -> Unavailable:
-    """The meaning of what went wrong before the server was told a name."""
+    """The meaning of an error before the login began."""
     return no_login(user, server, _kind(error))
 
 
@@ -97,12 +97,12 @@ def is_unauthorized(error: BaseException) -> bool:
 
 
 def is_unknown(error: BaseException) -> bool:
-    """Whether the server does not know the command or a field of it, as far as codes tell that."""
+    """Whether the server does not know the command or a field of it, as far as codes show it."""
     return isinstance(error, OperationFailure) and not is_temporary(error) and not is_unauthorized(error)
 
 
 def condition(error: BaseException) -> str:
-    """The code and its name, which hold no value of anybody's."""
+    """The code and its name, which hold no value."""
     if not isinstance(error, OperationFailure) or error.code is None:
         return LOST
     name = str((error.details or {}).get("codeName", ""))

@@ -1,8 +1,8 @@
-"""The lock of one base user: a lease in a collection, for MongoDB has no locks that a session could hold.
+"""The lock of one base user: a lease in a collection, because MongoDB has no locks that a session could hold.
 
-A document ``{_id: base user, holder, renewed}`` in ``rotated_secrets.locks``. Whoever makes or takes it over holds the
-lock until it was not renewed for a while by the server's clock; that a document has one holder is the unique index's
-doing. A holder renews it before whatever it does, so one that was frozen meanwhile learns that it has lost it.
+A document ``{_id: base user, holder, renewed}`` in ``rotated_secrets.locks``. The session that creates it or takes it
+over holds the lock, until it was not renewed for a while by the server's clock; the unique index allows one holder. A
+holder renews it before each step, so one that was frozen meanwhile finds out that it has lost the lock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rotated_secrets.databases.mongo.users import LOCKS, create_role, grant_role
 
 DATABASE, COLLECTION = "rotated_secrets", "locks"
 MAJORITY: Document = {"w": "majority", "j": True, "wtimeout": 10_000}
-"""No crash takes back what was answered: a password would lock its user out, a lock would hold up the next."""
+"""So that no crash undoes a write: a lost password would lock its user out, a lost lock would block the next."""
 
 
 class Lease:
@@ -39,7 +39,7 @@ class Lease:
         self._renewed = 0.0
 
     def take(self, name: str) -> bool:
-        """Take it, or see that it is still held. False: somebody else has it, or has had it since."""
+        """Take the lock, or check that it is still held. False: another session has it, or has had it since."""
         if self._name is not None:
             return self._name == name and self._renew()
         try:

@@ -1,8 +1,8 @@
 """Verify queries for MongoDB: read commands, written as JSON. Pure.
 
 ``{"find": "prices", "filter": {"currency": "EUR"}}``: the command's name comes first, then its fields as MongoDB's
-manual has them, in Extended JSON where a type has no other way to be written. What reads no more than it has to, writes
-nothing and runs nobody's JavaScript is let through; of a row no more is asked for than that there is one.
+manual has them, in Extended JSON for types that JSON lacks. Only commands are allowed that read little, write nothing
+and run no JavaScript; of the rows the operator asks only whether there is one.
 """
 
 from __future__ import annotations

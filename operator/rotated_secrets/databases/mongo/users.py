@@ -15,7 +15,7 @@ from typing import Any
 
 MARK = "rotatedSecretsCloneOf"
 LONGEST_NAME = 128
-"""Characters. MongoDB knows no limit; it is one of ours, so that no name fills logs and messages."""
+"""Characters. MongoDB has no limit; this one keeps a name from filling logs and messages."""
 RESERVED = "__system"
 
 Document = dict[str, Any]
@@ -45,7 +45,7 @@ class Account:
     database: str
     roles: frozenset[Role] = frozenset()
     mechanisms: frozenset[str] = frozenset()
-    """Empty where the server does not tell."""
+    """Empty if the server does not show them."""
     restrictions: frozenset[Restriction] = frozenset()
     custom: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Without the mark."""
@@ -93,7 +93,7 @@ def read_account(document: Mapping[str, Any]) -> Account:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why no user of this name is rotated here."""
+    """Return why the operator does not rotate a user of this name."""
     if not name or "\x00" in name:
         return "user name in the secret value is empty or holds a NUL character, which MongoDB does not allow"
     if len(name) > LONGEST_NAME:
@@ -104,11 +104,11 @@ def unusable_name(name: str) -> str | None:
 
 
 def not_the_clone(base: Account, clone: Account) -> str | None:
-    """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
+    """Return why an existing user cannot be used as the clone: this must be proven, not guessed.
 
-    A user without the mark is taken for it where nothing can be won or lost with its password: as AWS's template
-    makes a clone, with the roles of the base user and nothing of its own. With fewer it may be somebody's who would be
-    given the rest, and the base user's password with it.
+    A user without the mark is used as the clone only if its password gives and takes no right: it has exactly the roles
+    of the base user and nothing else, as AWS's template makes a clone. With fewer roles it may be another person's
+    user, which would get the missing roles and a password like the base user's.
     """
     if clone.clone_of == base.name:
         return None

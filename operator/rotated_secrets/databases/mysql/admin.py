@@ -1,7 +1,7 @@
 """The session of a MySQL user that sets passwords and rights.
 
-Whoever owns a schema must not reach it: it selects no schema, names every table with its own, and depends on no setting
-that it has not set itself. Knows nothing of the order of a rotation's steps.
+The owner of a schema must not be able to influence it: it selects no schema, qualifies every table, and depends on no
+setting that it has not set itself. Knows nothing of the order of a rotation's steps.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OLDEST = (8, 0, 21)
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: int) -> MySqlAdminSession:
-    """Log in, and look who it was that logged in."""
+    """Log in, and read the account that logged in."""
     session = log_in(server, credential, {"wait_timeout": idle_seconds})
     try:
         with session.doing("open the admin's session"):
@@ -67,7 +67,7 @@ class _Seen:
 
 
 class MySqlAdminSession(AccountSession):
-    """An open connection of the user who changes others, or itself."""
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(self, session: Session, account: Account, password: SecretText) -> None:
         if session.is_mariadb:
@@ -97,7 +97,7 @@ class MySqlAdminSession(AccountSession):
             if self._changes_itself(users):
                 passwords = Passwords(self._session, self._account, self._look_at_itself(), self._password)
                 if keep is None and rights is Rights.IGNORE and credential.password == self._password:
-                    # Nothing is new in it: what is asked for is that no other password works.
+                    # The password stays the same: the task is that no other password works.
                     passwords.retire_others(credential)
                 else:
                     self._write(passwords, credential, keep)
@@ -119,7 +119,7 @@ class MySqlAdminSession(AccountSession):
         return users.clone is None and users.base == self._account.user
 
     def _look_at_itself(self) -> User | None:
-        """The session's own account; None where it may not look, which takes no privilege to be changed."""
+        """The session's own account; None if it may not read it: changing it needs no privilege."""
         try:
             user = look(self._session, self._account)
         except ServerError as error:
@@ -194,14 +194,14 @@ class MySqlAdminSession(AccountSession):
             passwords.add(credential, keep)
 
     def _set_clone(self, seen: _Seen, credential: Credential, rights: Rights) -> RightsReport:
-        """Make the clone complete, and only then let it in: a crash in between leaves no half a clone that logs in."""
+        """Complete the clone, and only then unlock it: after a crash in between no half-made clone can log in."""
         clone = seen.clone
         if clone is None:
             self._create(seen, credential)
             clone = self._look(self._account_of(credential.username))
             seen = dataclasses.replace(seen, clone=clone)
         elif clone.options.clone_of is None:
-            # As another rotator made it. From now on it is known, whatever its base user is given or loses.
+            # Another rotator made it. The mark identifies it from now on, whatever rights its base user gains or loses.
             self._session.ask(options.finished_statement(clone.account, seen.base.account))
         unfinished = clone.options.unfinished
         report = self._reconciled(seen, rights, passive=True)
@@ -231,7 +231,7 @@ class MySqlAdminSession(AccountSession):
     def _reconciled(self, seen: _Seen, rights: Rights, *, passive: bool) -> RightsReport:
         """Make the clone equal to its base user, as far as ``rights`` says.
 
-        Where the clone is not the one that becomes current, what it lacks is told and holds nothing up.
+        If the clone does not become current now, what it lacks is reported and stops nothing.
         """
         base, clone = seen.base.account, seen.clone_account
         if clone is None or seen.clone is None:

@@ -1,8 +1,8 @@
 """Is an account the clone of another? Whose password may be set must be proven, not guessed. Pure.
 
-A clone that was made here carries a mark, which takes CREATE USER to write. One that AWS's rotation template made
-carries none: it is taken for what it is where it has its base user's rights, no more and no fewer. With fewer it may be
-somebody's who would be given the rest, and the base user's password with it.
+A clone that the operator made carries a mark, which only a user with CREATE USER can write. One that AWS's rotation
+template made carries none: it counts as the clone if it has exactly its base user's rights. With fewer it may be
+another person's user, which would get the missing rights and a password like the base user's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rotated_secrets.databases.parity import first_of
 
 
 def no_password(user: User) -> str | None:
-    """Why an account is none whose password can be set."""
+    """Return why the password of an account cannot be set."""
     if user.options.plugin not in PASSWORD_PLUGINS:
         return (
             f"user {user.account} logs in by plug-in {user.options.plugin}, which has no password of the server's; "
@@ -40,7 +40,7 @@ def misplaced(base: Account, found: tuple[Account, ...]) -> str | None:
 
 
 def is_itself_a_clone(base: User) -> str | None:
-    """Why a base user is none: it was made here, as another's clone, and would be given a clone of its own."""
+    """Return why a user cannot be a base user: the operator made it as another user's clone."""
     marked = base.options.clone_of
     if marked is None:
         return None

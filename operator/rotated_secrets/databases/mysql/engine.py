@@ -35,7 +35,7 @@ class MySqlEngine(LoginEngine[Session]):
         return unusable_name(username, NAME_LENGTH)
 
     def _log_in(self, server: Server, credential: Credential) -> Session:
-        """What a clone may do is compared when its password is set: it may not see its base user's rights itself."""
+        """Log in. Rights are not compared: a clone may not see its base user's, but the admin compares them."""
         with contextlib.ExitStack() as opened:
             session = opened.enter_context(log_in(server, credential))
             _check_identity(session)

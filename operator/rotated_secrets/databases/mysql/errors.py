@@ -1,7 +1,7 @@
 """What errors of MySQL and MariaDB mean: wrong password, not now, or never.
 
-Errors are told apart by their number. A server's own words are not repeated: they may quote a statement, or be another
-service's, where somebody chose the host to read its ports. The one thing taken from them is the name of a privilege.
+Errors are identified by their number. A server's own words are never shown: they may quote a statement, or come from
+another service whose port a secret's author wants to read. Only the name of a privilege is taken from them.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class ServerError(Exception):
 
 
 class ConnectionLost(Exception):
-    """The connection ended, was cut, or brought what is not of this protocol."""
+    """The connection ended, was cut, or carried something that is not of this protocol."""
 
 
 def failed_login(error: ServerError, server: Server, user: str, *, certain: bool) -> DatabaseError:
@@ -156,7 +156,7 @@ def failed_handshake(error: BaseException | None, server: Server, user: str) -> 
 
 
 def failed_statement(error: ServerError | ConnectionLost, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours brought; ``doing`` completes "could not …"."""
+    """The meaning of an error that a statement of the operator caused; ``doing`` completes "could not …"."""
     if isinstance(error, ConnectionLost):
         return could_not(doing, server, LOST, later=True)
     if error.code in _EXPIRED:
@@ -165,7 +165,7 @@ def failed_statement(error: ServerError | ConnectionLost, server: Server, doing:
 
 
 def reason(error: ServerError) -> str:
-    """A few words about what a statement of ours brought, which hold nothing of it."""
+    """Describe the error of a statement, without any text of the statement."""
     if error.code in _NOT_NOW:
         return _NOT_NOW[error.code]
     if error.privilege:
@@ -181,5 +181,5 @@ def is_temporary(error: ServerError) -> bool:
 
 
 def condition(error: ServerError) -> str:
-    """Number and SQLSTATE, which hold no value of anybody's."""
+    """Number and SQLSTATE, which hold no value."""
     return f"error {error.code}" + (f" (SQLSTATE {error.sqlstate})" if error.sqlstate else "")

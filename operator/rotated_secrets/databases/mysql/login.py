@@ -62,7 +62,7 @@ PINNED: Settings = MappingProxyType(
     }
 )
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
-# The driver knows more than the two kinds of error that it documents: a server that is none makes it stumble.
+# The driver raises more than the two kinds of error that it documents, if the server is not a MySQL server.
 _CLIENT_ERRORS = range(2000, 3000)
 
 
@@ -121,12 +121,12 @@ class _Connection(Connection):
 
     @property
     def password_seen(self) -> bool:
-        """Whether the server had a proof of the password before it answered, and not whoever is in between."""
+        """Whether the server itself, and no one on the way, had a proof of the password before it answered."""
         return self.greeted and (self._secure or not self.ssl)
 
 
 class Session:
-    """An open connection. A context manager: leaving it ends the session, and with it whatever it holds."""
+    """An open connection. A context manager: leaving it ends the session, and frees its locks."""
 
     def __init__(self, connection: _Connection, wire: socket.socket, server: Server, user: str) -> None:
         self._connection = connection
@@ -146,7 +146,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the session, now: nothing is waited for."""
+        """End the session at once, without waiting."""
         with contextlib.suppress(Exception):
             self._connection.close()
         self._wire.close()

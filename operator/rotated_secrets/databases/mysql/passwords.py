@@ -30,7 +30,7 @@ class Passwords:
     session: Session
     account: Account
     user: User | None
-    """None where the session may not look: then logins have to tell."""
+    """None if the session may not read it: then logins show which passwords work."""
     own: SecretText | None = None
     """The session's password, where the account is its own, which takes no privilege to change."""
 
@@ -93,8 +93,8 @@ class Passwords:
                 # RETAIN keeps the primary one. The secondary stays as it is meanwhile.
                 self._identify(keep, self.user.options.plugin)
             self._identify(credential, self.user.options.plugin, retain=True)
-        # The statement also makes the server forget whom it had let in. Without TLS it then lets nobody in who does not
-        # bring its key or come after somebody who did: the application's next session would be refused.
+        # The statement also clears the server's cache of logins. Without TLS the server then admits a client only with
+        # the server's key, or after another client that had it: the application's next session would be refused.
         self._prove(keep)
 
     def _add_unseen(self, credential: Credential, keep: Credential) -> None:
@@ -142,7 +142,7 @@ class Passwords:
     def _was_done(self, credential: Credential) -> bool:
         """Whether a password that the account may not have again is the one that it has.
 
-        Where it may have two, and nobody may look which they are, it might be the one that is taken away next.
+        If the user may have two, and the session cannot read which, it might be the one that is discarded next.
         """
         if self.user is not None or self._may_have_two():
             return False

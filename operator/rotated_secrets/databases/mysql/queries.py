@@ -1,6 +1,6 @@
-"""Verify queries, run as the application's user: do they succeed? Of MySQL and MariaDB.
+"""Run a verify query of MySQL or MariaDB as the application's user.
 
-A query's text and rows stay here and there: they are in no message.
+A query's text and rows are in no message.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run(session: Session, query: Query) -> str | None:
 
 
 def _run(session: Session, query: str, left: float) -> None:
-    # One that waits for a lock is to be tried again: it is told so before it has taken too long.
+    # A query that waits for a lock is tried again later, so the lock's timeout comes before the query's.
     waits = max(1, int(left / 2))
     limits = {"lock_wait_timeout": waits, "innodb_lock_wait_timeout": waits, "sql_select_limit": 1}
     session.pin({**limits, **session.statement_timeout(left)})

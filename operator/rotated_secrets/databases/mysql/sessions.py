@@ -1,4 +1,4 @@
-"""Who else is connected, of MySQL and MariaDB, and what locks out other operators. Reads only."""
+"""Sessions and locks, the same for MySQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONNECTED = "SHOW GLOBAL STATUS LIKE 'Threads_connected'"
 
 
 class AccountSession(BaseAdminSession):
-    """What an admin's session is at both: an open connection of one account."""
+    """An admin's session of one account: its lock, and the sessions that it sees."""
 
     def __init__(self, session: Session, account: Account) -> None:
         if account.user != session.user:
@@ -38,7 +38,7 @@ class AccountSession(BaseAdminSession):
         self._session.close()
 
     def try_lock(self, base_user: str) -> bool:
-        """Take the lock; True again where this session has it. The server takes names of 64 characters."""
+        """Take the lock; also True if this session has it already. The server allows names of 64 characters."""
         name = "rotated-secrets/" + hashlib.sha256(base_user.encode()).hexdigest()[:40]
         with self._session.doing(f"lock user {base_user}"):
             ((got,),) = self._session.ask(f"SELECT GET_LOCK({literal(name)}, 0)")
@@ -50,7 +50,7 @@ class AccountSession(BaseAdminSession):
 
 
 def _sessions_of(session: Session, user: str) -> tuple[Connections, ...] | None:
-    """Who is connected as this user, but for the session itself; None where it may not see that."""
+    """Return who is connected as this user, without this session; None if it may not see that."""
     found = _threads(session, user)
     if found is None and _sees_everybody(session):
         # An address with a port, where it came by a network.

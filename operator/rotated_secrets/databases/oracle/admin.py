@@ -1,7 +1,7 @@
 """The session of an Oracle user that sets passwords and rights. Knows nothing of the order of a rotation's steps.
 
-Oracle commits every change by itself, so a crash can leave a clone half made: it is made locked, and let in once it has
-its rights.
+Oracle commits every change by itself, so a crash can leave a half-made clone: it is created locked, and unlocked once
+it has its rights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rotated_secrets.values import Credential
 
 _EXCLUSIVE = 6
 _LOCKED, _HELD_ALREADY = 0, 4
-"""What DBMS_LOCK.REQUEST answers; 1 is that somebody else has it."""
+"""What DBMS_LOCK.REQUEST answers; 1 means that another session has the lock."""
 _USER_LOCKS = 2**30
 _MAY_LOCK = """
 SELECT COUNT(*) FROM sys.all_procedures
@@ -44,7 +44,7 @@ GROUP BY NVL(machine, 'unknown'), NVL(service_name, ' ') ORDER BY 1, 2
 
 
 class OracleAdminSession(IdleAdminSession[Session]):
-    """An open connection of the user who changes others, or itself. Users are known by their names in upper case."""
+    """An open connection of the admin, or of a user that changes itself. Names of users are in upper case."""
 
     def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
         self._user = credential.username.upper()
@@ -55,7 +55,7 @@ class OracleAdminSession(IdleAdminSession[Session]):
             raise Refused(f"the session of {self._user} at {self._server} does not run as {self._user}")
 
     def try_lock(self, base_user: str) -> bool:
-        """Taken where the session may take it; else two operators are kept apart by what comes before, as docs say."""
+        """Take the lock if the session may; if not, the Lease and the claim keep two operators apart."""
         doing = f"lock user {base_user}"
         if self._main.ask(doing, _MAY_LOCK) == [(0,)]:
             return True
@@ -81,7 +81,7 @@ class OracleAdminSession(IdleAdminSession[Session]):
         if '"' in credential.password.reveal():
             raise Refused(f"the password of {user} holds a double quote, which Oracle cannot write")
         if (credential.dbname or "").lower() != (self._credential.dbname or "").lower():
-            # The service that the password was proven at: another one has users of its own by the same names.
+            # The password was proven at this service: another one has other users of the same names.
             raise Refused(
                 f"user {user} belongs to service {credential.dbname}, but {self._user} logged in to "
                 f"{self._credential.dbname} at {self._server}; write the same dbname into both secrets"

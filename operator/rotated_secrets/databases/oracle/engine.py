@@ -31,11 +31,11 @@ class OracleEngine(LoginEngine[Session]):
     """Oracle Database 12.1 and later, Amazon RDS for Oracle."""
 
     default_port = 1521
-    # Without the signs that nobody could write in a connect string either: AWS's template leaves them out too.
+    # Without the characters that a connect string cannot hold: AWS's template leaves them out too.
     passwords = PasswordLimits(longest=PASSWORD_BYTES, excluded="\"/@'\\")
 
     def users_database(self, credential: Credential) -> str | None:
-        """One listener serves several databases: the service, whose name is the same in upper and lower case."""
+        """Return the service in lower case: one listener serves several databases, whose names ignore case."""
         return credential.dbname.lower() if credential.dbname else None
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:

@@ -1,6 +1,6 @@
 """What the codes of Oracle's and its driver's errors mean: wrong password, not now, or never.
 
-Codes alone are looked at and told: texts quote names, statements, and what a password function has to say.
+Only codes are used and shown: texts quote names, statements, and messages of password functions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_NOW = frozenset(
     {
         *(18, 20, 28, 51, 54, 60, 603, 604, 1012, 1013, 1033, 1034, 1089, 1090, 1092, 1109, 1110, 1113, 1578, 2049),
         *(2391, 2396, 3113, 3114, 3135, 4020, 4021, 4031, 4036, 16000, 16456, 16457, 18014, 24550, 25408, 30006),
-        # Somebody else created the user, role or synonym between our look and our statement.
+        # Another session created the user, role or synonym after it was looked for.
         *(1920, 955),
     }
 )
@@ -65,7 +65,7 @@ _HINTS: Mapping[int, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Code:
-    """What is told of an error: Oracle's number, 0 where it is the driver's own, and the name of either."""
+    """What is shown of an error: Oracle's number, or 0 for an error of the driver, and its name."""
 
     number: int
     name: str
@@ -83,7 +83,7 @@ class Code:
 
 
 def failed_login(error: BaseException, server: Server, user: str) -> DatabaseError:
-    """The meaning of an error of a login; one that is not the driver's means that nobody answered as Oracle does."""
+    """The meaning of an error of a login; any other kind means that the server does not answer as Oracle does."""
     code, where = Code.of(error), f"user {user} at {server}"
     if code.number == _NO_SESSION:
         return DatabaseClosed(f"{where} may not log in (ORA-01045); run: GRANT CREATE SESSION TO {user}")

@@ -82,14 +82,14 @@ class User:
 
     @property
     def bare(self) -> bool:
-        """It can do nothing at all and has nothing: nobody could gain or lose by its password."""
+        """It has no rights and owns nothing, so its password gives and takes nothing."""
         return not any(
             (self.quotas, self.roles, self.system, self.objects, self.columns, self.synonyms, self.becomes, self.owned)
         ) and not (self.unreadable or self.maintained)
 
 
 def unusable_name(name: str) -> str | None:
-    """Why there is no such user, or not one that AWS's template would alternate with."""
+    """Return why Oracle cannot have this user, or why AWS's template could not alternate with it."""
     if not _NAME.match(name):
         return (
             f"user name {name!r} has to begin with a letter and hold only letters, digits, _, $ and #; choose another"
@@ -146,7 +146,7 @@ def differences(base: User, clone: User) -> Iterator[Difference]:
         through = f"ALTER USER {quoted(client)} REVOKE CONNECT THROUGH {quoted(clone.name)}"
         yield Difference(f"may log in through to {client}, which {base.name} may not", (through,))
     if base.owned:
-        # A name without a schema means one's own schema first: an application would look for its tables in vain.
+        # A name without a schema is first looked up in the user's own schema: an application would not find its tables.
         yield Difference(
             f"has its own schema, and would not find there what {base.name} owns ({_counted(base.owned)}): use "
             f"SingleUser, or let the application log in as a user that owns nothing",

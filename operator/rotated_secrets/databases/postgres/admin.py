@@ -1,7 +1,7 @@
 """The session of a PostgreSQL user that sets passwords and rights.
 
-Whoever owns the database it is in must not reach it: what databases and users have set does not hold here, and every
-name is looked up in pg_catalog alone. Knows nothing of the order of a rotation's steps.
+The owner of its database must not be able to influence it: settings of databases and users do not apply here, and every
+name is looked up only in pg_catalog. Knows nothing of the order of a rotation's steps.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ GROUP BY 1, 2 ORDER BY 1, 2
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: float) -> PostgresAdminSession:
-    """Log in where the lock is: in database ``postgres``, for advisory locks are per database.
+    """Log in where the lock is: in database ``postgres``, because each database has its own advisory locks.
 
-    Where that one is not there or doesn't let the user in, in the database that the credential names: every holder of
-    that credential comes to the same choice.
+    If that database does not exist or does not let the user in, log in to the one that the credential names: every
+    holder of that credential makes the same choice.
     """
     idle = str(int(idle_seconds * 1000))
     # PostgreSQL measures silence in and out of transactions apart.
@@ -113,7 +113,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
 
 
 class PostgresAdminSession(BaseAdminSession):
-    """An open connection of the user who changes others, or itself."""
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(self, connection: Connection, server: Server, user: str) -> None:
         self._connection = connection
@@ -232,7 +232,7 @@ class PostgresAdminSession(BaseAdminSession):
         return tuple(differences(seen, seen.base, seen.clone)) if seen.base and seen.clone else ()
 
     def _repair(self, cursor: Cursor, users: Users, failures: dict[str, str]) -> list[str]:
-        """Repair what the admin may, one by one, and say what was; ``failures`` learns why the rest was not."""
+        """Repair what the admin may; return what was repaired, and put into ``failures`` why the rest was not."""
         repaired = []
         for difference in self._differences(cursor, users):
             if difference.repair is None:
@@ -252,7 +252,7 @@ class PostgresAdminSession(BaseAdminSession):
     def _reassign(self, users: Users, clone: Credential, failures: dict[str, str]) -> list[str]:
         """Give what the clone owns to the base user, as the clone itself: it is a member of both, an admin seldom is.
 
-        It takes a session in the database where the objects are, and that is no place for an admin.
+        This needs a session in the database where the objects are, and an admin must not open one there.
         """
         with self._transaction(f"look for objects of user {clone.username}") as cursor:
             seen = look(cursor, users)

@@ -30,7 +30,7 @@ _TIMED_OUT = "57014"
 # Not to be parsed, or nothing that a cursor could be opened for.
 _NO_SELECT = ("42601", "42P11")
 
-# A clone's session is to start as whoever the base user's would: the base user's own setting of `role`, if it has one.
+# A clone's session has to start as the same user as the base user's: its own setting of `role`, if it has one.
 _WHO = """
 SELECT SESSION_USER, CURRENT_USER,
        COALESCE(
@@ -65,7 +65,7 @@ class PostgresEngine(LoginEngine[Connection]):
         return open_session(server, credential, self.idle_seconds)
 
     def _log_in(self, server: Server, credential: Credential) -> Connection:
-        # The user's own settings hold, as they will for the application, but not for how long to wait.
+        # The user's own settings apply, as for the application, except for timeouts.
         return log_in(server, credential, credential.dbname or DEFAULT_DATABASE, TIMEOUTS)
 
     def _wrong_rights(self, login: LoggedIn[Connection]) -> Iterator[str]:
@@ -97,7 +97,7 @@ class PostgresEngine(LoginEngine[Connection]):
         connection, left = login.connection, query.left
         try:
             with _looking(connection, left + CUT_AFTER_SECONDS) as cursor:
-                # A query that waits for a lock is to be tried again: it is told so before it has taken too long.
+                # A query that waits for a lock is tried again later, so the lock's timeout comes before the query's.
                 for setting, limit in (("lock_timeout", left / 2), ("statement_timeout", left)):
                     cursor.execute(f"SET LOCAL {setting} = {max(1, int(limit * 1000))}")
                 # Without arguments the driver leaves `%` alone.

@@ -2,7 +2,7 @@
 
 libpq gives no SQLSTATE for a failed login, only text in the server's language. The few texts that are certain are known
 here; everything else is taken as "not now", so that a doubtful case is tried again and never rolled back.
-Nothing that an address answered is repeated: whoever chose the host could otherwise read other people's ports.
+An address's answers are never shown: the author of a secret could otherwise read ports of other hosts.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _NOT_NOW = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
 
 class NotAdmitted(Unavailable):
-    """Turned away before the password was looked at, which proves nothing. Another database may have other rules."""
+    """Rejected before the password was checked, which proves nothing. Another database may have other rules."""
 
 
 def failed_login(error: psycopg2.Error, server: Server, user: str, database: str) -> DatabaseError:
@@ -116,12 +116,12 @@ def reason(error: psycopg2.Error) -> str:
 
 def is_temporary(error: psycopg2.Error) -> bool:
     """Whether the same statement may succeed later, because nothing says that it can't."""
-    # Somebody else created the role between our look and our statement.
+    # Another session created the role after it was looked for.
     return not error.pgcode or error.pgcode[:2] in _NOT_NOW or error.pgcode == "42710"
 
 
 def condition(error: psycopg2.Error) -> str:
-    """SQLSTATE and condition name, which hold no value of anybody's."""
+    """SQLSTATE and condition name, which hold no value."""
     if not error.pgcode:
         return LOST
     return f"SQLSTATE {error.pgcode} ({type(error).__name__})"

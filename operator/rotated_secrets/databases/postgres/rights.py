@@ -1,6 +1,6 @@
 """Is a user the clone of another, and where can the two not do exactly the same? Pure: decides on what was read.
 
-The clone owns nothing and has nothing of its own: it is a member of the base user and its sessions start as the base
+The clone owns nothing and is granted nothing: it is a member of the base user and its sessions start as the base
 user (``ALTER ROLE clone SET role TO base``), so that what it creates belongs to the base user.
 """
 

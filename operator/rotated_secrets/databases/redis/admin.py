@@ -38,7 +38,7 @@ EXTERNAL = "external"
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: float) -> RedisAdminSession:
-    """Log in to every node, or to none: a node that is down is found before anything is changed on another."""
+    """Log in to every node, or to none, so that a node that is down is found before another is changed."""
     with contextlib.ExitStack() as opened:
         nodes = []
         for one in (server, *server.others):
@@ -56,7 +56,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
 
 
 class RedisAdminSession(BaseAdminSession):
-    """Open connections of the user who changes others, or itself."""
+    """Open connections of the admin, or of a user that changes itself."""
 
     def __init__(self, nodes: Sequence[Node], idle_seconds: float, *, keeps_users: bool, knows_replicas: bool) -> None:
         """``keeps_users``: that they outlast a restart is for us to see to.
@@ -94,7 +94,7 @@ class RedisAdminSession(BaseAdminSession):
         for node in self._nodes:
             _examined(node, users)
         if self._keeps_users:
-            # Only trying tells whether the files can be written; what is written is what is so already.
+            # Only writing shows whether the files can be written; this writes what is in force already.
             for node in self._nodes:
                 node.keep_users()
 

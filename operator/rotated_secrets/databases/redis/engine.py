@@ -43,7 +43,7 @@ _READ_ONLY = """
 """
 """What changes nothing, so that the server need not be asked: few users may run COMMAND INFO."""
 _PROGRAMS = ("eval", "fcall")
-"""How the commands begin that run a program: one without end is the end of the server for everybody."""
+"""How the commands begin that run a program: one that does not end would block all clients of the server."""
 _WAITING = frozenset({"blocking", "noscript"})
 """Flags of commands that wait for others, or run a program."""
 

@@ -1,6 +1,6 @@
 """What Redis' errors mean: wrong password, not now, or never.
 
-Nothing that an address answered is repeated: whoever chose the host could otherwise read other people's ports.
+An address's answers are never shown: the author of a secret could otherwise read ports of other hosts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOT_NOW = frozenset(
 
 
 class ErrorReply(Exception):
-    """The server's answer was an error. Its text may quote the command, so it is not told to anybody."""
+    """The server's answer was an error. Its text may quote the command, so it is never shown."""
 
     @property
     def code(self) -> str:

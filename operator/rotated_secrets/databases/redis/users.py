@@ -106,7 +106,7 @@ def digest(password: SecretText) -> str:
 
 
 def rules_of_clone(base: User) -> list[str]:
-    """What makes any user, new or not, into the clone of ``base``; password and `on` come besides."""
+    """Return the rules that turn any user, new or not, into the clone of ``base``, without password and `on`."""
     selectors = sorted(" ".join(each.rules()) for each in {*base.selectors, mark(base.name)})
     return ["reset", *sorted(base.further_flags), *base.own.rules(), *(f"({rules})" for rules in selectors)]
 
@@ -162,7 +162,7 @@ def not_the_clone(base: User, found: User) -> str | None:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why the server has no user of this name, or could not keep it."""
+    """Return why the server cannot have a user of this name, or could not save it."""
     if not name:
         return "the user name is empty; correct it"
     if _UNUSABLE.search(name):

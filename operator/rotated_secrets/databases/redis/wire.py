@@ -1,8 +1,8 @@
 """One login to one Redis server, with everything about the connection said explicitly.
 
-The only module that knows the driver, of which it uses the protocol alone: the driver's own ways to connect would
-resolve names, trust more certificates than asked for, and come back by themselves as somebody else. What the server
-sends is bounded in time and size, for whoever chose the host may have chosen a trap.
+The only module that knows the driver, and it uses only its protocol: the driver's own connections would resolve names,
+trust more certificates than asked for, and reconnect by themselves as another user. What the server sends is limited in
+time and size, because the author of a secret may have chosen a hostile host.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def log_in(server: Server, credential: Credential, seconds: float = COMMAND_SECO
 
 
 class Wire:
-    """A connection that is made once: when it is lost, whoever holds it has to log in anew."""
+    """A connection that never reconnects: when it is lost, the caller has to log in again."""
 
     def __init__(self, metered: _Metered) -> None:
         self._metered = metered
@@ -193,7 +193,7 @@ def _context(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.mode is TlsMode.VERIFY_FULL
     if tls.ca_bundle is not None:
-        # As libpq has it: who brings an authority wants it asked, also where Require would do without.
+        # As libpq does: if a CA is given it is used, even in mode Require.
         try:
             context.load_verify_locations(cadata=tls.ca_bundle)
         except (ssl.SSLError, ValueError):

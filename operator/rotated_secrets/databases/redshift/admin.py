@@ -1,7 +1,7 @@
 """The session of a Redshift user that sets passwords and rights. Knows nothing of the order of a rotation's steps.
 
-Redshift has no advisory locks, and none of its own can be taken without waiting. Two operators are kept apart by what
-comes before: the Lease, the claim in the status, and one id for one version. See docs/redshift.md.
+Redshift has no advisory locks, and its table locks cannot be taken without waiting. The Lease, the claim in the status
+and one id for one version keep two operators apart. See docs/redshift.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from rotated_secrets.databases.redshift.session import DEFAULT_DATABASE, open_co
 from rotated_secrets.values import Credential
 
 UNKNOWN_CLIENT = "unknown"
-"""stv_sessions does not tell where a session comes from."""
+"""stv_sessions does not show where a session comes from."""
 
 _LONGEST_SEEN = 50
 """stv_sessions cuts names of users there."""
@@ -55,14 +55,14 @@ _ROLE = "SELECT 1 FROM pg_catalog.svv_roles WHERE role_name = %s"
 
 
 class RedshiftAdminSession(IdleAdminSession[Connection]):
-    """An open connection of the user who changes others, or itself, and one more in each further database."""
+    """An open connection of the admin, or of a user that changes itself, and one more in each further database."""
 
     def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
         self._home = credential.dbname or DEFAULT_DATABASE
         super().__init__(server, credential, idle, open_connection(server, credential, self._home))
 
     def try_lock(self, base_user: str) -> bool:
-        """There is nothing to lock with: only whether the session is still good is looked at."""
+        """Check only that the session still works: there is nothing to lock with."""
         self._ask(self._home, f"look after the session for user {base_user}", "SELECT 1")
         return True
 
@@ -114,7 +114,7 @@ class RedshiftAdminSession(IdleAdminSession[Connection]):
         return tuple(Connections(UNKNOWN_CLIENT, str(database), int(count)) for database, count in found)
 
     def _create(self, base_name: str, clone: str, database: str, password: str, rights: Rights) -> None:
-        """Make the clone with its mark and all its rights in one transaction: there is no clone half made."""
+        """Create the clone with its mark and all its rights in one transaction, so that it is never half made."""
         base, mark = self._known(base_name, database), mark_of(base_name)
         given = list(differences(base, newly_created(clone)))
         cannot = [each.sentence for each in given if each.lacks and not each.repairs]
@@ -169,7 +169,7 @@ class RedshiftAdminSession(IdleAdminSession[Connection]):
     def _ask(
         self, database: str, doing: str, statement: str, arguments: tuple[object, ...] | None = None
     ) -> list[tuple[Any, ...]]:
-        """Run one statement in a transaction of its own; returns its rows, if it has any."""
+        """Run one statement in its own transaction; return its rows, if it has any."""
         with self._transaction(database, doing) as cursor:
             # Without arguments the driver leaves `%` alone.
             cursor.execute(statement, arguments)
@@ -180,5 +180,5 @@ class RedshiftAdminSession(IdleAdminSession[Connection]):
         return transaction(connection, self._server, doing)
 
     def _open_in(self, database: str) -> Connection:
-        """Privileges can be seen and given from inside their database alone."""
+        """Connect to a database: its privileges can be seen and granted only from inside it."""
         return open_connection(self._server, self._credential, database)

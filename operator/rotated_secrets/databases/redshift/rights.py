@@ -84,7 +84,7 @@ def mark_of(base: str) -> str:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why Redshift has no user of this name, or none that can be written safely."""
+    """Return why Redshift cannot have a user of this name, or why the name cannot be quoted safely."""
     size = len(name.encode(errors="surrogatepass"))
     if size > NAME_BYTES:
         return (
@@ -130,7 +130,7 @@ def ownership(base: User, clone: User) -> Iterator[Difference]:
 
 
 def expected_grants(base: User) -> dict[Grant, bool]:
-    """What the clone should be granted: what the base user was, and what owning gives it besides."""
+    """Return what the clone should be granted: the base user's grants, and what owning objects adds to them."""
     expected = {grant: False for owned in base.owned for grant in owned.privileges}
     return expected | dict(base.grants)
 

@@ -1,7 +1,7 @@
 """The session of a SQL Server login that sets passwords and rights. Knows nothing of the order of a rotation's steps.
 
-Whoever owns a database can have its DDL triggers run with the rights of who changes something in it. So inside a
-database everything is done by a connection of its own that has become the database's owner and cannot turn back.
+The owner of a database can have its DDL triggers run with the rights of the user who changes something in it. So inside
+a database everything is done by a separate connection, which becomes the database's owner and cannot return.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ ORDER BY 1, 2
 
 
 class SqlServerAdminSession(IdleAdminSession[Session]):
-    """An open connection of the login that changes others, or itself, and one more in each database looked into."""
+    """An open connection of the admin, or of a user that changes itself, and one more in each database it reads."""
 
     def __init__(self, server: Server, credential: Credential, idle: IdleLimit, proven: Proven | None = None) -> None:
-        """``proven``: whom this session may change; without it the one as which ``credential`` logs in."""
+        """``proven``: which users this session may change; without it those of the kind that ``credential`` is."""
         self._home_name = credential.dbname or DEFAULT_DATABASE
         self._asked_for = proven
         super().__init__(server, credential, idle, open_session(server, credential, self._home_name))
@@ -63,7 +63,7 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
     def _begin(self) -> None:
         itself = proven_by(self._opened, self._home_name)
         if itself.database is None and self._home_name != DEFAULT_DATABASE:
-            # Nowhere else does the server take permissions on what is its own.
+            # Only there does the server accept permissions on its own objects.
             self._opened.ask(f"go to database {DEFAULT_DATABASE}", f"USE {quoted(DEFAULT_DATABASE)}")
             self._home_name = DEFAULT_DATABASE
         self._proven_is = self._asked_for or itself
@@ -134,9 +134,9 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         return found
 
     def _create_login(self, base: Login, credential: Credential) -> None:
-        """Make the clone with its mark, at once: one without it would be taken for a stranger.
+        """Create the clone with its mark in one transaction: without the mark it would count as another user.
 
-        It is let in once it has its rights, so that a clone which was left half made is known by not being let in.
+        It is let in once it has its rights, so a half-made clone is recognised by being kept out.
         """
         name = quoted(credential.username)
         options = [
@@ -270,11 +270,11 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         clone = catalog.user_named(session, clone_name, database)
         if base is None or clone is None:
             raise Refused(f"user {base_name} or {clone_name} was dropped in database {database} while it was rotated")
-        # Whoever is not let in yet is so last, whatever else could be made equal.
+        # A new clone is let in last, after everything else was made equal.
         return list(user_differences(base, clone.let_in_as(base) if unfinished else clone, base_name, database, ""))
 
     def _create_contained(self, session: Session, base: DatabaseUser, credential: Credential, doing: str) -> None:
-        """As a login is made: with its mark, at once, and let in once it has its rights."""
+        """Create a contained clone as a login is created: with its mark, and let in once it has its rights."""
         name = quoted(credential.username)
         options = [
             _password(credential),
@@ -297,7 +297,7 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         (self._in(place) if place else self._main).ask(doing, statement)
 
     def _open_in(self, database: str) -> Session:
-        """A connection to one database that is its owner there, and nobody anywhere else."""
+        """Connect to one database as its owner, without rights anywhere else."""
         session = self._logged_in(database)
         try:
             session.ask(f"act as the owner of database {database}", _ACT_AS_OWNER)
@@ -310,7 +310,7 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         try:
             return open_session(self._server, self._credential, database)
         except AuthenticationFailed as error:
-            # It has logged in to the server: a contained database may have a user of its own by the admin's name.
+            # The admin has logged in before: a contained database may have its own user of the admin's name.
             admin = self._credential.username
             raise Refused(f"{error}; database {database} may have its own user {admin}: rename it") from None
 

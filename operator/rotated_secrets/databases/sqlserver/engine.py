@@ -28,7 +28,7 @@ class SqlServerEngine(LoginEngine[Session]):
     def open_admin_for(
         self, server: Server, credential: Credential, proven_at: Server, proof: Credential
     ) -> AdminSession:
-        """A login and a user of a contained database may have one name: which one the proof is of, its session says."""
+        """A login and a user of a contained database may have one name: the proof's session shows which it is."""
         proven = prove(proven_at, proof)
         return SqlServerAdminSession(server, credential, IdleLimit(server, self.idle_seconds), proven)
 
@@ -40,7 +40,7 @@ class SqlServerEngine(LoginEngine[Session]):
         return open_session(server, credential, credential.dbname or DEFAULT_DATABASE)
 
     def _run(self, login: LoggedIn[Session], query: Query) -> str | None:
-        """Have the server look whether it has a row."""
+        """Let the server check whether the query returns a row."""
         if not stays_inside(query.text):
             return "is not one SELECT without comments, semicolons or open brackets, and was not run"
         try:

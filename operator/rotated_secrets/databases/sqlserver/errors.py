@@ -1,6 +1,6 @@
 """What SQL Server's error numbers mean: wrong password, not now, or never.
 
-Numbers alone are looked at and told: texts come in the server's language and quote names, statements and values.
+Only numbers are used and shown: texts come in the server's language and quote names, statements and values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rotated_secrets.databases.failures import LOST, could_not, no_login
 _WRONG_PASSWORD = frozenset(
     {
         18452,  # not a login of this server
-        18456,  # login failed; why is told to the server's log alone
+        18456,  # login failed; only the server's log says why
         18470,  # disabled
         18486,  # locked out
         18487,  # password expired
@@ -64,7 +64,7 @@ def failed_login(numbers: Iterable[int], server: Server, user: str, database: st
     if any(number in _WRONG_PASSWORD for number in seen):
         return AuthenticationFailed(
             f"{where} does not log in: the password is wrong or has expired, or the login does not exist, is disabled "
-            f"or locked (error {seen[-1]}; the server's own log tells which)"
+            f"or locked (error {seen[-1]}; the server's own log says which)"
         )
     if seen:
         return no_login(user, server, f"the server is not ready for it (error {seen[-1]})")

@@ -66,7 +66,7 @@ class DatabaseUser:
     schema: str | None = None
     language: str | None = None
     contained: bool = False
-    """It has a password of its own, known to this database alone."""
+    """It has its own password, in this database only."""
     owner: bool = False
     """It is dbo: the login owns the database."""
     roles: frozenset[str] = frozenset()
@@ -93,7 +93,7 @@ def mark_on(kind: str, base: str) -> Permission:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why the server has no login of this name that has a password."""
+    """Return why the server cannot have a login of this name with a password."""
     if not name or _UNUSABLE.search(name):
         return f"user name {name!r} is empty or holds a control character or a backslash, as only Windows logins do"
     if len(name) > NAME_CHARACTERS:
@@ -161,7 +161,7 @@ def user_differences(
 
 
 def uncompared(closed: Iterable[str], needed: Iterable[str | None]) -> Iterator[Difference]:
-    """What nobody knows of databases that the admin cannot look into; in those ``needed`` a clone has to be equal."""
+    """Report databases that the admin cannot read; in those that are ``needed`` the clone has to be equal."""
     wanted = {name.lower() for name in needed if name}
     for database in closed:
         if database.lower() in wanted:
@@ -172,7 +172,7 @@ def uncompared(closed: Iterable[str], needed: Iterable[str | None]) -> Iterator[
 
 
 def expected_in(base: DatabaseUser) -> Permissions:
-    """What the clone should be given: what the base user was, and what owning a schema gives it besides."""
+    """Return what the clone should be granted: the base user's permissions, and what owning a schema adds to them."""
     owning = {Permission("CONTROL", f"SCHEMA::{quoted(schema)}"): GRANTED for schema in base.schemas}
     return owning | dict(base.permissions)
 

@@ -1,7 +1,7 @@
 """One login to one SQL Server, with everything about the connection said explicitly.
 
-Knows the driver below what it offers: that would verify only half of what a certificate says, and follow a server that
-sends it on to any other host.
+Uses the driver below its public interface, which would verify only a part of a certificate, and follow a server that
+redirects it to any other host.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ADDRESSES_TRIED = 4
 DEFAULT_DATABASE = "master"
 """As in AWS's rotation template."""
 
-# The driver tells the beginning of every statement, and with it passwords.
+# The driver logs the beginning of every statement, and with it passwords.
 logging.getLogger("pytds").setLevel(logging.WARNING)
 
 _KIND = "SELECT authenticating_database_id FROM sys.dm_exec_sessions WHERE session_id = @@SPID"
@@ -73,14 +73,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Proven:
-    """Which of those that may have one name has logged in: the login, or the user of one contained database."""
+    """Which kind of user has logged in: a login of the server, or the user of one contained database."""
 
     database: str | None
     """The contained database; None for a login of the server."""
 
 
 def proven_by(session: Session, database: str) -> Proven:
-    """Whom the server took the session's password for, which nothing but the session itself can tell."""
+    """Return whose password the server accepted, which only the session itself can show."""
     found = session.ask("look who has logged in", _KIND)
     return Proven(None if found == [(_MASTER_ID,)] else database)
 

@@ -1,7 +1,7 @@
 """What a receiver's answer means. Pure.
 
-Whatever is doubtful is Unavailable, so that it is tried again and nothing is rolled back for it; and nothing but the
-words of the contract says that a credential was set, or works.
+An unclear answer is Unavailable, so that the request is tried again and nothing is rolled back. Only the words of the
+contract say that a credential was set, or works.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def understood(reply: Reply, verb: Verb, whom: str, hidden: Hidden) -> Answer:
     Raises:
         AuthenticationFailed: of a test: the receiver says that the credential is not accepted.
         Refused: it will not do it, or the request is not one for it.
-        Unavailable: nobody knows; :class:`TryAgain` where the same request may be sent again at once.
+        Unavailable: the answer is unclear; :class:`TryAgain` if the same request may be sent again at once.
     """
     said = _said(reply)
     told = f": {words}" if (words := hidden.told(said.get("message"))) else ""

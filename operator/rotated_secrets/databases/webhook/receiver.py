@@ -26,7 +26,7 @@ class Receiver:
     """In lower case, without the dot that may end a DNS name."""
     port: int
     target: str
-    """Path and query. They may hold what is not for everybody, and are not to be repeated."""
+    """Path and query. They may hold a secret, so they are never shown."""
 
     @classmethod
     def at(cls, url: str) -> Receiver:

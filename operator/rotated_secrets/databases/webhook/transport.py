@@ -1,6 +1,6 @@
-"""One POST over verified TLS to an address that was resolved before, within a time that nobody can stretch.
+"""Send one POST over verified TLS to an address that was resolved before, within a fixed time.
 
-Follows nothing, keeps nothing, asks no proxy, and passes on nothing of what other libraries say: they quote requests.
+Follows no redirect, keeps no cookie, uses no proxy, and passes on no message of other libraries: they quote requests.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def post(
     """Send it once. ``until`` is on the monotonic clock; ``signed`` makes the headers when the connection stands.
 
     Raises:
-        Unavailable: nobody knows what came of it; TryAgain where it is worth sending it again at once.
+        Unavailable: the result is not known; TryAgain if the request may be sent again at once.
     """
     connection = _connected(server, until)
     cut = threading.Event()
@@ -136,7 +136,7 @@ def _failed_connect(error: Exception, server: Server) -> Unavailable:
 
 @contextlib.contextmanager
 def _deadline(connection: HTTPSConnection, seconds: float, cut: threading.Event) -> Iterator[None]:
-    """Cut the connection when what happens inside takes longer: a timeout of the socket begins anew with every byte."""
+    """Cut the connection when the block takes longer: a timeout of the socket starts again with every byte."""
     if connection.sock is None:
         raise OSError("not connected")
     with socket.socket(fileno=os.dup(connection.sock.fileno())) as wire, cut_after(wire, max(seconds, 0), cut):
