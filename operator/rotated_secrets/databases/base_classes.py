@@ -54,7 +54,7 @@ class LoggedIn(Generic[ConnectionT]):
 
 
 class BaseEngine(ABC):
-    """Names and time limits."""
+    """The names and time limits of an engine."""
 
     strategies = frozenset({Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS})
     passwords = PasswordLimits()
@@ -79,7 +79,7 @@ class BaseEngine(ABC):
 
     @abstractmethod
     def _unusable_name(self, username: str) -> str | None:
-        """Why the server would refuse or shorten this name; None where it is good."""
+        """Return why the server would refuse or shorten this name; None if it is good."""
 
 
 class LoginEngine(BaseEngine, Generic[ConnectionT]):
@@ -101,7 +101,7 @@ class LoginEngine(BaseEngine, Generic[ConnectionT]):
         """Log in as an application does. Raises: as ``verify``, and DatabaseClosed."""
 
     def _wrong_rights(self, login: LoggedIn[ConnectionT]) -> Iterable[str]:  # noqa: ARG002 - not every engine can tell
-        """What the session lacks of the base user's rights, each a sentence. Raises: as ``verify``."""
+        """Return a sentence for each right of the base user that the session lacks. Raises: as ``verify``."""
         return ()
 
     @abstractmethod
@@ -153,7 +153,7 @@ class IdleAdminSession(BaseAdminSession, Generic[ConnectionT]):
 
     @property
     def _main(self) -> ConnectionT:
-        """The connection that the session was opened with. Raises: Unavailable, where it was silent for too long."""
+        """The connection that the session was opened with. Raises: Unavailable, if it was silent for too long."""
         self._idle.check()
         return self._opened
 

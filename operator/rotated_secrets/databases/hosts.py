@@ -1,6 +1,6 @@
 """Which hosts the operator may connect to for a tenant, and at which addresses.
 
-A tenant writes the host into a secret value, and the operator stands where the tenant may not: this guards it.
+A tenant writes the host into a secret value, and the operator can reach hosts that the tenant must not reach.
 It knows names and addresses, no engine and no port's answer.
 """
 

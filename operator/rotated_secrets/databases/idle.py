@@ -29,7 +29,7 @@ class IdleLimit:
         self._last = now()
 
     def check(self) -> None:
-        """Raises: Unavailable, from then on, where the last call was too long ago."""
+        """Note the call. Raises: Unavailable, from then on, if the last call was too long ago."""
         now = self._now()
         if now - self._last > self._seconds:
             raise Unavailable(

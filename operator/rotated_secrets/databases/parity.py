@@ -63,7 +63,7 @@ def reconcile(
             except Refused as error:
                 failures[difference.sentence] = str(error)
         remaining = look()
-    lacking = [told(each, failures) for each in remaining if each.lacks]
+    lacking = [described(each, failures) for each in remaining if each.lacks]
     if lacking and rights is Rights.ENFORCE:
         raise Refused(
             f"user {clone} is not made current, because it {first_of(lacking)}; "
@@ -72,7 +72,7 @@ def reconcile(
     repaired = [each.sentence for each in tried if each not in remaining]
     return RightsReport(
         () if unfinished else tuple(f"{clone} {sentence}" for sentence in repaired),
-        tuple(f"{clone} {told(each, failures)}" for each in remaining),
+        tuple(f"{clone} {described(each, failures)}" for each in remaining),
     )
 
 
@@ -82,6 +82,7 @@ def first_of(sentences: Sequence[str]) -> str:
     return " and ".join(sentences[:_SHOWN]) + (f", and {more} more" if more > 0 else "")
 
 
-def told(difference: Difference, failures: dict[str, str]) -> str:
+def described(difference: Difference, failures: dict[str, str]) -> str:
+    """The sentence of a difference, and why its repair failed."""
     why = failures.get(difference.sentence)
     return f"{difference.sentence} ({why})" if why else difference.sentence

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.databases.mariadb.clone import Seen, mark, not_the_clone, other_default_role, parity
 from rotated_secrets.databases.mariadb.hashes import ED25519, NATIVE, hashed, native_hash, no_passwords_hash
-from rotated_secrets.databases.mariadb.itself import own_entries
+from rotated_secrets.databases.mariadb.own_password import own_entries
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, unsettable, with_passwords
 from rotated_secrets.databases.mysql.grants import Member, On, Privilege
 from rotated_secrets.values import SecretText

@@ -18,7 +18,7 @@ from rotated_secrets.controller.settings import InvalidSettings, Settings
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable
 from rotated_secrets.databases.webhook import InvalidKey, InvalidReceiver, Receiver, SigningKey
 from rotated_secrets.databases.webhook.answers import Answer, Reply, TryAgain, Verb, understood
-from rotated_secrets.databases.webhook.telling import LONGEST, RUN, Hidden
+from rotated_secrets.databases.webhook.redaction import LONGEST, RUN, Hidden
 
 # ---- where
 
@@ -224,7 +224,7 @@ def test_nothing_of_the_value_is_repeated(secret: str, before: str, after: str, 
         "".join(f"%{byte:02X}" if byte > 127 else chr(byte) for byte in plain),
         secret[: max(RUN, len(secret) // 2)],
     ]
-    told = Hidden({"a": [{"b": secret}]}).told(before + forms[form] + after)
+    told = Hidden({"a": [{"b": secret}]}).redacted(before + forms[form] + after)
     assert not any(secret[start : start + RUN] in told for start in range(len(secret) - RUN + 1))
 
 
@@ -244,8 +244,8 @@ def test_nothing_of_the_value_is_repeated(secret: str, before: str, after: str, 
     ],
 )
 def test_the_rest_of_a_message_is_kept(value: Any, message: Any, told: str) -> None:
-    assert Hidden(value).told(message) == told
+    assert Hidden(value).redacted(message) == told
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(Hidden({}).told("x" * 100_000)) == LONGEST
+    assert len(Hidden({}).redacted("x" * 100_000)) == LONGEST

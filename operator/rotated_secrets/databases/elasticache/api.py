@@ -78,7 +78,7 @@ class ElastiCacheApi:
         return {tag["Key"]: tag.get("Value", "") for tag in call["TagList"] if "Key" in tag}
 
     def modify(self, user: CacheUser, passwords: Sequence[str]) -> None:
-        """Make these the user's only passwords: two at most, and soon, for that takes until it is active again."""
+        """Make these the user's only passwords, two at most. The change is complete when the user is active again."""
         self._ask("ModifyUser", user, lambda client: client.modify_user(UserId=user.id, Passwords=list(passwords)))
 
     def _ask(self, operation: str, user: CacheUser, call: Callable[[ElastiCacheClient], T]) -> T:

@@ -1,7 +1,7 @@
-"""The engine for ElastiCache: passwords by AWS's API, which carries them to every node, and logins by Redis' protocol.
+"""The engine for ElastiCache: AWS's API sets passwords on every node, and logins use Redis' protocol.
 
-``ACL SETUSER`` is not to be had there. The admin is an AWS identity, the operator's own unless told; whom it may
-change for which secret is settled in ``user``.
+There is no ``ACL SETUSER``. The admin is an AWS identity; module ``user`` decides which user it may change for which
+secret.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rotated_secrets.databases.redis import RedisEngine
 from rotated_secrets.values import Credential, VersionId
 
 WAIT_SECONDS = 90.0
-"""How long a rotation waits for a user to be active again; what takes longer is looked at again later."""
+"""How long a rotation waits for a user to be active again; what takes longer is checked again later."""
 LOOK_EVERY_SECONDS = 2.0
 SHORTEST_PASSWORD = 16
 
@@ -50,7 +50,7 @@ class ElastiCacheEngine:
     passwords = PasswordLimits(longest=128, shortest=16, excluded="/@\"'\\")
 
     def __init__(self, wait_seconds: float = WAIT_SECONDS, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
-        """``wait_seconds``: for a user to be active again, looked at every ``look_every_seconds``."""
+        """``wait_seconds``: how long to wait for an active user; ``look_every_seconds``: how often to check."""
         self._api: ElastiCacheApi | None = None
         self._redis = RedisEngine()
         self._patience = wait_seconds, look_every_seconds
@@ -79,7 +79,7 @@ class ElastiCacheEngine:
         return ElastiCacheSession(self, server, user_of(credential), *self._patience)
 
     def asking(self, client: Callable[[str, str], Any], whom: str) -> ElastiCacheEngine:
-        """As :meth:`AsksCloud.asking`; what is under way is known to all of them."""
+        """See :meth:`AsksCloud.asking`. The returned engines share what is under way."""
         other = copy.copy(self)
         other._api = ElastiCacheApi(client, whom)
         return other
@@ -194,7 +194,7 @@ class ElastiCacheSession(BaseAdminSession):
 
 
 def _check_user(user: CacheUser, described: Described, whom: str) -> None:
-    """Raises: Refused, where AWS knows another user than the value."""
+    """Check that AWS has the user of the value. Raises: Refused."""
     if described.arn != user.arn:
         raise Refused(
             f"{whom} sees {described.arn or 'a user without an ARN'} for {user.id}, and the "

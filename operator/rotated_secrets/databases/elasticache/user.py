@@ -1,7 +1,7 @@
 """Which ElastiCache user a secret value means, and whether the secret may have it changed. Pure.
 
-The operator's identity may change any user, and a tenant writes the value: that the user is the secret's is said by
-a tag of the user, which takes a right of AWS's to write.
+The operator's identity may change any user, and a tenant writes the value. So a tag of the user has to name the secret;
+writing it needs a permission in AWS.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def place_in(value: SecretValue) -> Place | None:
 
 
 def names_host(credential: Credential) -> bool:
-    """Whether the value says where its user logs in, beside whose it is."""
+    """Whether the value names a host, and not only the user."""
     place = place_in(credential.value) if credential.value else None
     return place is None or credential.host != place.host
 
 
 def user_of(credential: Credential) -> CacheUser:
-    """The user that a secret claims, as far as the value alone can be right or wrong.
+    """Return the user that a secret claims, checked as far as the value alone allows.
 
     Raises: Refused.
     """
@@ -81,7 +81,7 @@ def user_of(credential: Credential) -> CacheUser:
 
 
 def check_owner(user: CacheUser, tags: Mapping[str, str]) -> None:
-    """Raises: Refused, unless the user's tag names this secret, and with the command that would make it so."""
+    """Check that the user's tag names this secret. Raises: Refused, with the command that would tag it."""
     if tags.get(OWNER_TAG) == user.secret_arn:
         return
     found = "is tagged as another secret's" if OWNER_TAG in tags else "is not tagged as this secret's"

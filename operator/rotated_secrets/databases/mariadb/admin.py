@@ -37,7 +37,7 @@ from rotated_secrets.databases.mariadb.clone import (
     parity,
 )
 from rotated_secrets.databases.mariadb.hashes import NATIVE
-from rotated_secrets.databases.mariadb.itself import set_own_password
+from rotated_secrets.databases.mariadb.own_password import set_own_password
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, new_entries, with_passwords
 from rotated_secrets.databases.mysql.accounts import Account, unusable_name
 from rotated_secrets.databases.mysql.catalog import own_account
@@ -47,7 +47,7 @@ from rotated_secrets.databases.parity import reconcile
 from rotated_secrets.values import Credential
 
 NAME_CHARACTERS = 80
-"""What MariaDB documents; it may take more."""
+"""MariaDB's documented limit; a server may allow more."""
 OLDEST = (10, 4)
 """Since when there is mysql.global_priv, and several ways to log in for one account."""
 
@@ -119,7 +119,7 @@ class MariaDbAdminSession(AccountSession):
     def _set_clones(
         self, users: Users, base: Seen, clone: Seen | None, credential: Credential, rights: Rights
     ) -> RightsReport:
-        """The password comes last: what logs in has its rights."""
+        """Set the password last, so that a clone which can log in has its rights."""
         unfinished = clone is None or is_unfinished(clone.state, users.base)
         entries = new_entries(base.state.plugins, [credential.password])
         account = base.state.account.named(credential.username)
@@ -173,9 +173,9 @@ class MariaDbAdminSession(AccountSession):
         )
 
     def _examined(self, users: Users) -> tuple[Seen, Seen | None] | None:
-        """Both users as they are, once it is certain that they may be changed.
+        """Return both users as they are, once it is certain that they may be changed.
 
-        None where the session is the user's own, and may change that one's password alone.
+        None if the session is the user's own, and may change only that password.
         """
         check_names(users, lambda name: unusable_name(name, NAME_CHARACTERS))
         checking = checks_passwords(self._session)

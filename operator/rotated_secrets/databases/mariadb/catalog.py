@@ -23,7 +23,7 @@ WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' AND @@GLO
 
 
 def look(session: Session, users: Users, admin: Account) -> tuple[Seen, Seen | None]:
-    """Both users as they are; None for a clone that is not there.
+    """Return both users as they are; None for a clone that does not exist.
 
     Raises:
         Refused: the base user's password cannot be set, another user has the clone's name, or ``admin``, whose session

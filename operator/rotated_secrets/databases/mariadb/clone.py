@@ -1,4 +1,4 @@
-"""Is an account the clone of another, and where can the two not do exactly the same? Pure: decides on what was read."""
+"""Decide whether an account is the clone of another, and where the two differ. Pure: works on what was read."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def is_marked(clone: Seen, base: str) -> bool:
 
 
 def clone_of(seen: Seen) -> str | None:
-    """Whose clone an account is marked as."""
+    """Return the user whose clone an account is marked as."""
     roles = (right.role for right in seen.rights if isinstance(right, Member) and right.role.startswith(_MARK))
     return next((role.removeprefix(_MARK) for role in roles), None)
 
 
 def without_password(base: str) -> Entry:
-    """How the clone of a base user logs in before it has a password: not at all."""
+    """Return a way to log in by which the clone cannot log in, until it has a password."""
     return Entry(NATIVE, no_passwords_hash(base))
 
 
 def is_unfinished(clone: State, base: str) -> bool:
-    """Whether it was made by us and never had a password. It takes CREATE USER to lock an account."""
+    """Whether the operator made it and it never had a password. Locking an account needs CREATE USER."""
     return clone.locked and clone.entries == (without_password(base),)
 
 
@@ -95,13 +95,13 @@ def not_the_clone(base: Seen, clone: Seen) -> str | None:
 
 
 def create(base: State, clone: Account) -> str:
-    """The statement that makes the clone: with its terms and no password, and locked."""
+    """Return the statement that creates the clone: with its terms and no password, and locked."""
     nobodys = identified([without_password(base.account.user)])
     return " ".join((f"CREATE USER {clone.sql}", nobodys, *_clauses(base.terms), "ACCOUNT LOCK"))
 
 
 def parity(base: Seen, clone: Seen, *, its_turn: bool) -> tuple[Difference, ...]:
-    """Where the clone is not its base user's equal.
+    """Return the differences between the clone and its base user.
 
     ``its_turn``: it is about to get a new password, and with it a plug-in and a default role. Where it
     is not, nothing that it lacks holds its base user back.

@@ -1,6 +1,6 @@
-"""What MariaDB keeps instead of a password, computed here: it writes statements to its logs as they come.
+"""Compute what MariaDB stores instead of a password, because it writes statements to its logs unchanged.
 
-Pure. Knows the two plug-ins whose keepsake can be computed from the password alone.
+Pure. Knows the two plug-ins whose stored value can be computed from the password alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def ed25519_hash(password: bytes) -> str:
     Source: "Authentication Plugin - ed25519", MariaDB documentation; RFC 8032, section 5.1.5.
 
     Raises:
-        Refused: the library for it is not there.
+        Refused: the library for it is not installed.
     """
     try:
         curve = import_module("nacl.bindings")

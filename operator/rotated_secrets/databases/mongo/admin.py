@@ -146,7 +146,7 @@ class MongoAdminSession(BaseAdminSession):
             return RightsReport()
         left = [each.sentence for each in self._examined(users, database).differences()]
         return RightsReport(
-            # Nothing that was made complete is a repair.
+            # What a new clone was created with is not a repair.
             tuple(each.sentence for each in before if enforced and each.sentence not in left),
             tuple(f"{sentence} ({failures[sentence]})" if sentence in failures else sentence for sentence in left),
         )
@@ -181,7 +181,7 @@ class MongoAdminSession(BaseAdminSession):
         return self._databases[0]
 
     def _examined(self, users: Users, database: str) -> Seen:
-        """Both users as they are, once it is certain that they may be changed."""
+        """Return both users as they are, once it is certain that they may be changed."""
         names = [name for name in (users.base, users.clone) if name is not None]
         found = self._directory.accounts(names, database)
         if not found and (self._directory.roles_only or self._directory.privileges is None):
@@ -239,10 +239,10 @@ class MongoAdminSession(BaseAdminSession):
         *,
         with_password: Credential | None,
     ) -> None:
-        """Make the clone as its base user, and set its password if one is given.
+        """Make the clone equal to its base user, and set its password if one is given.
 
-        ``failures`` learns why something could not be done; where it is None, that is raised, before the password is
-        set: a rotation to a user that lacks a right is worse than none.
+        ``failures`` collects why something could not be done; if it is None, the error is raised before the password is
+        set: a rotation to a user that lacks a right is worse than no rotation.
         """
         for command, sentences, doing in self._steps(base, clone, found, with_password):
             try:
@@ -259,7 +259,7 @@ class MongoAdminSession(BaseAdminSession):
     def _steps(
         self, base: Account, clone: Account, found: Sequence[Difference], with_password: Credential | None
     ) -> list[tuple[Document, list[str], str]]:
-        """The commands in their order: roles first, one of each database, for who may give one may lack another."""
+        """Return the commands in order: first roles, by database, because an admin may lack the right for one."""
         steps: list[tuple[Document, list[str], str]] = []
         for part, name in ((Part.LACKS_ROLE, "grantRolesToUser"), (Part.HAS_ROLE, "revokeRolesFromUser")):
             for database in sorted({each.role.database for each in found if each.part is part and each.role}):
@@ -296,7 +296,7 @@ class MongoAdminSession(BaseAdminSession):
     def _mechanisms(self, account: Account) -> Document:
         if self._directory.roles_only or not account.mechanisms:
             return {}
-        return {"mechanisms": sorted(account.mechanisms)}  # left out, they would become all that the server has
+        return {"mechanisms": sorted(account.mechanisms)}  # if left out, they would become all mechanisms of the server
 
     def _write(self, database: str, command: Document, doing: str) -> None:
         self._run(database, command if self._directory.roles_only else {**command, "writeConcern": MAJORITY}, doing)

@@ -1,4 +1,4 @@
-"""The users of a MongoDB server, as far as one session may look at them. Reads only; decides nothing."""
+"""The users of a MongoDB server, as far as one session may read them. Reads only; decides nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Directory:
         return told
 
     def databases_of(self, user: str) -> list[str]:
-        """Where users of this name are, as far as this session may look."""
+        """Return the databases that have a user of this name, as far as this session may read them."""
         visible = self._databases_to_look_at()
         if visible is not None and not visible and user == self._user:
             return [self._source]  # a user that may read no other may still read itself
@@ -86,9 +86,9 @@ class Directory:
         return {account.name: account for account in map(read_account, documents)}
 
     def sessions(self, user: str, database: str) -> tuple[Connections, ...] | None:
-        """Who is logged in as this user, but for the session itself; None where that cannot be seen."""
+        """Return who is logged in as this user, without this session; None if that cannot be seen."""
         if self._login.greeting.sharded:
-            return None  # a router sees its own clients alone
+            return None  # a router sees only its own clients
         pipeline = [
             {"$currentOp": {"allUsers": True, "idleConnections": True}},
             {"$match": {"effectiveUsers": {"$elemMatch": {"user": user, "db": database}}}},

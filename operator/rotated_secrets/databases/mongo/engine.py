@@ -1,4 +1,4 @@
-"""The engines for MongoDB and DocumentDB: look by logging in as a user itself, and open sessions for admins.
+"""The engines for MongoDB and DocumentDB: verify by logging in as a user, and open sessions for admins.
 
 Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secrets", AWS Secrets Manager User Guide.
 """
@@ -174,7 +174,7 @@ def _authenticated(status: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _both(login: Login, users: Users, source: str) -> dict[str, Account]:
-    """Both users, where this one may look at them: few may."""
+    """Return both users, if this one may read them: few may."""
     wanted = [{"user": user, "db": source} for user in (users.base, users.clone)]
     try:
         answer = login.command(source, {"usersInfo": wanted})
@@ -186,7 +186,7 @@ def _both(login: Login, users: Users, source: str) -> dict[str, Account]:
 
 
 def _forget(login: Login, database: str, answer: Document) -> None:
-    """Have the server close a cursor that has more rows."""
+    """Close a cursor that has more rows at the server."""
     cursor = answer.get("cursor") or {}
     if cursor.get("id"):
         collection = str(cursor.get("ns", "")).partition(".")[2]

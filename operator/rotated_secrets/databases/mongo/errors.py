@@ -83,7 +83,7 @@ def failed_login(error: BaseException, server: Server, user: str, source: str, *
 
 
 def failed_command(error: BaseException, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a command of ours raised; ``doing`` completes "could not …"."""
+    """The meaning of an error of a command; ``doing`` completes "could not …"."""
     return could_not(doing, server, condition(error), later=is_temporary(error))
 
 

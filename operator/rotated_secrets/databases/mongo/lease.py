@@ -44,7 +44,7 @@ class Lease:
             return self._name == name and self._renew()
         try:
             now = self._login.server_time()
-            # By the time that this was true a moment ago: late is safe, for it takes over less.
+            # This time is a moment old. That is safe: fewer locks count as expired.
             self._write({"_id": name, "renewed": {"$lt": now - timedelta(seconds=self._seconds)}}, upsert=True)
         except PyMongoError as error:
             if getattr(error, "code", None) == DUPLICATE_KEY:
@@ -63,7 +63,7 @@ class Lease:
             raise Unavailable(f"the lock of user {self._name} at {self._server} was lost; it is tried again")
 
     def assert_fresh(self) -> None:
-        """To be called just before a password is written: a process may be frozen between any two statements.
+        """Call this just before a password is written: a process may be frozen between any two statements.
 
         Raises:
             Unavailable: the renewal is so long ago that others may have the lock.
@@ -72,7 +72,7 @@ class Lease:
             raise Unavailable(f"the lock of user {self._name} at {self._server} is about to be lost; it is tried again")
 
     def release(self) -> None:
-        """Free it for others, at once if that can be done, else once it has run out."""
+        """Free the lock, at once if possible, else when it expires."""
         if self._name is None:
             return
         mine = {"q": {"_id": self._name, "holder": self._holder}, "limit": 1}

@@ -51,7 +51,7 @@ def authentication_database(credential: Credential, default: str | None) -> str:
     """The database that the user belongs to: ``authSource`` of the value, else ``default``, else admin.
 
     Raises:
-        Refused: that is none whose users have passwords here.
+        Refused: the users of that database have no passwords in MongoDB.
     """
     fields: Mapping[str, Any] = credential.value.fields or {} if credential.value else {}
     source = fields.get("authSource") or default or "admin"
@@ -71,7 +71,7 @@ class Greeting:
 
     writable: bool
     sharded: bool
-    """It routes to shards, and keeps what it knows of users for a while."""
+    """It routes to shards, and caches users for a while."""
 
 
 class Login:
@@ -116,7 +116,7 @@ class Login:
 
 
 def log_in(server: Server, credential: Credential, source: str, *, lagging: bool = False) -> Login:
-    """Log in once, at the address that takes writes where one of them does.
+    """Log in once, at an address that takes writes if there is one.
 
     ``lagging``: routers may not know the user's newest password yet.
 

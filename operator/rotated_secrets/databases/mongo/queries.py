@@ -36,7 +36,7 @@ class NotAQuery(Exception):
 
 
 def read_query(text: str) -> Document:
-    """The command to send for a verify query, without a limit of time.
+    """Return the command to send for a verify query, without a time limit.
 
     Raises:
         NotAQuery

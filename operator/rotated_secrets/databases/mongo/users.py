@@ -1,4 +1,4 @@
-"""Is a user the clone of another, where can the two not do exactly the same, and may the admin change them? Pure.
+"""Decide whether a user is the clone of another, where the two differ, and whether the admin may change them. Pure.
 
 The clone is a user of the same database with the base user's roles, authentication restrictions, mechanisms and custom
 data. The key ``rotatedSecretsCloneOf`` of its custom data says whose clone it is: nothing else tells a clone whose base
@@ -134,7 +134,7 @@ def not_the_clone(base: Account, clone: Account) -> str | None:
 
 
 def differences(base: Account, clone: Account) -> Iterator[Difference]:
-    """Where the clone is not as good as the base user, or better."""
+    """Return the differences between the clone and its base user."""
     for role in sorted(base.roles - clone.roles):
         yield Difference(Part.LACKS_ROLE, f"{clone.name} lacks role {role}", role)
     for role in sorted(clone.roles - base.roles):
@@ -160,7 +160,7 @@ def missing_privilege(
     clone: Account | None,
     clones: bool,
 ) -> str | None:
-    """What the session lacks to do its work on these users, and the command that gives it.
+    """Return what the session lacks to change these users, and the command that grants it.
 
     ``admin`` of database ``source`` is logged in; ``itself``: it is the base user, and the only one; ``clones``: there
     is a second user, which ``clone`` is once it exists.

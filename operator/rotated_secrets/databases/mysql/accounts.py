@@ -14,7 +14,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 """What JSON can write and UTF-8 can't."""
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Host parts that only the database's own machine comes from."""
+"""Host parts that match only the database's own machine."""
 
 _RESERVED = frozenset({"mysql.sys", "mysql.session", "mysql.infoschema", "mariadb.sys", "rdsadmin"})
 

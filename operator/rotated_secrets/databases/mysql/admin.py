@@ -43,7 +43,7 @@ from rotated_secrets.values import Credential, SecretText
 
 NAME_LENGTH = 32
 OLDEST = (8, 0, 21)
-"""Since when accounts have attributes."""
+"""The first version whose accounts have attributes."""
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: int) -> MySqlAdminSession:

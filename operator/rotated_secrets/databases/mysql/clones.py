@@ -1,4 +1,4 @@
-"""Is an account the clone of another? Whose password may be set must be proven, not guessed. Pure.
+"""Decide whether an account is the clone of another: this must be proven, not guessed. Pure.
 
 A clone that the operator made carries a mark, which only a user with CREATE USER can write. One that AWS's rotation
 template made carries none: it counts as the clone if it has exactly its base user's rights. With fewer it may be
@@ -29,7 +29,7 @@ def no_password(user: User) -> str | None:
 
 
 def misplaced(base: Account, found: tuple[Account, ...]) -> str | None:
-    """Why the accounts of the clone's name are not the clone's: it has its base user's host part, and no other."""
+    """Return why accounts of the clone's name are not the clone: its host part has to be its base user's."""
     others = [account for account in found if account.host != base.host]
     if not others:
         return None
@@ -51,7 +51,7 @@ def is_itself_a_clone(base: User) -> str | None:
 
 
 def not_the_clone(base: User, clone: User) -> str | None:
-    """Why an existing account cannot be taken for the clone; both with their rights."""
+    """Return why an existing account cannot be used as the clone; both come with their rights."""
     marked = clone.options.clone_of
     if marked == str(base.account):
         return None

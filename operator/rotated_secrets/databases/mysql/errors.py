@@ -34,7 +34,7 @@ UNKNOWN_TO_CLIENT = 1251
 TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 """max_execution_time, max_statement_time, and what became of a function that was waiting."""
 
-# The server says these once it has looked at the password (sql_authentication.cc, acl_authenticate).
+# The server says these after it has checked the password (sql_authentication.cc, acl_authenticate).
 _WRONG_PASSWORD = frozenset({1045, 1698})
 _LOCKED = frozenset({3118, 4151})
 _EXPIRED = frozenset({1820, 1862})
@@ -143,7 +143,7 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
 
 
 def failed_handshake(error: BaseException | None, server: Server, user: str) -> Unavailable:
-    """The meaning of a connection that never came to a login; ``error`` is the system's or the TLS library's."""
+    """The meaning of a connection that failed before the login; ``error`` is the system's or the TLS library's."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if "match" in error.verify_message:
             return no_login(user, server, OTHER_NAME)
@@ -156,7 +156,7 @@ def failed_handshake(error: BaseException | None, server: Server, user: str) -> 
 
 
 def failed_statement(error: ServerError | ConnectionLost, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of the operator caused; ``doing`` completes "could not …"."""
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
     if isinstance(error, ConnectionLost):
         return could_not(doing, server, LOST, later=True)
     if error.code in _EXPIRED:

@@ -135,7 +135,7 @@ _Kind = TypeVar("_Kind", Privilege, Dynamic, Withheld, Member, Proxy)
 
 
 def beyond(base: RightSet, clone: RightSet) -> tuple[str, ...]:
-    """What ``clone`` may do and ``base`` may not, in words."""
+    """Describe what ``clone`` may do and ``base`` may not."""
     missing, extra = _differences(base, clone)
     unrestricted = (right for right in _of(Withheld, missing) if _on_everything(right, clone))
     more = (right for right in extra if not isinstance(right, Withheld))

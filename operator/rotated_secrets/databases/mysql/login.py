@@ -43,7 +43,7 @@ WAYS_TRIED = 8
 ANSWER_BYTES = 4 * 1024 * 1024
 """The most that the answer to one statement may take."""
 ROW_BYTES = 64 * 1024
-"""The most that is read of what a verify query brings."""
+"""The most that is read of a verify query's rows."""
 
 Row = tuple[Any, ...]
 Settings = Mapping[str, str | float]
@@ -165,7 +165,7 @@ class Session:
             return tuple(cursor.fetchall())
 
     def throw_away(self, query: str, seconds: float) -> None:
-        """Run a query, and throw away what it brings. Raises: as :meth:`ask`, and TooMuch."""
+        """Run a query, and drop its rows. Raises: as :meth:`ask`, and TooMuch."""
         self._connection.budget = ROW_BYTES
         with cut_after(self._wire, seconds), _driver_errors():
             self._connection.throw_away(query)
@@ -278,7 +278,7 @@ def _shake_hands(connection: _Connection, wire: socket.socket, server: Server, u
 
 
 class _TextAsked(Exception):
-    """The server asked for the password itself, and must not get it."""
+    """The server asked for the password as text, and must not get it."""
 
 
 def _refuse(_connection: Connection[Any]) -> Any:
@@ -291,7 +291,7 @@ _NO_TEXT: dict[str, Callable[[Connection[Any]], Any]] = {"mysql_clear_password":
 
 @contextlib.contextmanager
 def _driver_errors() -> Iterator[None]:
-    """What the driver raises, as what it means. Its own texts and causes stay behind: they may hold a statement."""
+    """Turn the driver's errors into ours. Their texts and causes are dropped: they may hold a statement."""
     try:
         yield
     except (_TextAsked, ConnectionLost, ServerError):
@@ -308,7 +308,7 @@ def _driver_errors() -> Iterator[None]:
 
 
 def _reach(server: Server) -> socket.socket:
-    """A connection to the first of the addresses that takes one: a name is never resolved again."""
+    """Connect to the first address that accepts: a name is never resolved again."""
     failed: OSError = OSError("the host has no address")
     for address in server.addresses[:ADDRESSES_TRIED]:
         try:
@@ -323,7 +323,7 @@ def _reach(server: Server) -> socket.socket:
 
 
 def _context(tls: Tls) -> ssl.SSLContext | None:
-    """What the connection is protected by. Made by hand: the library's default one takes orders from SSLKEYLOGFILE."""
+    """What the connection is protected by. Built by hand: the library's default context obeys SSLKEYLOGFILE."""
     if tls.mode is TlsMode.DISABLE:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

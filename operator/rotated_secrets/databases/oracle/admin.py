@@ -123,7 +123,7 @@ class OracleAdminSession(IdleAdminSession[Session]):
         return tuple(Connections(str(client), str(service).strip(), int(count)) for client, service, count in found)
 
     def _examined(self, users: Users) -> tuple[User, User | None]:
-        """Both users as they are, once it is certain that they may be changed."""
+        """Return both users as they are, once it is certain that they may be changed."""
         base = look(self._main, users.base.upper())
         if base is None:
             raise no_such_user(users.base, self._server)

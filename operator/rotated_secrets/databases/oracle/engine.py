@@ -1,4 +1,4 @@
-"""The engine for Oracle: looks by logging in as a user itself, and opens sessions for admins."""
+"""The engine for Oracle: verifies by logging in as a user, and opens sessions for admins."""
 
 from __future__ import annotations
 

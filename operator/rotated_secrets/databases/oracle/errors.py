@@ -105,7 +105,7 @@ def failed_login(error: BaseException, server: Server, user: str) -> DatabaseErr
 
 
 def failed_statement(error: BaseException, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
     code = Code.of(error)
     if code.name in _BINDS:
         return could_not(doing, server, "it has bind variables, for which there are no values", later=False)

@@ -185,7 +185,7 @@ class PostgresAdminSession(BaseAdminSession):
             return None
 
     def _examined(self, cursor: Cursor, users: Users) -> tuple[Seen, Role]:
-        """Both users as they are, once it is certain that they may be changed."""
+        """Return both users as they are, once it is certain that they may be changed."""
         check_names(users, unusable_name)
         seen = look(cursor, users)
         base = seen.base

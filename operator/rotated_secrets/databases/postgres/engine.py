@@ -1,4 +1,4 @@
-"""The engine for PostgreSQL: looks by logging in as a user itself, and opens sessions for admins.
+"""The engine for PostgreSQL: verifies by logging in as a user, and opens sessions for admins.
 
 Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secrets", AWS Secrets Manager User Guide.
 """

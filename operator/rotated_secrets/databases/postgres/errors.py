@@ -104,7 +104,7 @@ def failed_login(error: psycopg2.Error, server: Server, user: str, database: str
 
 
 def failed_statement(error: psycopg2.Error, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
     later = is_temporary(error)
     return could_not(doing, server, condition(error) if later else reason(error), later=later)
 

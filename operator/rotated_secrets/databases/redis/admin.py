@@ -59,9 +59,9 @@ class RedisAdminSession(BaseAdminSession):
     """Open connections of the admin, or of a user that changes itself."""
 
     def __init__(self, nodes: Sequence[Node], idle_seconds: float, *, keeps_users: bool, knows_replicas: bool) -> None:
-        """``keeps_users``: that they outlast a restart is for us to see to.
+        """``keeps_users``: the operator has to save users for the next restart.
 
-        ``knows_replicas``: the secret's author wrote down the nodes, so that those left out are so on purpose.
+        ``knows_replicas``: the secret's author listed the nodes, so any others were left out on purpose.
         """
         self._nodes = nodes
         self._idle_seconds = idle_seconds
@@ -109,7 +109,7 @@ class RedisAdminSession(BaseAdminSession):
         repaired: Counter[str] = Counter()
         remaining: Counter[str] = Counter()
         for node, (base, clone) in zip(self._nodes, found, strict=True):
-            # Whichever of the two has its turn: the clone is to have what its base user has now.
+            # On either user's turn the clone gets what its base user has now.
             differing = [] if clone is None or rights is Rights.IGNORE else list(differences(base, clone))
             enforced = bool(differing) and rights is Rights.ENFORCE
             (repaired if enforced else remaining).update(differing)
@@ -125,7 +125,7 @@ class RedisAdminSession(BaseAdminSession):
 
     def disable_login(self, user: str) -> None:
         for node in self._nodes:
-            # ACL SETUSER would make a user that is not there.
+            # ACL SETUSER would create a user that does not exist.
             if node.user(user) is not None:
                 node.set_user(user, ["off"])
                 if self._keeps_users:
@@ -142,7 +142,7 @@ class RedisAdminSession(BaseAdminSession):
         return tuple(Connections(*where, count) for where, count in sorted(counted.items()))
 
     def _check_nodes(self, users: Users) -> None:
-        """Users are each node's own, so a node that is not named would go on with old passwords."""
+        """Check that all nodes are named: each has its own users, so any other would keep the old passwords."""
         named = len(self._nodes)
         for node in self._nodes:
             replicas = [client for client in node.other_clients() if client.is_replica]
@@ -170,7 +170,7 @@ class RedisAdminSession(BaseAdminSession):
 
 
 def _examined(node: Node, users: Users) -> tuple[User, User | None]:
-    """Both users as they are, once it is certain that they may be changed."""
+    """Return both users as they are, once it is certain that they may be changed."""
     check_names(users, unusable_name)
     base = node.user(users.base)
     if base is None:

@@ -1,4 +1,4 @@
-"""The engine for Redis: looks by logging in as a user itself, and opens sessions for admins, on every node named."""
+"""The engine for Redis: verifies by logging in as a user, and opens sessions for admins, on every named node."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class ErrorReply(Exception):
 
 
 class Lost(Exception):
-    """The connection is gone, or what came by it was no answer. ``late`` where the time was over."""
+    """The connection is lost, or carried no valid answer. ``late`` if the time was over."""
 
     def __init__(self, why: str = "", late: bool = False) -> None:
         super().__init__(why)
@@ -51,11 +51,11 @@ class TooLong(Exception):
 
 
 class CannotConnect(Exception):
-    """No connection came about; the message ends a sentence about the server."""
+    """There is no connection; the message completes a sentence about the server."""
 
 
 def failed_login(error: Exception, server: Server, user: str) -> DatabaseError:
-    """The meaning of what came of AUTH."""
+    """The meaning of a failed login."""
     where = f"user {user} at {server}"
     if isinstance(error, CannotConnect):
         return no_login(user, server, str(error))
@@ -80,7 +80,7 @@ def failed_login(error: Exception, server: Server, user: str) -> DatabaseError:
 
 
 def failed_command(error: Exception, server: Server, doing: str, needed: str = "") -> DatabaseError:
-    """The meaning of a failed command of ours; ``doing`` completes "could not …", ``needed`` are rules of a user."""
+    """The meaning of a failed command; ``doing`` completes "could not …", ``needed`` are rules of a user."""
     if isinstance(error, ErrorReply):
         if error.code == "NOPERM":
             return could_not(doing, server, f"the admin may not; run: {needed}", later=False)

@@ -25,7 +25,7 @@ RULES = (
     "+client|kill",
     "+cluster|info",
 )
-"""What the user who changes others needs, on no key and no channel."""
+"""What the admin needs, on no key and no channel."""
 
 _NO_ACL_FILE = "not configured to use an ACL file"
 _NO_CONFIG_FILE = "running without a config file"
@@ -69,7 +69,7 @@ class Node:
     def keep_users(self) -> None:
         """Write the users to where they are read from at a restart.
 
-        Raises: Refused, where that is nowhere.
+        Raises: Refused, if the server has no such file.
         """
         doing = "save the users for the next restart"
         try:

@@ -96,7 +96,7 @@ def _words(found: Any) -> Sequence[str]:
 
 
 def mark(base: str) -> Selector:
-    """A right to nothing, by which a clone says whose it is: keys that no command may be used on."""
+    """Return the selector that marks a clone and allows nothing: keys on which no command may run."""
     return Selector(("-@all",), frozenset({f"~rotated-secrets:clone-of:{quote(base, safe='')}"}), frozenset())
 
 
@@ -112,7 +112,7 @@ def rules_of_clone(base: User) -> list[str]:
 
 
 def differences(base: User, clone: User) -> Iterator[str]:
-    """Where the clone is not what its base user's clone is made to be, each a sentence."""
+    """Return a sentence for each difference from what a clone of the base user has to be."""
     if not clone.is_marked_as_clone_of(base.name):
         yield f"{clone.name} is not marked as the clone of {base.name}"
     yield from _other_rights(base, clone)
@@ -148,9 +148,9 @@ def _listed(rules: Counter[str]) -> str:
 
 
 def not_the_clone(base: User, found: User) -> str | None:
-    """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
+    """Return why an existing user cannot be used as the clone: this must be proven, not guessed.
 
-    Only who may change users can have marked it. Without a mark, nothing may be won or lost with its password: it may
+    Only a user that may change users can set the mark. Without it, its password must give and take no right: it may
     do exactly what the base user may.
     """
     if found.is_marked_as_clone_of(base.name):

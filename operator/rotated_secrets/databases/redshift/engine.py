@@ -1,4 +1,4 @@
-"""The engine for Redshift: looks by logging in as a user itself, and opens sessions for admins.
+"""The engine for Redshift: verifies by logging in as a user, and opens sessions for admins.
 
 Source of the limits of passwords: CREATE USER, Amazon Redshift Database Developer Guide.
 """

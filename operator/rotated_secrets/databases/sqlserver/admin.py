@@ -209,7 +209,7 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
     # ---- users that one database keeps for itself
 
     def _contained(self, users: Users, database: str) -> tuple[DatabaseUser, DatabaseUser | None]:
-        """Both users as they are in their database, once it is certain that they may be changed."""
+        """Return both users as they are in their database, once it is certain that they may be changed."""
         session = self._place(users.base, database)
         base = catalog.user_named(session, users.base, database)
         if base is None or not base.contained:

@@ -1,4 +1,4 @@
-"""The engine for SQL Server: looks by logging in as a user itself, and opens sessions for admins.
+"""The engine for SQL Server: verifies by logging in as a user, and opens sessions for admins.
 
 Source of the limits of passwords: "Password policy", SQL Server documentation: CHECK_POLICY wants three kinds of signs.
 """

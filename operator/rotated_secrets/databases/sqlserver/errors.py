@@ -76,7 +76,7 @@ def failed_login(numbers: Iterable[int], server: Server, user: str, database: st
 
 
 def failed_statement(number: int, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
     if not number:
         return could_not(doing, server, LOST, later=True)
     if number in _NOT_NOW:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable
-from rotated_secrets.databases.webhook.telling import Hidden
+from rotated_secrets.databases.webhook.redaction import Hidden
 
 _MOST_SENTENCES = 10
 _NOT_NOW = frozenset({408, 425, 429})
@@ -64,7 +64,7 @@ def understood(reply: Reply, verb: Verb, whom: str, hidden: Hidden) -> Answer:
         Unavailable: the answer is unclear; :class:`TryAgain` if the same request may be sent again at once.
     """
     said = _said(reply)
-    told = f": {words}" if (words := hidden.told(said.get("message"))) else ""
+    told = f": {words}" if (words := hidden.redacted(said.get("message"))) else ""
     match reply.status:
         case 204:
             return Answer()
@@ -124,5 +124,5 @@ def _said(reply: Reply) -> dict[str, Any]:
 
 def _sentences(said: dict[str, Any], key: str, hidden: Hidden) -> tuple[str, ...]:
     found = said.get(key)
-    told = [hidden.told(each) for each in found[:_MOST_SENTENCES]] if isinstance(found, list) else []
+    told = [hidden.redacted(each) for each in found[:_MOST_SENTENCES]] if isinstance(found, list) else []
     return tuple(each for each in told if each)

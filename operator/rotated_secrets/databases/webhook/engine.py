@@ -20,8 +20,8 @@ from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused
 from rotated_secrets.databases.base_classes import BaseAdminSession
 from rotated_secrets.databases.webhook.answers import Answer, TryAgain, Verb, understood
 from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, Receiver
+from rotated_secrets.databases.webhook.redaction import Hidden
 from rotated_secrets.databases.webhook.signing import SigningKey
-from rotated_secrets.databases.webhook.telling import Hidden
 from rotated_secrets.databases.webhook.transport import post
 from rotated_secrets.values import Arn, Credential, VersionId
 

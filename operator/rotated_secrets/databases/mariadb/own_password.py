@@ -21,7 +21,7 @@ _ENTRY = re.compile(rf" (?:OR )?(\w+)(?: USING ({_TEXT}))?(?= OR | REQUIRE | WIT
 
 
 def set_own_password(session: Session, credential: Credential) -> None:
-    """Make it the only password of the session's own user.
+    """Make this the only password of the session's own user.
 
     Raises: Refused, if that user cannot do so.
     """
