@@ -1,1 +1,1 @@
-"""Where credentials log in: one protocol, one file an engine."""
+"""The databases that credentials log in to: one protocol, one package for each engine."""

@@ -1,6 +1,6 @@
-"""Which hosts the operator may connect to for somebody else, and at which addresses.
+"""Which hosts the operator may connect to for a tenant, and at which addresses.
 
-A tenant writes the host into a secret value, and the operator stands where the tenant may not: this guards it.
+A tenant writes the host into a secret value, and the operator can reach hosts that the tenant must not reach.
 It knows names and addresses, no engine and no port's answer.
 """
 
@@ -128,7 +128,7 @@ _ITS_MACHINE = "at the address of the Kubernetes API server"
 def _refused(host: str, why: str) -> Refused:
     remedy = {
         _API_SERVER: "correct the host",
-        _DENIED: "correct the host, or have its network taken out of --denied-networks",
+        _DENIED: "correct the host, or have its network removed from --denied-networks",
         _ITS_MACHINE: "if the database is on that machine, have its network added to --allowed-networks",
     }.get(why, "correct the host, or have its network added to --allowed-networks")
     return Refused(f"host {host} is {why}, which the operator does not connect to; {remedy}")
@@ -141,7 +141,7 @@ def _addresses_of(server: ApiServer, lookup: Lookup) -> Iterator[Address]:
         try:
             yield from _answers(server.host, lookup)
         except Unavailable:
-            return  # who it is cannot be told now; by that name nobody else finds it either
+            return  # the name does not resolve now, so it leads to no host at all
 
 
 def _answers(host: str, lookup: Lookup) -> tuple[Address, ...]:

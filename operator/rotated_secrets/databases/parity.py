@@ -1,6 +1,6 @@
-"""Two users made equal by difference: for engines where the clone cannot simply be a member of its base user. Pure.
+"""Make two users equal, difference by difference, if a clone cannot simply be a member of its base user. Pure.
 
-An engine says where the two differ and how a difference is mended; here is decided what is mended, told or refused.
+An engine says where the two differ and how to repair it; this module decides what is repaired, reported or refused.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _PASSES = 2
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing in which the clone is not its base user's equal."""
+    """One difference between the clone and its base user."""
 
     sentence: str
     repairs: tuple[str, ...] = ()
-    """Statements, run in order; empty where only a person can mend it."""
+    """Statements, run in order; empty if only a person can repair it."""
     lacks: bool = False
     """The clone can do less: an application would fail with it."""
     place: str = ""
-    """The database in which the repairs are run, where an engine has to say."""
+    """The database in which the repairs run, if the engine needs one."""
 
 
 def reconcile(
@@ -37,10 +37,10 @@ def reconcile(
     clone: str,
     unfinished: bool,
 ) -> RightsReport:
-    """Mend what ``rights`` says, all of it where the clone is ``unfinished``, and tell the rest.
+    """Repair what ``rights`` says, or everything if the clone is ``unfinished``, and report the rest.
 
-    ``run`` takes a statement and its place. An unfinished clone was made by us, now or by an attempt that did not end:
-    what it is given is no news to anybody.
+    ``run`` takes a statement and its place. The operator created an unfinished clone itself, now or in an attempt that
+    did not end, so what it is given is not reported as a repair.
 
     Raises:
         Refused: the clone lacks something that could not be given to it, and ``rights`` is Enforce: a credential that
@@ -63,16 +63,16 @@ def reconcile(
             except Refused as error:
                 failures[difference.sentence] = str(error)
         remaining = look()
-    lacking = [told(each, failures) for each in remaining if each.lacks]
+    lacking = [described(each, failures) for each in remaining if each.lacks]
     if lacking and rights is Rights.ENFORCE:
         raise Refused(
-            f"user {clone} is not made current, for it {first_of(lacking)}; "
-            f"give it by hand, or write rotation.rights: Report to go on without"
+            f"user {clone} is not made current, because it {first_of(lacking)}; "
+            f"grant it by hand, or set rotation.rights: Report to go on without it"
         )
     repaired = [each.sentence for each in tried if each not in remaining]
     return RightsReport(
         () if unfinished else tuple(f"{clone} {sentence}" for sentence in repaired),
-        tuple(f"{clone} {told(each, failures)}" for each in remaining),
+        tuple(f"{clone} {described(each, failures)}" for each in remaining),
     )
 
 
@@ -82,6 +82,7 @@ def first_of(sentences: Sequence[str]) -> str:
     return " and ".join(sentences[:_SHOWN]) + (f", and {more} more" if more > 0 else "")
 
 
-def told(difference: Difference, failures: dict[str, str]) -> str:
+def described(difference: Difference, failures: dict[str, str]) -> str:
+    """The sentence of a difference, and why its repair failed."""
     why = failures.get(difference.sentence)
     return f"{difference.sentence} ({why})" if why else difference.sentence

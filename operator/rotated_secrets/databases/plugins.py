@@ -1,7 +1,7 @@
 """Engines of other packages: what they must have, and how their faults are kept from everything else.
 
-Knows no engine. A fault of a plug-in is told with the name of its package, and never with what its error says: an error
-of somebody else's code may quote a password.
+Knows no engine. A fault of a plug-in is reported with the name of its package, and never with the error's message: an
+error of another package's code may quote a password.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _METHODS = ("check_username", "verify", "open_admin")
 _LONGEST = 200
-# A plug-in that ends the process (SystemExit) is no more welcome to than one that raises.
+# A plug-in must not end the process (SystemExit) either.
 _FAULTS = (Exception, SystemExit)
 
 
@@ -44,29 +44,29 @@ def package_of(entry: EntryPoint) -> str:
 
 
 def load(entry: EntryPoint) -> Engine:
-    """The engine behind an entry point, wrapped so that it can raise nothing but what an engine may.
+    """Load the engine behind an entry point, wrapped so that it can raise only what an engine may.
 
     Raises:
-        Refused: it cannot be loaded, or is no engine.
+        Refused: it cannot be loaded, or is not an engine.
     """
     who = f"engine {entry.name} of package {package_of(entry)}"
     try:
         engine = entry.load()()
         lacks = tuple(_lacking(engine))
     except _FAULTS as error:
-        # Nothing secret is near yet, and a missing module's name is what a person needs.
+        # No secret is involved yet, and the name of a missing module helps to fix it.
         words = " ".join(str(error).split())[:_LONGEST]
         raise Refused(
-            f"{who} cannot be loaded: {type(error).__name__}: {words}; mend the package or remove it"
+            f"{who} cannot be loaded: {type(error).__name__}: {words}; fix the package or remove it"
         ) from None
     if lacks:
-        raise Refused(f"{who} is no engine: it lacks {', '.join(lacks)}; see docs/plugins.md")
+        raise Refused(f"{who} is not an engine: it lacks {', '.join(lacks)}; see docs/plugins.md")
     names = engine if isinstance(engine, NamesHosts) else None
     return _Guarded(who, engine) if names is None else _GuardedWithHosts(who, engine, names)
 
 
 def _lacking(engine: Any) -> Sequence[str]:
-    """What an engine has to have, and this object has not, or not of the right kind."""
+    """Return what this object lacks to be an engine, or has of the wrong type."""
     strategies = getattr(engine, "strategies", None)
     kinds = {
         "default_port (a number)": isinstance(getattr(engine, "default_port", None), int),
@@ -79,14 +79,14 @@ def _lacking(engine: Any) -> Sequence[str]:
 
 
 def _kept(who: str, doing: str, call: Callable[[], T]) -> T:
-    """What the plug-in answers. Doubtful is whatever it raises that an engine does not."""
+    """Return what the plug-in answers. Any error that an engine may not raise becomes Unavailable."""
     try:
         return call()
     except DatabaseError:
         raise
     except _FAULTS as error:
         raise Unavailable(
-            f"{who} failed to {doing}: {type(error).__name__} is no error that an engine may raise; mend the package"
+            f"{who} failed to {doing}: {type(error).__name__} is not an error that an engine may raise; fix the package"
         ) from None
 
 
@@ -138,7 +138,7 @@ class _GuardedSession:
         try:
             self._session.__exit__(kind, error, trace)
         except _FAULTS as fault:
-            # Nothing is lost but a connection, and what came before counts.
+            # Only a connection is lost; what the session did before still counts.
             log.warning("%s failed to close its session: %s", self._who, type(fault).__name__)
 
     def try_lock(self, base_user: str) -> bool:

@@ -44,11 +44,15 @@ def engine_named(name: str) -> Engine:
     """
     known = known_engines()
     if name not in known:
-        raise Refused(f"engine {name[:60]!r} in the secret value is not known; known are {', '.join(sorted(known))}")
+        raise Refused(
+            f"engine {name[:60]!r} in the secret value is not known; the known engines are {', '.join(sorted(known))}"
+        )
     entry, *rivals = known[name]
     if rivals:
         packages = " and ".join(sorted(package_of(each) for each in known[name]))
-        raise Refused(f"engine {name} is brought by {packages}; remove one of the packages, or have one rename its own")
+        raise Refused(
+            f"engine {name} is provided by {packages}; remove one of the packages, or rename the engine of one"
+        )
     found = _loaded(entry)
     if isinstance(found, Refused):
         raise Refused(str(found))
@@ -65,8 +69,8 @@ def known_engines() -> Mapping[str, tuple[EntryPoint, ...]]:
 def gather(built_in: Iterable[EntryPoint], added: Iterable[EntryPoint]) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Entry points by name: that of an added engine is the ``engine`` of its secret values.
 
-    All that claim a name are kept: none may take the place of another silently, and what is wrong with one name is no
-    other engine's trouble.
+    All that claim a name are kept: none may silently replace another, and a conflict about one name does not affect
+    other engines.
     """
     by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry in (*built_in, *added):
@@ -76,7 +80,7 @@ def gather(built_in: Iterable[EntryPoint], added: Iterable[EntryPoint]) -> Mappi
 
 @lru_cache(maxsize=64)
 def _loaded(entry: EntryPoint) -> Engine | Refused:
-    """Loaded once, also where that fails: what is wrong with a package stays so until the operator is started anew."""
+    """Load it once, also if that fails: a broken package stays broken until the operator is restarted."""
     if entry.dist is None:
         engine: Engine = entry.load()()
         return engine

@@ -20,6 +20,7 @@ from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.elasticache import ElastiCacheEngine
 from rotated_secrets.databases.elasticache.user import OWNER_TAG, place_in
+from rotated_secrets.observability.logs import withhold_what_aws_is_sent
 from rotated_secrets.values import Arn, Credential, Endpoint, SecretValue, VersionId
 from sandbox.redis import RedisServer, redis_server
 
@@ -32,13 +33,13 @@ REGION = "eu-west-1"
 FIRST = "the-first-password"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def cache() -> Iterator[RedisServer]:
     with redis_server(tls=False) as server:
         yield server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def endpoint(cache: RedisServer) -> Iterator[str]:
     program = Path(__file__).with_name("elasticache_server.py")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
@@ -72,7 +73,22 @@ def aws(endpoint: str) -> Iterator[ElastiCacheClient]:
 
 @pytest.fixture(scope="module")
 def engine(aws: ElastiCacheClient) -> ElastiCacheEngine:
-    return ElastiCacheEngine(wait_seconds=10, look_every_seconds=0.02)
+    return operators_engine(wait_seconds=10)
+
+
+def operators_engine(wait_seconds: float) -> ElastiCacheEngine:
+    """An engine that asks AWS as the environment says now."""
+    withhold_what_aws_is_sent()
+    clients: dict[tuple[str, str], Any] = {}
+    session = boto3.session.Session()
+
+    def client(service: str, region: str) -> Any:
+        if (service, region) not in clients:
+            clients[service, region] = session.client(service, region_name=region)  # type: ignore[call-overload]
+        return clients[service, region]
+
+    engine = ElastiCacheEngine(wait_seconds=wait_seconds, look_every_seconds=0.02)
+    return engine.asking(client, "the operator's identity")
 
 
 @dataclass(frozen=True)

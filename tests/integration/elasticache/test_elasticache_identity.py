@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from rotated_secrets.databases.base import AsksCloud, Refused
+from rotated_secrets.databases.elasticache import ElastiCacheEngine
 from tests.integration.elasticache.conftest import REGION, Tenant
 
 if TYPE_CHECKING:
@@ -35,17 +36,24 @@ def of_account(account: str, asked: list[tuple[str, str]]) -> Clients:
     return client
 
 
-def test_the_given_identity_sets_the_password_and_the_environments_does_not(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rotated_secrets.databases.elasticache.api._of_environment", pytest.fail)
+def test_the_given_identity_sets_the_password(tenant: Tenant) -> None:
     asked: list[tuple[str, str]] = []
     given = of_account(tenant.arn.split(":")[4], asked)
     assert isinstance(tenant.engine, AsksCloud)
-    as_role = replace(tenant, engine=tenant.engine.asking(given, ROLE))
+    engine = ElastiCacheEngine(wait_seconds=10, look_every_seconds=0.02)
+    as_role = replace(tenant, engine=engine.asking(given, ROLE))
     as_role.set(tenant.hosted(SECOND))
     assert as_role.verify(tenant.hosted(SECOND)) == []
     assert set(asked) == {("elasticache", REGION)}
+
+
+def test_without_an_identity_aws_is_not_asked(tenant: Tenant) -> None:
+    nobody = replace(tenant, engine=ElastiCacheEngine())
+    with pytest.raises(RuntimeError, match="no AWS identity"):
+        nobody.set(tenant.hosted(SECOND))
+    with pytest.raises(RuntimeError, match="no AWS identity"):
+        nobody.verify(tenant.credential())
+    assert tenant.times_modified == 0
 
 
 def test_an_identity_of_another_account_does_not_see_the_user(tenant: Tenant, aws: ElastiCacheClient) -> None:

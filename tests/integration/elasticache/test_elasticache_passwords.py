@@ -23,7 +23,7 @@ from rotated_secrets.databases.elasticache.api import ElastiCacheApi
 from rotated_secrets.databases.elasticache.user import OWNER_TAG, CacheUser
 from rotated_secrets.databases.idle import IdleLimit
 from sandbox.redis import RedisServer
-from tests.integration.elasticache.conftest import FIRST, Tenant, make_tenant
+from tests.integration.elasticache.conftest import FIRST, Tenant, make_tenant, operators_engine
 
 if TYPE_CHECKING:
     from mypy_boto3_elasticache import ElastiCacheClient
@@ -61,7 +61,7 @@ def test_a_change_is_waited_for_until_it_is_everywhere(tenant: Tenant) -> None:
 
 def test_a_change_that_takes_too_long_is_waited_for_later_and_asked_for_once(tenant: Tenant) -> None:
     tenant.tag(test_seconds="1")
-    hasty = replace(tenant, engine=ElastiCacheEngine(wait_seconds=0.1, look_every_seconds=0.02))
+    hasty = replace(tenant, engine=operators_engine(wait_seconds=0.1))
     old, new = tenant.hosted(), tenant.hosted(SECOND)
     with pytest.raises(Unavailable, match="modifying"):
         hasty.set(new, keep=old)
@@ -77,7 +77,7 @@ def test_a_change_that_takes_too_long_is_waited_for_later_and_asked_for_once(ten
 
 def test_what_this_process_did_not_ask_for_is_asked_for_again(tenant: Tenant) -> None:
     tenant.set(tenant.hosted(SECOND), keep=tenant.hosted())
-    other = replace(tenant, engine=ElastiCacheEngine(wait_seconds=10, look_every_seconds=0.02))
+    other = replace(tenant, engine=operators_engine(wait_seconds=10))
     other.set(tenant.hosted(SECOND), keep=tenant.hosted())
     tenant.set(tenant.hosted())
     assert tenant.times_modified == 3
@@ -86,7 +86,7 @@ def test_what_this_process_did_not_ask_for_is_asked_for_again(tenant: Tenant) ->
 def test_a_user_that_somebody_modifies_is_nobody_elses_to_modify(tenant: Tenant) -> None:
     tenant.tag(test_seconds="30")
     tenant.aws.modify_user(UserId=tenant.id, Passwords=["somebody-elses-password"])
-    hasty = replace(tenant, engine=ElastiCacheEngine(wait_seconds=0.1, look_every_seconds=0.02))
+    hasty = replace(tenant, engine=operators_engine(wait_seconds=0.1))
     with hasty.open() as session:
         assert not session.try_lock(tenant.name)
         with pytest.raises(Unavailable, match="modifying"):
@@ -103,7 +103,7 @@ def test_without_a_host_what_was_not_tried_is_said(tenant: Tenant) -> None:
     [sentence] = tenant.set(new, keep=old).remaining
     assert "was not tried" in sentence
     assert tenant.verify(new) == []
-    assert tenant.verify(new, "GET x") == ["verify queries need a host in the secret value to run at"]
+    assert tenant.verify(new, "GET x") == ["verify queries need a host in the secret value"]
     assert tenant.verify(tenant.hosted(SECOND)) == tenant.verify(tenant.hosted()) == []
 
 
@@ -137,7 +137,7 @@ def test_a_user_that_logs_in_without_a_password_is_refused(
 def test_an_api_that_does_not_answer_is_looked_at_again_later(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_ELASTICACHE", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    away = replace(tenant, engine=ElastiCacheEngine())
+    away = replace(tenant, engine=operators_engine(wait_seconds=10))
     with away.open() as session, pytest.raises(Unavailable, match="ListTagsForResource"):
         session.try_lock(tenant.name)
 
@@ -178,7 +178,7 @@ def test_what_passes_is_told_from_what_stays(
 ) -> None:
     with refusing(code) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_ELASTICACHE", endpoint)
-        away = replace(tenant, engine=ElastiCacheEngine())
+        away = replace(tenant, engine=operators_engine(wait_seconds=10))
         with away.open() as session, pytest.raises(kind, match=told):
             session.try_lock(tenant.name)
 

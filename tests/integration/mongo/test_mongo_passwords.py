@@ -78,7 +78,7 @@ def test_a_wrong_password_and_a_user_that_is_not_there_are_certain(tenant: Tenan
 
 
 def test_a_password_that_no_hash_takes_is_a_wrong_one(tenant: Tenant) -> None:
-    with pytest.raises(AuthenticationFailed, match="a character that MongoDB takes in none"):
+    with pytest.raises(AuthenticationFailed, match="a character that MongoDB does not allow"):
         tenant.verify(tenant.base, "control\x07sign")
 
 

@@ -70,7 +70,7 @@ def test_what_the_base_user_was_given_or_lost_the_clone_is_given_or_loses(rich: 
     assert report == RightsReport(
         repaired=(
             f"{rich.clone} lacks role dbAdmin@{rich.database}",
-            f"{rich.clone} has role readsPeople@hr_{rich.database}, which {rich.base} has not",
+            f"{rich.clone} has role readsPeople@hr_{rich.database}, which {rich.base} does not have",
             f"{rich.clone} has other authentication restrictions than {rich.base}",
             f"{rich.clone} has other customData than {rich.base}",
         )
@@ -102,7 +102,7 @@ def test_report_tells_and_ignore_does_not_look(rich: Tenant) -> None:
     rich.set_clone("first")
     revoke(rich, rich.base, "readWrite", rich.database)
     before = rich.shown(rich.clone)
-    lost = f"{rich.clone} has role readWrite@{rich.database}, which {rich.base} has not"
+    lost = f"{rich.clone} has role readWrite@{rich.database}, which {rich.base} does not have"
     assert rich.set_clone("second", Rights.REPORT) == RightsReport(remaining=(lost,))
     assert rich.set_clone("third", Rights.IGNORE) == RightsReport()
     assert rich.set(rich.base, "fourth", Rights.REPORT) == RightsReport(remaining=(lost,))
@@ -133,13 +133,16 @@ def test_a_clone_as_aws_makes_it_is_taken_over_and_completed(rich: Tenant) -> No
 @pytest.mark.parametrize(
     ("own", "why"),
     [
-        ({"roles": ["dbOwner"]}, r"it has dbOwner@\S+, which \S+ has not; if it is the clone: .*revokeRolesFromUser"),
+        (
+            {"roles": ["dbOwner"]},
+            r"it has dbOwner@\S+, which \S+ does not have; if it is the clone: .*revokeRolesFromUser",
+        ),
         ({}, "no roles at all"),
-        ({"roles": ["readWrite"], "customData": {"team": "strangers"}}, "it has customData of its own"),
+        ({"roles": ["readWrite"], "customData": {"team": "strangers"}}, "it has other customData than"),
         ({"roles": ["readWrite"], "customData": {MARK: "somebody"}}, "says that it is the clone of somebody"),
         (
             {"roles": ["readWrite"], "authenticationRestrictions": [{"clientSource": ["10.1.2.3"]}]},
-            "restrictions of its own",
+            "has other authentication restrictions",
         ),
     ],
     ids=["roles", "no roles", "custom data", "mark", "restrictions"],
@@ -175,7 +178,7 @@ def test_the_commands_that_make_a_user_the_clone_do(tenant: Tenant) -> None:
     tenant.as_admin({"grantRolesToUser": tenant.clone, "roles": ["readWrite"]})
     assert tenant.set_clone("first").remaining == ()
     tenant.as_admin({"updateUser": tenant.clone, "customData": {"own": 1}})
-    with pytest.raises(Refused, match="customData of its own"):
+    with pytest.raises(Refused, match="other customData than"):
         tenant.set_clone("second")
     tenant.as_admin({"updateUser": tenant.clone, "customData": {MARK: tenant.base}})
     assert tenant.set_clone("second").remaining == ()

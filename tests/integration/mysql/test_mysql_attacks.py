@@ -91,7 +91,7 @@ def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the
     """Another tenant owns a user of the clone's name, and proves it by logging in."""
     tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT SELECT ON {schema}.* TO {clone}")
     before = tenant.described(tenant.clone)
-    with pytest.raises(Refused, match=r"not all the rights .*ALTER USER .* ATTRIBUTE"):
+    with pytest.raises(Refused, match=r"not have all rights .*ALTER USER .* ATTRIBUTE"):
         tenant.set(getattr(tenant, turn), "stolen")
     assert tenant.verify(tenant.base, tenant.password) == []
     assert tenant.described(tenant.clone) == before
@@ -137,7 +137,7 @@ def test_the_servers_defaults_do_not_hold_for_the_session(hostile: MysqldServer)
 def test_a_missing_privilege_is_named_whatever_the_servers_language(hostile: MysqldServer) -> None:
     tenant = make_tenant(hostile)
     tenant.sql("GRANT SYSTEM_USER ON *.* TO {base}")
-    with pytest.raises(Refused, match="it takes the privilege SYSTEM_USER"):
+    with pytest.raises(Refused, match="it needs the privilege SYSTEM_USER"):
         tenant.set(tenant.base, "second", alone=True)
 
 

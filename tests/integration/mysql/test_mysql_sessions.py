@@ -147,7 +147,7 @@ MANY = "SELECT 1 FROM information_schema.columns a, information_schema.columns b
 def test_what_a_query_brings_is_not_read(tenant: Tenant, query: str) -> None:
     begun = time.monotonic()
     assert tenant.verify(tenant.base, tenant.password, query) == [
-        "verify query 1 brings too much; add LIMIT 1, and select fewer columns"
+        "verify query 1 returns too much; add LIMIT 1, and select fewer columns"
     ]
     assert time.monotonic() - begun < 4
 

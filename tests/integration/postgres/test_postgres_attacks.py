@@ -242,9 +242,9 @@ def test_a_server_that_turns_one_away_before_it_has_seen_a_password_is_no_proof_
         assert tenant.verify(tenant.base, tenant.password) == []
         plain = dataclasses.replace(tenant.reach, tls=Tls(TlsMode.DISABLE))
         for password in ("wrong", tenant.password):
-            with pytest.raises(Unavailable, match="before the password was looked at"):
+            with pytest.raises(Unavailable, match="before the password was checked"):
                 ENGINE.verify(plain, tenant.credential(tenant.base, password), tenant.users)
-        with pytest.raises(Unavailable, match="before the password was looked at"):
+        with pytest.raises(Unavailable, match="before the password was checked"):
             ENGINE.open_admin(plain, tenant.credential(tenant.base, "wrong"))
 
 

@@ -105,7 +105,7 @@ def test_objects_the_clone_owns_go_to_the_base_user(tenant: Tenant, who: str) ->
     tenant.as_base(SQL("GRANT CREATE ON SCHEMA public TO {}").format(Identifier(tenant.base)))
     tenant.as_user(tenant.clone, "first", "SET ROLE NONE", "CREATE TABLE stray (id int)")
     report = tenant.set_clone("second", admin=admin)
-    assert report == RightsReport(repaired=(f"{tenant.clone} owns 1 object in database {tenant.database} of its own",))
+    assert report == RightsReport(repaired=(f"{tenant.clone} owns 1 object in database {tenant.database} itself",))
     assert tenant.as_base("SELECT tableowner FROM pg_tables WHERE tablename = 'stray'") == [(tenant.base,)]
 
 
@@ -114,7 +114,7 @@ def test_objects_the_clone_owns_are_told_when_it_is_the_base_users_turn(tenant: 
     tenant.as_user(tenant.clone, "first", "SET ROLE NONE", "CREATE TABLE stray (id int)")
     with tenant.open() as session:
         report = session.set_password(tenant.users, tenant.current, Rights.ENFORCE)
-    assert report.remaining == (f"{tenant.clone} owns 1 object in database {tenant.database} of its own",)
+    assert report.remaining == (f"{tenant.clone} owns 1 object in database {tenant.database} itself",)
 
 
 def test_what_was_granted_to_the_clone_alone_is_told_and_left(tenant: Tenant) -> None:
@@ -122,7 +122,7 @@ def test_what_was_granted_to_the_clone_alone_is_told_and_left(tenant: Tenant) ->
     tenant.as_base("CREATE TABLE prices (amount int)")
     tenant.as_admin("GRANT SELECT ON prices TO {}", tenant.clone, dbname=tenant.database)
     assert tenant.set_clone("second").remaining == (
-        f"{tenant.clone} is named in the privileges of 1 object in database {tenant.database} of its own",
+        f"{tenant.clone} is named in the privileges of 1 object in database {tenant.database} itself",
     )
 
 

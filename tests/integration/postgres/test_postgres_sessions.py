@@ -300,5 +300,5 @@ def test_session_whose_settings_a_pooler_dropped_is_not_used(tenant: Tenant) -> 
 def test_a_session_of_somebody_else_is_no_login(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pooler may log in as a user of its own, whoever asked."""
     monkeypatch.setattr(engine, "_WHO", engine._WHO.replace("SESSION_USER", "'pooled'", 1))
-    with pytest.raises(AuthenticationFailed, match="the session is one of pooled"):
+    with pytest.raises(AuthenticationFailed, match="the session belongs to pooled"):
         tenant.verify(tenant.base, tenant.password)

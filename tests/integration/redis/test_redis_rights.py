@@ -75,15 +75,15 @@ def test_the_base_users_turn_comes_after_the_clones(tenant: Tenant) -> None:
         (
             "-get",
             "commands of {clone}: lacks +@bitmap +@geo +@hash +@hyperloglog +@keyspace and 16 more "
-            "and has +@read +@write of its own",
+            "and has +@read +@write itself",
         ),
         ("~more:*", "keys of {clone}: lacks ~more:*"),
         ("&more", "channels of {clone}: lacks &more"),
         ("(~s:* +get)", "selectors of {clone}: lacks (~s:* resetchannels -@all +get)"),
-        ("skip-sanitize-payload", "flags of {clone}: lacks skip-sanitize-payload and has sanitize-payload of its own"),
-        ("-@write", "commands of {clone}: has +@write -del of its own"),
-        ("resetkeys", "keys of {clone}: has ~app:* of its own"),
-        ("resetchannels", "channels of {clone}: has &news:* of its own"),
+        ("skip-sanitize-payload", "flags of {clone}: lacks skip-sanitize-payload and has sanitize-payload itself"),
+        ("-@write", "commands of {clone}: has +@write -del itself"),
+        ("resetkeys", "keys of {clone}: has ~app:* itself"),
+        ("resetchannels", "channels of {clone}: has &news:* itself"),
     ],
 )
 def test_what_the_base_user_is_given_or_loses_the_clone_has_or_lacks_too(

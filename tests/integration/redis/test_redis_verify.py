@@ -117,17 +117,17 @@ def test_a_wrong_password_is_certain(tenant: Tenant, user: str) -> None:
         ("GET other:key", "verify query 1 failed at .*: NOPERM"),
         ("LRANGE app:text 0 1", "verify query 1 failed at .*: WRONGTYPE"),
         ("GET", "verify query 1 failed at .*: ERR"),
-        ("SET app:x 1", "no command that only reads"),
-        ("FLUSHALL", "no command that only reads"),
-        ("'GET app:x\r\nFLUSHALL' x", "no command that only reads"),
-        ("NOT_A_COMMAND", "no command that only reads"),
-        ("EVAL_RO 'return 1' 0", "no command that only reads"),
-        ("evalsha_ro e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0", "no command that only reads"),
-        ("FCALL_RO f 0", "no command that only reads"),
-        ("XREAD BLOCK 30000 STREAMS app:stream $", "no command that only reads"),
+        ("SET app:x 1", "has to be a command that only reads"),
+        ("FLUSHALL", "has to be a command that only reads"),
+        ("'GET app:x\r\nFLUSHALL' x", "has to be a command that only reads"),
+        ("NOT_A_COMMAND", "has to be a command that only reads"),
+        ("EVAL_RO 'return 1' 0", "has to be a command that only reads"),
+        ("evalsha_ro e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0", "has to be a command that only reads"),
+        ("FCALL_RO f 0", "has to be a command that only reads"),
+        ("XREAD BLOCK 30000 STREAMS app:stream $", "has to be a command that only reads"),
         ("GEORADIUS_RO app:text 0 0 1 m", "WRONGTYPE"),
-        ("GET 'app", "is no command: .* quotes in pairs"),
-        ("  ", "is no command"),
+        ("GET 'app", "is not a command: .* quotes in pairs"),
+        ("  ", "is not a command"),
         ("GET app:large", "more than 1 MiB"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_command_that_is_not_known_to_only_read_takes_the_right_to_ask(tenant:
 
 def test_a_program_is_not_run_whatever_the_server_says_of_it(tenant: Tenant) -> None:
     [sentence] = tenant.verify(tenant.base, tenant.password, "EVAL_RO 'while true do end' 0")
-    assert "no command that only reads" in sentence
+    assert "has to be a command that only reads" in sentence
     tenant.server.command("SET", "app:text", "x")  # a server that runs a program for long says BUSY to everybody
 
 
@@ -238,6 +238,6 @@ def test_rejection_is_believed_from_the_servers_own_word_alone() -> None:
 
 def test_without_an_identity_nobody_is_somebody() -> None:
     """A proxy that logs in as a user of its own."""
-    another = pytest.raises(AuthenticationFailed, match="the session is another user's")
+    another = pytest.raises(AuthenticationFailed, match="the session belongs to another user")
     with trap(b"+OK\r\n$5\r\nproxy\r\n") as server, another:
         ENGINE.verify(server, CURRENT, ALONE)

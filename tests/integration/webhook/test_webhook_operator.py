@@ -211,7 +211,7 @@ Spoil = Callable[[Shop], None]
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda shop: shop.replace("hook", key=b"short"), "the key has 5 bytes, and 32 are needed"),
+        (lambda shop: shop.replace("hook", key=b"short"), "the key has 5 bytes; it needs at least 32"),
         (lambda shop: shop.replace("hook-ca", ca_crt=b"none"), "holds no PEM certificates under the key ca.crt"),
         (
             lambda shop: shop.api.delete(_secret(shop, "hook")),
@@ -236,7 +236,7 @@ def _secret(shop: Shop, name: str) -> str:
 def test_a_key_is_rotated_by_writing_it_into_its_secret(shop: Shop, hook: Hook) -> None:
     shop.create(hook.url)
     hook.server.key = b"y" * 32
-    assert "does not take the signature (401)" in shop.told()
+    assert "rejects the signature (401)" in shop.told()
     shop.replace("hook", key=b"y" * 32)
     shop.reconcile()
     assert hook.secrets[CLIENT] == shop.delivered()["client_secret"] != FIRST

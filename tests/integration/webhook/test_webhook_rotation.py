@@ -205,7 +205,7 @@ def test_an_answer_without_an_end_proves_nothing_and_ends(rotating: Rotating, ho
     began = time.monotonic()
     rotating.rotate()
     assert time.monotonic() - began < 3
-    assert hook.sets() == [] and ("in time" in rotating.said() or "with too much of it" in rotating.said())
+    assert hook.sets() == [] and ("in time" in rotating.said() or "and is too long" in rotating.said())
 
 
 def test_a_redirect_is_told_and_not_followed(rotating: Rotating, hook: Hook) -> None:
@@ -218,7 +218,7 @@ def test_a_redirect_is_told_and_not_followed(rotating: Rotating, hook: Hook) -> 
 def test_only_the_contracts_own_words_are_a_proof(rotating: Rotating, hook: Hook, content: bytes) -> None:
     hook.faults = [answers(200, content)]
     rotating.rotate()
-    assert hook.sets() == [] and "answers in a way that says nothing" in rotating.said()
+    assert hook.sets() == [] and "has no meaning here" in rotating.said()
 
 
 def test_no_environment_variable_leads_elsewhere(
@@ -253,7 +253,7 @@ def test_the_certificate_is_verified_against_the_name_in_the_url(
 
 def test_a_wrong_key_is_told_as_such(rotating: Rotating, hook: Hook) -> None:
     rotating.key = "x" * 32
-    assert "does not take the signature (401): wrong signature" in str(rotating.rotate())
+    assert "rejects the signature (401): wrong signature" in str(rotating.rotate())
     assert hook.secrets == {CLIENT: FIRST}
 
 

@@ -95,7 +95,7 @@ def test_postgresql_is_known_by_both_of_its_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["db2", "Postgres", "", "webhook"])
 def test_an_unknown_engine_is_refused_with_those_that_are_known(name: str) -> None:
-    with pytest.raises(Refused, match="known are aurora-mysql, aurora-postgresql, docdb"):
+    with pytest.raises(Refused, match="the known engines are aurora-mysql, aurora-postgresql, docdb"):
         engine_named(name)
 
 
@@ -131,7 +131,7 @@ def test_a_plug_in_is_found_by_the_name_of_its_entry_point(install: Install) -> 
 def test_two_packages_with_one_name_are_both_named_and_stop_no_other_engine(install: Install) -> None:
     install("toy_engine", "toy = toy_engine:Toy")
     install("other_engine", "toy = other_engine:Toy\nfurther = other_engine:Toy")
-    with pytest.raises(Refused, match=r"engine toy is brought by other_engine 1\.0 and toy_engine 1\.0; remove one"):
+    with pytest.raises(Refused, match=r"engine toy is provided by other_engine 1\.0 and toy_engine 1\.0; remove one"):
         engine_named("toy")
     assert engine_named("further").default_port == 1
     assert isinstance(engine_named("postgres"), PostgresEngine)
@@ -139,7 +139,7 @@ def test_two_packages_with_one_name_are_both_named_and_stop_no_other_engine(inst
 
 def test_a_plug_in_does_not_take_the_place_of_an_engine_that_is_here(install: Install) -> None:
     install("toy_engine", "postgres = toy_engine:Toy")
-    with pytest.raises(Refused, match=r"engine postgres is brought by rotated-secrets itself and toy_engine 1\.0"):
+    with pytest.raises(Refused, match=r"engine postgres is provided by rotated-secrets itself and toy_engine 1\.0"):
         engine_named("postgres")
     assert engine_named("aurora-postgresql")
 

@@ -206,7 +206,7 @@ def test_an_allowed_network_lets_in_what_else_is_on_the_api_servers_machine_and_
     [
         (5432, HostRules(api_servers=(API,)), "that machine, have its network added to --allowed-networks"),
         (443, HostRules(api_servers=(API,)), "correct the host"),
-        (5432, HostRules.of(denied=("10.96.0.0/16",), api_servers=(API,)), "taken out of --denied-networks"),
+        (5432, HostRules.of(denied=("10.96.0.0/16",), api_servers=(API,)), "removed from --denied-networks"),
     ],
 )
 def test_the_refusal_says_what_would_let_a_database_in(port: int, rules: HostRules, remedy: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.databases.mariadb.clone import Seen, mark, not_the_clone, other_default_role, parity
 from rotated_secrets.databases.mariadb.hashes import ED25519, NATIVE, hashed, native_hash, no_passwords_hash
-from rotated_secrets.databases.mariadb.itself import own_entries
+from rotated_secrets.databases.mariadb.own_password import own_entries
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, unsettable, with_passwords
 from rotated_secrets.databases.mysql.grants import Member, On, Privilege
 from rotated_secrets.values import SecretText
@@ -145,7 +145,7 @@ def test_what_has_our_placeholder_for_a_password_is_the_clone_only_locked_and_wi
 def test_without_a_mark_nothing_may_be_won_by_its_password() -> None:
     clone = state("app_clone")
     assert not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT, DELETE)) is None
-    assert "not all the rights of app: DELETE" in (
+    assert "not have all rights of app: DELETE" in (
         not_the_clone(seen(state(), SELECT, DELETE), seen(clone, SELECT)) or ""
     )
     assert "DELETE" in (not_the_clone(seen(state(), SELECT), seen(clone, SELECT, DELETE)) or "")

@@ -44,7 +44,7 @@ def test_an_expired_password_is_one_wherever_the_server_says_so(code: int) -> No
 def test_the_same_is_doubtful_where_the_password_was_not_looked_at(code: int) -> None:
     told = failed_login(ServerError(code, CANARY), SERVER, "app", certain=False)
     assert type(told) is Unavailable
-    assert "before the password was looked at" in str(told)
+    assert "before the password was checked" in str(told)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_nothing_is_said_to_a_wrong_certificate(
     certificate: Callable[..., tuple[Path, Path]], mode: TlsMode, name: str, ca: str | None
 ) -> None:
     with Listener(certificate=certificate(name)) as listener:
-        assert "not with the TLS that is asked of it" in log_in(listener.server(mode, ca))
+        assert "not with the required TLS" in log_in(listener.server(mode, ca))
         assert listener.messages == []
 
 
@@ -166,7 +166,7 @@ def test_the_environment_trusts_nobody_and_gets_no_keys(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     with Listener(certificate=certificate("db.example")) as listener:
-        assert "not with the TLS that is asked of it" in log_in(listener.server(TlsMode.VERIFY_FULL, None))
+        assert "not with the required TLS" in log_in(listener.server(TlsMode.VERIFY_FULL, None))
         assert listener.messages == []
     assert not (tmp_path / "keys").exists()
 

@@ -47,7 +47,7 @@ def test_what_is_owned_is_a_difference_only_where_sessions_start_as_the_base_use
     owner = dataclasses.replace(CLONE, belongings=(Belongings("shop", owned=True, count=2),))
     assert not_the_clone(BASE, owner) is None
     assert [found.sentence for found in differences(SEEN, BASE, owner)] == [
-        "app_clone owns 2 objects in database shop of its own"
+        "app_clone owns 2 objects in database shop itself"
     ]
     undeclared = dataclasses.replace(owner, settings={(None, "role"): "somebody"})
     assert "ALTER ROLE app_clone SET role TO app" in str(not_the_clone(BASE, undeclared))

@@ -6,7 +6,8 @@ import psycopg2
 import pytest
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable
-from rotated_secrets.databases.postgres.errors import DatabaseClosed, NotAdmitted, failed_login
+from rotated_secrets.databases.base_classes import DatabaseClosed
+from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_login
 
 SERVER = Server("db.example", ("10.0.0.1", "10.0.0.2"), 5432, Tls())
 HEAD = 'connection to server at "db.example" (10.0.0.1), port 5432 failed: '
@@ -72,7 +73,7 @@ def test_what_is_said_before_the_password_is_looked_at_is_no_closed_database(sai
     told = meaning(HEAD + said)
     assert type(told) is NotAdmitted
     assert isinstance(told, Unavailable) and not isinstance(told, DatabaseClosed)
-    assert "before the password was looked at" in str(told)
+    assert "before the password was checked" in str(told)
 
 
 def test_the_last_address_tried_decides() -> None:

@@ -321,7 +321,7 @@ def test_what_the_base_user_was_given_and_lost_since_holds_for_the_clone_after_i
     )
     assert report.remaining == ()
     assert 'app_clone lacks SELECT ON TABLE "s"."new"' in report.repaired
-    assert 'app_clone has SELECT ON TABLE "s"."old" of its own' in report.repaired
+    assert 'app_clone has SELECT ON TABLE "s"."old" itself' in report.repaired
     assert len(report.repaired) == 7
 
 
@@ -349,7 +349,9 @@ def test_what_the_clone_owns_becomes_the_base_users_and_is_granted_back() -> Non
 def test_a_clone_that_cannot_be_given_what_it_lacks_is_not_made_current() -> None:
     base = seen("app", relations=[("SELECT", False, "s", "t")])
     grant = 'GRANT SELECT ON TABLE "s"."t" TO "app_clone"'
-    with pytest.raises(Refused, match=r'app_clone is not made current, for it lacks SELECT ON TABLE "s"\."t" \(could'):
+    with pytest.raises(
+        Refused, match=r'app_clone is not made current, because it lacks SELECT ON TABLE "s"\."t" \(could'
+    ):
         set_password(
             "app_clone",
             exists("app_clone"),
@@ -377,7 +379,7 @@ def test_nothing_is_repaired_that_is_not_to_be(rights: Rights, told: int) -> Non
 
 def test_a_privilege_of_an_unknown_kind_stops_the_clone_from_being_made_before_anything_is() -> None:
     base = seen("app", in_schemas=[("SELECT", False, "MODELS; DROP", "s")])
-    with pytest.raises(Refused, match="app_clone is not made, for it may lack SELECT on MODELS; DROP s"):
+    with pytest.raises(Refused, match="app_clone is not made, because it may lack SELECT on MODELS; DROP s"):
         set_password("app_clone", exists("app_clone", there=False), base, clone=False)
 
 
@@ -420,7 +422,7 @@ def check_users(*steps: list[Step], users: Users = USERS) -> None:
 
 
 def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed() -> None:
-    with pytest.raises(Refused, match=f'not provably the clone of app; .* run: CREATE ROLE "{MARK}"; GRANT ROLE'):
+    with pytest.raises(Refused, match=f'not provably the clone of app: .* run: CREATE ROLE "{MARK}"; GRANT ROLE'):
         check_users(exists("app"), superuser(), exists("app_clone"), marked("app_clone", mark_of("other")))
 
 
@@ -592,7 +594,7 @@ def test_what_is_not_one_select_is_not_run(query: str) -> None:
 
 def test_a_session_of_somebody_else_is_no_login() -> None:
     steps = transaction(*PINNED, asked("SELECT SESSION_USER, CURRENT_USER", ("app_clone", "app_clone")))
-    with pytest.raises(AuthenticationFailed, match="somebody else's"):
+    with pytest.raises(AuthenticationFailed, match="belongs to another user"):
         verify(*steps, login=False)
 
 
@@ -607,7 +609,7 @@ def test_a_session_that_runs_as_somebody_else_fails_the_check() -> None:
 @pytest.mark.parametrize(
     ("sqlstate", "message", "meaning", "told"),
     [
-        ("42501", "permission denied", Refused, "has to be a superuser: ALTER USER … CREATEUSER"),
+        ("42501", "permission denied", Refused, "has to be a superuser; run: ALTER USER … CREATEUSER"),
         ("42601", "syntax error at or near", Refused, "syntax error"),
         ("40001", "Serializable isolation violation on table", Unavailable, "tried again"),
         ("57014", "Query cancelled on user's request", Unavailable, "tried again"),

@@ -94,7 +94,7 @@ def test_less_than_everything_is_verified_where_that_was_asked_for(
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
 def test_a_server_without_encryption_never_sees_the_password(tmp_path: Path, mode: TlsMode, answer: int) -> None:
     with SqlServerDouble(certificate=certificate(tmp_path, "db.example"), encryption=answer) as double:
-        with pytest.raises(Unavailable, match="not with the TLS that is asked of it"):
+        with pytest.raises(Unavailable, match="not with the required TLS"):
             log_in(double, mode, AUTHORITY.certificate)
         assert double.passwords_seen == []
 
@@ -109,7 +109,7 @@ def test_a_server_that_sends_on_to_another_is_not_followed() -> None:
         SqlServerDouble() as other,
         SqlServerDouble(Conversation("app", CANARY, "master", route=("127.0.0.1", other.port))) as double,
     ):
-        with pytest.raises(Refused, match="sends user app on to another, which is not followed"):
+        with pytest.raises(Refused, match="sends user app to another server, which is not followed"):
             log_in(double, TlsMode.DISABLE, None)
         assert other.passwords_seen == []
 

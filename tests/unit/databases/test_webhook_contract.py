@@ -18,7 +18,7 @@ from rotated_secrets.controller.settings import InvalidSettings, Settings
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable
 from rotated_secrets.databases.webhook import InvalidKey, InvalidReceiver, Receiver, SigningKey
 from rotated_secrets.databases.webhook.answers import Answer, Reply, TryAgain, Verb, understood
-from rotated_secrets.databases.webhook.telling import LONGEST, RUN, Hidden
+from rotated_secrets.databases.webhook.redaction import LONGEST, RUN, Hidden
 
 # ---- where
 
@@ -81,7 +81,7 @@ def test_a_host_is_one_that_the_settings_allow(url: str, patterns: list[str], al
 
 @pytest.mark.parametrize("pattern", ["*", "*.", "https://a.example.com", "a.example.com/x", "a.*.com", "a.b:0", "a b"])
 def test_a_pattern_that_says_nothing_or_everything_is_refused(pattern: str) -> None:
-    with pytest.raises(InvalidSettings, match=r"--webhook-hosts: .* is no host; write hooks\.example\.com"):
+    with pytest.raises(InvalidSettings, match=r"--webhook-hosts: .* is not a host; write hooks\.example\.com"):
         Settings.parse({"webhook_hosts": pattern})
 
 
@@ -116,9 +116,9 @@ def test_a_key_may_be_written_in_base64_and_end_a_line(ending: bytes) -> None:
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        (b"x" * 31, "has 31 bytes, and 32 are needed"),
+        (b"x" * 31, "has 31 bytes; it needs at least 32"),
         (b"whsec_" + base64.b64encode(b"x" * 24), "has 24 bytes"),
-        (b"whsec_not base64 but long enough to be a key", "is no base64"),
+        (b"whsec_not base64 but long enough to be a key", "is not base64"),
         (b"whsec_" + b"\xc3\xa4" * 20, "is no base64|bytes"),
         (b"", "has 0 bytes"),
     ],
@@ -167,21 +167,21 @@ def test_a_set_may_tell_of_rights() -> None:
         (reply(200, {"ok": False, "message": "too long"}), Verb.SET, Refused, "could not set it: too long"),
         (reply(200, {"ok": False}), Verb.SET, Refused, "could not set it: it does not say why"),
         (reply(200, {"ok": False, "failure": "authentication"}), Verb.SET, Refused, "could not set it"),
-        (reply(200, {"ok": False, "message": "?"}), Verb.TEST, Unavailable, "in a way that says nothing (200): ?"),
-        (reply(200, {"ok": False, "failure": "timeout"}), Verb.TEST, Unavailable, "says nothing"),
-        (reply(200, b""), Verb.SET, Unavailable, "says nothing"),
-        (reply(200, b'{"ok": true}', complete=False), Verb.TEST, Unavailable, "with too much of it"),
-        (reply(202, {"ok": True}), Verb.SET, Unavailable, "answers 202, which says nothing"),
+        (reply(200, {"ok": False, "message": "?"}), Verb.TEST, Unavailable, "that has no meaning here: ?"),
+        (reply(200, {"ok": False, "failure": "timeout"}), Verb.TEST, Unavailable, "has no meaning here"),
+        (reply(200, b""), Verb.SET, Unavailable, "has no meaning here"),
+        (reply(200, b'{"ok": true}', complete=False), Verb.TEST, Unavailable, "and is too long"),
+        (reply(202, {"ok": True}), Verb.SET, Unavailable, "answers 202, which has no meaning here"),
         (reply(302), Verb.SET, Refused, "redirects (302), which is not followed"),
         (reply(400, {"message": "bad"}), Verb.SET, Refused, "refuses the request (400): bad"),
-        (reply(401), Verb.TEST, Refused, "does not take the signature (401)"),
+        (reply(401), Verb.TEST, Refused, "rejects the signature (401)"),
         (reply(404), Verb.TEST, Refused, "refuses the request (404)"),
-        (reply(409), Verb.SET, Unavailable, "for a replay, or for older"),
+        (reply(409), Verb.SET, Unavailable, "is a replay, or older"),
         (reply(408), Verb.TEST, TryAgain, "cannot answer now"),
         (reply(429, retry_after=7.0), Verb.TEST, TryAgain, "cannot answer now"),
         (reply(500, {"message": "canary-secret"}), Verb.SET, TryAgain, "cannot answer now (500): ***"),
         (reply(599), Verb.SET, TryAgain, "cannot answer now"),
-        (reply(103), Verb.TEST, Unavailable, "says nothing"),
+        (reply(103), Verb.TEST, Unavailable, "has no meaning here"),
         (reply(999), Verb.TEST, TryAgain, "cannot answer now"),
     ],
 )
@@ -224,7 +224,7 @@ def test_nothing_of_the_value_is_repeated(secret: str, before: str, after: str, 
         "".join(f"%{byte:02X}" if byte > 127 else chr(byte) for byte in plain),
         secret[: max(RUN, len(secret) // 2)],
     ]
-    told = Hidden({"a": [{"b": secret}]}).told(before + forms[form] + after)
+    told = Hidden({"a": [{"b": secret}]}).redacted(before + forms[form] + after)
     assert not any(secret[start : start + RUN] in told for start in range(len(secret) - RUN + 1))
 
 
@@ -244,8 +244,8 @@ def test_nothing_of_the_value_is_repeated(secret: str, before: str, after: str, 
     ],
 )
 def test_the_rest_of_a_message_is_kept(value: Any, message: Any, told: str) -> None:
-    assert Hidden(value).told(message) == told
+    assert Hidden(value).redacted(message) == told
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(Hidden({}).told("x" * 100_000)) == LONGEST
+    assert len(Hidden({}).redacted("x" * 100_000)) == LONGEST

@@ -1,4 +1,4 @@
-"""Amazon ElastiCache for Redis and Valkey: how its users' passwords are set, by AWS's API, and tested by logging in."""
+"""Amazon ElastiCache for Redis and Valkey: sets passwords by AWS's API, and tests them by logging in."""
 
 from rotated_secrets.databases.elasticache.engine import ElastiCacheEngine
 

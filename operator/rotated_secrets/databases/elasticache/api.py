@@ -1,24 +1,19 @@
 """The four calls to ElastiCache's API, and what its errors mean.
 
-The only module of the databases that knows AWS's SDK. Its errors can quote what was sent, so none is passed on. Which
-endpoint is asked is the operator's environment's to say (``AWS_ENDPOINT_URL_ELASTICACHE``), never a value's.
+The only module of the databases that knows AWS's SDK. Its errors can quote what was sent, so none is passed on. The
+caller passes the client, so a secret value never chooses an endpoint.
 """
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.databases.elasticache.user import CacheUser
-from rotated_secrets.observability.logs import withhold_what_aws_is_sent
 
 if TYPE_CHECKING:
     from mypy_boto3_elasticache import ElastiCacheClient
@@ -33,14 +28,13 @@ _NOT_NOW = frozenset(
         "Throttling",
         "ThrottlingException",
         "RequestLimitExceeded",
-        # Of the operator's own credentials, which are fetched anew, and of a request that was long under way.
+        # Of the operator's own credentials, which are fetched again, and of a request that took long.
         "ExpiredToken",
         "ExpiredTokenException",
         "RequestExpired",
     }
 )
 _NOT_THERE = frozenset({"UserNotFound", "UserNotFoundFault"})
-_MOST_REGIONS = 64
 
 
 @dataclass(frozen=True)
@@ -58,17 +52,16 @@ class Described:
 class ElastiCacheApi:
     """One identity's calls. Safe to use from several threads."""
 
-    def __init__(self, client: Callable[[str, str], Any] | None = None, whom: str = "the operator's identity") -> None:
-        """``client`` gives a boto3 client of a service in a region, None is one of the environment's identity; ``whom``
-        says in words who asks by it."""
-        self._client = client or _of_environment()
+    def __init__(self, client: Callable[[str, str], Any], whom: str = "the operator's identity") -> None:
+        """``client`` returns a boto3 client of a service in a region; ``whom`` names its identity in messages."""
+        self._client = client
         self.whom = whom
 
     def describe(self, user: CacheUser) -> Described:
         answer = self._ask("DescribeUsers", user, lambda client: client.describe_users(UserId=user.id))
         found = [each for each in answer["Users"] if each.get("UserId") == user.id]
         if not found:
-            raise Refused(f"{user.arn} is not there; correct user_arn in the secret value")
+            raise Refused(f"{user.arn} does not exist; correct user_arn in the secret value")
         how: Mapping[str, Any] = found[0].get("Authentication") or {}
         return Described(
             found[0].get("ARN", ""),
@@ -85,7 +78,7 @@ class ElastiCacheApi:
         return {tag["Key"]: tag.get("Value", "") for tag in call["TagList"] if "Key" in tag}
 
     def modify(self, user: CacheUser, passwords: Sequence[str]) -> None:
-        """Make these the user's only passwords: two at most, and soon, for that takes until it is active again."""
+        """Make these the user's only passwords, two at most. The change is complete when the user is active again."""
         self._ask("ModifyUser", user, lambda client: client.modify_user(UserId=user.id, Passwords=list(passwords)))
 
     def _ask(self, operation: str, user: CacheUser, call: Callable[[ElastiCacheClient], T]) -> T:
@@ -98,26 +91,13 @@ class ElastiCacheApi:
         raise failure
 
 
-def _of_environment() -> Callable[[str, str], Any]:
-    withhold_what_aws_is_sent()
-    session, lock = boto3.session.Session(), threading.Lock()
-    settings = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-
-    @functools.lru_cache(_MOST_REGIONS)
-    def client(service: str, region: str) -> Any:
-        with lock:  # sessions are not safe to use from several threads, clients are
-            return session.client(service, region_name=region, config=settings)  # type: ignore[call-overload]
-
-    return client
-
-
 def _answered(error: ClientError, operation: str, user: CacheUser, whom: str) -> DatabaseError:
     code = str(error.response["Error"].get("Code", ""))
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     if code in _DENIED:
         return Refused(f"AWS denies {operation} on {user.arn} ({code}); allow elasticache:{operation} on it to {whom}")
     if code in _NOT_THERE:
-        return Refused(f"{user.arn} is not there ({operation}: {code}); correct user_arn in the secret value")
+        return Refused(f"{user.arn} does not exist ({operation}: {code}); correct user_arn in the secret value")
     if code in _NOT_NOW or status >= 500:
-        return Unavailable(f"AWS does not do {operation} on {user.arn} now ({code or status}); it is tried again")
+        return Unavailable(f"AWS cannot do {operation} on {user.arn} now ({code or status}); it is tried again")
     return Refused(f"AWS refuses {operation} on {user.arn} ({code})")

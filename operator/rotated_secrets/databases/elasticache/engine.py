@@ -1,7 +1,7 @@
-"""The engine for ElastiCache: passwords by AWS's API, which carries them to every node, and logins by Redis' protocol.
+"""The engine for ElastiCache: AWS's API sets passwords on every node, and logins use Redis' protocol.
 
-``ACL SETUSER`` is not to be had there. The admin is an AWS identity, the operator's own unless told; whom it may
-change for which secret is settled in ``user``.
+There is no ``ACL SETUSER``. The admin is an AWS identity; module ``user`` decides which user it may change for which
+secret.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from rotated_secrets.api.rotation import Rights, Strategy
@@ -24,6 +23,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.databases.base_classes import BaseAdminSession
 from rotated_secrets.databases.elasticache.api import Described, ElastiCacheApi
 from rotated_secrets.databases.elasticache.user import CacheUser, check_owner, names_host, user_of
 from rotated_secrets.databases.idle import IdleLimit
@@ -31,7 +31,7 @@ from rotated_secrets.databases.redis import RedisEngine
 from rotated_secrets.values import Credential, VersionId
 
 WAIT_SECONDS = 90.0
-"""How long a rotation waits for a user to be active again; what takes longer is looked at again later."""
+"""How long a rotation waits for a user to be active again; what takes longer is checked again later."""
 LOOK_EVERY_SECONDS = 2.0
 SHORTEST_PASSWORD = 16
 
@@ -50,7 +50,7 @@ class ElastiCacheEngine:
     passwords = PasswordLimits(longest=128, shortest=16, excluded="/@\"'\\")
 
     def __init__(self, wait_seconds: float = WAIT_SECONDS, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
-        """``wait_seconds``: for a user to be active again, looked at every ``look_every_seconds``."""
+        """``wait_seconds``: how long to wait for an active user; ``look_every_seconds``: how often to check."""
         self._api: ElastiCacheApi | None = None
         self._redis = RedisEngine()
         self._patience = wait_seconds, look_every_seconds
@@ -64,7 +64,7 @@ class ElastiCacheEngine:
         return ((credential.host, credential.port or self.default_port),) if names_host(credential) else ()
 
     def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
-        """As :meth:`Engine.verify`; without a host in the value, AWS's word that the user is active has to do."""
+        """As :meth:`Engine.verify`; without a host in the value, check only that AWS calls the user active."""
         if names_host(credential):
             return self._redis.verify(server, credential, users, queries)
         user = user_of(credential)
@@ -73,37 +73,36 @@ class ElastiCacheEngine:
         _check_user(user, described, self.api.whom)
         if described.status != _ACTIVE:
             raise Unavailable(f"{user.arn} is {described.status}, so its passwords may not be everywhere yet")
-        return ["verify queries need a host in the secret value to run at"] if queries else []
+        return ["verify queries need a host in the secret value"] if queries else []
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return ElastiCacheSession(self, server, user_of(credential), *self._patience)
 
     def asking(self, client: Callable[[str, str], Any], whom: str) -> ElastiCacheEngine:
-        """As :meth:`AsksCloud.asking`; what is under way is known to all of them."""
+        """See :meth:`AsksCloud.asking`. The returned engines share what is under way."""
         other = copy.copy(self)
         other._api = ElastiCacheApi(client, whom)
         return other
 
     @property
     def api(self) -> ElastiCacheApi:
-        with self._lock:
-            if self._api is None:
-                self._api = ElastiCacheApi()
-            return self._api
+        if self._api is None:
+            raise RuntimeError("no AWS identity to ask ElastiCache as: use the engine that asking() returns")
+        return self._api
 
     def begin(self, user: CacheUser, change: Change) -> None:
-        """Remember what a user is being given, by this process: what its passwords are, AWS never says."""
+        """Remember which passwords this process is giving a user: AWS never shows them."""
         with self._lock:
             self._under_way[user.arn] = change
 
     def end(self, user: CacheUser) -> Change | None:
-        """What the user was being given, told once; None where nothing is known."""
+        """Return what the user was being given, and forget it; None if nothing is known."""
         with self._lock:
             return self._under_way.pop(user.arn, None)
 
 
-class ElastiCacheSession:
-    """Changes one user: the one that the secret claims, and that is tagged as its."""
+class ElastiCacheSession(BaseAdminSession):
+    """Changes one user: the one that the secret claims, and whose tag names the secret."""
 
     def __init__(
         self, engine: ElastiCacheEngine, server: Server, user: CacheUser, wait_seconds: float, look_every: float
@@ -113,19 +112,14 @@ class ElastiCacheSession:
         self._user = user
         self._wait_seconds = wait_seconds
         self._look_every = look_every
-        # There is nothing at AWS that would end with a frozen operator.
+        # AWS has no session that would end with a frozen operator.
         self._awake = IdleLimit(server)
 
-    def __enter__(self) -> ElastiCacheSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """There is no connection to close."""
 
     def try_lock(self, base_user: str) -> bool:
-        """AWS's own lock: a user that is being modified cannot be modified by anybody else."""
+        """Use AWS's own lock: a user that is being modified cannot be modified again."""
         return self._looked_at(base_user).status == _ACTIVE
 
     def check_users(self, users: Users) -> None:
@@ -151,7 +145,7 @@ class ElastiCacheSession:
         change = credential.version_id, keep.version_id if keep is not None else None
         self._looked_at(users.base)
         self._wait()
-        # What this process had asked for when it lost patience need not be asked for, and waited for, once more.
+        # If this process asked for the same change and stopped waiting, it need not ask and wait again.
         if self._engine.end(self._user) != change or credential.version_id is None:
             self._looked_at(users.base)
             self._api.modify(self._user, list(dict.fromkeys(each.password.reveal() for each in given)))
@@ -162,15 +156,15 @@ class ElastiCacheSession:
             return RightsReport()
         return RightsReport(
             remaining=(
-                f"whether {users.base} logs in with its new password was not tried, for the secret value names no "
-                "host; add host and port of the cache",
+                f"whether {users.base} logs in with its new password was not tried, because the secret value "
+                "names no host; add host and port of the cache",
             )
         )
 
     def disable_login(self, user: str) -> None:
-        raise Refused(f"user {user} of ElastiCache is not locked out; delete it where it has to go")
+        raise Refused(f"user {user} of ElastiCache is not locked out; delete it if it must not log in")
 
-    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:  # noqa: ARG002 - AWS's API does not tell
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:  # noqa: ARG002 - AWS's API does not show sessions
         return None
 
     def _wait(self) -> None:
@@ -179,12 +173,12 @@ class ElastiCacheSession:
         while (status := self._described().status) != _ACTIVE:
             if time.monotonic() >= end:
                 raise Unavailable(
-                    f"{self._user.arn} is {status} for more than {self._wait_seconds:g} s; it is looked at again later"
+                    f"{self._user.arn} has been {status} for more than {self._wait_seconds:g} s; it is tried again"
                 )
             time.sleep(self._look_every)
 
     def _looked_at(self, name: str) -> Described:
-        """The user as it is, once it is certain that it is this secret's: asked anew before each change."""
+        """Return the user as it is now, once its tag names this secret: both are read again before each change."""
         if name != self._user.name:
             raise Refused(f"the admin's session is for {self._user.name}, and not for {name}")
         self._awake.check()
@@ -200,16 +194,16 @@ class ElastiCacheSession:
 
 
 def _check_user(user: CacheUser, described: Described, whom: str) -> None:
-    """Raises: Refused, where AWS knows another user than the value."""
+    """Check that AWS has the user of the value. Raises: Refused."""
     if described.arn != user.arn:
         raise Refused(
             f"{whom} sees {described.arn or 'a user without an ARN'} for {user.id}, and the "
-            f"secret value says {user.arn}; it has to be of that account"
+            f"secret value says {user.arn}; {whom} has to belong to that account"
         )
     if described.name != user.name:
         raise Refused(f"{user.arn} logs in as {described.name}, and not as {user.name}; correct the secret value")
     if described.authentication != "password" or not described.passwords:
         raise Refused(
-            f"{user.arn} logs in by {described.authentication or 'no way that is known'} and not by password; give it "
+            f"{user.arn} logs in by {described.authentication or 'an unknown way'} and not by password; give it "
             "one: aws elasticache modify-user --authentication-mode Type=password"
         )

@@ -1,7 +1,7 @@
 """Which ElastiCache user a secret value means, and whether the secret may have it changed. Pure.
 
-The operator's identity may change any user, and a tenant writes the value: that the user is the secret's is said by
-a tag of the user, which takes a right of AWS's to write.
+The operator's identity may change any user, and a tenant writes the value. So a tag of the user has to name the secret;
+writing it needs a permission in AWS.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def place_in(value: SecretValue) -> Endpoint | None:
 
 
 def names_host(credential: Credential) -> bool:
-    """Whether the value says where its user logs in, beside whose it is."""
+    """Whether the value names a host, and not only the user."""
     place = place_in(credential.value) if credential.value else None
     return place is None or credential.host != place.host
 
 
 def user_of(credential: Credential) -> CacheUser:
-    """The user that a secret claims, as far as the value alone can be right or wrong.
+    """Return the user that a secret claims, checked as far as the value alone allows.
 
     Raises: Refused.
     """
@@ -72,16 +72,16 @@ def user_of(credential: Credential) -> CacheUser:
         )
     secret = _SECRET_ARN.fullmatch(credential.arn or "")
     if secret is None:
-        raise Refused(f"nobody knows the ARN of the secret that claims {user[0]}, so its password is not changed")
+        raise Refused(f"the ARN of the secret that claims {user[0]} is not known, so its password is not changed")
     if (user["partition"], user["account"]) != (secret["partition"], secret["account"]):
         raise Refused(
-            f"{user[0]} is of another account than {secret[0]}; the secret of a user has to be in its account"
+            f"{user[0]} belongs to another account than {secret[0]}; a user and its secret have to be in one account"
         )
     return CacheUser(user[0], user["id"], user["region"], credential.username, secret[0])
 
 
 def check_owner(user: CacheUser, tags: Mapping[str, str]) -> None:
-    """Raises: Refused, unless the user's tag names this secret, and with the command that would make it so."""
+    """Check that the user's tag names this secret. Raises: Refused, with the command that would tag it."""
     if tags.get(OWNER_TAG) == user.secret_arn:
         return
     found = "is tagged as another secret's" if OWNER_TAG in tags else "is not tagged as this secret's"

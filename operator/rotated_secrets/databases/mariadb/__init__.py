@@ -1,4 +1,4 @@
-"""MariaDB: how its users' passwords are set, tested and kept equal in rights."""
+"""MariaDB: sets and tests passwords, and keeps the rights of two users equal."""
 
 from rotated_secrets.databases.mariadb.engine import MariaDbEngine
 

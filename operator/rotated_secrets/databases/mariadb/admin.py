@@ -1,13 +1,13 @@
 """The session of a MariaDB user that sets passwords and rights.
 
-No statement of it holds a password: MariaDB writes them to its logs as they come. Knows nothing of the order of a
-rotation's steps.
+None of its statements holds a password: MariaDB writes statements to its logs unchanged. Knows nothing of the order of
+a rotation's steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
@@ -15,8 +15,14 @@ from rotated_secrets.databases.base import (
     Refused,
     RightsReport,
     Server,
-    SessionCount,
     Users,
+)
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_is_no_clone,
+    check_keeps_own,
+    check_names,
+    not_provably_the_clone,
 )
 from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, look, may
 from rotated_secrets.databases.mariadb.clone import (
@@ -31,17 +37,17 @@ from rotated_secrets.databases.mariadb.clone import (
     parity,
 )
 from rotated_secrets.databases.mariadb.hashes import NATIVE
-from rotated_secrets.databases.mariadb.itself import set_own_password
+from rotated_secrets.databases.mariadb.own_password import set_own_password
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, new_entries, with_passwords
 from rotated_secrets.databases.mysql.accounts import Account, unusable_name
 from rotated_secrets.databases.mysql.catalog import own_account
 from rotated_secrets.databases.mysql.login import Session, log_in
-from rotated_secrets.databases.mysql.sessions import sessions_of, try_lock
+from rotated_secrets.databases.mysql.sessions import AccountSession
 from rotated_secrets.databases.parity import reconcile
 from rotated_secrets.values import Credential
 
 NAME_CHARACTERS = 80
-"""What MariaDB documents; it may take more."""
+"""MariaDB's documented limit; a server may allow more."""
 OLDEST = (10, 4)
 """Since when there is mysql.global_priv, and several ways to log in for one account."""
 
@@ -56,7 +62,7 @@ _PINNED: Mapping[str, str | int] = MappingProxyType(
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: int) -> MariaDbAdminSession:
-    """Log in, and look who it was that logged in, and where."""
+    """Log in, and read the account that logged in."""
     session = log_in(server, credential, {**_PINNED, "wait_timeout": idle_seconds})
     try:
         with session.doing("open the admin's session"):
@@ -66,37 +72,18 @@ def open_session(server: Server, credential: Credential, idle_seconds: int) -> M
         raise
 
 
-class MariaDbAdminSession:
-    """An open connection of the user who changes others, or itself."""
+class MariaDbAdminSession(AccountSession):
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(self, session: Session, account: Account) -> None:
         version = ".".join(map(str, session.version))
         if not session.is_mariadb or session.version < OLDEST:
-            what = f"MariaDB {version}" if session.is_mariadb else "no MariaDB"
+            what = f"MariaDB {version}" if session.is_mariadb else "not MariaDB"
             raise Refused(
-                f"{session.server} is {what}; it takes MariaDB {'.'.join(map(str, OLDEST))} or later "
+                f"{session.server} is {what}; MariaDB {'.'.join(map(str, OLDEST))} or later is needed "
                 f"(for MySQL write engine: mysql in the secret value)"
             )
-        if account.user != session.user:
-            raise Refused(
-                f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
-                f"a user that logs in as itself"
-            )
-        self._session = session
-        self._account = account
-        self._server = session.server
-
-    def __enter__(self) -> MariaDbAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._session.close()
-
-    def try_lock(self, base_user: str) -> bool:
-        with self._session.doing(f"lock user {base_user}"):
-            return try_lock(self._session, base_user)
+        super().__init__(session, account)
 
     def check_users(self, users: Users) -> None:
         self._examined(users)
@@ -105,22 +92,22 @@ class MariaDbAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
-        if keep is not None and (keep.username != user or user != users.base):
-            raise Refused(f"a second password is for the same user, and not {keep.username} beside {user}")
+        check_is_base_or_clone(users, user)
+        check_keeps_own(user, keep)
+        if keep is not None and user != users.base:
+            raise Refused(f"user {user} is a clone, and a clone has one password; use DualPassword without clones")
         examined = self._examined(users)
         if examined is None:
             if keep is not None:
-                raise Refused(f"a second password of user {user} takes an admin secret (spec.rotation.adminSecretId)")
+                raise Refused(f"a second password of user {user} needs an admin secret (spec.rotation.adminSecretId)")
             set_own_password(self._session, credential)
             return RightsReport()
         base, clone = examined
         if user == users.clone:
             return self._set_clones(users, base, clone, credential, rights)
         if keep is not None and base.state.plugins != (NATIVE,):
-            # Each further password is asked for by a request to change the plug-in, and not every client takes two.
-            raise Refused(f"user {user} can have two passwords by {NATIVE} alone; use AlternatingUsers instead")
+            # For each further password the server asks the client to change the plug-in; not every client accepts two.
+            raise Refused(f"user {user} can have two passwords only by {NATIVE}; use AlternatingUsers instead")
         passwords = [each.password for each in (keep, credential) if each is not None]
         self._log_in_by(base.state, with_passwords(base.state.entries, passwords))
         return self._made_equal(users, rights, its_turn=False) if clone else RightsReport()
@@ -129,14 +116,10 @@ class MariaDbAdminSession:
         account = account_of(self._session, user, self._account)
         self._run(f"lock user {user} out", f"ALTER USER {account.sql} ACCOUNT LOCK")
 
-    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
-        with self._session.doing(f"count sessions of user {user}"):
-            return sessions_of(self._session, user)
-
     def _set_clones(
         self, users: Users, base: Seen, clone: Seen | None, credential: Credential, rights: Rights
     ) -> RightsReport:
-        """The password comes last: what logs in has its rights."""
+        """Set the password last, so that a clone which can log in has its rights."""
         unfinished = clone is None or is_unfinished(clone.state, users.base)
         entries = new_entries(base.state.plugins, [credential.password])
         account = base.state.account.named(credential.username)
@@ -162,7 +145,7 @@ class MariaDbAdminSession:
     def _with_default_role(
         self, users: Users, credential: Credential, report: RightsReport, rights: Rights, unfinished: bool
     ) -> RightsReport:
-        """What is told where the admin may not set a default role: the clone may set its own, now that it logs in."""
+        """Let the clone set its own default role, now that it logs in, if the admin may not set it."""
         clone = credential.username
         left = other_default_role(*self._both(users))
         if not left:
@@ -190,19 +173,17 @@ class MariaDbAdminSession:
         )
 
     def _examined(self, users: Users) -> tuple[Seen, Seen | None] | None:
-        """Both users as they are, once it is certain that they may be changed.
+        """Return both users as they are, once it is certain that they may be changed.
 
-        None where the session is the user's own, and may change that one's password alone.
+        None if the session is the user's own, and may change only that password.
         """
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name, NAME_CHARACTERS) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, lambda name: unusable_name(name, NAME_CHARACTERS))
         checking = checks_passwords(self._session)
         if checking:
             raise Refused(
-                f"{self._server} checks passwords by {', '.join(checking)} and takes no hashes then, and no password "
-                f"is sent to it, for its logs would have it; run: SET GLOBAL strict_password_validation = OFF"
+                f"{self._server} checks passwords by {', '.join(checking)} and therefore takes no hashes; the "
+                f"operator sends it no password as text, because its logs would show it; run: SET GLOBAL "
+                f"strict_password_validation = OFF"
             )
         if not may(self._session, "CREATE USER"):
             if users == Users(self._session.user):
@@ -212,16 +193,11 @@ class MariaDbAdminSession:
                 f"run: GRANT CREATE USER ON *.* TO {self._account.sql}"
             )
         base, clone = look(self._session, users, self._account)
-        original = clone_of(base) if users.clone is not None else None
-        if original is not None:
-            suffix = users.base.removeprefix(original)
-            mend = f"set rotation.cloneSuffix to {suffix}" if suffix != users.base else "correct the secret value"
-            raise Refused(
-                f"user {users.base} at {self._server} gets no clone: it is itself the clone of {original}; {mend}"
-            )
+        if users.clone is not None:
+            check_is_no_clone(users.base, clone_of(base), f"at {self._server}")
         why = not_the_clone(base, clone) if clone else None
         if why:
-            raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")
+            raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
         return base, clone
 
     def _both(self, users: Users) -> tuple[Seen, Seen]:

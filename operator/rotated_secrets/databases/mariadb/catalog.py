@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rotated_secrets.databases.base import Refused, Users
+from rotated_secrets.databases.guards import no_such_user, not_provably_the_clone
 from rotated_secrets.databases.mariadb.clone import Seen
 from rotated_secrets.databases.mariadb.hashes import PASSWORD_PLUGINS
 from rotated_secrets.databases.mariadb.state import State, unsettable
@@ -14,7 +15,7 @@ from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege, R
 from rotated_secrets.databases.mysql.login import Row, Session
 from rotated_secrets.databases.mysql.show_grants import UnknownGrant, read
 
-# A server that checks passwords takes no hashes, unless it is told to.
+# A server that checks passwords takes no hashes, unless it is configured to.
 _CHECKING = """
 SELECT plugin_name FROM information_schema.plugins
 WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' AND @@GLOBAL.strict_password_validation
@@ -22,21 +23,21 @@ WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' AND @@GLO
 
 
 def look(session: Session, users: Users, admin: Account) -> tuple[Seen, Seen | None]:
-    """Both users as they are; None for a clone that is not there.
+    """Return both users as they are; None for a clone that does not exist.
 
     Raises:
-        Refused: the base user is none whose password can be set, somebody else has the clone's name, or ``admin``,
-            whose session it is, may not look.
+        Refused: the base user's password cannot be set, another user has the clone's name, or ``admin``, whose session
+            it is, may not read them.
     """
     base = _base(session, users.base, admin)
     return base, _clone(session, base.state.account, users.clone, admin) if users.clone is not None else None
 
 
 def account_of(session: Session, user: str, admin: Account) -> Account:
-    """The account of a user name. Raises: Refused, where that is not one."""
+    """Return the account of a user name. Raises: Refused, if there is none, or several."""
     found = the_account(state.account for state in _states(session, user, admin))
     if found is None:
-        raise Refused(f"user {user} at {session.server} is none, or there are several of this name")
+        raise Refused(f"user {user} at {session.server} does not exist, or several have this name")
     return found
 
 
@@ -48,7 +49,7 @@ def may(session: Session, privilege: str) -> bool:
 
 
 def checks_passwords(session: Session) -> tuple[str, ...]:
-    """The plug-ins for whose sake the server takes no hashes."""
+    """Return the plug-ins that check passwords, because of which the server takes no hashes."""
     with session.doing("look whether the server checks passwords"):
         return tuple(str(row[0]) for row in session.ask(_CHECKING))
 
@@ -56,17 +57,17 @@ def checks_passwords(session: Session) -> tuple[str, ...]:
 def _base(session: Session, user: str, admin: Account) -> Seen:
     states = {state.account: state for state in _states(session, user, admin)}
     if not states:
-        raise Refused(f"user {user} does not exist at {session.server}; create it, or correct the secret value")
+        raise no_such_user(user, session.server)
     account = the_account(states)
     if account is None:
         hosts = ", ".join(sorted(each.host for each in states))
         raise Refused(
-            f"there are several users {user} at {session.server}, from hosts {hosts}, and which one the secret is for "
-            f"is not known; leave one of them"
+            f"there are several users {user} at {session.server}, from hosts {hosts}, and it is not known which "
+            f"one the secret is for; keep only one of them"
         )
     found = states[account]
     if found.is_role:
-        raise Refused(f"{user} at {session.server} is a role, and no user; correct the secret value")
+        raise Refused(f"{user} at {session.server} is a role, not a user; correct the secret value")
     why = unsettable(found.entries)
     if why:
         raise Refused(
@@ -82,10 +83,8 @@ def _clone(session: Session, base: Account, user: str, admin: Account) -> Seen |
     others = sorted(account.host for account in states if account.host not in LOCAL_HOSTS)
     if others:
         where = ", ".join(host or "nowhere (a role)" for host in others)
-        raise Refused(
-            f"user {user} at {session.server} is not provably the clone of {base.user}: there is one from {where}, and "
-            f"{base.user} is from {base.host}"
-        )
+        why = f"there is one from {where}, and {base.user} is from {base.host}"
+        raise not_provably_the_clone(user, base.user, f"at {session.server}", why)
     return Seen(own, _rights(session, own.account, admin)) if own else None
 
 

@@ -1,4 +1,4 @@
-"""Is an account the clone of another, and where can the two not do exactly the same? Pure: decides on what was read."""
+"""Decide whether an account is the clone of another, and where the two differ. Pure: works on what was read."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Seen:
 def mark(base: str) -> str:
     """The role, without any right, by which an account is known as the clone of a base user.
 
-    It takes CREATE USER to make it, and nobody but who made it may pass it on. What stands in the account itself would
-    be no proof: a user may give itself another password, as a hash, and with the GRANT OPTION on anything at all it
-    may write its ways to log in, REQUIRE and limits as it likes.
+    Creating it needs CREATE USER, and only its creator may grant it to others. A mark in the account itself would be no
+    proof: a user may give itself another password, as a hash, and with the GRANT OPTION on any object it may change its
+    ways to log in, REQUIRE and limits.
     """
     # Role names have as many characters as user names.
     return _MARK + (base if len(_MARK + base) <= 80 else hashlib.sha256(base.encode()).hexdigest()[:40])
 
 
 def mark_statements(base: Account, clone: Account) -> tuple[str, str]:
-    """What says that one account is the clone of another. A role that is left over is made anew, to be passed on."""
+    """Return the statements that mark an account as a clone. A role that is left over is created again."""
     role = identifier(mark(base.user))
     return f"CREATE OR REPLACE ROLE {role}", f"GRANT {role} TO {clone.sql}"
 
@@ -51,26 +51,26 @@ def is_marked(clone: Seen, base: str) -> bool:
 
 
 def clone_of(seen: Seen) -> str | None:
-    """Whose clone an account is marked as."""
+    """Return the user whose clone an account is marked as."""
     roles = (right.role for right in seen.rights if isinstance(right, Member) and right.role.startswith(_MARK))
     return next((role.removeprefix(_MARK) for role in roles), None)
 
 
 def without_password(base: str) -> Entry:
-    """How the clone of a base user logs in before it has a password: not at all."""
+    """Return a way to log in by which the clone cannot log in, until it has a password."""
     return Entry(NATIVE, no_passwords_hash(base))
 
 
 def is_unfinished(clone: State, base: str) -> bool:
-    """Whether it was made by us and never had a password. It takes CREATE USER to lock an account."""
+    """Whether the operator made it and it never had a password. Locking an account needs CREATE USER."""
     return clone.locked and clone.entries == (without_password(base),)
 
 
 def not_the_clone(base: Seen, clone: Seen) -> str | None:
-    """Why an account without our mark cannot be taken for the clone: nothing may be won or lost with its password.
+    """Return why an account cannot be used as the clone; without the mark its password must give and take no right.
 
-    What has fewer rights than the base user may be somebody's who would be given the rest, and the base user's password
-    with it.
+    An account with fewer rights may be another person's, which would get the missing rights and a password like the
+    base user's.
     """
     user = base.state.account.user
     if is_marked(clone, user) or (is_unfinished(clone.state, user) and not clone.rights):
@@ -81,27 +81,29 @@ def not_the_clone(base: Seen, clone: Seen) -> str | None:
         *(f"has {right}" for right in beyond(base.rights, clone.rights)),
     ]
     if more:
-        why = f"it {first_of(more)}, which {user} has not"
+        why = f"it {first_of(more)}, which {user} does not have"
     elif not clone.rights:
-        why = "it has no rights at all, so nothing says that it is"
+        why = "it has no rights at all, so nothing proves that it is"
     elif clone.rights != base.rights:
         fewer = beyond(clone.rights, base.rights)
-        why = f"it has not all the rights of {user}: {first_of(fewer) if fewer else 'they are granted in another way'}"
+        why = (
+            f"it does not have all rights of {user}: {first_of(fewer) if fewer else 'they are granted in another way'}"
+        )
     else:
         return None
     return f"{why}; if it is the clone, run: {'; '.join(mark_statements(base.state.account, clone.state.account))}"
 
 
 def create(base: State, clone: Account) -> str:
-    """The statement that makes the clone: with its terms and no password, and locked."""
+    """Return the statement that creates the clone: with its terms and no password, and locked."""
     nobodys = identified([without_password(base.account.user)])
     return " ".join((f"CREATE USER {clone.sql}", nobodys, *_clauses(base.terms), "ACCOUNT LOCK"))
 
 
 def parity(base: Seen, clone: Seen, *, its_turn: bool) -> tuple[Difference, ...]:
-    """Where the clone is not its base user's equal.
+    """Return the differences between the clone and its base user.
 
-    ``its_turn``: it is about to have a new password, and a plug-in and default role of its own making with it. Where it
+    ``its_turn``: it is about to get a new password, and with it a plug-in and a default role. Where it
     is not, nothing that it lacks holds its base user back.
     """
     account = clone.state.account
@@ -137,7 +139,7 @@ def _other_terms(base: State, clone: State) -> Iterator[Difference]:
 def _other_plugins(base: State, clone: State) -> Iterator[Difference]:
     found = password_plugins(entry for entry in clone.entries if entry != without_password(base.account.user))
     if found and found != base.plugins:
-        # Nobody can make another plug-in's hash without the password: it waits for the clone's turn.
+        # Another plug-in's hash cannot be computed without the password: it waits for the clone's turn.
         yield Difference(
             f"logs in by {_listed(found)} instead of {_listed(base.plugins)} until it is given a new password"
         )

@@ -1,8 +1,8 @@
-"""The engine for MariaDB: a login tells the same as at MySQL, and who changes users needs other statements."""
+"""The engine for MariaDB: logins are checked as for MySQL, but users are changed by other statements."""
 
 from __future__ import annotations
 
-from rotated_secrets.databases.base import AdminSession, Refused, Server
+from rotated_secrets.databases.base import AdminSession, Server
 from rotated_secrets.databases.mariadb.admin import NAME_CHARACTERS, open_session
 from rotated_secrets.databases.mysql.accounts import unusable_name
 from rotated_secrets.databases.mysql.engine import MySqlEngine
@@ -12,10 +12,8 @@ from rotated_secrets.values import Credential
 class MariaDbEngine(MySqlEngine):
     """MariaDB 10.4 and later, Amazon RDS for MariaDB."""
 
-    def check_username(self, username: str) -> None:
-        why = unusable_name(username, NAME_CHARACTERS)
-        if why:
-            raise Refused(why)
+    def _unusable_name(self, username: str) -> str | None:
+        return unusable_name(username, NAME_CHARACTERS)
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
-        return open_session(server, credential, self._idle_seconds)
+        return open_session(server, credential, int(self.idle_seconds))

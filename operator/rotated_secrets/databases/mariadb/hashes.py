@@ -1,6 +1,6 @@
-"""What MariaDB keeps instead of a password, computed here: it writes statements to its logs as they come.
+"""Compute what MariaDB stores instead of a password, because it writes statements to its logs unchanged.
 
-Pure. Knows the two plug-ins whose keepsake can be computed from the password alone.
+Pure. Knows the two plug-ins whose stored value can be computed from the password alone.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def ed25519_hash(password: bytes) -> str:
     Source: "Authentication Plugin - ed25519", MariaDB documentation; RFC 8032, section 5.1.5.
 
     Raises:
-        Refused: the library for it is not there.
+        Refused: the library for it is not installed.
     """
     try:
         curve = import_module("nacl.bindings")
     except ImportError:
         raise Refused(
-            "the authentication plug-in ed25519 takes the Python package PyNaCl, which is not installed; "
+            "the authentication plug-in ed25519 needs the Python package PyNaCl, which is not installed; "
             "install it beside the operator, or give the user mysql_native_password"
         ) from None
     scalar = bytearray(hashlib.sha512(password).digest()[:32])

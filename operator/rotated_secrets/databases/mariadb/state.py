@@ -91,7 +91,7 @@ def unsettable(entries: Sequence[Entry]) -> str | None:
     """Why no password can be set for an account with these ways to log in."""
     foreign = sorted({entry.plugin for entry in entries} & _FOREIGN_PASSWORDS)
     if foreign:
-        return f"has a password by {', '.join(foreign)}, of which it is not known what the server keeps"
+        return f"has a password by {', '.join(foreign)}, a plug-in that the operator does not know"
     if not password_plugins(entries):
         others = ", ".join(entry.plugin for entry in entries)
         return f"logs in by {others or 'nothing'} and has no password that could be set"

@@ -1,4 +1,4 @@
-"""MongoDB and Amazon DocumentDB: how their users' passwords are set, tested and kept equal in rights."""
+"""MongoDB and Amazon DocumentDB: sets and tests passwords, and keeps the rights of two users equal."""
 
 from rotated_secrets.databases.mongo.engine import DocumentDbEngine, MongoEngine
 

@@ -1,7 +1,7 @@
 """The session of a MongoDB user that sets passwords and roles.
 
-A user belongs to one database, its authentication database, and two of the same name in two databases are strangers.
-Which one is meant is in the credential; where only a name is given, it is the one that exists. Never drops a user.
+A user belongs to one database, its authentication database: two of the same name in two databases are different users.
+The credential says which one is meant; if there is only a name, it is the one that exists. Never drops a user.
 Knows nothing of the order of a rotation's steps.
 """
 
@@ -10,12 +10,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from pymongo.errors import PyMongoError
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import DatabaseError, Refused, RightsReport, Server, SessionCount, Users
+from rotated_secrets.databases.base_classes import BaseAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_is_no_clone,
+    check_keeps_nothing,
+    check_names,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.mongo.directory import Directory
 from rotated_secrets.databases.mongo.errors import failed_command
 from rotated_secrets.databases.mongo.lease import MAJORITY, Lease
@@ -47,8 +54,8 @@ class Seen:
         return tuple(differences(self.base, self.clone)) if self.clone else ()
 
 
-class MongoAdminSession:
-    """An open connection of the user who changes others, or itself."""
+class MongoAdminSession(BaseAdminSession):
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(
         self,
@@ -62,9 +69,9 @@ class MongoAdminSession:
         wrote: Callable[[Server, str], None],
         proven_in: str | None = None,
     ) -> None:
-        """``user`` of database ``source`` is logged in. ``source_of`` tells the database of other credentials' users;
-        ``wrote`` learns whose password was set. ``proven_in`` is the database of the only users that may be changed,
-        where that is known.
+        """``user`` of database ``source`` is logged in. ``source_of`` returns the database of another credential's
+        user; ``wrote`` is called with each user whose password was set. ``proven_in`` is the database of the only users
+        that may be changed, if that is known.
         """
         self._login = login
         self._server = server
@@ -79,12 +86,7 @@ class MongoAdminSession:
         self._proven: set[tuple[str, str]] = set()
         """Users, by name and database, that were seen to be the base user or its clone."""
 
-    def __enter__(self) -> MongoAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._lease.release()
         self._login.close()
 
@@ -92,16 +94,13 @@ class MongoAdminSession:
         return self._lease.take(base_user)
 
     def check_users(self, users: Users) -> None:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, unusable_name)
         if self._proven_in is not None:
             self._databases = [self._examined(users, self._proven_in).base.database]
             return
         self._databases = self._directory.databases_of(users.base)
         refusals = []
-        # More than one: the credential will tell which is meant, and that one is looked at again before it is changed.
+        # If there are several, the credential says which is meant, and that one is checked again before it is changed.
         for database in self._databases:
             try:
                 self._examined(users, database)
@@ -109,7 +108,7 @@ class MongoAdminSession:
                 refusals.append(error)
         if not self._databases:
             raise Refused(
-                f"user {users.base} does not exist at {self._server}, in no database that {self._user} may look at; "
+                f"user {users.base} does not exist at {self._server}, or not in a database that {self._user} may read; "
                 f"create it, correct the secret value, or run: "
                 f"{grant_role(self._source, self._user, 'userAdminAnyDatabase', 'admin')}"
             )
@@ -120,10 +119,8 @@ class MongoAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user, database = credential.username, self._source_of(credential)
-        if keep is not None:
-            raise Refused(f"MongoDB has one password a user, so none of {user} can be kept beside the new one")
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_keeps_nothing("MongoDB", user, keep)
+        check_is_base_or_clone(users, user)
         if self._proven_in not in (None, database):
             raise Refused(
                 f"user {user} of database {database} at {self._server} is not the one that AWSCURRENT logs in as, "
@@ -149,13 +146,13 @@ class MongoAdminSession:
             return RightsReport()
         left = [each.sentence for each in self._examined(users, database).differences()]
         return RightsReport(
-            # Nothing that was made complete is a repair.
+            # What a new clone was created with is not a repair.
             tuple(each.sentence for each in before if enforced and each.sentence not in left),
             tuple(f"{sentence} ({failures[sentence]})" if sentence in failures else sentence for sentence in left),
         )
 
     def disable_login(self, user: str) -> None:
-        """By a password that nobody knows: MongoDB has no other way to lock a user out that keeps all it has."""
+        """Set a random password that is not kept: MongoDB has no other way to lock a user out and keep all it has."""
         database = self._database_of(user)
         found = self._directory.accounts([user], database).get(user)
         if found is None:
@@ -175,16 +172,16 @@ class MongoAdminSession:
             return None
 
     def _database_of(self, user: str) -> str:
-        """The one that is meant: the last credential's, else the only one that was found."""
+        """Return the database of the last credential, else the only one that was found."""
         if len(self._databases) != 1:
             raise Refused(
-                f"which user {user} at {self._server} is meant is not known: {self._user} sees its base user in "
+                f"it is not known which user {user} at {self._server} is meant: {self._user} sees its base user in "
                 f"{len(self._databases)} databases"
             )
         return self._databases[0]
 
     def _examined(self, users: Users, database: str) -> Seen:
-        """Both users as they are, once it is certain that they may be changed."""
+        """Return both users as they are, once it is certain that they may be changed."""
         names = [name for name in (users.base, users.clone) if name is not None]
         found = self._directory.accounts(names, database)
         if not found and (self._directory.roles_only or self._directory.privileges is None):
@@ -208,19 +205,12 @@ class MongoAdminSession:
             )
             if lacking:
                 raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
-        if users.clone is not None and base.clone_of is not None:
-            suffix = base.name.removeprefix(base.clone_of)
-            mend = f"set rotation.cloneSuffix to {suffix}" if suffix != base.name else "correct the secret value"
-            raise Refused(
-                f"user {base.name} of database {database} at {self._server} gets no clone: it is itself the clone of "
-                f"{base.clone_of}; {mend}"
-            )
+        place = f"of database {database} at {self._server}"
+        if users.clone is not None:
+            check_is_no_clone(base.name, base.clone_of, place)
         why = not_the_clone(base, clone) if clone else None
         if why:
-            raise Refused(
-                f"user {users.clone} of database {database} at {self._server} is not provably the clone of "
-                f"{users.base}: {why}"
-            )
+            raise not_provably_the_clone(users.clone, users.base, place, why)
         self._proven |= {(each.name, each.database) for each in (base, clone) if each is not None}
         return Seen(base, clone)
 
@@ -249,10 +239,10 @@ class MongoAdminSession:
         *,
         with_password: Credential | None,
     ) -> None:
-        """Make the clone as its base user, and set its password if one is given.
+        """Make the clone equal to its base user, and set its password if one is given.
 
-        ``failures`` learns why something could not be done; where it is None, that is raised, before the password is
-        set: a rotation to a user that lacks a right is worse than none.
+        ``failures`` collects why something could not be done; if it is None, the error is raised before the password is
+        set: a rotation to a user that lacks a right is worse than no rotation.
         """
         for command, sentences, doing in self._steps(base, clone, found, with_password):
             try:
@@ -269,7 +259,7 @@ class MongoAdminSession:
     def _steps(
         self, base: Account, clone: Account, found: Sequence[Difference], with_password: Credential | None
     ) -> list[tuple[Document, list[str], str]]:
-        """The commands in their order: roles first, one of each database, for who may give one may lack another."""
+        """Return the commands in order: first roles, by database, because an admin may lack the right for one."""
         steps: list[tuple[Document, list[str], str]] = []
         for part, name in ((Part.LACKS_ROLE, "grantRolesToUser"), (Part.HAS_ROLE, "revokeRolesFromUser")):
             for database in sorted({each.role.database for each in found if each.part is part and each.role}):
@@ -306,7 +296,7 @@ class MongoAdminSession:
     def _mechanisms(self, account: Account) -> Document:
         if self._directory.roles_only or not account.mechanisms:
             return {}
-        return {"mechanisms": sorted(account.mechanisms)}  # left out, they would become all that the server has
+        return {"mechanisms": sorted(account.mechanisms)}  # if left out, they would become all mechanisms of the server
 
     def _write(self, database: str, command: Document, doing: str) -> None:
         self._run(database, command if self._directory.roles_only else {**command, "writeConcern": MAJORITY}, doing)

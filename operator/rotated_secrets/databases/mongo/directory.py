@@ -1,4 +1,4 @@
-"""The users of a MongoDB server, as far as one session may look at them. Reads only; decides nothing."""
+"""The users of a MongoDB server, as far as one session may read them. Reads only; decides nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rotated_secrets.databases.mongo.users import Account, read_account
 
 UNKNOWN_CLIENT = "unknown"
 MOST_SESSIONS = 10_000
-"""As many as are told of one user."""
+"""The most names of one kind that a message shows."""
 
 
 class Directory:
@@ -30,7 +30,7 @@ class Directory:
         self.roles_only = False
         """The server keeps roles of a user and nothing else, as DocumentDB does. Known after the first look."""
         self.privileges = self._told_privileges()
-        """What the session may do; None where the server does not tell."""
+        """What the session may do; None if the server does not show it."""
 
     def _told_privileges(self) -> Sequence[Mapping[str, Any]] | None:
         try:
@@ -43,10 +43,10 @@ class Directory:
         return told
 
     def databases_of(self, user: str) -> list[str]:
-        """Where users of this name are, as far as this session may look."""
+        """Return the databases that have a user of this name, as far as this session may read them."""
         visible = self._databases_to_look_at()
         if visible is not None and not visible and user == self._user:
-            return [self._source]  # whoever may look at nobody may look at itself
+            return [self._source]  # a user that may read no other may still read itself
         look: Document = {"usersInfo": {"forAllDBs": True}, "filter": {"user": user}}
         try:
             answer = self._login.command("admin", look)
@@ -86,9 +86,9 @@ class Directory:
         return {account.name: account for account in map(read_account, documents)}
 
     def sessions(self, user: str, database: str) -> tuple[SessionCount, ...] | None:
-        """Who is logged in as this user, but for the session itself; None where that cannot be seen."""
+        """Return who is logged in as this user, without this session; None if that cannot be seen."""
         if self._login.greeting.sharded:
-            return None  # a router sees its own clients alone
+            return None  # a router sees only its own clients
         pipeline = [
             {"$currentOp": {"allUsers": True, "idleConnections": True}},
             {"$match": {"effectiveUsers": {"$elemMatch": {"user": user, "db": database}}}},
@@ -101,7 +101,7 @@ class Directory:
         return tuple(SessionCount(client, database, count) for client, count in sorted(clients.items()))
 
     def _databases_to_look_at(self) -> set[str] | None:
-        """Whose users the session may look at, without those of a right to look at all; None where nobody tells."""
+        """The databases whose users the session may read, one by one; None if the server does not show them."""
         if self.privileges is None:
             return None
         return {

@@ -1,28 +1,26 @@
-"""The engines for MongoDB and DocumentDB: look by logging in as a user itself, and open sessions for admins.
+"""The engines for MongoDB and DocumentDB: verify by logging in as a user, and open sessions for admins.
 
 Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secrets", AWS Secrets Manager User Guide.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
     PasswordLimits,
-    Refused,
     Server,
     Unavailable,
     Users,
 )
+from rotated_secrets.databases.base_classes import VERIFY_SECONDS, LoggedIn, LoginEngine
 from rotated_secrets.databases.mongo.admin import MongoAdminSession
 from rotated_secrets.databases.mongo.errors import (
     TOOK_TOO_LONG,
@@ -35,46 +33,24 @@ from rotated_secrets.databases.mongo.errors import (
 from rotated_secrets.databases.mongo.login import Document, Login, authentication_database, log_in
 from rotated_secrets.databases.mongo.queries import NotAQuery, read_query
 from rotated_secrets.databases.mongo.users import Account, Part, differences, read_account, unusable_name
+from rotated_secrets.databases.verify_queries import CUT_AFTER_SECONDS, OutOfTime, Query
 from rotated_secrets.values import Credential
 
 LEASE_SECONDS = 5.0
-VERIFY_SECONDS = 5.0
-CUT_AFTER_SECONDS = 1.0
-"""How much later than by the server's own clock a query is cut that does not end."""
 ROUTERS_LAG_SECONDS = 40.0
 """Routers of a sharded cluster look for changed users every 30 seconds (userCacheInvalidationIntervalSecs)."""
 
 
-class MongoEngine:
+class MongoEngine(LoginEngine[Login]):
     """MongoDB 4.4 and later, and what speaks its protocol and keeps users as it does."""
 
     default_port = 27017
-    strategies = frozenset({Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS})
-    passwords = PasswordLimits()
 
     def __init__(self, lease_seconds: float = LEASE_SECONDS, verify_seconds: float = VERIFY_SECONDS) -> None:
-        """``lease_seconds``: after which others may take a lock that its holder doesn't renew.
-
-        ``verify_seconds``: what the queries of one :meth:`verify` may take together.
-        """
-        self._lease_seconds = lease_seconds
-        self._verify_seconds = verify_seconds
+        """``lease_seconds``: after which others may take a lock that its holder doesn't renew."""
+        super().__init__(lease_seconds, verify_seconds)
         self._written: dict[tuple[str, str], float] = {}
         self._guard = threading.Lock()
-
-    def check_username(self, username: str) -> None:
-        why = unusable_name(username)
-        if why:
-            raise Refused(why)
-
-    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
-        source, user = self._source(credential), credential.username
-        lagging = self._was_written(server, user)
-        with contextlib.closing(log_in(server, credential, source, lagging=lagging)) as login:
-            return [
-                *_wrong_identity(login, server, user, source, users),
-                *_failing(login, server, credential.dbname or source, queries, self._verify_seconds),
-            ]
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return self._open(server, credential)
@@ -86,12 +62,54 @@ class MongoEngine:
         proven_at: Server,  # noqa: ARG002 - the same server, and the proof says itself of which database it is
         proof: Credential,
     ) -> AdminSession:
-        """Users of one name in several databases are strangers: the proof's own database tells which one is meant."""
+        """Users of one name in several databases are different users: the proof's database shows which is meant."""
         return self._open(server, credential, proven_in=self._source(proof))
+
+    def _unusable_name(self, username: str) -> str | None:
+        return unusable_name(username)
+
+    def _log_in(self, server: Server, credential: Credential) -> Login:
+        lagging = self._was_written(server, credential.username)
+        return log_in(server, credential, self._source(credential), lagging=lagging)
+
+    def _wrong_rights(self, login: LoggedIn[Login]) -> Iterator[str]:
+        connection, server, users = login.connection, login.server, login.users
+        source, user = self._source(login.credential), login.credential.username
+        try:
+            sessions = _authenticated(connection.command("admin", {"connectionStatus": 1}))
+            accounts = _both(connection, users, source) if user == users.clone else {}
+        except PyMongoError as error:
+            raise failed_command(error, server, f"look who {user} is") from None
+        # DocumentDB has its users in admin, whatever database they log in by.
+        if sessions not in ([(user, source)], [(user, "admin")]):
+            raise AuthenticationFailed(
+                f"user {user} at {server} does not log in: the session does not belong to that user of database "
+                f"{source}; name the server itself in host, and correct authSource in the secret value"
+            )
+        base, clone = accounts.get(users.base), accounts.get(user)
+        if base is not None and clone is not None:
+            yield from (each.sentence for each in differences(base, clone) if each.part is Part.LACKS_ROLE)
+
+    def _run(self, login: LoggedIn[Login], query: Query) -> str | None:
+        connection, left = login.connection, query.left
+        database = login.credential.dbname or self._source(login.credential)
+        try:
+            command = {**read_query(query.text), "maxTimeMS": max(1, int(left * 1000))}
+            answer = connection.command(database, command, left + CUT_AFTER_SECONDS)
+            _forget(connection, database, answer)
+        except NotAQuery as error:
+            return f"is refused: {error}"
+        except PyMongoError as error:
+            if getattr(error, "code", None) == TOOK_TOO_LONG:
+                raise OutOfTime from None
+            if is_temporary(error):
+                raise failed_command(error, login.server, f"run {query}") from None
+            return f"failed: {condition(error)}"
+        return None
 
     def _open(self, server: Server, credential: Credential, proven_in: str | None = None) -> AdminSession:
         source, user = self._source(credential), credential.username
-        login = log_in(server, credential, source, lagging=self._was_written(server, user))
+        login = self._log_in(server, credential)
         try:
             if not login.greeting.writable:
                 raise Unavailable(
@@ -103,7 +121,7 @@ class MongoEngine:
                 server,
                 user,
                 source,
-                lease_seconds=self._lease_seconds,
+                lease_seconds=self.idle_seconds,
                 source_of=self._source,
                 wrote=self._note_written,
                 proven_in=proven_in,
@@ -136,34 +154,17 @@ class DocumentDbEngine(MongoEngine):
 
     passwords = PasswordLimits(longest=100, excluded='/"@ ')
 
-    def check_username(self, username: str) -> None:
-        super().check_username(username)
+    def _unusable_name(self, username: str) -> str | None:
         if len(username) > 63:
-            raise Refused(
+            return (
                 f"user {username[:20]}… has {len(username)} characters, and DocumentDB takes at most 63; "
                 f"choose a shorter user name or clone suffix"
             )
+        return super()._unusable_name(username)
 
     def _source(self, credential: Credential) -> str:
         """All users are of database admin."""
         return authentication_database(credential, None)
-
-
-def _wrong_identity(login: Login, server: Server, user: str, source: str, users: Users) -> Iterator[str]:
-    try:
-        sessions = _authenticated(login.command("admin", {"connectionStatus": 1}))
-        accounts = _both(login, users, source) if user == users.clone else {}
-    except PyMongoError as error:
-        raise failed_command(error, server, f"look who {user} is") from None
-    # DocumentDB has its users in admin, whatever database they log in by.
-    if sessions not in ([(user, source)], [(user, "admin")]):
-        raise AuthenticationFailed(
-            f"user {user} at {server} does not log in: the session is not one of user {user} of database {source}; "
-            f"name the server itself in host, and correct authSource in the secret value"
-        )
-    base, clone = accounts.get(users.base), accounts.get(user)
-    if base is not None and clone is not None:
-        yield from (each.sentence for each in differences(base, clone) if each.part is Part.LACKS_ROLE)
 
 
 def _authenticated(status: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -173,7 +174,7 @@ def _authenticated(status: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _both(login: Login, users: Users, source: str) -> dict[str, Account]:
-    """Both users, where this one may look at them: few may."""
+    """Return both users, if this one may read them: few may."""
     wanted = [{"user": user, "db": source} for user in (users.base, users.clone)]
     try:
         answer = login.command(source, {"usersInfo": wanted})
@@ -184,31 +185,8 @@ def _both(login: Login, users: Users, source: str) -> dict[str, Account]:
     return {account.name: account for account in map(read_account, answer.get("users", ()))}
 
 
-def _failing(login: Login, server: Server, database: str, queries: Sequence[str], seconds: float) -> Iterator[str]:
-    """Run each query as far as its first row; its text and rows stay here and there.
-
-    ``seconds`` is for all together.
-    """
-    end = time.monotonic() + seconds
-    for number, query in enumerate(queries, start=1):
-        left = max(end - time.monotonic(), 0.001)
-        try:
-            command = {**read_query(query), "maxTimeMS": max(1, int(left * 1000))}
-            answer = login.command(database, command, left + CUT_AFTER_SECONDS)
-            _forget(login, database, answer)
-        except NotAQuery as error:
-            yield f"verify query {number} is not taken: {error}"
-        except PyMongoError as error:
-            if getattr(error, "code", None) == TOOK_TOO_LONG:
-                yield f"verify queries took longer than {seconds:g} s together (at query {number}); make them cheaper"
-                return
-            if is_temporary(error):
-                raise failed_command(error, server, f"run verify query {number}") from None
-            yield f"verify query {number} failed: {condition(error)}"
-
-
 def _forget(login: Login, database: str, answer: Document) -> None:
-    """Have the server close a cursor that has more rows."""
+    """Close a cursor that has more rows at the server."""
     cursor = answer.get("cursor") or {}
     if cursor.get("id"):
         collection = str(cursor.get("ns", "")).partition(".")[2]

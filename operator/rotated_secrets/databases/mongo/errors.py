@@ -1,7 +1,7 @@
 """What MongoDB's and pymongo's errors mean: wrong password, not now, or never.
 
-A server is told by its error codes alone. Its texts are never repeated: they quote commands, and whoever chose the host
-could otherwise read other people's ports.
+Only error codes are used. A server's texts are never shown: they quote commands, and the author of a secret could
+otherwise read ports of other hosts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import ssl
 
 from pymongo.errors import OperationFailure
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server, Unavailable
+from rotated_secrets.databases.failures import LOST, NOT_TRUSTED, OTHER_NAME, could_not, no_login
 
 # Source of the codes: src/mongo/base/error_codes.yml of MongoDB's server.
 UNAUTHORIZED = 13
@@ -48,7 +49,7 @@ _NOT_NOW = frozenset(
         11602,  # InterruptedDueToReplStateChange
         13435,  # NotPrimaryNoSecondaryOk
         13436,  # NotPrimaryOrSecondary
-        # Somebody else made the user, or took it away, between our look and our command.
+        # Another session created or dropped the user after it was looked for.
         USER_EXISTS,
         USER_NOT_FOUND,
     }
@@ -58,8 +59,8 @@ _NAME_MISMATCH = (62, 64)
 
 
 def failed_connection(error: BaseException, server: Server, user: str) -> Unavailable:
-    """The meaning of what went wrong before the server was told a name."""
-    return Unavailable(f"user {user} at {server} could not log in: {_kind(error)}")
+    """The meaning of an error before the login began."""
+    return no_login(user, server, _kind(error))
 
 
 def failed_login(error: BaseException, server: Server, user: str, source: str, *, certain: bool) -> DatabaseError:
@@ -71,22 +72,19 @@ def failed_login(error: BaseException, server: Server, user: str, source: str, *
     if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
         if certain:
             return AuthenticationFailed(
-                f"{where} does not log in: the password is wrong, the user is not there, or its authentication "
+                f"{where} does not log in: the password is wrong, the user does not exist, or its authentication "
                 f"restrictions do not admit this host; if it belongs to another database, add authSource to the value"
             )
         return Unavailable(
             f"{where} does not log in, at a server that may not know its newest password yet; it is tried again"
         )
-    if isinstance(error, OperationFailure) and error.code is not None:
-        return Unavailable(f"{where} could not log in: {condition(error)}")
-    return Unavailable(f"{where} could not log in: {_kind(error)}")
+    answered = isinstance(error, OperationFailure) and error.code is not None
+    return no_login(f"{user} of database {source}", server, condition(error) if answered else _kind(error))
 
 
 def failed_command(error: BaseException, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a command of ours raised; ``doing`` completes "could not …"."""
-    if is_temporary(error):
-        return Unavailable(f"could not {doing} at {server}: {condition(error)}; it is tried again")
-    return Refused(f"could not {doing} at {server}: {condition(error)}")
+    """The meaning of an error of a command; ``doing`` completes "could not …"."""
+    return could_not(doing, server, condition(error), later=is_temporary(error))
 
 
 def is_temporary(error: BaseException) -> bool:
@@ -99,14 +97,14 @@ def is_unauthorized(error: BaseException) -> bool:
 
 
 def is_unknown(error: BaseException) -> bool:
-    """Whether the server does not know the command or a field of it, as far as codes tell that."""
+    """Whether the server does not know the command or a field of it, as far as codes show it."""
     return isinstance(error, OperationFailure) and not is_temporary(error) and not is_unauthorized(error)
 
 
 def condition(error: BaseException) -> str:
-    """The code and its name, which hold no value of anybody's."""
+    """The code and its name, which hold no value."""
     if not isinstance(error, OperationFailure) or error.code is None:
-        return "the connection was lost"
+        return LOST
     name = str((error.details or {}).get("codeName", ""))
     shown = f" ({name})" if re.fullmatch("[A-Za-z0-9]{1,60}", name) else ""
     return f"code {error.code}{shown}"
@@ -116,9 +114,9 @@ def _kind(error: BaseException) -> str:
     causes = (error, error.__cause__, error.__context__)
     invalid = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
     if invalid is not None and getattr(invalid, "verify_code", None) in _NAME_MISMATCH:
-        return "its TLS certificate is for another name than the host in the secret value"
+        return OTHER_NAME
     if invalid is not None:
-        return "its TLS certificate is not signed by a trusted authority; check the CA certificates"
+        return NOT_TRUSTED
     if any(isinstance(each, ssl.SSLError) for each in causes):
         return "it offers no TLS, or none that is safe; turn TLS on there, or choose another database.tls.mode"
-    return "the server cannot be reached, does not answer as MongoDB does, or wants TLS where none was asked for"
+    return "the server cannot be reached, does not answer as MongoDB does, or requires TLS where none was asked for"

@@ -1,8 +1,8 @@
-"""The lock of one base user: a lease in a collection, for MongoDB has no locks that a session could hold.
+"""The lock of one base user: a lease in a collection, because MongoDB has no locks that a session could hold.
 
-A document ``{_id: base user, holder, renewed}`` in ``rotated_secrets.locks``. Whoever makes or takes it over holds the
-lock until it was not renewed for a while by the server's clock; that a document has one holder is the unique index's
-doing. A holder renews it before whatever it does, so one that was frozen meanwhile learns that it has lost it.
+A document ``{_id: base user, holder, renewed}`` in ``rotated_secrets.locks``. The session that creates it or takes it
+over holds the lock, until it was not renewed for a while by the server's clock; the unique index allows one holder. A
+holder renews it before each step, so one that was frozen meanwhile finds out that it has lost the lock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rotated_secrets.databases.mongo.users import LOCKS, create_role, grant_role
 
 DATABASE, COLLECTION = "rotated_secrets", "locks"
 MAJORITY: Document = {"w": "majority", "j": True, "wtimeout": 10_000}
-"""No crash takes back what was answered: a password would lock its user out, a lock would hold up the next."""
+"""So that no crash undoes a write: a lost password would lock its user out, a lost lock would block the next."""
 
 
 class Lease:
@@ -39,12 +39,12 @@ class Lease:
         self._renewed = 0.0
 
     def take(self, name: str) -> bool:
-        """Take it, or see that it is still held. False: somebody else has it, or has had it since."""
+        """Take the lock, or check that it is still held. False: another session has it, or has had it since."""
         if self._name is not None:
             return self._name == name and self._renew()
         try:
             now = self._login.server_time()
-            # By the time that this was true a moment ago: late is safe, for it takes over less.
+            # This time is a moment old. That is safe: fewer locks count as expired.
             self._write({"_id": name, "renewed": {"$lt": now - timedelta(seconds=self._seconds)}}, upsert=True)
         except PyMongoError as error:
             if getattr(error, "code", None) == DUPLICATE_KEY:
@@ -63,7 +63,7 @@ class Lease:
             raise Unavailable(f"the lock of user {self._name} at {self._server} was lost; it is tried again")
 
     def assert_fresh(self) -> None:
-        """To be called just before a password is written: a process may be frozen between any two statements.
+        """Call this just before a password is written: a process may be frozen between any two statements.
 
         Raises:
             Unavailable: the renewal is so long ago that others may have the lock.
@@ -72,7 +72,7 @@ class Lease:
             raise Unavailable(f"the lock of user {self._name} at {self._server} is about to be lost; it is tried again")
 
     def release(self) -> None:
-        """Free it for others, at once if that can be done, else once it has run out."""
+        """Free the lock, at once if possible, else when it expires."""
         if self._name is None:
             return
         mine = {"q": {"_id": self._name, "holder": self._holder}, "limit": 1}

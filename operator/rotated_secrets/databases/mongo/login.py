@@ -1,7 +1,7 @@
 """One login to one MongoDB server, with everything about the connection said explicitly.
 
-Knows pymongo: its connection alone, not its client, which would look for other servers by itself and follow them to
-addresses that nobody has guarded, by threads of its own.
+Uses pymongo's connection, not its client: the client would look for other servers in its own threads, and follow them
+to addresses that the operator has not checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOGIN_SECONDS = 20.0
 """What all attempts of one login may take together."""
 ADDRESSES_TRIED = 4
 MOST_ITERATIONS = 1_000_000
-"""Of the hash that a login computes. Servers ask for 15,000; who asks for a thousand million wants our time."""
+"""Of the hash that a login computes. Servers ask for 15,000; a hostile server could ask for many more."""
 LONGEST_ANSWER = 17 << 20
 """Bytes: the largest document, and what is around it."""
 
@@ -51,7 +51,7 @@ def authentication_database(credential: Credential, default: str | None) -> str:
     """The database that the user belongs to: ``authSource`` of the value, else ``default``, else admin.
 
     Raises:
-        Refused: that is none whose users have passwords here.
+        Refused: the users of that database have no passwords in MongoDB.
     """
     fields: Mapping[str, Any] = credential.value.fields or {} if credential.value else {}
     source = fields.get("authSource") or default or "admin"
@@ -61,7 +61,7 @@ def authentication_database(credential: Credential, default: str | None) -> str:
             f"and MongoDB keeps no password that could be rotated"
         )
     if not isinstance(source, str) or not _DATABASE.match(source) or source == "local":
-        raise Refused(f"authSource or dbname in the secret value of user {credential.username} is no database name")
+        raise Refused(f"authSource or dbname in the secret value of user {credential.username} is not a database name")
     return source
 
 
@@ -71,7 +71,7 @@ class Greeting:
 
     writable: bool
     sharded: bool
-    """It routes to shards, and keeps what it knows of users for a while."""
+    """It routes to shards, and caches users for a while."""
 
 
 class Login:
@@ -103,7 +103,7 @@ class Login:
         """By the server's clock. Raises: see :meth:`command`."""
         now = self.command("admin", dict(self._connection.hello_cmd())).get("localTime")
         if not isinstance(now, datetime):
-            raise PyMongoError("the server does not tell its time")
+            raise PyMongoError("the server does not report its time")
         return now
 
     @property
@@ -116,7 +116,7 @@ class Login:
 
 
 def log_in(server: Server, credential: Credential, source: str, *, lagging: bool = False) -> Login:
-    """Log in once, at the address that takes writes where one of them does.
+    """Log in once, at an address that takes writes if there is one.
 
     ``lagging``: routers may not know the user's newest password yet.
 
@@ -129,7 +129,7 @@ def log_in(server: Server, credential: Credential, source: str, *, lagging: bool
     except ValueError:
         raise AuthenticationFailed(
             f"user {user} at {server} does not log in: the password in the secret value holds a character "
-            f"that MongoDB takes in none; correct it"
+            f"that MongoDB does not allow; correct it"
         ) from None
     with contextlib.closing(_best(server, user)) as found:
         pool, connection = found.pool, found.connection
@@ -209,7 +209,7 @@ def _connect(server: Server, address: str) -> _Found:
 
 
 class _Wary:
-    """A connection whose server does not choose how long we compute."""
+    """A connection that limits how long the server can make the client compute."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -242,7 +242,7 @@ def _context(tls: Tls, host: str) -> ssl.SSLContext | None:
     context.name = host.removesuffix(".")
     context.check_hostname = tls.mode is TlsMode.VERIFY_FULL
     if tls.ca_bundle is not None:
-        # As libpq has it: who brings an authority wants it asked, also where Require would do without.
+        # As libpq does: if a CA is given it is used, even in mode Require.
         context.load_verify_locations(cadata=tls.ca_bundle)
     elif tls.mode is TlsMode.REQUIRE:
         context.verify_mode = ssl.CERT_NONE
@@ -253,7 +253,7 @@ def _context(tls: Tls, host: str) -> ssl.SSLContext | None:
 
 @contextlib.contextmanager
 def _strange_bytes() -> Iterator[None]:
-    """Whoever chose the host chooses what it answers, and the driver fails at that in ways that it does not tell."""
+    """Turn every other error into PyMongoError: a hostile server can make the driver fail in undocumented ways."""
     try:
         yield
     except PyMongoError:
@@ -266,7 +266,7 @@ def _strange_bytes() -> Iterator[None]:
 def deadline(connection: Connection | socket.socket, seconds: float) -> Iterator[None]:
     """Cut the connection when what happens inside takes longer.
 
-    A server may be frozen, or somebody's trap that sends a byte now and then.
+    A server may be frozen, or hostile and send a byte now and then.
     """
     fileno = connection.fileno() if isinstance(connection, socket.socket) else connection.conn.sock.fileno()
     if fileno < 0:

@@ -1,8 +1,8 @@
 """Verify queries for MongoDB: read commands, written as JSON. Pure.
 
 ``{"find": "prices", "filter": {"currency": "EUR"}}``: the command's name comes first, then its fields as MongoDB's
-manual has them, in Extended JSON where a type has no other way to be written. What reads no more than it has to, writes
-nothing and runs nobody's JavaScript is let through; of a row no more is asked for than that there is one.
+manual has them, in Extended JSON for types that JSON lacks. Only commands are allowed that read little, write nothing
+and run no JavaScript; of the rows the operator asks only whether there is one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ COMMANDS: Mapping[str, frozenset[str]] = {
 _REFUSED: Mapping[str, str] = {
     "$out": "writes, and a verify query only reads",
     "$merge": "writes, and a verify query only reads",
-    "$where": "runs JavaScript; say it with MongoDB's operators",
-    "$function": "runs JavaScript; say it with MongoDB's operators",
-    "$accumulator": "runs JavaScript; say it with MongoDB's operators",
-    "$changeStream": "waits for what is still to come; a verify query reads what is there",
+    "$where": "runs JavaScript; use MongoDB's operators",
+    "$function": "runs JavaScript; use MongoDB's operators",
+    "$accumulator": "runs JavaScript; use MongoDB's operators",
+    "$changeStream": "waits for future changes; a verify query reads what exists",
 }
 
 
@@ -36,7 +36,7 @@ class NotAQuery(Exception):
 
 
 def read_query(text: str) -> Document:
-    """The command to send for a verify query, without a limit of time.
+    """Return the command to send for a verify query, without a time limit.
 
     Raises:
         NotAQuery
@@ -54,7 +54,7 @@ def read_query(text: str) -> Document:
         raise NotAQuery(f"{name} has to name a collection")
     beyond = sorted(command.keys() - COMMANDS[name] - {name})
     if beyond:
-        raise NotAQuery(f"{name} is taken with {', '.join(sorted(COMMANDS[name])) or 'nothing else'} alone")
+        raise NotAQuery(f"{name} may have only {', '.join(sorted(COMMANDS[name])) or 'its own field'}")
     for key in _keys(command):
         if key in _REFUSED:
             raise NotAQuery(f"{key} {_REFUSED[key]}")

@@ -1,4 +1,4 @@
-"""Is a user the clone of another, where can the two not do exactly the same, and may the admin change them? Pure.
+"""Decide whether a user is the clone of another, where the two differ, and whether the admin may change them. Pure.
 
 The clone is a user of the same database with the base user's roles, authentication restrictions, mechanisms and custom
 data. The key ``rotatedSecretsCloneOf`` of its custom data says whose clone it is: nothing else tells a clone whose base
@@ -15,7 +15,7 @@ from typing import Any
 
 MARK = "rotatedSecretsCloneOf"
 LONGEST_NAME = 128
-"""Characters. MongoDB knows no limit; it is one of ours, so that no name fills logs and messages."""
+"""Characters. MongoDB has no limit; this one keeps a name from filling logs and messages."""
 RESERVED = "__system"
 
 Document = dict[str, Any]
@@ -45,7 +45,7 @@ class Account:
     database: str
     roles: frozenset[Role] = frozenset()
     mechanisms: frozenset[str] = frozenset()
-    """Empty where the server does not tell."""
+    """Empty if the server does not show them."""
     restrictions: frozenset[Restriction] = frozenset()
     custom: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Without the mark."""
@@ -93,22 +93,22 @@ def read_account(document: Mapping[str, Any]) -> Account:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why no user of this name is rotated here."""
+    """Return why the operator does not rotate a user of this name."""
     if not name or "\x00" in name:
-        return "user name in the secret value is empty or holds a NUL character, which MongoDB does not take"
+        return "user name in the secret value is empty or holds a NUL character, which MongoDB does not allow"
     if len(name) > LONGEST_NAME:
-        return f"user name {name[:20]}… has {len(name)} characters, and at most {LONGEST_NAME} are taken"
+        return f"user name {name[:20]}… has {len(name)} characters; at most {LONGEST_NAME} are allowed"
     if name == RESERVED:
         return f"user name {name} is one that MongoDB keeps for itself; choose another"
     return None
 
 
 def not_the_clone(base: Account, clone: Account) -> str | None:
-    """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
+    """Return why an existing user cannot be used as the clone: this must be proven, not guessed.
 
-    A user without the mark is taken for it where nothing can be won or lost with its password: as AWS's template
-    makes a clone, with the roles of the base user and nothing of its own. With fewer it may be somebody's who would be
-    given the rest, and the base user's password with it.
+    A user without the mark is used as the clone only if its password gives and takes no right: it has exactly the roles
+    of the base user and nothing else, as AWS's template makes a clone. With fewer roles it may be another person's
+    user, which would get the missing roles and a password like the base user's.
     """
     if clone.clone_of == base.name:
         return None
@@ -117,7 +117,7 @@ def not_the_clone(base: Account, clone: Account) -> str | None:
     beyond = sorted(clone.roles - base.roles)
     if beyond:
         revoke = shell(clone.database, "revokeRolesFromUser", clone.name, [role.document() for role in beyond])
-        return f"it has {', '.join(map(str, beyond))}, which {base.name} has not; if it is the clone: {revoke}"
+        return f"it has {', '.join(map(str, beyond))}, which {base.name} does not have; if it is the clone: {revoke}"
     marking = shell(clone.database, "updateUser", clone.name, {"customData": {MARK: base.name}})
     if not clone.roles:
         return f"it has no roles at all, so nothing says that it is; if it is the clone: {marking}"
@@ -127,18 +127,18 @@ def not_the_clone(base: Account, clone: Account) -> str | None:
         grant = shell(clone.database, "grantRolesToUser", clone.name, [role.document() for role in lacking])
         return f"it lacks {', '.join(map(str, lacking))}, which {base.name} has; if it is the clone: {grant}"
     if clone.custom and clone.custom != base.custom:
-        return f"it has customData of its own; if it is the clone: {marking}"
+        return f"it has other customData than {base.name}; if it is the clone: {marking}"
     if clone.restrictions and clone.restrictions != base.restrictions:
-        return f"it has authentication restrictions of its own; if it is the clone: {marking}"
+        return f"it has other authentication restrictions than {base.name}; if it is the clone: {marking}"
     return None
 
 
 def differences(base: Account, clone: Account) -> Iterator[Difference]:
-    """Where the clone is not as good as the base user, or better."""
+    """Return the differences between the clone and its base user."""
     for role in sorted(base.roles - clone.roles):
         yield Difference(Part.LACKS_ROLE, f"{clone.name} lacks role {role}", role)
     for role in sorted(clone.roles - base.roles):
-        yield Difference(Part.HAS_ROLE, f"{clone.name} has role {role}, which {base.name} has not", role)
+        yield Difference(Part.HAS_ROLE, f"{clone.name} has role {role}, which {base.name} does not have", role)
     if base.restrictions != clone.restrictions:
         yield Difference(Part.RESTRICTIONS, f"{clone.name} has other authentication restrictions than {base.name}")
     if base.mechanisms != clone.mechanisms:
@@ -160,7 +160,7 @@ def missing_privilege(
     clone: Account | None,
     clones: bool,
 ) -> str | None:
-    """What the session lacks to do its work on these users, and the command that gives it.
+    """Return what the session lacks to change these users, and the command that grants it.
 
     ``admin`` of database ``source`` is logged in; ``itself``: it is the base user, and the only one; ``clones``: there
     is a second user, which ``clone`` is once it exists.

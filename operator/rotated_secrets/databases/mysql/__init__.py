@@ -1,4 +1,4 @@
-"""MySQL and Aurora MySQL: how their users' passwords are set, tested and kept equal in rights."""
+"""MySQL and Aurora MySQL: sets and tests passwords, and keeps the rights of two users equal."""
 
 from rotated_secrets.databases.mysql.engine import MySqlEngine
 

@@ -14,7 +14,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 """What JSON can write and UTF-8 can't."""
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Host parts that only the database's own machine comes from."""
+"""Host parts that match only the database's own machine."""
 
 _RESERVED = frozenset({"mysql.sys", "mysql.session", "mysql.infoschema", "mariadb.sys", "rdsadmin"})
 
@@ -50,7 +50,7 @@ def identifier(name: str) -> str:
 
 
 def unusable_name(name: str, longest: int) -> str | None:
-    """Why the server has no user of this name, or keeps it for itself. ``longest`` is in characters."""
+    """Return why the server cannot have a user of this name, or reserves it. ``longest`` is in characters."""
     if SURROGATE.search(name):
         return f"user name {name!r} holds half a surrogate pair, which is no character; correct it"
     if len(name) > longest:
@@ -59,18 +59,18 @@ def unusable_name(name: str, longest: int) -> str | None:
             f"choose a shorter user name or clone suffix"
         )
     if not name or "\0" in name or name.endswith(" ") or any(ord(sign) > 0xFFFF for sign in name):
-        return f"user name {name!r} is none that the server keeps as it is written; choose another"
+        return f"the server would not keep user name {name!r} as it is written; choose another"
     if name in _RESERVED:
         return f"user name {name!r} is one that the server keeps for itself; choose another"
     return None
 
 
 def the_account(accounts: Iterable[Account]) -> Account | None:
-    """The account that a user name means, where there are several; None where it can't be known.
+    """Return the account that a user name means, if there are several; None if that cannot be known.
 
-    A secret names a user without a host. Of two accounts with its name some clients meet the one and some the other,
-    and nobody but their owners knows whether they are meant to have one password. Those that only the database's own
-    machine can use are set aside: no pod comes from there.
+    A secret names a user without a host. Of two accounts with its name some clients use one and some the other, and
+    only their owners know whether both should have the same password. Accounts that only the database's own machine
+    can use are ignored: no pod connects from there.
     """
     found = sorted(set(accounts))
     remote = [account for account in found if account.host not in LOCAL_HOSTS] or found

@@ -1,7 +1,7 @@
 """The session of a MySQL user that sets passwords and rights.
 
-Whoever owns a schema must not reach it: it selects no schema, names every table with its own, and depends on no setting
-that it has not set itself. Knows nothing of the order of a rotation's steps.
+The owner of a schema must not be able to influence it: it selects no schema, qualifies every table, and depends on no
+setting that it has not set itself. Knows nothing of the order of a rotation's steps.
 """
 
 from __future__ import annotations
@@ -9,11 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
-from rotated_secrets.databases.mysql import options, sessions
+from rotated_secrets.databases.base import Refused, RightsReport, Server, Users
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_own,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
+)
+from rotated_secrets.databases.mysql import options
 from rotated_secrets.databases.mysql.accounts import Account, the_account, unusable_name
 from rotated_secrets.databases.mysql.catalog import (
     User,
@@ -30,17 +36,18 @@ from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege
 from rotated_secrets.databases.mysql.grants import differences as differences_in_rights
 from rotated_secrets.databases.mysql.login import Session, log_in
 from rotated_secrets.databases.mysql.passwords import Passwords
+from rotated_secrets.databases.mysql.sessions import AccountSession
 from rotated_secrets.databases.mysql.show_grants import UnknownGrant
 from rotated_secrets.databases.parity import Difference, first_of, reconcile
 from rotated_secrets.values import Credential, SecretText
 
 NAME_LENGTH = 32
 OLDEST = (8, 0, 21)
-"""Since when accounts have attributes."""
+"""The first version whose accounts have attributes."""
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: int) -> MySqlAdminSession:
-    """Log in, and look who it was that logged in."""
+    """Log in, and read the account that logged in."""
     session = log_in(server, credential, {"wait_timeout": idle_seconds})
     try:
         with session.doing("open the admin's session"):
@@ -59,37 +66,19 @@ class _Seen:
     clone_account: Account | None
 
 
-class MySqlAdminSession:
-    """An open connection of the user who changes others, or itself."""
+class MySqlAdminSession(AccountSession):
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(self, session: Session, account: Account, password: SecretText) -> None:
         if session.is_mariadb:
             raise Refused(f"{session.server} is MariaDB; write engine: mariadb in the secret value")
         if session.version < OLDEST:
             raise Refused(
-                f"{session.server} is MySQL {'.'.join(map(str, session.version))}; it takes MySQL "
-                f"{'.'.join(map(str, OLDEST))} or later"
+                f"{session.server} is MySQL {'.'.join(map(str, session.version))}; MySQL "
+                f"{'.'.join(map(str, OLDEST))} or later is needed"
             )
-        if account.user != session.user:
-            raise Refused(
-                f"the session of {session.user} at {session.server} is one of {account}; let the admin secret name "
-                f"a user that logs in as itself"
-            )
-        self._session = session
-        self._account = account
+        super().__init__(session, account)
         self._password = password
-
-    def __enter__(self) -> MySqlAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._session.close()
-
-    def try_lock(self, base_user: str) -> bool:
-        with self._session.doing(f"lock user {base_user}"):
-            return sessions.try_lock(self._session, base_user)
 
     def check_users(self, users: Users) -> None:
         with self._doing(f"look at user {users.base}"):
@@ -102,13 +91,13 @@ class MySqlAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if user not in (users.base, users.clone) or (keep is not None and keep.username != user):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_is_base_or_clone(users, user)
+        check_keeps_own(user, keep)
         with self._doing(f"set the password of user {user}"):
             if self._changes_itself(users):
                 passwords = Passwords(self._session, self._account, self._look_at_itself(), self._password)
                 if keep is None and rights is Rights.IGNORE and credential.password == self._password:
-                    # Nothing is new in it: what is asked for is that no other password works.
+                    # The password stays the same: the task is that no other password works.
                     passwords.retire_others(credential)
                 else:
                     self._write(passwords, credential, keep)
@@ -124,17 +113,13 @@ class MySqlAdminSession:
         with self._doing(f"lock user {user} out"):
             self._session.ask(f"ALTER USER {self._account_of(user).sql} ACCOUNT LOCK")
 
-    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
-        with self._session.doing(f"count sessions of user {user}"):
-            return sessions.sessions_of(self._session, user)
-
     # ---- looks
 
     def _changes_itself(self, users: Users) -> bool:
         return users.clone is None and users.base == self._account.user
 
     def _look_at_itself(self) -> User | None:
-        """The session's own account; None where it may not look, which takes no privilege to be changed."""
+        """The session's own account; None if it may not read it: changing it needs no privilege."""
         try:
             user = look(self._session, self._account)
         except ServerError as error:
@@ -147,28 +132,23 @@ class MySqlAdminSession:
         return user
 
     def _examined(self, users: Users) -> _Seen:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name, NAME_LENGTH) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, lambda name: unusable_name(name, NAME_LENGTH))
         lacking = self._missing_privilege()
         if lacking:
-            raise Refused(f"the admin may not change user {users.base} at {self._session.server}: {lacking}")
+            raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
         base = self._look(self._account_of(users.base))
         if users.clone is None:
             return _Seen(base, None, None)
         itself = is_itself_a_clone(base)
         if itself:
-            raise Refused(f"user {users.base} at {self._session.server} gets no clone: {itself}")
+            raise Refused(f"user {users.base} at {self._server} gets no clone: {itself}")
         account = base.account.named(users.clone)
         found = accounts_of(self._session, users.clone)
         why = misplaced(base.account, found)
         clone = self._look(account) if found and not why else None
         why = why or (not_the_clone(base, clone) if clone else None)
         if why:
-            raise Refused(
-                f"user {users.clone} at {self._session.server} is not provably the clone of {users.base}: {why}"
-            )
+            raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
         return _Seen(base, clone, account)
 
     def _missing_privilege(self) -> str | None:
@@ -186,22 +166,20 @@ class MySqlAdminSession:
     def _account_of(self, user: str) -> Account:
         found = accounts_of(self._session, user)
         if not found:
-            raise Refused(
-                f"user {user} does not exist at {self._session.server}; create it, or correct the secret value"
-            )
+            raise no_such_user(user, self._server)
         account = the_account(found)
         if account is None:
             raise Refused(
-                f"user {user} has {len(found)} accounts at {self._session.server}: "
-                f"{first_of(sorted(map(str, found)))}; each has a password of its own, and the secret value does not "
-                f"say which it means: keep one, with a host part for all clients, or give the secret a user of its own"
+                f"user {user} has {len(found)} accounts at {self._server}: "
+                f"{first_of(sorted(map(str, found)))}; each has its own password, and the secret value does not say "
+                f"which one it means: keep one, with a host part for all clients, or give the secret its own user"
             )
         return account
 
     def _look(self, account: Account) -> User:
         user = look(self._session, account)
         if user is None:
-            raise Refused(f"user {account} does not exist at {self._session.server} any more")
+            raise Refused(f"user {account} does not exist at {self._server} any more")
         unusable = no_password(user)
         if unusable:
             raise Refused(unusable)
@@ -216,14 +194,14 @@ class MySqlAdminSession:
             passwords.add(credential, keep)
 
     def _set_clone(self, seen: _Seen, credential: Credential, rights: Rights) -> RightsReport:
-        """Make the clone complete, and only then let it in: a crash in between leaves no half a clone that logs in."""
+        """Complete the clone, and only then unlock it: after a crash in between no half-made clone can log in."""
         clone = seen.clone
         if clone is None:
             self._create(seen, credential)
             clone = self._look(self._account_of(credential.username))
             seen = dataclasses.replace(seen, clone=clone)
         elif clone.options.clone_of is None:
-            # As another rotator made it. From now on it is known, whatever its base user is given or loses.
+            # Another rotator made it. The mark identifies it from now on, whatever rights its base user gains or loses.
             self._session.ask(options.finished_statement(clone.account, seen.base.account))
         unfinished = clone.options.unfinished
         report = self._reconciled(seen, rights, passive=True)
@@ -253,7 +231,7 @@ class MySqlAdminSession:
     def _reconciled(self, seen: _Seen, rights: Rights, *, passive: bool) -> RightsReport:
         """Make the clone equal to its base user, as far as ``rights`` says.
 
-        Where the clone is not the one that becomes current, what it lacks is told and holds nothing up.
+        If the clone does not become current now, what it lacks is reported and stops nothing.
         """
         base, clone = seen.base.account, seen.clone_account
         if clone is None or seen.clone is None:
@@ -299,4 +277,4 @@ class MySqlAdminSession:
             try:
                 yield
             except UnknownGrant as error:
-                raise Refused(f"could not {what} at {self._session.server}: {error} is not understood") from None
+                raise Refused(f"could not {what} at {self._server}: {error} is not understood") from None

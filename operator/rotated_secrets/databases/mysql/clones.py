@@ -1,8 +1,8 @@
-"""Is an account the clone of another? Whose password may be set must be proven, not guessed. Pure.
+"""Decide whether an account is the clone of another: this must be proven, not guessed. Pure.
 
-A clone that was made here carries a mark, which takes CREATE USER to write. One that AWS's rotation template made
-carries none: it is taken for what it is where it has its base user's rights, no more and no fewer. With fewer it may be
-somebody's who would be given the rest, and the base user's password with it.
+A clone that the operator made carries a mark, which only a user with CREATE USER can write. One that AWS's rotation
+template made carries none: it counts as the clone if it has exactly its base user's rights. With fewer it may be
+another person's user, which would get the missing rights and a password like the base user's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rotated_secrets.databases.parity import first_of
 
 
 def no_password(user: User) -> str | None:
-    """Why an account is none whose password can be set."""
+    """Return why the password of an account cannot be set."""
     if user.options.plugin not in PASSWORD_PLUGINS:
         return (
             f"user {user.account} logs in by plug-in {user.options.plugin}, which has no password of the server's; "
@@ -29,7 +29,7 @@ def no_password(user: User) -> str | None:
 
 
 def misplaced(base: Account, found: tuple[Account, ...]) -> str | None:
-    """Why the accounts of the clone's name are not the clone's: it has its base user's host part, and no other."""
+    """Return why accounts of the clone's name are not the clone: its host part has to be its base user's."""
     others = [account for account in found if account.host != base.host]
     if not others:
         return None
@@ -40,7 +40,7 @@ def misplaced(base: Account, found: tuple[Account, ...]) -> str | None:
 
 
 def is_itself_a_clone(base: User) -> str | None:
-    """Why a base user is none: it was made here, as another's clone, and would be given a clone of its own."""
+    """Return why a user cannot be a base user: the operator made it as another user's clone."""
     marked = base.options.clone_of
     if marked is None:
         return None
@@ -51,7 +51,7 @@ def is_itself_a_clone(base: User) -> str | None:
 
 
 def not_the_clone(base: User, clone: User) -> str | None:
-    """Why an existing account cannot be taken for the clone; both with their rights."""
+    """Return why an existing account cannot be used as the clone; both come with their rights."""
     marked = clone.options.clone_of
     if marked == str(base.account):
         return None
@@ -59,13 +59,13 @@ def not_the_clone(base: User, clone: User) -> str | None:
     if marked is not None:
         return f"it is marked as the clone of {marked}; {proof}"
     if not clone.rights:
-        return f"it has no rights at all, so nothing says that it is; {proof}"
+        return f"it has no rights at all, so nothing proves that it is; {proof}"
     if clone.locked or not clone.primary:
         return f"it is a role, or locked; {proof}"
     if clone.rights != base.rights:
         more, fewer = beyond(base.rights, clone.rights), beyond(clone.rights, base.rights)
         if more:
-            return f"it has rights that {base.account} has not: {first_of(more)}; {proof}"
+            return f"it has rights that {base.account} does not have: {first_of(more)}; {proof}"
         lacking = first_of(fewer) if fewer else "they are granted in another way"
-        return f"it has not all the rights of {base.account}: {lacking}; {proof}"
+        return f"it does not have all rights of {base.account}: {lacking}; {proof}"
     return None

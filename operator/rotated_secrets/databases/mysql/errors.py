@@ -1,7 +1,7 @@
 """What errors of MySQL and MariaDB mean: wrong password, not now, or never.
 
-Errors are told apart by their number. A server's own words are not repeated: they may quote a statement, or be another
-service's, where somebody chose the host to read its ports. The one thing taken from them is the name of a privilege.
+Errors are identified by their number. A server's own words are never shown: they may quote a statement, or come from
+another service whose port a secret's author wants to read. Only the name of a privilege is taken from them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server, Unavailable
+from rotated_secrets.databases.failures import (
+    LOST,
+    MANY_CONNECTIONS,
+    NOT_TRUSTED,
+    OTHER_NAME,
+    could_not,
+    no_login,
+)
 
 HISTORY = frozenset({3638, 3639})
 """The account's PASSWORD HISTORY or PASSWORD REUSE INTERVAL forbids this password."""
@@ -26,7 +34,7 @@ UNKNOWN_TO_CLIENT = 1251
 TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 """max_execution_time, max_statement_time, and what became of a function that was waiting."""
 
-# The server says these once it has looked at the password (sql_authentication.cc, acl_authenticate).
+# The server says these after it has checked the password (sql_authentication.cc, acl_authenticate).
 _WRONG_PASSWORD = frozenset({1045, 1698})
 _LOCKED = frozenset({3118, 4151})
 _EXPIRED = frozenset({1820, 1862})
@@ -38,8 +46,8 @@ _RENEWED = (
 
 _NOT_NOW: Mapping[int, str] = MappingProxyType(
     {
-        1040: "too many connections; it has to have one to spare",
-        1203: "too many connections of this user; it has to have one to spare",
+        1040: MANY_CONNECTIONS,
+        1203: "too many connections of this user; one has to be free",
         1226: "the user has used up one of its resource limits (MAX_CONNECTIONS_PER_HOUR and the like)",
         1129: "it blocks this host after failed connections; TRUNCATE performance_schema.host_cache, or FLUSH HOSTS",
         1130: "it lets no user in from this host; look at the users' host parts",
@@ -71,13 +79,16 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         3101: "a plug-in of replication rolled the statement back",
         3159: "it wants TLS (require_secure_transport); check database.tls.mode",
         3168: "it is not available now",
-        3572: "a lock is not to be had now",
+        3572: "a lock is not available now",
         3955: "the user is locked for a while after failed logins (FAILED_LOGIN_ATTEMPTS)",
-        1396: "a user appeared or went meanwhile, or is not one that may be changed",
+        1396: "a user was created or dropped meanwhile, or is not one that may be changed",
         1524: "the user's authentication plug-in is not loaded there",
-        4150: "it keeps the user out after wrong passwords (max_password_errors) until somebody runs: FLUSH PRIVILEGES",
+        4150: (
+            "it keeps the user out after wrong passwords (max_password_errors) until an administrator runs: "
+            "FLUSH PRIVILEGES"
+        ),
         UNKNOWN_TO_CLIENT: (
-            "the user's authentication plug-in is one that this client does not know (MariaDB's ed25519 takes PyNaCl)"
+            "the user's authentication plug-in is one that this client does not know (MariaDB's ed25519 needs PyNaCl)"
         ),
     }
 )
@@ -103,7 +114,7 @@ class ServerError(Exception):
 
 
 class ConnectionLost(Exception):
-    """The connection ended, was cut, or brought what is not of this protocol."""
+    """The connection ended, was cut, or carried something that is not of this protocol."""
 
 
 def failed_login(error: ServerError, server: Server, user: str, *, certain: bool) -> DatabaseError:
@@ -113,9 +124,11 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
     """
     where = f"user {user} at {server}"
     if not certain and error.code not in _NOT_NOW:
-        return Unavailable(
-            f"{where} could not log in: turned away (error {error.code}) before the password was looked at; "
-            f"check database.tls.mode, and whether the server admits this host"
+        return no_login(
+            user,
+            server,
+            f"turned away (error {error.code}) before the password was checked; "
+            f"check database.tls.mode, and whether the server admits this host",
         )
     if error.code in _LOCKED:
         return AuthenticationFailed(f"{where} does not log in: the user is locked (ACCOUNT LOCK)")
@@ -126,42 +139,37 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
             f"{where} does not log in: the password is wrong, or there is no such user for this host, "
             f"or its REQUIRE asks for more TLS than database.tls.mode gives"
         )
-    return Unavailable(f"{where} could not log in: {_NOT_NOW.get(error.code, f'error {error.code}')}")
+    return no_login(user, server, _NOT_NOW.get(error.code, f"error {error.code}"))
 
 
 def failed_handshake(error: BaseException | None, server: Server, user: str) -> Unavailable:
-    """The meaning of a connection that never came to a login; ``error`` is the system's or the TLS library's."""
-    where = f"user {user} at {server} could not log in"
+    """The meaning of a connection that failed before the login; ``error`` is the system's or the TLS library's."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if "match" in error.verify_message:
-            return Unavailable(f"{where}: its TLS certificate is for another name than the host in the secret value")
+            return no_login(user, server, OTHER_NAME)
         if "expired" in error.verify_message:
-            return Unavailable(f"{where}: its TLS certificate has expired; renew it there")
-        return Unavailable(
-            f"{where}: its TLS certificate is not signed by a trusted authority; check the CA certificates"
-        )
+            return no_login(user, server, "its TLS certificate has expired; renew it there")
+        return no_login(user, server, NOT_TRUSTED)
     if isinstance(error, ssl.SSLError):
-        return Unavailable(f"{where}: TLS with it failed; check the CA certificates, and its TLS versions")
-    return Unavailable(f"{where}: the server cannot be reached, or does not answer as MySQL does")
+        return no_login(user, server, "TLS with it failed; check the CA certificates, and its TLS versions")
+    return no_login(user, server, "the server cannot be reached, or does not answer as MySQL does")
 
 
 def failed_statement(error: ServerError | ConnectionLost, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours brought; ``doing`` completes "could not …"."""
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
     if isinstance(error, ConnectionLost):
-        return Unavailable(f"could not {doing} at {server}: the connection was lost; it is tried again")
+        return could_not(doing, server, LOST, later=True)
     if error.code in _EXPIRED:
         return AuthenticationFailed(f"could not {doing} at {server}: {_RENEWED}")
-    if is_temporary(error):
-        return Unavailable(f"could not {doing} at {server}: {reason(error)}; it is tried again")
-    return Refused(f"could not {doing} at {server}: {reason(error)}")
+    return could_not(doing, server, reason(error), later=is_temporary(error))
 
 
 def reason(error: ServerError) -> str:
-    """A few words about what a statement of ours brought, which hold nothing of it."""
+    """Describe the error of a statement, without any text of the statement."""
     if error.code in _NOT_NOW:
         return _NOT_NOW[error.code]
     if error.privilege:
-        return f"it takes the privilege {error.privilege}"
+        return f"it needs the privilege {error.privilege}"
     if error.code in NO_PRIVILEGE:
         return f"the admin lacks a privilege for it (error {error.code})"
     return condition(error)
@@ -173,5 +181,5 @@ def is_temporary(error: ServerError) -> bool:
 
 
 def condition(error: ServerError) -> str:
-    """Number and SQLSTATE, which hold no value of anybody's."""
+    """Number and SQLSTATE, which hold no value."""
     return f"error {error.code}" + (f" (SQLSTATE {error.sqlstate})" if error.sqlstate else "")

@@ -15,7 +15,7 @@ from rotated_secrets.databases.parity import Difference
 ALL = "ALL PRIVILEGES"
 GRANT_OPTION = "GRANT OPTION"
 
-# What ALL stands for, by what it is granted on: what MySQL and MariaDB both know. Of anything else a second look tells.
+# What ALL stands for, by the kind of object, as far as MySQL and MariaDB agree. A second comparison finds the rest.
 _ON_TABLES = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER", "TRIGGER"}
 )
@@ -47,7 +47,7 @@ EVERYTHING = On()
 
 @dataclass(frozen=True, order=True)
 class Privilege:
-    """One static privilege, or one column of it. GRANT OPTION is a privilege of its own on the same object."""
+    """One static privilege, or one column of it. GRANT OPTION is a separate privilege on the same object."""
 
     on: On
     name: str
@@ -135,7 +135,7 @@ _Kind = TypeVar("_Kind", Privilege, Dynamic, Withheld, Member, Proxy)
 
 
 def beyond(base: RightSet, clone: RightSet) -> tuple[str, ...]:
-    """What ``clone`` may do and ``base`` may not, in words."""
+    """Describe what ``clone`` may do and ``base`` may not."""
     missing, extra = _differences(base, clone)
     unrestricted = (right for right in _of(Withheld, missing) if _on_everything(right, clone))
     more = (right for right in extra if not isinstance(right, Withheld))

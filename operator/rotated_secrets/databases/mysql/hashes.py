@@ -1,4 +1,4 @@
-"""Is a stored hash one of this password? Of two passwords that a user has this tells which is which, without a login.
+"""Compare a stored hash with a password. This shows which of a user's two passwords is which, without a login.
 
 Pure. Source: mysql-server, sql/auth/sha2_password.cc and mysys/crypt_genhash_impl.cc; the algorithm is Ulrich Drepper's
 "Unix crypt using SHA-256 and SHA-512" with a salt of 20 bytes.
@@ -18,7 +18,7 @@ _NATIVE = re.compile(rb"\*[0-9A-F]{40}")
 _ROUNDS_UNIT = 1000
 _SHA256_ROUNDS = 5000
 _MOST_ROUNDS = 200_000
-"""More than a server is likely to have been told to use: the number comes from there."""
+"""More than a server is likely to use: the number comes from the server."""
 
 _ALPHABET = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # The order in which the digest's bytes are written, three for four letters.

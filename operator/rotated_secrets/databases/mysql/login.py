@@ -19,8 +19,9 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls
 from rotated_secrets.databases.deadline import cut_after
+from rotated_secrets.databases.failures import NO_TLS, no_login
 from rotated_secrets.databases.mysql.accounts import SURROGATE, literal
 from rotated_secrets.databases.mysql.errors import (
     UNKNOWN_TO_CLIENT,
@@ -42,7 +43,7 @@ WAYS_TRIED = 8
 ANSWER_BYTES = 4 * 1024 * 1024
 """The most that the answer to one statement may take."""
 ROW_BYTES = 64 * 1024
-"""The most that is read of what a verify query brings."""
+"""The most that is read of a verify query's rows."""
 
 Row = tuple[Any, ...]
 Settings = Mapping[str, str | float]
@@ -61,7 +62,7 @@ PINNED: Settings = MappingProxyType(
     }
 )
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
-# The driver knows more than the two kinds of error that it documents: a server that is none makes it stumble.
+# The driver raises more than the two kinds of error that it documents, if the server is not a MySQL server.
 _CLIENT_ERRORS = range(2000, 3000)
 
 
@@ -120,12 +121,12 @@ class _Connection(Connection):
 
     @property
     def password_seen(self) -> bool:
-        """Whether the server had a proof of the password before it answered, and not whoever is in between."""
+        """Whether the server itself, and no one on the way, had a proof of the password before it answered."""
         return self.greeted and (self._secure or not self.ssl)
 
 
 class Session:
-    """An open connection. A context manager: leaving it ends the session, and with it whatever it holds."""
+    """An open connection. A context manager: leaving it ends the session, and frees its locks."""
 
     def __init__(self, connection: _Connection, wire: socket.socket, server: Server, user: str) -> None:
         self._connection = connection
@@ -145,7 +146,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the session, now: nothing is waited for."""
+        """End the session at once, without waiting."""
         with contextlib.suppress(Exception):
             self._connection.close()
         self._wire.close()
@@ -164,7 +165,7 @@ class Session:
             return tuple(cursor.fetchall())
 
     def throw_away(self, query: str, seconds: float) -> None:
-        """Run a query, and throw away what it brings. Raises: as :meth:`ask`, and TooMuch."""
+        """Run a query, and drop its rows. Raises: as :meth:`ask`, and TooMuch."""
         self._connection.budget = ROW_BYTES
         with cut_after(self._wire, seconds), _driver_errors():
             self._connection.throw_away(query)
@@ -203,7 +204,9 @@ def log_in(server: Server, credential: Credential, settings: Settings | None = N
     """
     username, password = credential.username, credential.password.reveal()
     if not username or not password:
-        raise AuthenticationFailed(f"user {username!r} at {server} does not log in: the secret value lacks half of it")
+        raise AuthenticationFailed(
+            f"user {username!r} at {server} does not log in: the secret value lacks username or password"
+        )
     if SURROGATE.search(username) or SURROGATE.search(password):
         raise AuthenticationFailed(
             f"user {username!r} at {server} does not log in: username or password in the secret value holds half a "
@@ -262,21 +265,20 @@ def _shake_hands(connection: _Connection, wire: socket.socket, server: Server, u
     except ServerError as error:
         raise failed_login(error, server, username, certain=connection.password_seen) from None
     except _TextAsked:
-        raise Unavailable(
-            f"user {username} at {server} could not log in: the server asks for the password in a way that would show "
-            f"it; verify its certificate (VerifyFull), or give the user another authentication plug-in"
+        raise no_login(
+            username,
+            server,
+            "the server asks for the password in a way that would show it; verify its certificate (VerifyFull), or "
+            "give the user another authentication plug-in",
         ) from None
     except ConnectionLost as error:
         if connection.greeted and connection.ssl and not connection.server_capabilities & CLIENT.SSL:
-            raise Unavailable(
-                f"user {username} at {server} could not log in: it offers no TLS; "
-                f"turn TLS on there, or choose another database.tls.mode"
-            ) from None
+            raise no_login(username, server, NO_TLS) from None
         raise failed_handshake(error.__cause__, server, username) from None
 
 
 class _TextAsked(Exception):
-    """The server asked for the password itself, and must not get it."""
+    """The server asked for the password as text, and must not get it."""
 
 
 def _refuse(_connection: Connection[Any]) -> Any:
@@ -289,7 +291,7 @@ _NO_TEXT: dict[str, Callable[[Connection[Any]], Any]] = {"mysql_clear_password":
 
 @contextlib.contextmanager
 def _driver_errors() -> Iterator[None]:
-    """What the driver raises, as what it means. Its own texts and causes stay behind: they may hold a statement."""
+    """Turn the driver's errors into ours. Their texts and causes are dropped: they may hold a statement."""
     try:
         yield
     except (_TextAsked, ConnectionLost, ServerError):
@@ -306,7 +308,7 @@ def _driver_errors() -> Iterator[None]:
 
 
 def _reach(server: Server) -> socket.socket:
-    """A connection to the first of the addresses that takes one: a name is never resolved again."""
+    """Connect to the first address that accepts: a name is never resolved again."""
     failed: OSError = OSError("the host has no address")
     for address in server.addresses[:ADDRESSES_TRIED]:
         try:
@@ -321,7 +323,7 @@ def _reach(server: Server) -> socket.socket:
 
 
 def _context(tls: Tls) -> ssl.SSLContext | None:
-    """What the connection is protected by. Made by hand: the library's default one takes orders from SSLKEYLOGFILE."""
+    """What the connection is protected by. Built by hand: the library's default context obeys SSLKEYLOGFILE."""
     if tls.mode is TlsMode.DISABLE:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -109,7 +109,9 @@ def differences(base: Options, base_account: Account, clone: Options, clone_acco
     if patch:
         statement = f"ALTER USER {clone_account.sql} ATTRIBUTE {literal(json.dumps(patch, sort_keys=True))}"
         # Attributes are not shown: people keep all sorts of things in comments.
-        yield Difference("has another comment or other attributes than its base user, or lacks our mark", (statement,))
+        yield Difference(
+            "has another comment or other attributes than its base user, or lacks the mark of the clone", (statement,)
+        )
 
 
 def _unequal(wanted: list[_Clause], found: list[_Clause]) -> Iterator[_Clause]:

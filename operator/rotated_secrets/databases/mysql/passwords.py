@@ -30,7 +30,7 @@ class Passwords:
     session: Session
     account: Account
     user: User | None
-    """None where the session may not look: then logins have to tell."""
+    """None if the session may not read it: then logins show which passwords work."""
     own: SecretText | None = None
     """The session's password, where the account is its own, which takes no privilege to change."""
 
@@ -50,7 +50,7 @@ class Passwords:
         """
         if self.user is None and not self._may_have_two():
             raise Refused(
-                f"user {self.account} at {self.session.server} may have a second password that goes on working; name "
+                f"user {self.account} at {self.session.server} may have a second password that still works; name "
                 f"an admin secret (spec.rotation.adminSecretId), or run: GRANT {TWO_OWN} ON *.* TO {self.account.sql}"
             )
         self.set(credential)
@@ -93,8 +93,8 @@ class Passwords:
                 # RETAIN keeps the primary one. The secondary stays as it is meanwhile.
                 self._identify(keep, self.user.options.plugin)
             self._identify(credential, self.user.options.plugin, retain=True)
-        # The statement also makes the server forget whom it had let in. Without TLS it then lets nobody in who does not
-        # bring its key or come after somebody who did: the application's next session would be refused.
+        # The statement also clears the server's cache of logins. Without TLS the server then admits a client only with
+        # the server's key, or after another client that had it: the application's next session would be refused.
         self._prove(keep)
 
     def _add_unseen(self, credential: Credential, keep: Credential) -> None:
@@ -142,7 +142,7 @@ class Passwords:
     def _was_done(self, credential: Credential) -> bool:
         """Whether a password that the account may not have again is the one that it has.
 
-        Where it may have two, and nobody may look which they are, it might be the one that is taken away next.
+        If the user may have two, and the session cannot read which, it might be the one that is discarded next.
         """
         if self.user is not None or self._may_have_two():
             return False
@@ -159,9 +159,7 @@ class Passwords:
         try:
             log_in(self.session.server, credential).close()
         except AuthenticationFailed as error:
-            raise Refused(
-                f"a password of user {credential.username} that is to go on working does not: {error}"
-            ) from None
+            raise Refused(f"a password of user {credential.username} that must still work does not: {error}") from None
 
 
 def _explained(error: ServerError, session: Session, account: Account) -> ServerError | Refused:

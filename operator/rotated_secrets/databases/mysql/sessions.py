@@ -1,12 +1,13 @@
-"""Who else is connected, of MySQL and MariaDB, and what locks out other operators. Reads only."""
+"""Sessions and locks, the same for MySQL and MariaDB."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 
-from rotated_secrets.databases.base import SessionCount
-from rotated_secrets.databases.mysql.accounts import literal
+from rotated_secrets.databases.base import Refused, SessionCount
+from rotated_secrets.databases.base_classes import BaseAdminSession
+from rotated_secrets.databases.mysql.accounts import Account, literal
 from rotated_secrets.databases.mysql.errors import ServerError
 from rotated_secrets.databases.mysql.login import Session
 
@@ -20,15 +21,36 @@ _SEEN = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND <> 'D
 _CONNECTED = "SHOW GLOBAL STATUS LIKE 'Threads_connected'"
 
 
-def try_lock(session: Session, base_user: str) -> bool:
-    """Take the lock of a base user, without waiting; True again where this session has it. Names have 64 characters."""
-    name = "rotated-secrets/" + hashlib.sha256(base_user.encode()).hexdigest()[:40]
-    ((got,),) = session.ask(f"SELECT GET_LOCK({literal(name)}, 0)")
-    return bool(got == 1)
+class AccountSession(BaseAdminSession):
+    """An admin's session of one account: its lock, and the sessions that it sees."""
+
+    def __init__(self, session: Session, account: Account) -> None:
+        if account.user != session.user:
+            raise Refused(
+                f"the session of {session.user} at {session.server} belongs to {account}; name a user in the "
+                f"admin secret that logs in as itself"
+            )
+        self._session = session
+        self._account = account
+        self._server = session.server
+
+    def close(self) -> None:
+        self._session.close()
+
+    def try_lock(self, base_user: str) -> bool:
+        """Take the lock; also True if this session has it already. The server allows names of 64 characters."""
+        name = "rotated-secrets/" + hashlib.sha256(base_user.encode()).hexdigest()[:40]
+        with self._session.doing(f"lock user {base_user}"):
+            ((got,),) = self._session.ask(f"SELECT GET_LOCK({literal(name)}, 0)")
+        return bool(got == 1)
+
+    def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
+        with self._session.doing(f"count sessions of user {user}"):
+            return _sessions_of(self._session, user)
 
 
-def sessions_of(session: Session, user: str) -> tuple[SessionCount, ...] | None:
-    """Who is connected as this user, but for the session itself; None where it may not see that."""
+def _sessions_of(session: Session, user: str) -> tuple[SessionCount, ...] | None:
+    """Return who is connected as this user, without this session; None if it may not see that."""
     found = _threads(session, user)
     if found is None and _sees_everybody(session):
         # An address with a port, where it came by a network.

@@ -32,11 +32,11 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _DYNAMIC = re.compile(r"[A-Z0-9]+(_[A-Z0-9]+)+")
-"""MySQL's dynamic privileges have an underscore in their name and each a grant option of its own; no static one has."""
+"""MySQL's dynamic privileges have an underscore in their name, and each its own grant option."""
 
 
 class UnknownGrant(Exception):
-    """A line that is not understood, told by its number: its text may hold a password's hash."""
+    """A line that is not understood, named by its number: its text may hold a password's hash."""
 
 
 def read(lines: Iterable[str]) -> RightSet:

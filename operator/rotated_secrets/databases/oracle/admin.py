@@ -1,17 +1,23 @@
 """The session of an Oracle user that sets passwords and rights. Knows nothing of the order of a rotation's steps.
 
-Oracle commits every change by itself, so a crash can leave a clone half made: it is made locked, and let in once it has
-its rights.
+Oracle commits every change by itself, so a crash can leave a half-made clone: it is created locked, and unlocked once
+it has its rights.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
+from rotated_secrets.databases.base_classes import IdleAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.oracle.catalog import look
 from rotated_secrets.databases.oracle.rights import User, differences, mark, quoted, unusable_name
@@ -21,7 +27,7 @@ from rotated_secrets.values import Credential
 
 _EXCLUSIVE = 6
 _LOCKED, _HELD_ALREADY = 0, 4
-"""What DBMS_LOCK.REQUEST answers; 1 is that somebody else has it."""
+"""What DBMS_LOCK.REQUEST answers; 1 means that another session has the lock."""
 _USER_LOCKS = 2**30
 _MAY_LOCK = """
 SELECT COUNT(*) FROM sys.all_procedures
@@ -37,45 +43,29 @@ GROUP BY NVL(machine, 'unknown'), NVL(service_name, ' ') ORDER BY 1, 2
 """
 
 
-class OracleAdminSession:
-    """An open connection of the user who changes others, or itself. Users are known by their names in upper case."""
+class OracleAdminSession(IdleAdminSession[Session]):
+    """An open connection of the admin, or of a user that changes itself. Names of users are in upper case."""
 
     def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
-        self._server = server
-        self._credential = credential
         self._user = credential.username.upper()
-        self._idle = idle
-        self._opened = open_session(server, credential)
-        try:
-            if self._session.ask("open the session", _WHO) != [(self._user, self._user)]:
-                raise Refused(f"the session of {self._user} at {server} does not run as {self._user}")
-        except BaseException:
-            self._opened.close()
-            raise
+        super().__init__(server, credential, idle, open_session(server, credential))
 
-    def __enter__(self) -> OracleAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._opened.close()
+    def _begin(self) -> None:
+        if self._main.ask("open the session", _WHO) != [(self._user, self._user)]:
+            raise Refused(f"the session of {self._user} at {self._server} does not run as {self._user}")
 
     def try_lock(self, base_user: str) -> bool:
-        """Taken where the session may take it; else two operators are kept apart by what comes before, as docs say."""
+        """Take the lock if the session may; if not, the Lease and the claim keep two operators apart."""
         doing = f"lock user {base_user}"
-        if self._session.ask(doing, _MAY_LOCK) == [(0,)]:
+        if self._main.ask(doing, _MAY_LOCK) == [(0,)]:
             return True
         digest = hashlib.sha256(f"rotated-secrets/{base_user.upper()}".encode()).digest()
         number = int.from_bytes(digest[:8]) % _USER_LOCKS
-        answer = self._session.call(doing, "SYS.DBMS_LOCK.REQUEST", id=number, lockmode=_EXCLUSIVE, timeout=0)
+        answer = self._main.call(doing, "SYS.DBMS_LOCK.REQUEST", id=number, lockmode=_EXCLUSIVE, timeout=0)
         return answer in (_LOCKED, _HELD_ALREADY)
 
     def check_users(self, users: Users) -> None:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, unusable_name)
         if users.clone is None and users.base.upper() == self._user:
             return  # it has just logged in, and may need no right to look at others
         self._examined(users)
@@ -86,15 +76,14 @@ class OracleAdminSession:
         user = credential.username.upper()
         clone_name = users.clone.upper() if users.clone is not None else None
         if keep is not None:
-            raise Refused(f"a second password for {user} is not supported: Oracle has it by profiles since 19.12 alone")
-        if user not in (users.base.upper(), clone_name):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+            raise Refused(f"a second password for {user} is not supported: Oracle has it since 19.12 only, by profiles")
+        check_is_base_or_clone(Users(users.base.upper(), clone_name), user)
         if '"' in credential.password.reveal():
-            raise Refused(f"the password of {user} holds a double quote, which Oracle has no way to write")
+            raise Refused(f"the password of {user} holds a double quote, which Oracle cannot write")
         if (credential.dbname or "").lower() != (self._credential.dbname or "").lower():
-            # The service that the password was proven at: another one has users of its own by the same names.
+            # The password was proven at this service: another one has other users of the same names.
             raise Refused(
-                f"user {user} is one of service {credential.dbname}, and {self._user} logged in to "
+                f"user {user} belongs to service {credential.dbname}, but {self._user} logged in to "
                 f"{self._credential.dbname} at {self._server}; write the same dbname into both secrets"
             )
         self.check_users(users)
@@ -128,16 +117,16 @@ class OracleAdminSession:
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
-            found = self._session.ask(f"count sessions of user {user}", _SESSIONS, name=user.upper())
+            found = self._main.ask(f"count sessions of user {user}", _SESSIONS, name=user.upper())
         except Refused:
             return None
         return tuple(SessionCount(str(client), str(service).strip(), int(count)) for client, service, count in found)
 
     def _examined(self, users: Users) -> tuple[User, User | None]:
-        """Both users as they are, once it is certain that they may be changed."""
-        base = look(self._session, users.base.upper())
+        """Return both users as they are, once it is certain that they may be changed."""
+        base = look(self._main, users.base.upper())
         if base is None:
-            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+            raise no_such_user(users.base, self._server)
         if base.authentication != "PASSWORD":
             raise Refused(
                 f"user {base.name} at {self._server} has no password: it is authenticated {base.authentication}"
@@ -145,13 +134,11 @@ class OracleAdminSession:
         if users.clone is None:
             return base, None
         if base.maintained:
-            raise Refused(f"user {base.name} came with Oracle and has no equal; use SingleUser")
-        clone = look(self._session, users.clone.upper())
+            raise Refused(f"user {base.name} came with Oracle and cannot have a clone; use SingleUser")
+        clone = look(self._main, users.clone.upper())
         if clone is not None and base.name not in clone.becomes and not clone.bare:
-            raise Refused(
-                f"user {clone.name} at {self._server} is not provably the clone of {base.name}; if it is the clone, "
-                f"run: {mark(base.name, clone.name)}"
-            )
+            why = f"it is not marked as such; if it is the clone, run: {mark(base.name, clone.name)}"
+            raise not_provably_the_clone(clone.name, base.name, f"at {self._server}", why)
         return base, clone
 
     def _create(self, base: User, credential: Credential) -> None:
@@ -167,20 +154,15 @@ class OracleAdminSession:
     def _set_own(self, credential: Credential) -> None:
         if credential.password == self._credential.password:
             return  # the session was opened with it
-        self._session.change_own_password(
+        self._main.change_own_password(
             f"set the password of user {self._user}", self._credential.password.reveal(), credential.password.reveal()
         )
 
     def _differences(self, base_name: str, clone_name: str) -> Sequence[Difference]:
-        base, clone = look(self._session, base_name), look(self._session, clone_name)
+        base, clone = look(self._main, base_name), look(self._main, clone_name)
         if base is None or clone is None:
             raise Refused(f"user {base_name} or {clone_name} was dropped at {self._server} while it was rotated")
         return list(differences(base, clone))
 
     def _run(self, user: str, statement: str) -> None:
-        self._session.ask(f"change user {user}", statement)
-
-    @property
-    def _session(self) -> Session:
-        self._idle.check()
-        return self._opened
+        self._main.ask(f"change user {user}", statement)

@@ -1,6 +1,6 @@
 """What the codes of Oracle's and its driver's errors mean: wrong password, not now, or never.
 
-Codes alone are looked at and told: texts quote names, statements, and what a password function has to say.
+Only codes are used and shown: texts quote names, statements, and messages of password functions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 import oracledb
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server
+from rotated_secrets.databases.base_classes import DatabaseClosed
+from rotated_secrets.databases.failures import LOST, could_not, no_login
 
 _LOCKED, _EXPIRED, _NO_SESSION = 28000, 28001, 1045
 # "Database Error Messages", Oracle Database documentation, has each code's text.
@@ -20,7 +22,7 @@ _NOT_NOW = frozenset(
     {
         *(18, 20, 28, 51, 54, 60, 603, 604, 1012, 1013, 1033, 1034, 1089, 1090, 1092, 1109, 1110, 1113, 1578, 2049),
         *(2391, 2396, 3113, 3114, 3135, 4020, 4021, 4031, 4036, 16000, 16456, 16457, 18014, 24550, 25408, 30006),
-        # Somebody else created the user, role or synonym between our look and our statement.
+        # Another session created the user, role or synonym after it was looked for.
         *(1920, 955),
     }
 )
@@ -29,32 +31,32 @@ _LOGIN_HINTS: Mapping[int, str] = MappingProxyType(
     {
         12505: "the listener knows no such service; check dbname in the secret value",
         12514: "the listener knows no such service; check dbname in the secret value",
-        12516: "it has no connection to spare",
-        12519: "it has no connection to spare",
-        12520: "it has no connection to spare",
+        12516: "it has no free connection",
+        12519: "it has no free connection",
+        12520: "it has no free connection",
         2391: "the user has as many sessions as its profile allows",
     }
 )
 _DRIVERS_HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "DPY-3001": "it wants Oracle's native network encryption, which is not supported: use TLS",
+        "DPY-3001": "it requires Oracle's native network encryption, which is not supported: use TLS",
         "DPY-3010": "it is older than Oracle Database 12.1",
-        "DPY-3015": "the user's password is stored in a way (10G) that is not supported: set it anew",
+        "DPY-3015": "the user's password is stored in a way (10G) that is not supported: set it again",
         "DPY-6001": "the listener knows no such service; check dbname in the secret value",
         "DPY-6003": "the listener knows no such service; check dbname in the secret value",
     }
 )
 _HINTS: Mapping[int, str] = MappingProxyType(
     {
-        942: "the admin may not read what it has to; grant it SELECT_CATALOG_ROLE",
-        1031: "the admin lacks a privilege for it; docs/oracle.md has them all",
+        942: "the admin may not read the data dictionary; grant it SELECT_CATALOG_ROLE",
+        1031: "the admin lacks a privilege for it; docs/oracle.md lists all that it needs",
         1749: "an admin cannot grant to itself",
-        1927: "it was granted by somebody else",
-        1932: "the admin may not grant that on; docs/oracle.md has what it needs",
-        28003: "the profile's password function does not take the password; see rotation.password",
-        28007: "the profile does not let a password be used again",
+        1927: "another user granted it",
+        1932: "the admin may not grant it to others; docs/oracle.md lists what it needs",
+        28003: "the profile's password function rejects the password; see rotation.password",
+        28007: "the profile does not allow an earlier password again",
         28008: "the old password is wrong",
-        28219: "the database's own rules do not take the password; see rotation.password",
+        28219: "the database's password rules reject the password; see rotation.password",
         65049: "the session is in the root container; write the service of the pluggable database into dbname",
         65096: "the session is in the root container; write the service of the pluggable database into dbname",
     }
@@ -63,7 +65,7 @@ _HINTS: Mapping[int, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Code:
-    """What is told of an error: Oracle's number, 0 where it is the driver's own, and the name of either."""
+    """What is shown of an error: Oracle's number, or 0 for an error of the driver, and its name."""
 
     number: int
     name: str
@@ -80,39 +82,34 @@ class Code:
         )
 
 
-class LoginDenied(Unavailable):
-    """The server accepted the password, but the user may not have a session."""
-
-
 def failed_login(error: BaseException, server: Server, user: str) -> DatabaseError:
-    """The meaning of an error of a login; one that is not the driver's means that nobody answered as Oracle does."""
+    """The meaning of an error of a login; any other kind means that the server does not answer as Oracle does."""
     code, where = Code.of(error), f"user {user} at {server}"
     if code.number == _NO_SESSION:
-        return LoginDenied(f"{where} may not log in (ORA-01045); run: GRANT CREATE SESSION TO {user}")
+        return DatabaseClosed(f"{where} may not log in (ORA-01045); run: GRANT CREATE SESSION TO {user}")
     if code.number in _WRONG_PASSWORD:
         return AuthenticationFailed(
-            f"{where} does not log in: the password is wrong or has expired, or the user is not there or locked "
+            f"{where} does not log in: the password is wrong or has expired, or the user does not exist or is locked "
             f"({code.name})"
         )
     hint = _LOGIN_HINTS.get(code.number) or _DRIVERS_HINTS.get(code.name)
     if hint:
-        return Unavailable(f"{where} could not log in: {hint} ({code.name})")
+        return no_login(user, server, f"{hint} ({code.name})")
     if code.number:
-        return Unavailable(f"{where} could not log in: the server is not ready for it ({code.name})")
-    return Unavailable(
-        f"{where} could not log in: the server cannot be reached or does not answer as Oracle does, or not with the "
-        f"TLS that is asked of it"
+        return no_login(user, server, f"the server is not ready for it ({code.name})")
+    return no_login(
+        user,
+        server,
+        "the server cannot be reached or does not answer as Oracle does, or not with the required TLS",
     )
 
 
 def failed_statement(error: BaseException, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
     code = Code.of(error)
     if code.name in _BINDS:
-        return Refused(f"could not {doing} at {server}: it has bind variables, which nothing is given for")
+        return could_not(doing, server, "it has bind variables, for which there are no values", later=False)
     if not code.number or code.lost or code.number in _NOT_NOW:
-        return Unavailable(
-            f"could not {doing} at {server}: {code.name or 'the connection was lost'}; it is tried again"
-        )
+        return could_not(doing, server, code.name or LOST, later=True)
     hint = f", {_HINTS[code.number]}" if code.number in _HINTS else ""
-    return Refused(f"could not {doing} at {server}: {code.name}{hint}")
+    return could_not(doing, server, f"{code.name}{hint}", later=False)

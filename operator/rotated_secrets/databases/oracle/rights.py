@@ -82,20 +82,22 @@ class User:
 
     @property
     def bare(self) -> bool:
-        """It can do nothing at all and has nothing: nobody could gain or lose by its password."""
+        """It has no rights and owns nothing, so its password gives and takes nothing."""
         return not any(
             (self.quotas, self.roles, self.system, self.objects, self.columns, self.synonyms, self.becomes, self.owned)
         ) and not (self.unreadable or self.maintained)
 
 
 def unusable_name(name: str) -> str | None:
-    """Why there is no such user, or not one that AWS's template would alternate with."""
+    """Return why Oracle cannot have this user, or why AWS's template could not alternate with it."""
     if not _NAME.match(name):
-        return f"user name {name!r} is not letters, digits, _, $ and #, beginning with a letter; choose another"
+        return (
+            f"user name {name!r} has to begin with a letter and hold only letters, digits, _, $ and #; choose another"
+        )
     if len(name) > NAME_BYTES:
         return (
-            f"user {name} has {len(name)} characters, and {NAME_BYTES} are taken by every Oracle and by AWS's rotation "
-            f"template; choose a shorter user name"
+            f"user {name} has {len(name)} characters; every version of Oracle and AWS's rotation template take "
+            f"{NAME_BYTES}: choose a shorter user name"
         )
     if name.lower().endswith("_clone") and not name.endswith("_CLONE"):
         return f"user {name} ends in lower case, and Oracle's names are upper case; write rotation.cloneSuffix: _CLONE"
@@ -144,9 +146,9 @@ def differences(base: User, clone: User) -> Iterator[Difference]:
         through = f"ALTER USER {quoted(client)} REVOKE CONNECT THROUGH {quoted(clone.name)}"
         yield Difference(f"may log in through to {client}, which {base.name} may not", (through,))
     if base.owned:
-        # A name without a schema means one's own schema first: an application would look for its tables in vain.
+        # A name without a schema is first looked up in the user's own schema: an application would not find its tables.
         yield Difference(
-            f"has a schema of its own, and would not find there what {base.name} owns ({_counted(base.owned)}): use "
+            f"has its own schema, and would not find there what {base.name} owns ({_counted(base.owned)}): use "
             f"SingleUser, or let the application log in as a user that owns nothing",
             lacks=True,
         )
@@ -157,7 +159,7 @@ def differences(base: User, clone: User) -> Iterator[Difference]:
             yield Difference(f"may lack {told}, which {base.name} has", lacks=True)
     for told in clone.unreadable:
         if told not in base.unreadable:
-            yield Difference(f"has {told}, which {base.name} has not")
+            yield Difference(f"has {told}, which {base.name} does not have")
 
 
 def _quotas(base: User, clone: User, alter: str) -> Iterator[Difference]:
@@ -189,7 +191,7 @@ def _with_option(
         shown, written = f"{kind} {what}".strip(), quoted(what) if quote else what
         give, take = f"GRANT {written} TO {name}", f"REVOKE {written} FROM {name}"
         if what not in wanted:
-            yield Difference(f"has {shown}, which {base.name} has not", (take,))
+            yield Difference(f"has {shown}, which {base.name} does not have", (take,))
         elif what not in found:
             yield Difference(f"lacks {shown}", (f"{give} WITH {option} OPTION" if wanted[what] else give,), lacks=True)
         elif wanted[what] and not found[what]:
@@ -238,7 +240,7 @@ def _synonyms(base: User, clone: User) -> Iterator[Difference]:
             continue
         own = f"{quoted(clone.name)}.{quoted(name)}"
         if wanted is None:
-            yield Difference(f"has synonym {name}, which {base.name} has not", (f"DROP SYNONYM {own}",))
+            yield Difference(f"has synonym {name}, which {base.name} does not have", (f"DROP SYNONYM {own}",))
         else:
             made = () if wanted.link else (f"CREATE OR REPLACE SYNONYM {own} FOR {wanted}",)
             yield Difference(f"lacks synonym {name} for {wanted}", made, lacks=True)
@@ -251,5 +253,5 @@ def _counted(owned: Mapping[str, int]) -> str:
 def quoted(name: str) -> str:
     """A name as Oracle takes it. No name or password holds a double quote: there is no way to write one."""
     if '"' in name or "\x00" in name:
-        raise ValueError("Oracle has no way to write a double quote inside a quoted name or password")
+        raise ValueError("Oracle cannot write a double quote inside a quoted name or password")
     return f'"{name}"'

@@ -1,7 +1,7 @@
 """One login to one Oracle database, with everything about the connection said explicitly.
 
-The driver runs on an event loop of the session's own: that one connects to one address alone, whatever a listener asks
-for, looks at the name in the certificate itself, and can be told to stop at any moment.
+Each session runs the driver on its own event loop, which connects to only one address, whatever a listener asks for,
+checks the name in the certificate itself, and can be stopped at any moment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import oracledb
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.databases.base import Refused, Server, Unavailable
+from rotated_secrets.databases.base import Refused, Server
+from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.oracle.errors import failed_login, failed_statement
 from rotated_secrets.values import Credential
 
@@ -31,7 +32,7 @@ STATEMENT_SECONDS = 15.0
 CLOSE_SECONDS = 2.0
 ADDRESSES_TRIED = 4
 
-# It is written into a text that has a grammar of its own.
+# It is written into a connect descriptor, which has its own grammar.
 _SERVICE = re.compile(r"[A-Za-z0-9_$#.-]{1,128}\Z")
 
 
@@ -63,7 +64,7 @@ class Session:
         return self._run(doing, self._call(function, arguments), STATEMENT_SECONDS)
 
     def change_own_password(self, doing: str, old: str, new: str) -> None:
-        """The new one travels encrypted with the session's key, and in no statement."""
+        """Change it: the new password is in no statement, and is encrypted with the session's key."""
         self._run(doing, self._connection.changepassword(old, new), STATEMENT_SECONDS)
 
     def _run(self, doing: str, work: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -93,8 +94,8 @@ def open_session(server: Server, credential: Credential) -> Session:
     """Log in, once, at the first address that can be connected to.
 
     Raises:
-        AuthenticationFailed, Unavailable, LoginDenied (the password was accepted).
-        Refused: dbname is missing or no service's name; the session is somebody else's.
+        AuthenticationFailed, Unavailable, DatabaseClosed (the password was accepted).
+        Refused: dbname is missing, or is not the name of a service.
     """
     service = credential.dbname
     if not service:
@@ -114,7 +115,7 @@ def open_session(server: Server, credential: Credential) -> Session:
                 raise failed_login(error, server, user) from None
             continue
         return Session(loop, connection, server)
-    raise Unavailable(f"user {user} at {server} could not log in: the server cannot be reached")
+    raise no_login(user, server, "the server cannot be reached")
 
 
 async def _connect(server: Server, credential: Credential, address: str, service: str) -> oracledb.AsyncConnection:
@@ -126,7 +127,7 @@ async def _connect(server: Server, credential: Credential, address: str, service
         port=server.port,
         protocol="tcp" if plain else "tcps",
         service_name=service,
-        # What is trusted, and for which name, is the loop's to say.
+        # The loop decides what is trusted, and for which name.
         ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         ssl_server_dn_match=False,
         tcp_connect_timeout=CONNECT_SECONDS,
@@ -164,7 +165,7 @@ class OneAddressLoop(asyncio.SelectorEventLoop):
         try:
             return self.run_until_complete(asyncio.wait_for(work, seconds))
         except TimeoutError:
-            # What the driver was in the middle of cannot be gone on with.
+            # The driver cannot continue what was interrupted.
             self.end()
             raise
 
@@ -196,7 +197,7 @@ class OneAddressLoop(asyncio.SelectorEventLoop):
 
 
 def _context(server: Server) -> ssl.SSLContext:
-    """Made by hand: Python's default one takes orders from SSLKEYLOGFILE, SSL_CERT_FILE and SSL_CERT_DIR."""
+    """Built by hand: Python's default context obeys SSLKEYLOGFILE, SSL_CERT_FILE and SSL_CERT_DIR."""
     tls = server.tls
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,7 +1,7 @@
 """The session of a PostgreSQL user that sets passwords and rights.
 
-Whoever owns the database it is in must not reach it: what databases and users have set does not hold here, and every
-name is looked up in pg_catalog alone. Knows nothing of the order of a rotation's steps.
+The owner of its database must not be able to influence it: settings of databases and users do not apply here, and every
+name is looked up only in pg_catalog. Knows nothing of the order of a rotation's steps.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -27,14 +26,16 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
-from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, look
-from rotated_secrets.databases.postgres.errors import (
-    DatabaseClosed,
-    NotAdmitted,
-    failed_statement,
-    is_temporary,
-    reason,
+from rotated_secrets.databases.base_classes import BaseAdminSession, DatabaseClosed
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_nothing,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
 )
+from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, look
+from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_statement, is_temporary, reason
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
@@ -90,10 +91,10 @@ GROUP BY 1, 2 ORDER BY 1, 2
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: float) -> PostgresAdminSession:
-    """Log in where the lock is: in database ``postgres``, for advisory locks are per database.
+    """Log in where the lock is: in database ``postgres``, because each database has its own advisory locks.
 
-    Where that one is not there or doesn't let the user in, in the database that the credential names: every holder of
-    that credential comes to the same choice.
+    If that database does not exist or does not let the user in, log in to the one that the credential names: every
+    holder of that credential makes the same choice.
     """
     idle = str(int(idle_seconds * 1000))
     # PostgreSQL measures silence in and out of transactions apart.
@@ -111,8 +112,8 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
         raise
 
 
-class PostgresAdminSession:
-    """An open connection of the user who changes others, or itself."""
+class PostgresAdminSession(BaseAdminSession):
+    """An open connection of the admin, or of a user that changes itself."""
 
     def __init__(self, connection: Connection, server: Server, user: str) -> None:
         self._connection = connection
@@ -125,8 +126,8 @@ class PostgresAdminSession:
         if search_path != _PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
-                f"between drops them (PgBouncer: ignore_startup_parameters=options): let the admin secret name the "
-                f"server itself"
+                f"between drops them (PgBouncer: ignore_startup_parameters=options): name the server itself in the "
+                f"admin secret"
             )
         if who != [user, user]:
             raise Refused(
@@ -134,12 +135,7 @@ class PostgresAdminSession:
                 f"a setting of that user or of the database changes who it is: RESET it"
             )
 
-    def __enter__(self) -> PostgresAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._connection.close()
 
     def try_lock(self, base_user: str) -> bool:
@@ -156,10 +152,8 @@ class PostgresAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if keep is not None:
-            raise Refused(f"PostgreSQL has one password a user, so none of {user} can be kept beside the new one")
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_keeps_nothing("PostgreSQL", user, keep)
+        check_is_base_or_clone(users, user)
         failures: dict[str, str] = {}
         with self._transaction(f"set the password of user {user}") as cursor:
             seen, base = self._examined(cursor, users)
@@ -191,15 +185,12 @@ class PostgresAdminSession:
             return None
 
     def _examined(self, cursor: Cursor, users: Users) -> tuple[Seen, Role]:
-        """Both users as they are, once it is certain that they may be changed."""
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        """Return both users as they are, once it is certain that they may be changed."""
+        check_names(users, unusable_name)
         seen = look(cursor, users)
         base = seen.base
         if base is None:
-            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+            raise no_such_user(users.base, self._server)
         if base.expired:
             raise Refused(
                 f"the password of user {base.name} at {self._server} expired at {base.valid_until}, and a new one "
@@ -210,7 +201,7 @@ class PostgresAdminSession:
             raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
         why = not_the_clone(base, seen.clone) if seen.clone else None
         if why:
-            raise Refused(f"user {users.clone} at {self._server} is not provably the clone of {users.base}: {why}")
+            raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
         return seen, base
 
     def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:
@@ -241,7 +232,7 @@ class PostgresAdminSession:
         return tuple(differences(seen, seen.base, seen.clone)) if seen.base and seen.clone else ()
 
     def _repair(self, cursor: Cursor, users: Users, failures: dict[str, str]) -> list[str]:
-        """Repair what the admin may, one by one, and say what was; ``failures`` learns why the rest was not."""
+        """Repair what the admin may; return what was repaired, and put into ``failures`` why the rest was not."""
         repaired = []
         for difference in self._differences(cursor, users):
             if difference.repair is None:
@@ -261,7 +252,7 @@ class PostgresAdminSession:
     def _reassign(self, users: Users, clone: Credential, failures: dict[str, str]) -> list[str]:
         """Give what the clone owns to the base user, as the clone itself: it is a member of both, an admin seldom is.
 
-        It takes a session in the database where the objects are, and that is no place for an admin.
+        This needs a session in the database where the objects are, and an admin must not open one there.
         """
         with self._transaction(f"look for objects of user {clone.username}") as cursor:
             seen = look(cursor, users)

@@ -1,4 +1,4 @@
-"""The engine for PostgreSQL: looks by logging in as a user itself, and opens sessions for admins.
+"""The engine for PostgreSQL: verifies by logging in as a user, and opens sessions for admins.
 
 Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secrets", AWS Secrets Manager User Guide.
 """
@@ -6,28 +6,23 @@ Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secre
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Literal
 
-from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, PasswordLimits, Refused, Server, Users
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Server
+from rotated_secrets.databases.base_classes import LoggedIn, LoginEngine
 from rotated_secrets.databases.postgres.admin import open_session
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
-from rotated_secrets.databases.postgres.errors import DatabaseClosed, condition, failed_statement, is_temporary
+from rotated_secrets.databases.postgres.errors import condition, failed_statement, is_temporary
 from rotated_secrets.databases.postgres.login import CONNECT_SECONDS, STATEMENT_SECONDS, TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import unusable_name
+from rotated_secrets.databases.verify_queries import CUT_AFTER_SECONDS, OutOfTime, Query
 from rotated_secrets.values import Credential
 
-IDLE_SECONDS = 10.0
-VERIFY_SECONDS = 5.0
-"""Well below IDLE_SECONDS, or the lock would be gone before its holder is back."""
-CUT_AFTER_SECONDS = 1.0
-"""How much later than by the server's own clock a query is cut that does not end."""
 DEFAULT_DATABASE = "postgres"
 
 _READ_ONLY = "25006"
@@ -35,7 +30,7 @@ _TIMED_OUT = "57014"
 # Not to be parsed, or nothing that a cursor could be opened for.
 _NO_SELECT = ("42601", "42P11")
 
-# A clone's session is to start as whoever the base user's would: the base user's own setting of `role`, if it has one.
+# A clone's session has to start as the same user as the base user's: its own setting of `role`, if it has one.
 _WHO = """
 SELECT SESSION_USER, CURRENT_USER,
        COALESCE(
@@ -56,43 +51,26 @@ FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) %s::pg_catalog
 """
 
 
-class PostgresEngine:
+class PostgresEngine(LoginEngine[Connection]):
     """PostgreSQL 14 and later, Amazon RDS for PostgreSQL, Aurora PostgreSQL."""
 
     default_port = 5432
-    strategies = frozenset({Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS})
-    passwords = PasswordLimits()
+    idle_seconds = 10.0
+    """After this time of silence the server ends an admin's session, and frees its lock."""
 
-    def __init__(self, idle_seconds: float = IDLE_SECONDS, verify_seconds: float = VERIFY_SECONDS) -> None:
-        """``idle_seconds``: after which the server ends an admin session that sends nothing, and frees its lock.
-
-        ``verify_seconds``: what the queries of one :meth:`verify` may take together.
-        """
-        self._idle_seconds = idle_seconds
-        self._verify_seconds = verify_seconds
-
-    def check_username(self, username: str) -> None:
-        why = unusable_name(username)
-        if why:
-            raise Refused(why)
-
-    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
-        database = credential.dbname or DEFAULT_DATABASE
-        try:
-            # The user's own settings hold, as they will for the application, but not for how long to wait.
-            connection = log_in(server, credential, database, TIMEOUTS)
-        except DatabaseClosed as error:
-            return [str(error)]
-        with contextlib.closing(connection):
-            return [
-                *self._wrong_identity(connection, server, credential.username, users),
-                *_failing(connection, server, queries, self._verify_seconds),
-            ]
+    def _unusable_name(self, username: str) -> str | None:
+        return unusable_name(username)
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
-        return open_session(server, credential, self._idle_seconds)
+        return open_session(server, credential, self.idle_seconds)
 
-    def _wrong_identity(self, connection: Connection, server: Server, user: str, users: Users) -> Iterator[str]:
+    def _log_in(self, server: Server, credential: Credential) -> Connection:
+        # The user's own settings apply, as for the application, except for timeouts.
+        return log_in(server, credential, credential.dbname or DEFAULT_DATABASE, TIMEOUTS)
+
+    def _wrong_rights(self, login: LoggedIn[Connection]) -> Iterator[str]:
+        connection, server, users = login.connection, login.server, login.users
+        user = login.credential.username
         try:
             with _looking(connection) as cursor:
                 cursor.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
@@ -107,38 +85,31 @@ class PostgresEngine:
             raise failed_statement(error, server, f"look who {user} is") from None
         if session_user != user:
             raise AuthenticationFailed(
-                f"user {user} at {server} does not log in: the session is one of {session_user}, so nothing was said "
-                f"of the password of {user}; name the server itself in host, and no pooler with users of its own"
+                f"user {user} at {server} does not log in: the session belongs to {session_user}, so the password of "
+                f"{user} was not checked; name the server itself in host, not a pooler that has its own users"
             )
         if user == users.clone and current_user != expected:
             yield f"the session of {user} runs as {current_user} instead of {expected}"
         if user == users.clone and rights != (True, True):
             yield f"{user} is not a member of {users.base}, or does not inherit its rights"
 
-
-def _failing(connection: Connection, server: Server, queries: Sequence[str], seconds: float) -> Iterator[str]:
-    """Run each query read-only as far as its first row; its text and rows stay here and there.
-
-    ``seconds`` is for all together: a rotation holds its lock by a session that is idle meanwhile.
-    """
-    end = time.monotonic() + seconds
-    for number, query in enumerate(queries, start=1):
-        left = max(end - time.monotonic(), 0.001)
+    def _run(self, login: LoggedIn[Connection], query: Query) -> str | None:
+        connection, left = login.connection, query.left
         try:
             with _looking(connection, left + CUT_AFTER_SECONDS) as cursor:
-                # A query that waits for a lock is to be tried again: it is told so before it has taken too long.
+                # A query that waits for a lock is tried again later, so the lock's timeout comes before the query's.
                 for setting, limit in (("lock_timeout", left / 2), ("statement_timeout", left)):
                     cursor.execute(f"SET LOCAL {setting} = {max(1, int(limit * 1000))}")
                 # Without arguments the driver leaves `%` alone.
-                cursor.execute(_first_row(query, connection))
+                cursor.execute(_first_row(query.text, connection))
         except psycopg2.Error as error:
             if error.pgcode == _TIMED_OUT:
-                yield f"verify queries took longer than {seconds:g} s together (at query {number}); make them cheaper"
-                return
+                raise OutOfTime from None
             if is_temporary(error) and error.pgcode != _READ_ONLY:
-                raise failed_statement(error, server, f"run verify query {number}") from None
+                raise failed_statement(error, login.server, f"run {query}") from None
             hint = "; it has to be one SELECT" if error.pgcode in _NO_SELECT else ""
-            yield f"verify query {number} failed: {condition(error)}{hint}"
+            return f"failed: {condition(error)}{hint}"
+        return None
 
 
 def _first_row(query: str, connection: Connection) -> str:

@@ -2,7 +2,7 @@
 
 libpq gives no SQLSTATE for a failed login, only text in the server's language. The few texts that are certain are known
 here; everything else is taken as "not now", so that a doubtful case is tried again and never rolled back.
-Nothing that an address answered is repeated: whoever chose the host could otherwise read other people's ports.
+An address's answers are never shown: the author of a secret could otherwise read ports of other hosts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ import re
 
 import psycopg2
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server, Unavailable
+from rotated_secrets.databases.base_classes import DatabaseClosed
+from rotated_secrets.databases.failures import (
+    LOST,
+    MANY_CONNECTIONS,
+    NO_TLS,
+    NOT_TRUSTED,
+    OTHER_NAME,
+    could_not,
+    no_login,
+)
 
 _ATTEMPT = re.compile(r'^connection to server at "[^"]*"(?: \([^)]*\))?, port \d+ failed: ', re.MULTILINE)
 _FATAL = re.compile(r"FATAL:\s+(.*)", re.DOTALL)
@@ -36,12 +46,9 @@ _NOT_ADMITTED = (
 )
 _NO_POOLERS = "connection poolers such as PgBouncer and RDS Proxy are not supported: name the server itself"
 _KINDS = (
-    ("server does not support SSL", "it offers no TLS; turn TLS on there, or choose another database.tls.mode"),
-    (
-        "certificate verify failed",
-        "its TLS certificate is not signed by a trusted authority; check the CA certificates",
-    ),
-    ("does not match host name", "its TLS certificate is for another name than the host in the secret value"),
+    ("server does not support SSL", NO_TLS),
+    ("certificate verify failed", NOT_TRUSTED),
+    ("does not match host name", OTHER_NAME),
     (
         "requested an unknown authentication type",
         "it keeps the user's password in a form that libpq does not know (SHA-256 on Redshift); set it once as md5…",
@@ -50,9 +57,9 @@ _KINDS = (
         "authentication method requirement",
         "it asks for the password in a way that would show it, or asks for none; have it use scram-sha-256",
     ),
-    ("too many connections for", "too many connections; it has to have one to spare"),
-    ("too many clients already", "too many connections; it has to have one to spare"),
-    ("remaining connection slots are reserved", "too many connections; it has to have one to spare"),
+    ("too many connections for", MANY_CONNECTIONS),
+    ("too many clients already", MANY_CONNECTIONS),
+    ("remaining connection slots are reserved", MANY_CONNECTIONS),
     ("the database system is", "it is starting up, shutting down or recovering"),
     ("unsupported startup parameter", _NO_POOLERS),
     ("RDS Proxy currently", _NO_POOLERS),
@@ -62,12 +69,8 @@ _NOT_NOW = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """SQLSTATE classes: lost connection, read-only (a standby), conflict, resources, busy, operator, system, internal."""
 
 
-class DatabaseClosed(Unavailable):
-    """The server accepted the password, but this database lets this user not in. Another database may."""
-
-
 class NotAdmitted(Unavailable):
-    """Turned away before the password was looked at, which proves nothing. Another database may have other rules."""
+    """Rejected before the password was checked, which proves nothing. Another database may have other rules."""
 
 
 def failed_login(error: psycopg2.Error, server: Server, user: str, database: str) -> DatabaseError:
@@ -80,30 +83,30 @@ def failed_login(error: psycopg2.Error, server: Server, user: str, database: str
     if fatal:
         if any(known.match(fatal[1]) for known in _WRONG_PASSWORD):
             return AuthenticationFailed(
-                f"{where} does not log in: the password is wrong or has expired, or the user is not there or locked"
+                f"{where} does not log in: the password is wrong or has expired, or the user does not exist or is "
+                f"locked"
             )
         if any(known.match(fatal[1]) for known in _CLOSED_DATABASE):
             return DatabaseClosed(
-                f"{where} may not connect to database {database}, or it is not there; "
+                f"{where} may not connect to database {database}, or it does not exist; "
                 f"check dbname in the secret value, and GRANT CONNECT"
             )
         if any(known.match(fatal[1]) for known in _NOT_ADMITTED):
             return NotAdmitted(
-                f"{where} was not let in to database {database} before the password was looked at: the server wants "
-                f"TLS, or pg_hba.conf does not admit this host, user or database; "
+                f"{where} was turned away from database {database} before the password was checked: the server "
+                f"requires TLS, or pg_hba.conf does not admit this host, user or database; "
                 f"check database.tls.mode and pg_hba.conf"
             )
     for sign, meaning in _KINDS:
         if sign in text:
-            return Unavailable(f"{where} could not log in: {meaning}")
-    return Unavailable(f"{where} could not log in: the server cannot be reached, or does not answer as PostgreSQL does")
+            return no_login(user, server, meaning)
+    return no_login(user, server, "the server cannot be reached, or does not answer as PostgreSQL does")
 
 
 def failed_statement(error: psycopg2.Error, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
-    if is_temporary(error):
-        return Unavailable(f"could not {doing} at {server}: {condition(error)}; it is tried again")
-    return Refused(f"could not {doing} at {server}: {reason(error)}")
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
+    later = is_temporary(error)
+    return could_not(doing, server, condition(error) if later else reason(error), later=later)
 
 
 def reason(error: psycopg2.Error) -> str:
@@ -113,12 +116,12 @@ def reason(error: psycopg2.Error) -> str:
 
 def is_temporary(error: psycopg2.Error) -> bool:
     """Whether the same statement may succeed later, because nothing says that it can't."""
-    # Somebody else created the role between our look and our statement.
+    # Another session created the role after it was looked for.
     return not error.pgcode or error.pgcode[:2] in _NOT_NOW or error.pgcode == "42710"
 
 
 def condition(error: psycopg2.Error) -> str:
-    """SQLSTATE and condition name, which hold no value of anybody's."""
+    """SQLSTATE and condition name, which hold no value."""
     if not error.pgcode:
-        return "the connection was lost"
+        return LOST
     return f"SQLSTATE {error.pgcode} ({type(error).__name__})"

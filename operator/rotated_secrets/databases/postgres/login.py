@@ -93,7 +93,7 @@ def log_in(server: Server, credential: Credential, database: str, settings: Mapp
 def deadline(connection: Connection, seconds: float = STATEMENT_SECONDS + CONNECT_SECONDS) -> Iterator[None]:
     """Cut the connection when what happens inside takes longer.
 
-    The server has its own timeouts, but may be frozen, or somebody's trap that never answers.
+    The server has its own timeouts, but it may be frozen, or hostile and never answer.
     """
     with socket.socket(fileno=os.dup(connection.fileno())) as wire, cut_after(wire, seconds):
         yield

@@ -1,6 +1,6 @@
-"""Is a user the clone of another, and where can the two not do exactly the same? Pure: decides on what was read.
+"""Decide whether a user is the clone of another, and where the two differ. Pure: works on what was read.
 
-The clone owns nothing and has nothing of its own: it is a member of the base user and its sessions start as the base
+The clone owns nothing and is granted nothing: it is a member of the base user and its sessions start as the base
 user (``ALTER ROLE clone SET role TO base``), so that what it creates belongs to the base user.
 """
 
@@ -43,14 +43,14 @@ _LIST_ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|\Z)')
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing the clone can do and the base user can't, or the other way round; ``repair`` is None where by hand."""
+    """One difference between the clone and the base user; ``repair`` is None if only a person can repair it."""
 
     sentence: str
     repair: Composed | None = None
 
 
 def unusable_name(name: str) -> str | None:
-    """Why the server has no user of this name, or would silently take it for another."""
+    """Return why the server cannot have a user of this name, or would silently use another name."""
     if SURROGATE.search(name):
         return f"user name {name!r} holds half a surrogate pair, which is no character; correct it"
     size = len(name.encode())
@@ -65,7 +65,7 @@ def unusable_name(name: str) -> str | None:
 
 
 def missing_privilege(seen: Seen, base: Role) -> str | None:
-    """What the admin lacks to do its work on these users, and the statement that gives it."""
+    """Return what the admin lacks to change these users, and the statement that grants it."""
     admin, clone = seen.admin, seen.clone
     if admin.superuser or (admin.name == base.name and clone is None):
         return None
@@ -85,10 +85,10 @@ def missing_privilege(seen: Seen, base: Role) -> str | None:
 
 
 def not_the_clone(base: Role, clone: Clone) -> str | None:
-    """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
+    """Return why an existing user cannot be used as the clone: this must be proven, not guessed.
 
-    A user whose sessions start as the base user has said itself, or was made to say, that it is the clone: what it owns
-    besides is then a difference to repair. Of any other, nothing at all may be lost or won with its password.
+    A user whose sessions start as the base user is marked as the clone: what else it owns is then a difference to
+    repair. The password of any other user must give and take no right.
     """
     name = clone.role.name
     if all(held.role != base.name for held in clone.memberships):
@@ -97,7 +97,7 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
     if beyond:
         removed = " ".join(f"NO{attribute}" for attribute in beyond)
         return (
-            f"it has {', '.join(beyond)}, which {base.name} has not; "
+            f"it has {', '.join(beyond)}, which {base.name} does not have; "
             f"if it is the clone: ALTER ROLE {quoted(name)} {removed}"
         )
     others = sorted(held.role for held in clone.memberships if not held.base_has_it)
@@ -105,14 +105,14 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
         return f"it is a member of {', '.join(others)}, which {base.name} is not; if it is the clone: REVOKE them"
     if clone.belongings and clone.settings.get((None, "role")) != base.name:
         return (
-            f"it {_has(clone.belongings)} of its own; "
+            f"it {_has(clone.belongings)} itself; "
             f"if it is the clone: ALTER ROLE {quoted(name)} SET role TO {quoted(base.name)}"
         )
     return None
 
 
 def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
-    """Where the clone is not as good as the base user, or better; what is owned comes last."""
+    """Return the differences between the clone and the base user; what is owned comes last."""
     name = Identifier(clone.role.name)
     shown = clone.role.name
     if not (clone.uses_base and clone.becomes_base):
@@ -147,7 +147,7 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
 
 
 def expected_settings(of_base: Mapping[SettingKey, str], base: str) -> dict[SettingKey, str]:
-    """The clone's settings: the base user's own, and sessions that start as whoever the base user's start as."""
+    """Return the clone's settings: the base user's, and `role`, so that its sessions start as the same user."""
     expected: dict[SettingKey, str] = {(None, "role"): base}
     for (database, setting), value in of_base.items():
         expected[(database, setting)] = base if (setting, value) == ("role", "none") else value
@@ -155,7 +155,7 @@ def expected_settings(of_base: Mapping[SettingKey, str], base: str) -> dict[Sett
 
 
 def belonging_sentence(clone: str, belongings: Belongings) -> str:
-    return f"{clone} {_has((belongings,))} of its own"
+    return f"{clone} {_has((belongings,))} itself"
 
 
 def membership(seen: Seen, base: str, clone: str) -> Composed:

@@ -1,4 +1,4 @@
-"""Redis 6 and later, with access control lists: how its users' passwords are set, tested and kept equal in rights."""
+"""Redis 6 and later, with access control lists: sets and tests passwords, and keeps the rights of two users equal."""
 
 from rotated_secrets.databases.redis.engine import RedisEngine
 

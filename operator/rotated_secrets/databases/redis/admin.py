@@ -9,10 +9,17 @@ import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
+from rotated_secrets.databases.base_classes import BaseAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_own,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.redis.node import Node
 from rotated_secrets.databases.redis.users import (
     User,
@@ -31,7 +38,7 @@ EXTERNAL = "external"
 
 
 def open_session(server: Server, credential: Credential, idle_seconds: float) -> RedisAdminSession:
-    """Log in to every node, or to none: a node that is down is found before anything is changed on another."""
+    """Log in to every node, or to none, so that a node that is down is found before another is changed."""
     with contextlib.ExitStack() as opened:
         nodes = []
         for one in (server, *server.others):
@@ -48,13 +55,13 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     )
 
 
-class RedisAdminSession:
-    """Open connections of the user who changes others, or itself."""
+class RedisAdminSession(BaseAdminSession):
+    """Open connections of the admin, or of a user that changes itself."""
 
     def __init__(self, nodes: Sequence[Node], idle_seconds: float, *, keeps_users: bool, knows_replicas: bool) -> None:
-        """``keeps_users``: that they outlast a restart is for us to see to.
+        """``keeps_users``: the operator has to save users for the next restart.
 
-        ``knows_replicas``: the secret's author wrote down the nodes, so that those left out are so on purpose.
+        ``knows_replicas``: the secret's author listed the nodes, so any others were left out on purpose.
         """
         self._nodes = nodes
         self._idle_seconds = idle_seconds
@@ -62,12 +69,7 @@ class RedisAdminSession:
         self._knows_replicas = knows_replicas
         self._locked: str | None = None
 
-    def __enter__(self) -> RedisAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         for node in self._nodes:
             node.close()
 
@@ -92,7 +94,7 @@ class RedisAdminSession:
         for node in self._nodes:
             _examined(node, users)
         if self._keeps_users:
-            # Only trying tells whether the files can be written; what is written is what is so already.
+            # Only writing shows whether the files can be written; this writes what is in force already.
             for node in self._nodes:
                 node.keep_users()
 
@@ -100,16 +102,14 @@ class RedisAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
-        if keep is not None and keep.username != user:
-            raise Refused(f"a password of user {keep.username} is none that {user} could keep")
+        check_is_base_or_clone(users, user)
+        check_keeps_own(user, keep)
         passwords = [digest(each.password) for each in (keep, credential) if each is not None]
         found = [_examined(node, users) for node in self._nodes]
         repaired: Counter[str] = Counter()
         remaining: Counter[str] = Counter()
         for node, (base, clone) in zip(self._nodes, found, strict=True):
-            # Whichever of the two has its turn: the clone is to have what its base user has now.
+            # On either user's turn the clone gets what its base user has now.
             differing = [] if clone is None or rights is Rights.IGNORE else list(differences(base, clone))
             enforced = bool(differing) and rights is Rights.ENFORCE
             (repaired if enforced else remaining).update(differing)
@@ -125,7 +125,7 @@ class RedisAdminSession:
 
     def disable_login(self, user: str) -> None:
         for node in self._nodes:
-            # ACL SETUSER would make a user that is not there.
+            # ACL SETUSER would create a user that does not exist.
             if node.user(user) is not None:
                 node.set_user(user, ["off"])
                 if self._keeps_users:
@@ -142,7 +142,7 @@ class RedisAdminSession:
         return tuple(SessionCount(*where, count) for where, count in sorted(counted.items()))
 
     def _check_nodes(self, users: Users) -> None:
-        """Users are each node's own, so a node that is not named would go on with old passwords."""
+        """Check that all nodes are named: each has its own users, so any other would keep the old passwords."""
         named = len(self._nodes)
         for node in self._nodes:
             replicas = [client for client in node.other_clients() if client.is_replica]
@@ -150,13 +150,13 @@ class RedisAdminSession:
             if replicating:
                 raise Refused(
                     f"replicas of {node.server} log in to it as {', '.join(replicating)} (masteruser), and could not "
-                    "after a rotation; give replication a user of its own"
+                    "after a rotation; give replication its own user"
                 )
             cluster = node.cluster_nodes()
             known = cluster or (1 + len(replicas))
             if known > named and (cluster or not self._knows_replicas):
                 raise Refused(
-                    f"{node.server} belongs to {known} servers, each with users of its own, and the secret value names "
+                    f"{node.server} belongs to {known} servers, each with its own users, and the secret value names "
                     f"{named}; write the others into its key {NODES_KEY}, as a list of host:port, and into the admin "
                     "secret's as well"
                 )
@@ -170,17 +170,14 @@ class RedisAdminSession:
 
 
 def _examined(node: Node, users: Users) -> tuple[User, User | None]:
-    """Both users as they are, once it is certain that they may be changed."""
-    for name in (users.base, users.clone):
-        unusable = unusable_name(name) if name is not None else None
-        if unusable:
-            raise Refused(unusable)
+    """Return both users as they are, once it is certain that they may be changed."""
+    check_names(users, unusable_name)
     base = node.user(users.base)
     if base is None:
-        raise Refused(f"user {users.base} does not exist at {node.server}; create it, or correct the secret value")
+        raise no_such_user(users.base, node.server)
     if base.needs_no_password:
         raise Refused(
-            f"user {users.base} at {node.server} needs no password (nopass), so that a new one would lock others out; "
+            f"user {users.base} at {node.server} needs no password (nopass), so a new one would lock out its clients; "
             f"give it one: ACL SETUSER {users.base} resetpass"
         )
     if users.clone is None:
@@ -192,5 +189,5 @@ def _examined(node: Node, users: Users) -> tuple[User, User | None]:
     clone = node.user(users.clone)
     why = not_the_clone(base, clone) if clone else None
     if why:
-        raise Refused(f"user {users.clone} at {node.server} is not provably the clone of {users.base}: {why}")
+        raise not_provably_the_clone(users.clone, users.base, f"at {node.server}", why)
     return base, clone

@@ -1,11 +1,11 @@
-"""The engine for Redis: looks by logging in as a user itself, and opens sessions for admins, on every node named."""
+"""The engine for Redis: verifies by logging in as a user, and opens sessions for admins, on every named node."""
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.databases.base import (
@@ -14,19 +14,16 @@ from rotated_secrets.databases.base import (
     PasswordLimits,
     Refused,
     Server,
-    Unavailable,
     Users,
 )
+from rotated_secrets.databases.base_classes import BaseEngine
 from rotated_secrets.databases.redis.admin import NODES_KEY, open_session
 from rotated_secrets.databases.redis.errors import NOT_NOW, ErrorReply, Lost, TooLong, failed_command
 from rotated_secrets.databases.redis.users import unusable_name
 from rotated_secrets.databases.redis.wire import Wire, log_in
+from rotated_secrets.databases.verify_queries import OutOfTime, Query, SessionOver, VerifyQueries
 from rotated_secrets.values import Credential
 
-IDLE_SECONDS = 10.0
-"""After which a holder of the lock that has sent nothing is taken for frozen."""
-VERIFY_SECONDS = 5.0
-"""Well below IDLE_SECONDS, or the lock would be gone before its holder is back."""
 LOGIN_SECONDS = 8.0
 MOST_NODES = 100
 MOST_BYTES = 1 << 20
@@ -46,31 +43,20 @@ _READ_ONLY = """
 """
 """What changes nothing, so that the server need not be asked: few users may run COMMAND INFO."""
 _PROGRAMS = ("eval", "fcall")
-"""How the commands begin that run a program: one without end is the end of the server for everybody."""
+"""How the commands begin that run a program: one that does not end would block all clients of the server."""
 _WAITING = frozenset({"blocking", "noscript"})
 """Flags of commands that wait for others, or run a program."""
 
 
-class RedisEngine:
+class RedisEngine(BaseEngine):
     """Redis 6 and later, Valkey, and what speaks their protocol and has their access control lists."""
 
     default_port = DEFAULT_PORT
-    strategies = frozenset({Strategy.SINGLE_USER, Strategy.ALTERNATING_USERS, Strategy.DUAL_PASSWORD})
+    strategies = BaseEngine.strategies | {Strategy.DUAL_PASSWORD}
     # CONFIG_AUTHPASS_MAX_LEN in server.h.
     passwords = PasswordLimits(longest=512)
-
-    def __init__(self, idle_seconds: float = IDLE_SECONDS, verify_seconds: float = VERIFY_SECONDS) -> None:
-        """``idle_seconds``: after which another may take the lock of a session that sends nothing, and ends it.
-
-        ``verify_seconds``: what the queries of one :meth:`verify` may take together.
-        """
-        self._idle_seconds = idle_seconds
-        self._verify_seconds = verify_seconds
-
-    def check_username(self, username: str) -> None:
-        why = unusable_name(username)
-        if why:
-            raise Refused(why)
+    idle_seconds = 10.0
+    """After this time of silence a holder of the lock is taken for frozen: another may end it and take the lock."""
 
     def hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
         own = credential.host, credential.port or self.default_port
@@ -94,17 +80,18 @@ class RedisEngine:
         queries: Sequence[str] = (),
     ) -> list[str]:
         failed: dict[str, None] = {}
-        seconds = self._verify_seconds
+        verified = VerifyQueries(queries, self.verify_seconds)
         for node in (server, *server.others):
             with log_in(node, credential, LOGIN_SECONDS) as wire:
                 _check_identity(wire, node, credential.username)
-                begun = time.monotonic()
-                failed |= dict.fromkeys(_failing(wire, node, queries, seconds, self._verify_seconds))
-                seconds -= time.monotonic() - begun
+                failed |= dict.fromkeys(verified.failures(functools.partial(_run, wire, node)))
         return list(failed)
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
-        return open_session(server, credential, self._idle_seconds)
+        return open_session(server, credential, self.idle_seconds)
+
+    def _unusable_name(self, username: str) -> str | None:
+        return unusable_name(username)
 
 
 def _host_and_port(text: object, port: int) -> tuple[str, int]:
@@ -129,53 +116,47 @@ def _check_identity(wire: Wire, server: Server, user: str) -> None:
         raise failed_command(error, server, f"look who {user} is") from None
     if who != user:
         raise AuthenticationFailed(
-            f"user {user} at {server} does not log in: the session is another user's, so nothing was said of the "
-            f"password of {user}; name the server itself in host, and no proxy with users of its own"
+            f"user {user} at {server} does not log in: the session belongs to another user, so the password of "
+            f"{user} was not checked; name the server itself in host, not a proxy that has its own users"
         )
 
 
-def _failing(wire: Wire, server: Server, queries: Sequence[str], seconds: float, all_seconds: float) -> Iterator[str]:
-    """Run each query where it changes nothing; its text and answer stay here and there."""
-    end = time.monotonic() + seconds
-    for number, query in enumerate(queries, start=1):
-        what = f"verify query {number}"
-        try:
-            words = shlex.split(query)
-        except ValueError:
-            words = []
-        if not words:
-            yield f"{what} is no command: write one command of Redis with its arguments, quotes in pairs"
-            continue
-        try:
-            if not _changes_nothing(wire, words, end):
-                yield f"{what} is no command that only reads and waits for nothing; it has to be one"
-                continue
-            wire.ask(*words, seconds=end - time.monotonic(), most_bytes=MOST_BYTES)
-        except ErrorReply as error:
-            if error.code in _ELSEWHERE:
-                continue
-            if error.code in NOT_NOW:
-                raise failed_command(error, server, f"run {what}") from None
-            yield f"{what} failed at {server}: {error.code}"
-        except TooLong:
-            yield f"{what} answers more than {MOST_BYTES >> 20} MiB; ask for less"
-            return
-        except Lost as error:
-            if not error.late:
-                raise Unavailable(
-                    f"could not run {what} at {server}: the connection was lost; it is tried again"
-                ) from None
-            yield f"verify queries took longer than {all_seconds:g} s together (at query {number}); make them cheaper"
-            return
+def _run(wire: Wire, server: Server, query: Query) -> str | None:
+    """Run a query that changes nothing."""
+    try:
+        words = shlex.split(query.text)
+    except ValueError:
+        words = []
+    if not words:
+        return "is not a command: write one command of Redis with its arguments, quotes in pairs"
+    if query.is_late:
+        raise OutOfTime
+    try:
+        if not _changes_nothing(wire, words, query):
+            return "was not run: it has to be a command that only reads, and does not wait"
+        wire.ask(*words, seconds=query.left, most_bytes=MOST_BYTES)
+    except ErrorReply as error:
+        if error.code in _ELSEWHERE:
+            return None
+        if error.code in NOT_NOW:
+            raise failed_command(error, server, f"run {query}") from None
+        return f"failed at {server}: {error.code}"
+    except TooLong:
+        raise SessionOver(f"answers more than {MOST_BYTES >> 20} MiB; read less") from None
+    except Lost as error:
+        if error.late:
+            raise OutOfTime from None
+        raise failed_command(error, server, f"run {query}") from None
+    return None
 
 
-def _changes_nothing(wire: Wire, words: Sequence[str], end: float) -> bool:
+def _changes_nothing(wire: Wire, words: Sequence[str], query: Query) -> bool:
     name = words[0].lower()
     if name in _READ_ONLY.split():
         return True
     if name.startswith(_PROGRAMS):
         return False
-    told = wire.ask("COMMAND", "INFO", words[0], seconds=end - time.monotonic(), most_bytes=MOST_BYTES)
+    told = wire.ask("COMMAND", "INFO", words[0], seconds=query.left, most_bytes=MOST_BYTES)
     try:
         flags = frozenset(told[0][2])
     except (IndexError, TypeError):

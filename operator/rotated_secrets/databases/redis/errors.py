@@ -1,11 +1,12 @@
 """What Redis' errors mean: wrong password, not now, or never.
 
-Nothing that an address answered is repeated: whoever chose the host could otherwise read other people's ports.
+An address's answers are never shown: the author of a secret could otherwise read ports of other hosts.
 """
 
 from __future__ import annotations
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server
+from rotated_secrets.databases.failures import LOST, MANY_CONNECTIONS, could_not, no_login
 
 NOT_NOW = frozenset(
     {
@@ -28,7 +29,7 @@ NOT_NOW = frozenset(
 
 
 class ErrorReply(Exception):
-    """The server's answer was an error. Its text may quote the command, so it is not told to anybody."""
+    """The server's answer was an error. Its text may quote the command, so it is never shown."""
 
     @property
     def code(self) -> str:
@@ -38,7 +39,7 @@ class ErrorReply(Exception):
 
 
 class Lost(Exception):
-    """The connection is gone, or what came by it was no answer. ``late`` where the time was over."""
+    """The connection is lost, or carried no valid answer. ``late`` if the time was over."""
 
     def __init__(self, why: str = "", late: bool = False) -> None:
         super().__init__(why)
@@ -50,41 +51,42 @@ class TooLong(Exception):
 
 
 class CannotConnect(Exception):
-    """No connection came about; the message ends a sentence about the server."""
+    """There is no connection; the message completes a sentence about the server."""
 
 
 def failed_login(error: Exception, server: Server, user: str) -> DatabaseError:
-    """The meaning of what came of AUTH."""
+    """The meaning of a failed login."""
     where = f"user {user} at {server}"
     if isinstance(error, CannotConnect):
-        return Unavailable(f"{where} could not log in: {error}")
+        return no_login(user, server, str(error))
     text = str(error)
     if isinstance(error, ErrorReply):
         if error.code == "WRONGPASS":
             return AuthenticationFailed(
-                f"{where} does not log in: the password is wrong, or the user is not there or is off"
+                f"{where} does not log in: the password is wrong, or the user does not exist or is off"
             )
         # Before Redis 6 there was one password and no users.
         if "wrong number of arguments" in text.lower():
             return Refused(f"{server} has no users; Redis 6 or later is needed")
         if error.code == "DENIED":
-            return Unavailable(
-                f"{where} could not log in: the server is in protected mode; give its user default a password, "
-                "or set protected-mode no"
+            return no_login(
+                user,
+                server,
+                "the server is in protected mode; give its user default a password, or set protected-mode no",
             )
     if "max number of clients" in text:
-        return Unavailable(f"{where} could not log in: too many connections; it has to have one to spare")
-    return Unavailable(f"{where} could not log in: the server does not answer, or not as Redis does")
+        return no_login(user, server, MANY_CONNECTIONS)
+    return no_login(user, server, "the server does not answer, or not as Redis does")
 
 
 def failed_command(error: Exception, server: Server, doing: str, needed: str = "") -> DatabaseError:
-    """The meaning of a failed command of ours; ``doing`` completes "could not …", ``needed`` are rules of a user."""
+    """The meaning of a failed command; ``doing`` completes "could not …", ``needed`` are rules of a user."""
     if isinstance(error, ErrorReply):
         if error.code == "NOPERM":
-            return Refused(f"could not {doing} at {server}: the user that changes others may not; run: {needed}")
+            return could_not(doing, server, f"the admin may not; run: {needed}", later=False)
         if error.code not in NOT_NOW:
-            return Refused(f"could not {doing} at {server}: the server refuses it ({error.code}); see its log")
-        return Unavailable(f"could not {doing} at {server}: {error.code}; it is tried again")
+            return could_not(doing, server, f"the server refuses it ({error.code}); see its log", later=False)
+        return could_not(doing, server, error.code, later=True)
     if isinstance(error, TooLong):
-        return Refused(f"could not {doing} at {server}: the answer is too long to be true")
-    return Unavailable(f"could not {doing} at {server}: the connection was lost; it is tried again")
+        return could_not(doing, server, "the answer is too long", later=False)
+    return could_not(doing, server, LOST, later=True)

@@ -1,6 +1,6 @@
-"""One Redis server as the user who changes others sees it: its users, its connections, its lock, its files.
+"""One Redis server as the admin sees it: its users, its connections, its lock, its files.
 
-Users are each server's own: neither replicas nor the nodes of a cluster take them from one another.
+Each server has its own users: neither replicas nor the nodes of a cluster copy them from one another.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RULES = (
     "+client|kill",
     "+cluster|info",
 )
-"""What the user who changes others needs, on no key and no channel."""
+"""What the admin needs, on no key and no channel."""
 
 _NO_ACL_FILE = "not configured to use an ACL file"
 _NO_CONFIG_FILE = "running without a config file"
@@ -69,9 +69,9 @@ class Node:
     def keep_users(self) -> None:
         """Write the users to where they are read from at a restart.
 
-        Raises: Refused, where that is nowhere.
+        Raises: Refused, if the server has no such file.
         """
-        doing = "keep the users over a restart"
+        doing = "save the users for the next restart"
         try:
             self._answer("ACL", "SAVE")
         except ErrorReply as error:
@@ -92,9 +92,9 @@ class Node:
     def lock(self, name: str, idle_seconds: float) -> bool:
         """Take a lock, without waiting, that lasts as long as this connection: it is the connection's name.
 
-        Whoever sees another connection with that name, of the same user, has not got it: two that try at once may both
-        fail, and never both succeed. A holder that has sent nothing for so long is frozen; its connection is closed,
-        so that what it still wants to say is not heard.
+        A session that sees another connection with that name, of the same user, has not got the lock: two that try at
+        once may both fail, and never both succeed. A holder that has sent nothing for so long is frozen; its
+        connection is closed, so that what it sends later is not received.
         """
         self._ask("take the lock", "CLIENT", "SETNAME", name)
         frozen = [other for other in self._holders(name) if other.idle_seconds >= idle_seconds]
@@ -106,10 +106,10 @@ class Node:
         return False
 
     def unlock(self) -> None:
-        self._ask("leave the lock", "CLIENT", "SETNAME", "")
+        self._ask("release the lock", "CLIENT", "SETNAME", "")
 
     def is_there(self) -> None:
-        """Raises: Unavailable, where the connection is not, and its lock with it."""
+        """Check the connection. Raises: Unavailable, if it is lost, and its lock with it."""
         self._ask("look at the connection", "CLIENT", "ID")
 
     def other_clients(self) -> list[Client]:
@@ -121,7 +121,7 @@ class Node:
         return [client for client in clients if client.number != self._number]
 
     def cluster_nodes(self) -> int | None:
-        """How many nodes the cluster has that this server is one of; None where it is none of a cluster."""
+        """Return how many nodes the server's cluster has; None if it is not in a cluster."""
         try:
             answer = self._answer("CLUSTER", "INFO")
         except ErrorReply as error:
@@ -132,7 +132,7 @@ class Node:
         return int(fields.get("cluster_known_nodes", 1))
 
     def _holders(self, name: str) -> list[Client]:
-        # A name is anybody's to take; the user is not.
+        # Any connection can take a name, but not another user.
         return [other for other in self.other_clients() if other.name == name and other.user == self._user]
 
     def _ask(self, doing: str, *words: str) -> Any:

@@ -96,7 +96,7 @@ def _words(found: Any) -> Sequence[str]:
 
 
 def mark(base: str) -> Selector:
-    """A right to nothing, by which a clone says whose it is: keys that no command may be used on."""
+    """Return the selector that marks a clone and allows nothing: keys on which no command may run."""
     return Selector(("-@all",), frozenset({f"~rotated-secrets:clone-of:{quote(base, safe='')}"}), frozenset())
 
 
@@ -106,13 +106,13 @@ def digest(password: SecretText) -> str:
 
 
 def rules_of_clone(base: User) -> list[str]:
-    """What makes any user, new or not, into the clone of ``base``; password and `on` come besides."""
+    """Return the rules that turn any user, new or not, into the clone of ``base``, without password and `on`."""
     selectors = sorted(" ".join(each.rules()) for each in {*base.selectors, mark(base.name)})
     return ["reset", *sorted(base.further_flags), *base.own.rules(), *(f"({rules})" for rules in selectors)]
 
 
 def differences(base: User, clone: User) -> Iterator[str]:
-    """Where the clone is not what its base user's clone is made to be, each a sentence."""
+    """Return a sentence for each difference from what a clone of the base user has to be."""
     if not clone.is_marked_as_clone_of(base.name):
         yield f"{clone.name} is not marked as the clone of {base.name}"
     yield from _other_rights(base, clone)
@@ -137,7 +137,7 @@ def _compared(
         return
     lacks, beyond = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
     parts = [f"lacks {_listed(lacks)}"] if lacks else []
-    parts += [f"has {_listed(beyond)} of its own"] if beyond else []
+    parts += [f"has {_listed(beyond)} itself"] if beyond else []
     yield f"{what} of {clone}: {' and '.join(parts) or 'the same rules in another order'}"
 
 
@@ -148,9 +148,9 @@ def _listed(rules: Counter[str]) -> str:
 
 
 def not_the_clone(base: User, found: User) -> str | None:
-    """Why an existing user cannot be taken for the clone: whose password may be set must be proven, not guessed.
+    """Return why an existing user cannot be used as the clone: this must be proven, not guessed.
 
-    Only who may change users can have marked it. Without a mark, nothing may be won or lost with its password: it may
+    Only a user that may change users can set the mark. Without it, its password must give and take no right: it may
     do exactly what the base user may.
     """
     if found.is_marked_as_clone_of(base.name):
@@ -162,7 +162,7 @@ def not_the_clone(base: User, found: User) -> str | None:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why the server has no user of this name, or could not keep it."""
+    """Return why the server cannot have a user of this name, or could not save it."""
     if not name:
         return "the user name is empty; correct it"
     if _UNUSABLE.search(name):

@@ -1,8 +1,8 @@
 """One login to one Redis server, with everything about the connection said explicitly.
 
-The only module that knows the driver, of which it uses the protocol alone: the driver's own ways to connect would
-resolve names, trust more certificates than asked for, and come back by themselves as somebody else. What the server
-sends is bounded in time and size, for whoever chose the host may have chosen a trap.
+The only module that knows the driver, and it uses only its protocol: the driver's own connections would resolve names,
+trust more certificates than asked for, and reconnect by themselves as another user. What the server sends is limited in
+time and size, because the author of a secret may have chosen a hostile host.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from redis.connection import Connection
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server, Tls
+from rotated_secrets.databases.failures import NOT_TRUSTED, OTHER_NAME
 from rotated_secrets.databases.redis.errors import CannotConnect, ErrorReply, Lost, TooLong, failed_login
 from rotated_secrets.values import Credential
 
@@ -55,7 +56,7 @@ def log_in(server: Server, credential: Credential, seconds: float = COMMAND_SECO
 
 
 class Wire:
-    """A connection that is made once: when it is lost, whoever holds it has to log in anew."""
+    """A connection that never reconnects: when it is lost, the caller has to log in again."""
 
     def __init__(self, metered: _Metered) -> None:
         self._metered = metered
@@ -178,14 +179,12 @@ def _protected(plain: socket.socket, context: ssl.SSLContext, host: str) -> sock
         plain.close()
         # OpenSSL's codes for a name and an address that don't match.
         if error.verify_code in (62, 64):
-            raise CannotConnect("its TLS certificate is for another name than the host in the secret value") from None
-        raise CannotConnect(
-            "its TLS certificate is not signed by a trusted authority; check the CA certificates"
-        ) from None
+            raise CannotConnect(OTHER_NAME) from None
+        raise CannotConnect(NOT_TRUSTED) from None
     except (OSError, ValueError):
         plain.close()
         raise CannotConnect(
-            "no TLS connection came about; check that this port speaks TLS and wants no client certificate "
+            "no TLS connection could be made; check that this port speaks TLS and requires no client certificate "
             "(tls-auth-clients no), or choose another database.tls.mode"
         ) from None
 
@@ -194,11 +193,11 @@ def _context(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.mode is TlsMode.VERIFY_FULL
     if tls.ca_bundle is not None:
-        # As libpq has it: who brings an authority wants it asked, also where Require would do without.
+        # As libpq does: if a CA is given it is used, even in mode Require.
         try:
             context.load_verify_locations(cadata=tls.ca_bundle)
         except (ssl.SSLError, ValueError):
-            raise Refused("the CA certificates to trust are no PEM certificates; correct them") from None
+            raise Refused("the CA certificates to trust are not PEM; correct them") from None
     elif tls.mode is TlsMode.REQUIRE:
         context.verify_mode = ssl.CERT_NONE
     else:

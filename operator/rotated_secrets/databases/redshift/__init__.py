@@ -1,4 +1,4 @@
-"""Amazon Redshift, provisioned and Serverless: PostgreSQL's wire, and a catalog and grammar of its own."""
+"""Amazon Redshift, provisioned and Serverless: PostgreSQL's wire protocol, but its own catalog and grammar."""
 
 from rotated_secrets.databases.redshift.engine import RedshiftEngine
 

@@ -1,14 +1,13 @@
 """The session of a Redshift user that sets passwords and rights. Knows nothing of the order of a rotation's steps.
 
-Redshift has no advisory locks, and none of its own can be taken without waiting. Two operators are kept apart by what
-comes before: the Lease, the claim in the status, and one id for one version. See docs/redshift.md.
+Redshift has no advisory locks, and its table locks cannot be taken without waiting. The Lease, the claim in the status
+and one id for one version keep two operators apart. See docs/redshift.md.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -17,6 +16,14 @@ from psycopg2.extensions import encrypt_password
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Server, SessionCount, Users
+from rotated_secrets.databases.base_classes import IdleAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_nothing,
+    check_names,
+    no_such_user,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.parity import Difference, first_of, reconcile
 from rotated_secrets.databases.redshift.catalog import look
@@ -33,7 +40,7 @@ from rotated_secrets.databases.redshift.session import DEFAULT_DATABASE, open_co
 from rotated_secrets.values import Credential
 
 UNKNOWN_CLIENT = "unknown"
-"""stv_sessions does not tell where a session comes from."""
+"""stv_sessions does not show where a session comes from."""
 
 _LONGEST_SEEN = 50
 """stv_sessions cuts names of users there."""
@@ -47,37 +54,22 @@ _ROLES = "SELECT role_name FROM pg_catalog.svv_user_grants WHERE user_name = %s"
 _ROLE = "SELECT 1 FROM pg_catalog.svv_roles WHERE role_name = %s"
 
 
-class RedshiftAdminSession:
-    """An open connection of the user who changes others, or itself, and one more in each further database."""
+class RedshiftAdminSession(IdleAdminSession[Connection]):
+    """An open connection of the admin, or of a user that changes itself, and one more in each further database."""
 
     def __init__(self, server: Server, credential: Credential, idle: IdleLimit) -> None:
-        self._server = server
-        self._credential = credential
-        self._idle = idle
         self._home = credential.dbname or DEFAULT_DATABASE
-        self._connections: dict[str, Connection] = {self._home: open_connection(server, credential, self._home)}
-
-    def __enter__(self) -> RedshiftAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for connection in self._connections.values():
-            connection.close()
+        super().__init__(server, credential, idle, open_connection(server, credential, self._home))
 
     def try_lock(self, base_user: str) -> bool:
-        """There is nothing to lock with: only whether the session is still good is looked at."""
+        """Check only that the session still works: there is nothing to lock with."""
         self._ask(self._home, f"look after the session for user {base_user}", "SELECT 1")
         return True
 
     def check_users(self, users: Users) -> None:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, unusable_name)
         if not self._exists(users.base):
-            raise Refused(f"user {users.base} does not exist at {self._server}; create it, or correct the secret value")
+            raise no_such_user(users.base, self._server)
         if users.clone is not None:
             self._may_rotate(users.base, users.clone)
 
@@ -85,10 +77,8 @@ class RedshiftAdminSession:
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user, database = credential.username, credential.dbname or DEFAULT_DATABASE
-        if keep is not None:
-            raise Refused(f"Redshift has one password a user, so none of {user} can be kept beside the new one")
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_keeps_nothing("Redshift", user, keep)
+        check_is_base_or_clone(users, user)
         self.check_users(users)
         password = f"PASSWORD '{encrypt_password(credential.password.reveal(), user, algorithm='md5')}'"
         created = user == users.clone and not self._exists(user)
@@ -124,13 +114,13 @@ class RedshiftAdminSession:
         return tuple(SessionCount(UNKNOWN_CLIENT, str(database), int(count)) for database, count in found)
 
     def _create(self, base_name: str, clone: str, database: str, password: str, rights: Rights) -> None:
-        """Make the clone with its mark and all its rights in one transaction: there is no clone half made."""
+        """Create the clone with its mark and all its rights in one transaction, so that it is never half made."""
         base, mark = self._known(base_name, database), mark_of(base_name)
         given = list(differences(base, newly_created(clone)))
         cannot = [each.sentence for each in given if each.lacks and not each.repairs]
         if cannot and rights is Rights.ENFORCE:
             raise Refused(
-                f"user {clone} is not made, for it {first_of(cannot)}; give {base_name} that by a group or role"
+                f"user {clone} is not made, because it {first_of(cannot)}; give {base_name} that by a group or role"
             )
         marking = [] if self._has_role(mark) else [f"CREATE ROLE {quoted(mark)}"]
         with self._transaction(database, f"create user {clone}") as cursor:
@@ -145,18 +135,17 @@ class RedshiftAdminSession:
     def _may_rotate(self, base: str, clone: str) -> None:
         if not self._is_superuser():
             raise Refused(
-                f"{self._credential.username} is no superuser at {self._server}, and Redshift shows only those all "
-                f"rights of other users; run: ALTER USER {quoted(self._credential.username)} CREATEUSER"
+                f"{self._credential.username} is not a superuser at {self._server}, and Redshift shows all rights of "
+                f"other users only to superusers; run: ALTER USER {quoted(self._credential.username)} CREATEUSER"
             )
         if not self._exists(clone):
             return
         marks = [role for (role,) in self._ask(self._home, f"look at the roles of {clone}", _ROLES, (clone,))]
         if mark_of(base) not in marks:
             mark = quoted(mark_of(base))
-            raise Refused(
-                f"user {clone} at {self._server} is not provably the clone of {base}; if it is the clone, run: "
-                f"CREATE ROLE {mark}; GRANT ROLE {mark} TO {quoted(clone)}"
-            )
+            run = f"CREATE ROLE {mark}; GRANT ROLE {mark} TO {quoted(clone)}"
+            why = f"it is not marked as such; if it is the clone, run: {run}"
+            raise not_provably_the_clone(clone, base, f"at {self._server}", why)
 
     def _has_role(self, role: str) -> bool:
         return bool(self._ask(self._home, f"look for role {role}", _ROLE, (role,)))
@@ -180,18 +169,16 @@ class RedshiftAdminSession:
     def _ask(
         self, database: str, doing: str, statement: str, arguments: tuple[object, ...] | None = None
     ) -> list[tuple[Any, ...]]:
-        """Run one statement in a transaction of its own; returns its rows, if it has any."""
+        """Run one statement in its own transaction; return its rows, if it has any."""
         with self._transaction(database, doing) as cursor:
             # Without arguments the driver leaves `%` alone.
             cursor.execute(statement, arguments)
             return cursor.fetchall() if cursor.description else []
 
     def _transaction(self, database: str, doing: str) -> contextlib.AbstractContextManager[Cursor]:
-        self._idle.check()
-        return transaction(self._in(database), self._server, doing)
+        connection = self._main if database == self._home else self._in(database)
+        return transaction(connection, self._server, doing)
 
-    def _in(self, database: str) -> Connection:
-        """The connection to one database: privileges can be seen and given from inside it alone."""
-        if database not in self._connections:
-            self._connections[database] = open_connection(self._server, self._credential, database)
-        return self._connections[database]
+    def _open_in(self, database: str) -> Connection:
+        """Connect to a database: its privileges can be seen and granted only from inside it."""
+        return open_connection(self._server, self._credential, database)

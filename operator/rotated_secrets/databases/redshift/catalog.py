@@ -21,7 +21,7 @@ _USER = """
 SELECT usesysid, usecreatedb, usesuper, valuntil, useconnlimit, useconfig
 FROM pg_catalog.pg_user_info WHERE usename = %s
 """
-# Of the two views that tell it, the one that Serverless has as well.
+# Of the two views that show it, the one that Serverless has as well.
 _MORE = "SELECT syslog_access, session_timeout FROM pg_catalog.svv_user_info WHERE user_name = %s"
 _GROUPS = "SELECT groname FROM pg_catalog.pg_group WHERE %s = ANY(grolist)"
 _ROLES = "SELECT role_name, admin_option FROM pg_catalog.svv_user_grants WHERE user_name = %s"
@@ -71,7 +71,7 @@ SELECT privilege_type, admin_option, object_type, owner_name, schema_name
 FROM pg_catalog.svv_default_privileges WHERE grantee_type = 'user' AND grantee_name = %s
 """
 _OF_A_TABLE = ("DELETE", "DROP", "INSERT", "REFERENCES", "SELECT", "UPDATE")
-# "GRANT", Amazon Redshift Database Developer Guide. Views tell more words, which PostgreSQL had and no GRANT writes.
+# "GRANT", Amazon Redshift Database Developer Guide. Views show more words, of PostgreSQL, which GRANT does not accept.
 _WRITABLE = frozenset(
     {
         *("ALTER", "CREATE", "DELETE", "DROP", "EXECUTE", "INSERT", "REFERENCES", "SELECT"),
@@ -157,7 +157,7 @@ def _procedures(cursor: Cursor) -> dict[tuple[str, str], bool]:
 def _executable(
     right: str, schema: str, name: str, arguments: str | None, *, procedures: dict[tuple[str, str], bool]
 ) -> Grant | None:
-    """The view tells functions and procedures alike, and GRANT has a word for each."""
+    """The view does not separate functions from procedures, but GRANT has a word for each."""
     is_procedure = False if schema.startswith("pg_") else procedures.get((schema, name))
     what = None if is_procedure is None else _function(schema, name, arguments, is_procedure=is_procedure)
     return Grant(f"{right} ON {what}") if what else None

@@ -84,7 +84,7 @@ def mark_of(base: str) -> str:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why Redshift has no user of this name, or none that can be written safely."""
+    """Return why Redshift cannot have a user of this name, or why the name cannot be quoted safely."""
     size = len(name.encode(errors="surrogatepass"))
     if size > NAME_BYTES:
         return (
@@ -93,7 +93,7 @@ def unusable_name(name: str) -> str | None:
         )
     if not name or _UNUSABLE.search(name):
         return (
-            f"user name {name!r} holds a quotation mark, a backslash or a control character, or nothing; choose another"
+            f"user name {name!r} is empty or holds a quotation mark, a backslash or a control character; choose another"
         )
     if name.lower() == "public":
         return "user name 'public' is one that Redshift keeps for itself; choose another"
@@ -120,7 +120,7 @@ def differences(base: User, clone: User) -> Iterator[Difference]:
         yield Difference(f"may lack {sentence}, which {base.name} has", lacks=lacks)
     for sentence in clone.unreadable:
         if sentence not in base.unreadable:
-            yield Difference(f"has {sentence}, which {base.name} has not")
+            yield Difference(f"has {sentence}, which {base.name} does not have")
 
 
 def ownership(base: User, clone: User) -> Iterator[Difference]:
@@ -130,7 +130,7 @@ def ownership(base: User, clone: User) -> Iterator[Difference]:
 
 
 def expected_grants(base: User) -> dict[Grant, bool]:
-    """What the clone should be granted: what the base user was, and what owning gives it besides."""
+    """Return what the clone should be granted: the base user's grants, and what owning objects adds to them."""
     expected = {grant: False for owned in base.owned for grant in owned.privileges}
     return expected | dict(base.grants)
 
@@ -140,7 +140,7 @@ def _attributes(base: User, clone: User) -> Iterator[Difference]:
     for attribute in sorted(base.attributes - clone.attributes):
         yield Difference(f"lacks {attribute}", (f"{alter} {attribute}",), lacks=True)
     for attribute in sorted(clone.attributes - base.attributes):
-        yield Difference(f"has {attribute}, which {base.name} has not", (f"{alter} NO{attribute}",))
+        yield Difference(f"has {attribute}, which {base.name} does not have", (f"{alter} NO{attribute}",))
     if clone.syslog_access != base.syslog_access:
         more = clone.syslog_access == "UNRESTRICTED"
         yield Difference(
@@ -192,7 +192,7 @@ def _roles(base: User, clone: User) -> Iterator[Difference]:
             continue
         if role not in base.roles:
             revoked = f"REVOKE ROLE {_role(role)} FROM {name}"
-            yield Difference(f"has role {role}, which {base.name} has not", (revoked,))
+            yield Difference(f"has role {role}, which {base.name} does not have", (revoked,))
         elif option and not base.roles[role]:
             revoked = f"REVOKE ADMIN OPTION FOR ROLE {_role(role)} FROM {name}"
             yield Difference(f"may grant role {role}, which {base.name} may not", (revoked,))
@@ -206,9 +206,9 @@ def _grants(expected: Mapping[Grant, bool], clone: User) -> Iterator[Difference]
             yield Difference(f"lacks the grant option of {grant}", (grant.give(clone.name, option=True),), lacks=True)
     for grant, option in sorted(clone.grants.items(), key=lambda item: str(item[0])):
         if grant not in expected:
-            yield Difference(f"has {grant} of its own", (grant.take(clone.name),))
+            yield Difference(f"has {grant} itself", (grant.take(clone.name),))
         elif option and not expected[grant]:
-            yield Difference(f"has the grant option of {grant} of its own", (grant.take_option(clone.name),))
+            yield Difference(f"has the grant option of {grant} itself", (grant.take_option(clone.name),))
 
 
 def _value(setting: str, value: str) -> str:

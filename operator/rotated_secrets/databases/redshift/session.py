@@ -47,13 +47,11 @@ def open_connection(server: Server, credential: Credential, database: str) -> Co
             who = cursor.fetchone()
         if who is None or who[0] != user:
             raise AuthenticationFailed(
-                f"user {user} at {server} does not log in: the session is somebody else's; write the user's name as it "
-                f"is there, and name the server itself in host"
+                f"user {user} at {server} does not log in: the session belongs to another user; write the user's name "
+                f"exactly as the server has it, and name the server itself in host, not a proxy"
             )
         if who != (user, user):
-            raise Refused(
-                f"the session of {user} at {server} does not run as {user}; take SET SESSION AUTHORIZATION off"
-            )
+            raise Refused(f"the session of {user} at {server} does not run as {user}; remove SET SESSION AUTHORIZATION")
     except BaseException:
         connection.close()
         raise
@@ -75,5 +73,5 @@ def transaction(
 def _failed(error: psycopg2.Error, server: Server, doing: str) -> DatabaseError:
     meaning = failed_statement(error, server, doing)
     if error.pgcode == _NOT_ALLOWED:
-        return Refused(f"{meaning}; an admin of Redshift users has to be a superuser: ALTER USER … CREATEUSER")
+        return Refused(f"{meaning}; the admin has to be a superuser; run: ALTER USER … CREATEUSER")
     return meaning

@@ -1,17 +1,23 @@
 """The session of a SQL Server login that sets passwords and rights. Knows nothing of the order of a rotation's steps.
 
-Whoever owns a database can have its DDL triggers run with the rights of who changes something in it. So inside a
-database everything is done by a connection of its own that has become the database's owner and cannot turn back.
+The owner of a database can have its DDL triggers run with the rights of the user who changes something in it. So inside
+a database everything is done by a separate connection, which becomes the database's owner and cannot return.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from types import TracebackType
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Server, SessionCount, Users
+from rotated_secrets.databases.base_classes import IdleAdminSession
+from rotated_secrets.databases.guards import (
+    check_is_base_or_clone,
+    check_keeps_nothing,
+    check_names,
+    not_provably_the_clone,
+)
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.parity import Difference, reconcile
 from rotated_secrets.databases.sqlserver import catalog
@@ -45,67 +51,48 @@ ORDER BY 1, 2
 """
 
 
-class SqlServerAdminSession:
-    """An open connection of the login that changes others, or itself, and one more in each database looked into."""
+class SqlServerAdminSession(IdleAdminSession[Session]):
+    """An open connection of the admin, or of a user that changes itself, and one more in each database it reads."""
 
     def __init__(self, server: Server, credential: Credential, idle: IdleLimit, proven: Proven | None = None) -> None:
-        """``proven``: whom this session may change; without it the one as which ``credential`` logs in."""
-        self._server = server
-        self._credential = credential
-        self._idle = idle
+        """``proven``: which users this session may change; without it those of the kind that ``credential`` is."""
         self._home_name = credential.dbname or DEFAULT_DATABASE
-        self._main = open_session(server, credential, self._home_name)
-        self._inside: dict[str, Session] = {}
-        try:
-            itself = proven_by(self._main, self._home_name)
-            if itself.database is None and self._home_name != DEFAULT_DATABASE:
-                # Nowhere else does the server take permissions on what is its own.
-                self._main.ask(f"go to database {DEFAULT_DATABASE}", f"USE {quoted(DEFAULT_DATABASE)}")
-                self._home_name = DEFAULT_DATABASE
-        except BaseException:
-            self._main.close()
-            raise
-        self._proven_is = proven or itself
+        self._asked_for = proven
+        super().__init__(server, credential, idle, open_session(server, credential, self._home_name))
 
-    def __enter__(self) -> SqlServerAdminSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for session in (self._main, *self._inside.values()):
-            session.close()
+    def _begin(self) -> None:
+        itself = proven_by(self._opened, self._home_name)
+        if itself.database is None and self._home_name != DEFAULT_DATABASE:
+            # Only there does the server accept permissions on its own objects.
+            self._opened.ask(f"go to database {DEFAULT_DATABASE}", f"USE {quoted(DEFAULT_DATABASE)}")
+            self._home_name = DEFAULT_DATABASE
+        self._proven_is = self._asked_for or itself
 
     def try_lock(self, base_user: str) -> bool:
         resource = f"rotated-secrets/{hashlib.sha256(base_user.encode()).hexdigest()[:32]}"
-        return int(self._home.ask(f"lock user {base_user}", _LOCK, resource)[0][0]) >= 0
+        return int(self._main.ask(f"lock user {base_user}", _LOCK, resource)[0][0]) >= 0
 
     def check_users(self, users: Users) -> None:
-        for name in (users.base, users.clone):
-            unusable = unusable_name(name) if name is not None else None
-            if unusable:
-                raise Refused(unusable)
+        check_names(users, unusable_name)
         if self._proven_is.database is not None:
             self._contained(users, self._proven_is.database)
             return
         base = self._login(users.base)
         if users.clone is not None:
             self._may_make_equal()
-            self._proven(base, catalog.login(self._home, users.clone), users.clone)
+            self._proven(base, catalog.login(self._main, users.clone), users.clone)
 
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
         user = credential.username
-        if keep is not None:
-            raise Refused(f"SQL Server has one password a user, so none of {user} can be kept beside the new one")
-        if user not in (users.base, users.clone):
-            raise Refused(f"user {user} is neither {users.base} nor its clone, so its password is not set")
+        check_keeps_nothing("SQL Server", user, keep)
+        check_is_base_or_clone(users, user)
         if self._proven_is.database is not None:
             return self._set_contained(users, credential, rights, self._proven_is.database)
         self.check_users(users)
         base = self._login(users.base)
-        found = base if user == users.base else catalog.login(self._home, user)
+        found = base if user == users.base else catalog.login(self._main, user)
         if found is None:
             self._create_login(base, credential)
         else:
@@ -120,25 +107,25 @@ class SqlServerAdminSession:
                 unfinished=found is None or found.disabled,
             )
         if found is None or found.disabled:
-            self._home.ask(f"let user {user} in", f"ALTER LOGIN {quoted(user)} ENABLE")
+            self._main.ask(f"let user {user} in", f"ALTER LOGIN {quoted(user)} ENABLE")
         return report
 
     def disable_login(self, user: str) -> None:
         if self._proven_is.database is None:
-            self._home.ask(f"lock user {user} out", f"ALTER LOGIN {quoted(user)} DISABLE")
+            self._main.ask(f"lock user {user} out", f"ALTER LOGIN {quoted(user)} DISABLE")
             return
         self._in(self._proven_is.database).ask(f"lock user {user} out", f"DENY CONNECT TO {quoted(user)}")
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         if not self._may("VIEW SERVER STATE"):
             return None
-        found = self._home.ask(f"count sessions of user {user}", _SESSIONS, user)
+        found = self._main.ask(f"count sessions of user {user}", _SESSIONS, user)
         return tuple(SessionCount(str(client), str(database), int(count)) for client, database, count in found)
 
     # ---- logins of the server
 
     def _login(self, name: str) -> Login:
-        found = catalog.login(self._home, name)
+        found = catalog.login(self._main, name)
         if found is None:
             raise Refused(
                 f"login {name} at {self._server} has no password, or does not exist; create it, or correct the secret "
@@ -147,9 +134,9 @@ class SqlServerAdminSession:
         return found
 
     def _create_login(self, base: Login, credential: Credential) -> None:
-        """Make the clone with its mark, at once: one without it would be taken for a stranger.
+        """Create the clone with its mark in one transaction: without the mark it would count as another user.
 
-        It is let in once it has its rights, so that a clone which was left half made is known by not being let in.
+        It is let in once it has its rights, so a half-made clone is recognised by being kept out.
         """
         name = quoted(credential.username)
         options = [
@@ -159,14 +146,14 @@ class SqlServerAdminSession:
             f"CHECK_POLICY = {'ON' if base.policy else 'OFF'}",
         ]
         doing = f"create login {credential.username}"
-        self._home.ask(doing, "BEGIN TRANSACTION")
+        self._main.ask(doing, "BEGIN TRANSACTION")
         try:
-            self._home.ask(doing, f"CREATE LOGIN {name} WITH {_password(credential)}, {', '.join(options)}")
-            self._home.ask(doing, f"GRANT {mark_on('LOGIN', base.name)} TO {name}")
-            self._home.ask(doing, f"ALTER LOGIN {name} DISABLE")
-            self._home.ask(doing, "COMMIT TRANSACTION")
+            self._main.ask(doing, f"CREATE LOGIN {name} WITH {_password(credential)}, {', '.join(options)}")
+            self._main.ask(doing, f"GRANT {mark_on('LOGIN', base.name)} TO {name}")
+            self._main.ask(doing, f"ALTER LOGIN {name} DISABLE")
+            self._main.ask(doing, "COMMIT TRANSACTION")
         except Refused:
-            self._home.ask(doing, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+            self._main.ask(doing, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
             raise
 
     def _set_login(self, login: Login, credential: Credential) -> None:
@@ -175,18 +162,18 @@ class SqlServerAdminSession:
             if credential.password == self._credential.password:
                 return  # the session was opened with it
             old = f" OLD_PASSWORD = {literal(self._credential.password.reveal())}"
-            self._home.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{old}")
+            self._main.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{old}")
             return
-        self._home.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{' UNLOCK' if login.locked else ''}")
+        self._main.ask(doing, f"ALTER LOGIN {name} WITH {_password(credential)}{' UNLOCK' if login.locked else ''}")
 
     def _login_differences(
         self, base_name: str, clone_name: str, database_of_secret: str | None
     ) -> Sequence[Difference]:
-        base, clone = catalog.login(self._home, base_name), catalog.login(self._home, clone_name)
+        base, clone = catalog.login(self._main, base_name), catalog.login(self._main, clone_name)
         if base is None or clone is None:
             raise Refused(f"login {base_name} or {clone_name} was dropped at {self._server} while it was rotated")
         found = list(login_differences(base, clone))
-        known, closed = catalog.databases_of(self._home, (base.sid, clone.sid))
+        known, closed = catalog.databases_of(self._main, (base.sid, clone.sid))
         found += uncompared(closed, (base.database, database_of_secret))
         for database in known:
             session = self._in(database)
@@ -204,10 +191,8 @@ class SqlServerAdminSession:
     def _proven(self, base: Login, clone: Login | None, name: str) -> None:
         mark = mark_on("LOGIN", base.name)
         if clone is not None and mark not in clone.permissions:
-            raise Refused(
-                f"login {name} at {self._server} is not provably the clone of {base.name}; if it is the clone, run: "
-                f"USE [master]; GRANT {mark} TO {quoted(name)}"
-            )
+            why = f"it is not marked as such; if it is the clone, run: USE [master]; GRANT {mark} TO {quoted(name)}"
+            raise not_provably_the_clone(name, base.name, f"at {self._server}", why)
 
     def _may_make_equal(self) -> None:
         for permission in ("ALTER ANY LOGIN", "VIEW ANY DEFINITION"):
@@ -219,37 +204,35 @@ class SqlServerAdminSession:
                 )
 
     def _may(self, permission: str) -> bool:
-        return self._home.ask("look what the admin may do", _MAY, permission) == [(1,)]
+        return self._main.ask("look what the admin may do", _MAY, permission) == [(1,)]
 
     # ---- users that one database keeps for itself
 
     def _contained(self, users: Users, database: str) -> tuple[DatabaseUser, DatabaseUser | None]:
-        """Both users as they are in their database, once it is certain that they may be changed."""
+        """Return both users as they are in their database, once it is certain that they may be changed."""
         session = self._place(users.base, database)
         base = catalog.user_named(session, users.base, database)
         if base is None or not base.contained:
             raise Refused(
-                f"user {users.base} has no password of its own in database {database} at {self._server}; create it, or "
+                f"user {users.base} has no password in database {database} at {self._server}; create it, or "
                 f"correct username and dbname in the secret value"
             )
         clone = catalog.user_named(session, users.clone, database) if users.clone is not None else None
         mark = mark_on("USER", base.name)
         if clone is not None and (not clone.contained or mark not in clone.permissions):
-            raise Refused(
-                f"user {users.clone} in database {database} is not provably the clone of {base.name}; if it is the "
-                f"clone, run there: GRANT {mark} TO {quoted(clone.name)}"
-            )
+            why = f"it is not marked as such; if it is the clone, run there: GRANT {mark} TO {quoted(clone.name)}"
+            raise not_provably_the_clone(users.clone, base.name, f"in database {database}", why)
         return base, clone
 
     def _place(self, user: str, database: str) -> Session:
         """Where users of one database are changed: a user that changes itself stays who it is."""
-        return self._home if user == self._credential.username and self._home_name == database else self._in(database)
+        return self._main if user == self._credential.username and self._home_name == database else self._in(database)
 
     def _set_contained(self, users: Users, credential: Credential, rights: Rights, database: str) -> RightsReport:
         user = credential.username
         if (credential.dbname or DEFAULT_DATABASE) != database:
             raise Refused(
-                f"user {user} was seen to log in to database {database} at {self._server}, and its secret value now "
+                f"user {user} logged in to database {database} at {self._server}, but its secret value now "
                 f"names {credential.dbname or DEFAULT_DATABASE}; write one dbname into it"
             )
         session = self._place(user, database)
@@ -287,11 +270,11 @@ class SqlServerAdminSession:
         clone = catalog.user_named(session, clone_name, database)
         if base is None or clone is None:
             raise Refused(f"user {base_name} or {clone_name} was dropped in database {database} while it was rotated")
-        # Whoever is not let in yet is so last, whatever else could be made equal.
+        # A new clone is let in last, after everything else was made equal.
         return list(user_differences(base, clone.let_in_as(base) if unfinished else clone, base_name, database, ""))
 
     def _create_contained(self, session: Session, base: DatabaseUser, credential: Credential, doing: str) -> None:
-        """As a login is made: with its mark, at once, and let in once it has its rights."""
+        """Create a contained clone as a login is created: with its mark, and let in once it has its rights."""
         name = quoted(credential.username)
         options = [
             _password(credential),
@@ -310,34 +293,26 @@ class SqlServerAdminSession:
 
     # ---- connections
 
-    @property
-    def _home(self) -> Session:
-        self._idle.check()
-        return self._main
-
     def _run(self, place: str, doing: str, statement: str) -> None:
-        (self._in(place) if place else self._home).ask(doing, statement)
+        (self._in(place) if place else self._main).ask(doing, statement)
 
-    def _in(self, database: str) -> Session:
-        """A connection to one database that is its owner there, and nobody anywhere else."""
-        self._idle.check()
-        if database not in self._inside:
-            session = self._logged_in(database)
-            try:
-                session.ask(f"act as the owner of database {database}", _ACT_AS_OWNER)
-            except BaseException:
-                session.close()
-                raise
-            self._inside[database] = session
-        return self._inside[database]
+    def _open_in(self, database: str) -> Session:
+        """Connect to one database as its owner, without rights anywhere else."""
+        session = self._logged_in(database)
+        try:
+            session.ask(f"act as the owner of database {database}", _ACT_AS_OWNER)
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     def _logged_in(self, database: str) -> Session:
         try:
             return open_session(self._server, self._credential, database)
         except AuthenticationFailed as error:
-            # It has logged in to the server: a contained database may have a user of its own by the admin's name.
+            # The admin has logged in before: a contained database may have its own user of the admin's name.
             admin = self._credential.username
-            raise Refused(f"{error}; database {database} may have a user {admin} of its own: rename that") from None
+            raise Refused(f"{error}; database {database} may have its own user {admin}: rename it") from None
 
 
 def _password(credential: Credential) -> str:

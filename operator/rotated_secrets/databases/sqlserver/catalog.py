@@ -1,6 +1,6 @@
 """What SQL Server's catalog says about a login, and about its user in one database.
 
-Reads only; decides nothing. The views of schema sys cannot be replaced by anybody.
+Reads only; decides nothing. No user can replace the views of schema sys.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEFT JOIN (
 ) AS s ON s.class = p.class AND s.id = p.major_id
 WHERE p.grantee_principal_id = %s
 """
-# Nobody's users log in to the ones left out: the server's own, and RDS's.
+# Users do not log in to the ones left out: the server's own, and RDS's.
 _DATABASES = """
 SELECT name, CASE WHEN state = 0 AND is_read_only = 0 AND HAS_DBACCESS(name) = 1 THEN 1 ELSE 0 END FROM sys.databases
 WHERE source_database_id IS NULL AND name NOT IN (N'model', N'rdsadmin', N'tempdb')
@@ -81,7 +81,7 @@ _IN_THE_DATABASE = 2
 
 
 def login(session: Session, name: str) -> Login | None:
-    """A login that has a password; None where there is none of this name."""
+    """Return the login of this name that has a password; None if there is none."""
     doing = f"look at login {name}"
     found = session.ask(doing, _LOGIN, name)
     if not found:
@@ -118,7 +118,7 @@ def databases_of(session: Session, sids: Iterable[bytes]) -> tuple[list[str], li
 
 
 def user_of_login(session: Session, sid: bytes, database: str) -> DatabaseUser | None:
-    """The user that a login is in the session's database; None where it is nobody."""
+    """Return the user of a login in the session's database; None if it has none."""
     return _user(session, session.ask(f"look into database {database}", _USER + f"AND u.sid = {_hex(sid)}"), database)
 
 

@@ -1,6 +1,6 @@
 """What SQL Server's error numbers mean: wrong password, not now, or never.
 
-Numbers alone are looked at and told: texts come in the server's language and quote names, statements and values.
+Only numbers are used and shown: texts come in the server's language and quote names, statements and values.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server
+from rotated_secrets.databases.base_classes import DatabaseClosed
+from rotated_secrets.databases.failures import LOST, could_not, no_login
 
 # "Database Engine events and errors", SQL Server documentation, has each number's text.
 _WRONG_PASSWORD = frozenset(
     {
         18452,  # not a login of this server
-        18456,  # login failed; why is told to the server's log alone
+        18456,  # login failed; only the server's log says why
         18470,  # disabled
         18486,  # locked out
         18487,  # password expired
@@ -25,8 +27,8 @@ _WRONG_PASSWORD = frozenset(
 _CLOSED: Mapping[int, str] = MappingProxyType(
     {
         916: "it may not enter the database",
-        4060: "it may not enter the database, or that is not there",
-        4064: "it may not enter its default database, or that is not there",
+        4060: "it may not enter the database, or that does not exist",
+        4064: "it may not enter its default database, or that does not exist",
         17892: "a logon trigger turned it away",
     }
 )
@@ -42,16 +44,12 @@ _LACKS_A_RIGHT = frozenset({229, 230, 262, 297, 300, 371, 15151, 15157, 15247, 1
 _POLICY = frozenset(range(15113, 15120))
 _HINTS: Mapping[int, str] = MappingProxyType(
     {
-        **dict.fromkeys(_LACKS_A_RIGHT, "the admin lacks a right for it, or what it names is not there"),
-        **dict.fromkeys(_POLICY, "the server's password policy does not take the password; see rotation.password"),
+        **dict.fromkeys(_LACKS_A_RIGHT, "the admin lacks a right for it, or what it names does not exist"),
+        **dict.fromkeys(_POLICY, "the server's password policy rejects the password; see rotation.password"),
         15517: "the admin may not act as the owner of the database, or that owner is gone; make the admin a member of "
         "db_owner there, or give the database an owner: ALTER AUTHORIZATION ON DATABASE::… TO …",
     }
 )
-
-
-class DatabaseClosed(Unavailable):
-    """The server accepted the password, but not into this database."""
 
 
 def failed_login(numbers: Iterable[int], server: Server, user: str, database: str) -> DatabaseError:
@@ -65,22 +63,23 @@ def failed_login(numbers: Iterable[int], server: Server, user: str, database: st
             )
     if any(number in _WRONG_PASSWORD for number in seen):
         return AuthenticationFailed(
-            f"{where} does not log in: the password is wrong or has expired, or the login is not there, disabled or "
-            f"locked (error {seen[-1]}; the server's own log tells which)"
+            f"{where} does not log in: the password is wrong or has expired, or the login does not exist, is disabled "
+            f"or locked (error {seen[-1]}; the server's own log says which)"
         )
     if seen:
-        return Unavailable(f"{where} could not log in: the server is not ready for it (error {seen[-1]})")
-    return Unavailable(
-        f"{where} could not log in: the server cannot be reached or does not answer as SQL Server does, or not with "
-        f"the TLS that is asked of it"
+        return no_login(user, server, f"the server is not ready for it (error {seen[-1]})")
+    return no_login(
+        user,
+        server,
+        "the server cannot be reached or does not answer as SQL Server does, or not with the required TLS",
     )
 
 
 def failed_statement(number: int, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error that a statement of ours raised; ``doing`` completes "could not …"."""
+    """The meaning of an error of a statement; ``doing`` completes "could not …"."""
     if not number:
-        return Unavailable(f"could not {doing} at {server}: the connection was lost; it is tried again")
+        return could_not(doing, server, LOST, later=True)
     if number in _NOT_NOW:
-        return Unavailable(f"could not {doing} at {server}: error {number}; it is tried again")
+        return could_not(doing, server, f"error {number}", later=True)
     hint = f", {_HINTS[number]}" if number in _HINTS else ""
-    return Refused(f"could not {doing} at {server}: error {number}{hint}")
+    return could_not(doing, server, f"error {number}{hint}", later=False)

@@ -1,6 +1,6 @@
-"""Whether a person's query can stand inside parentheses and do no more than be a query. Pure.
+"""Check that a verify query stays inside the parentheses around it. Pure.
 
-T-SQL needs no sign between two statements: what leaves the parentheses it was put into could do anything.
+T-SQL needs no separator between two statements: a query that leaves its parentheses could do anything.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Permission:
         return f"{self.name} ON {self.on}{column}" if self.on else self.name
 
 
-_CLOSED = "the admin may not enter, or which is not online or only read"
+_CLOSED = "the admin may not enter, or which is offline or read-only"
 _CONNECT = Permission("CONNECT")
 GRANTED, GRANTED_WITH_OPTION, DENIED, REVOKED = "G", "W", "D", "R"
 """Column ``state`` of sys.server_permissions and sys.database_permissions."""
@@ -66,7 +66,7 @@ class DatabaseUser:
     schema: str | None = None
     language: str | None = None
     contained: bool = False
-    """It has a password of its own, known to this database alone."""
+    """It has its own password, in this database only."""
     owner: bool = False
     """It is dbo: the login owns the database."""
     roles: frozenset[str] = frozenset()
@@ -93,9 +93,9 @@ def mark_on(kind: str, base: str) -> Permission:
 
 
 def unusable_name(name: str) -> str | None:
-    """Why the server has no login of this name that has a password."""
+    """Return why the server cannot have a login of this name with a password."""
     if not name or _UNUSABLE.search(name):
-        return f"user name {name!r} holds a backslash, as only Windows logins do, or a control character, or nothing"
+        return f"user name {name!r} is empty or holds a control character or a backslash, as only Windows logins do"
     if len(name) > NAME_CHARACTERS:
         return (
             f"user {name} has {len(name)} characters, and SQL Server takes {NAME_CHARACTERS}; "
@@ -161,7 +161,7 @@ def user_differences(
 
 
 def uncompared(closed: Iterable[str], needed: Iterable[str | None]) -> Iterator[Difference]:
-    """What nobody knows of databases that the admin cannot look into; in those ``needed`` a clone has to be equal."""
+    """Report databases that the admin cannot read; in those that are ``needed`` the clone has to be equal."""
     wanted = {name.lower() for name in needed if name}
     for database in closed:
         if database.lower() in wanted:
@@ -172,7 +172,7 @@ def uncompared(closed: Iterable[str], needed: Iterable[str | None]) -> Iterator[
 
 
 def expected_in(base: DatabaseUser) -> Permissions:
-    """What the clone should be given: what the base user was, and what owning a schema gives it besides."""
+    """Return what the clone should be granted: the base user's permissions, and what owning a schema adds to them."""
     owning = {Permission("CONTROL", f"SCHEMA::{quoted(schema)}"): GRANTED for schema in base.schemas}
     return owning | dict(base.permissions)
 
@@ -187,7 +187,7 @@ def _memberships(
         )  # fmt: skip
     for role in sorted(found - wanted):
         yield Difference(
-            f"has {kind.lower()} {role}{_at(database)}, which {base} has not",
+            f"has {kind.lower()} {role}{_at(database)}, which {base} does not have",
             (f"ALTER {kind} {quoted(role)} DROP MEMBER {clone}",),
             place=database,
         )
@@ -229,7 +229,7 @@ def _unreadable(base: str, wanted: tuple[str, ...], found: tuple[str, ...], data
             yield Difference(f"may lack {told}{_at(database)}, which {base} has", lacks=True, place=database)
     for told in found:
         if told not in wanted:
-            yield Difference(f"has {told}{_at(database)}, which {base} has not", place=database)
+            yield Difference(f"has {told}{_at(database)}, which {base} does not have", place=database)
 
 
 def _state(state: str | None) -> str:

@@ -1,7 +1,7 @@
 """One login to one SQL Server, with everything about the connection said explicitly.
 
-Knows the driver below what it offers: that would verify only half of what a certificate says, and follow a server that
-sends it on to any other host.
+Uses the driver below its public interface, which would verify only a part of a certificate, and follow a server that
+redirects it to any other host.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pytds.connection import NonMarsConnection
 from pytds.tds_socket import _TdsSocket
 
 from rotated_secrets.api.spec import TlsMode
-from rotated_secrets.databases.base import Refused, Server, Unavailable
+from rotated_secrets.databases.base import Refused, Server
 from rotated_secrets.databases.deadline import cut_after
+from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.sqlserver.errors import failed_login, failed_statement
 from rotated_secrets.databases.sqlserver.trust import context_for
 from rotated_secrets.values import Credential
@@ -32,7 +33,7 @@ ADDRESSES_TRIED = 4
 DEFAULT_DATABASE = "master"
 """As in AWS's rotation template."""
 
-# The driver tells the beginning of every statement, and with it passwords.
+# The driver logs the beginning of every statement, and with it passwords.
 logging.getLogger("pytds").setLevel(logging.WARNING)
 
 _KIND = "SELECT authenticating_database_id FROM sys.dm_exec_sessions WHERE session_id = @@SPID"
@@ -72,14 +73,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Proven:
-    """Which of those that may have one name has logged in: the login, or the user of one contained database."""
+    """Which kind of user has logged in: a login of the server, or the user of one contained database."""
 
     database: str | None
     """The contained database; None for a login of the server."""
 
 
 def proven_by(session: Session, database: str) -> Proven:
-    """Whom the server took the session's password for, which nothing but the session itself can tell."""
+    """Return whose password the server accepted, which only the session itself can show."""
     found = session.ask("look who has logged in", _KIND)
     return Proven(None if found == [(_MASTER_ID,)] else database)
 
@@ -109,8 +110,8 @@ def open_session(server: Server, credential: Credential, database: str) -> Sessi
         route = _log_in(tds, wire, server, credential.username, database)
         if route is not None:
             raise Refused(
-                f"server {server} sends user {credential.username} on to another, which is not followed; write the "
-                f"host that it runs on into the secret value"
+                f"server {server} sends user {credential.username} to another server, which is not followed; write "
+                f"that server's host into the secret value"
             )
         wire.settimeout(STATEMENT_SECONDS)
         session = Session(NonMarsConnection(pooling=False, key=None, tds_socket=tds), wire, server)
@@ -165,7 +166,7 @@ def _connect(server: Server, user: str) -> socket.socket:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         wire.settimeout(CONNECT_SECONDS)
         return wire
-    raise Unavailable(f"user {user} at {server} could not log in: the server cannot be reached")
+    raise no_login(user, server, "the server cannot be reached")
 
 
 def _number(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""Whose TLS certificate is trusted, in the driver's terms, who by itself verifies less than is asked for here."""
+"""Build the TLS context for the driver, which by itself verifies less than the operator needs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rotated_secrets.databases.base import Server, Tls, Unavailable
 
 
 def context_for(server: Server) -> SSL.Context:
-    """What a handshake has to pass. The name is looked at inside it, before the password is sent.
+    """Return what a handshake has to pass. The name is checked during it, before the password is sent.
 
     Raises:
         Unavailable: the certificates to trust are no certificates.
     """
     context = SSL.Context(SSL.TLS_METHOD)
-    # SQL Server's handshake travels in packets of its own, in which TLS 1.3 does not end where the driver expects.
+    # SQL Server wraps the handshake in its own packets, in which TLS 1.3 does not end where the driver expects.
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
     if server.tls.mode is TlsMode.REQUIRE and server.tls.ca_bundle is None:

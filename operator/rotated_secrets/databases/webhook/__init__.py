@@ -1,4 +1,4 @@
-"""The engine for everything that has none: a webhook sets and tests credentials, and signs for what it answers."""
+"""The engine for everything else: a webhook sets and tests credentials."""
 
 from rotated_secrets.databases.webhook.engine import Purpose, WebhookEngine
 from rotated_secrets.databases.webhook.receiver import InvalidReceiver, Receiver

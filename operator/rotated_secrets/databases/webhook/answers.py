@@ -1,7 +1,7 @@
 """What a receiver's answer means. Pure.
 
-Whatever is doubtful is Unavailable, so that it is tried again and nothing is rolled back for it; and nothing but the
-words of the contract says that a credential was set, or works.
+An unclear answer is Unavailable, so that the request is tried again and nothing is rolled back. Only the words of the
+contract say that a credential was set, or works.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable
-from rotated_secrets.databases.webhook.telling import Hidden
+from rotated_secrets.databases.webhook.redaction import Hidden
 
 _MOST_SENTENCES = 10
 _NOT_NOW = frozenset({408, 425, 429})
@@ -61,10 +61,10 @@ def understood(reply: Reply, verb: Verb, whom: str, hidden: Hidden) -> Answer:
     Raises:
         AuthenticationFailed: of a test: the receiver says that the credential is not accepted.
         Refused: it will not do it, or the request is not one for it.
-        Unavailable: nobody knows; :class:`TryAgain` where the same request may be sent again at once.
+        Unavailable: the answer is unclear; :class:`TryAgain` if the same request may be sent again at once.
     """
     said = _said(reply)
-    told = f": {words}" if (words := hidden.told(said.get("message"))) else ""
+    told = f": {words}" if (words := hidden.redacted(said.get("message"))) else ""
     match reply.status:
         case 204:
             return Answer()
@@ -72,13 +72,13 @@ def understood(reply: Reply, verb: Verb, whom: str, hidden: Hidden) -> Answer:
             return _done(reply, said, verb, whom, told, hidden)
         case 401 | 403:
             raise Refused(
-                f"{whom} does not take the signature ({reply.status}){told}; it needs the key in "
-                "database.webhook.authSecretName, and a clock that is right"
+                f"{whom} rejects the signature ({reply.status}){told}; it needs the key in "
+                "database.webhook.authSecretName, and a correct clock"
             )
         case 409:
             raise Unavailable(
-                f"{whom} takes this request for a replay, or for older than what it has done (409){told}; "
-                "everything is looked at again"
+                f"{whom} says that this request is a replay, or older than what it has done (409){told}; "
+                "the operator checks everything again"
             )
         case status if status in _NOT_NOW or status >= 500:
             raise TryAgain(f"{whom} cannot answer now ({status}){told}", reply.retry_after)
@@ -89,7 +89,9 @@ def understood(reply: Reply, verb: Verb, whom: str, hidden: Hidden) -> Answer:
         case status if 400 <= status < 500:
             raise Refused(f"{whom} refuses the request ({status}){told}; check database.webhook.url, and its log")
         case status:
-            raise Unavailable(f"{whom} answers {status}, which says nothing; it has to answer 200 or 204 when done")
+            raise Unavailable(
+                f"{whom} answers {status}, which has no meaning here; it has to answer 200 or 204 when done"
+            )
 
 
 def _done(reply: Reply, said: dict[str, Any], verb: Verb, whom: str, told: str, hidden: Hidden) -> Answer:
@@ -102,9 +104,9 @@ def _done(reply: Reply, said: dict[str, Any], verb: Verb, whom: str, told: str, 
         raise AuthenticationFailed(f"{whom} says that it is not accepted{told}")
     if ok is False and failure == "check":
         return Answer(failed_check=f"{whom} says that it is accepted, and a check failed{told}")
-    much = "" if reply.complete else ", and with too much of it"
+    much = "" if reply.complete else " and is too long"
     raise Unavailable(
-        f"{whom} answers in a way that says nothing (200{much}){told}; it has to answer 204, or 200 with "
+        f"{whom} answers 200 with a body that has no meaning here{much}{told}; it has to answer 204, or 200 with "
         '{"ok": true} or {"ok": false, "failure": "authentication" or "check", "message": …}'
     )
 
@@ -122,5 +124,5 @@ def _said(reply: Reply) -> dict[str, Any]:
 
 def _sentences(said: dict[str, Any], key: str, hidden: Hidden) -> tuple[str, ...]:
     found = said.get(key)
-    told = [hidden.told(each) for each in found[:_MOST_SENTENCES]] if isinstance(found, list) else []
+    told = [hidden.redacted(each) for each in found[:_MOST_SENTENCES]] if isinstance(found, list) else []
     return tuple(each for each in told if each)

@@ -1,7 +1,7 @@
-"""An engine that has a webhook of the resource's owner set and test credentials. One for each resource.
+"""The engine that asks a webhook to set and test credentials. One for each resource.
 
-The wire contract is in docs/webhook.md. There is no lock at a webhook, and no way to lock a user out; what stands in
-for the one is that every request can be told from older ones, and that setting twice is setting once.
+The wire contract is in docs/webhook.md. A webhook has no lock, and cannot lock a user out. Instead of the lock, a
+receiver can tell every request from older ones, and setting twice has the effect of setting once.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import stamina
 
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, RightsReport, Server, Users
+from rotated_secrets.databases.base_classes import BaseAdminSession
 from rotated_secrets.databases.webhook.answers import Answer, TryAgain, Verb, understood
 from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, Receiver
+from rotated_secrets.databases.webhook.redaction import Hidden
 from rotated_secrets.databases.webhook.signing import SigningKey
-from rotated_secrets.databases.webhook.telling import Hidden
 from rotated_secrets.databases.webhook.transport import post
 from rotated_secrets.values import Arn, Credential, VersionId
 
@@ -34,7 +34,7 @@ LONGEST_PAUSE = 2.0
 """Seconds that a repetition waits, where the receiver asks for it; what asks for more is left to the next look."""
 
 _NAMESPACE = uuid.UUID("0d9e4a0c-6f52-5b7c-9a53-6d1c1d3a7e55")
-"""Fixed for ever: two operators that send the same request must name it alike."""
+"""Never changes: two operators that send the same request must give it the same id."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class WebhookEngine:
         self._latest = 0
 
     def check_username(self, username: str) -> None:
-        """Whoever receives it knows what names it takes."""
+        """Accept every name: only the receiver knows which names are valid."""
 
     def verify(
         self,
@@ -121,9 +121,9 @@ class WebhookEngine:
         raise AssertionError("the last attempt returns or raises")
 
     def _id_of_set(self, arn: Arn | None, version: VersionId | None) -> str:
-        """The same whoever sets a new version, and however often, so that a receiver knows it again.
+        """Return the same id for each attempt to set a new version, so that a receiver recognises repetitions.
 
-        Going back to an older one is another thing each time: what was done once must be done again then.
+        Going back to an older version gets a new id each time, because what was done once must then be done again.
         """
         again = version in self._was_set and self._was_set[-1] != version
         if again or version in self._purpose.settled:
@@ -148,30 +148,25 @@ class WebhookEngine:
         except (ValueError, RecursionError):
             raise Refused(
                 "the secret value holds a number that JSON does not have (NaN, Infinity), or is nested too deep, "
-                "and cannot be sent to a webhook; mend it"
+                "and cannot be sent to a webhook; correct it"
             ) from None
 
     def _whose(self, credential: Credential) -> str:
         return f"the credential of user {credential.username}" if credential.username else "the value"
 
 
-class _Session:
-    """Stands for a session of an admin. It holds nothing open, and no lock."""
+class _Session(BaseAdminSession):
+    """Stands for an admin's session. It holds no connection and no lock."""
 
     def __init__(self, engine: WebhookEngine, server: Server) -> None:
         self._engine = engine
         self._server = server
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
+    def close(self) -> None:
+        """There is no connection to close."""
 
     def try_lock(self, base_user: str) -> bool:  # noqa: ARG002
-        """There is no lock to be had: two operators at once send the same requests, under the same ids."""
+        """Succeed without a lock: two operators at once send the same requests, under the same ids."""
         return True
 
     def check_users(self, users: Users) -> None:
@@ -187,7 +182,7 @@ class _Session:
         return self._engine.set(self._server, credential, rights)
 
     def disable_login(self, user: str) -> None:
-        raise Refused(f"a webhook has no way to lock a user out; user {user} keeps the password that failed its test")
+        raise Refused(f"a webhook cannot lock a user out; user {user} keeps the password that failed its test")
 
     def sessions_of(self, user: str) -> None:  # noqa: ARG002
         return None

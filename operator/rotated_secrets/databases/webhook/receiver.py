@@ -26,7 +26,7 @@ class Receiver:
     """In lower case, without the dot that may end a DNS name."""
     port: int
     target: str
-    """Path and query. They may hold what is not for everybody, and are not to be repeated."""
+    """Path and query. They may hold a secret, so they are never shown."""
 
     @classmethod
     def at(cls, url: str) -> Receiver:
@@ -73,6 +73,6 @@ def check_pattern(pattern: str) -> str:
     found = _PATTERN.match(pattern.lower())
     if found is None or not 0 < int(found["port"] or HTTPS_PORT) < 65536:
         raise InvalidReceiver(
-            f"{pattern!r} is no host; write hooks.example.com, *.hooks.example.com or hooks.example.com:8443"
+            f"{pattern!r} is not a host; write hooks.example.com, *.hooks.example.com or hooks.example.com:8443"
         )
     return pattern.lower()

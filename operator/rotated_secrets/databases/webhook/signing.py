@@ -30,7 +30,7 @@ class SigningKey:
     def __init__(self, key: bytes) -> None:
         """Raises: InvalidKey."""
         if len(key) < SHORTEST_KEY:
-            raise InvalidKey(f"the key has {len(key)} bytes, and {SHORTEST_KEY} are needed at the least")
+            raise InvalidKey(f"the key has {len(key)} bytes; it needs at least {SHORTEST_KEY}")
         self._key = key
 
     @classmethod
@@ -50,7 +50,7 @@ class SigningKey:
         try:
             key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
         except (binascii.Error, ValueError):
-            raise InvalidKey(f"what follows {_PREFIX} is no base64") from None
+            raise InvalidKey(f"what follows {_PREFIX} is not base64") from None
         return cls(key)
 
     def headers(self, request_id: str, timestamp: int, body: bytes) -> dict[str, str]:

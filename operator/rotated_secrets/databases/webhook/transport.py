@@ -1,6 +1,6 @@
-"""One POST over verified TLS to an address that was resolved before, within a time that nobody can stretch.
+"""Send one POST over verified TLS to an address that was resolved before, within a fixed time.
 
-Follows nothing, keeps nothing, asks no proxy, and passes on nothing of what other libraries say: they quote requests.
+Follows no redirect, keeps no cookie, uses no proxy, and passes on no message of other libraries: they quote requests.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util import Retry
 
 from rotated_secrets.databases.base import Server, Tls, Unavailable
+from rotated_secrets.databases.deadline import cut_after
 from rotated_secrets.databases.webhook.answers import Reply, TryAgain
 from rotated_secrets.databases.webhook.receiver import Receiver
 
@@ -39,7 +40,7 @@ def post(
     """Send it once. ``until`` is on the monotonic clock; ``signed`` makes the headers when the connection stands.
 
     Raises:
-        Unavailable: nobody knows what came of it; TryAgain where it is worth sending it again at once.
+        Unavailable: the result is not known; TryAgain if the request may be sent again at once.
     """
     connection = _connected(server, until)
     cut = threading.Event()
@@ -52,11 +53,11 @@ def post(
     except _FAILURES:
         if cut.is_set() or time.monotonic() >= until:
             raise Unavailable(
-                f"webhook {receiver} did not answer in time; whether it did anything is not known"
+                f"webhook {receiver} did not answer in time; it is not known whether it did anything"
             ) from None
         raise TryAgain(
             f"webhook {receiver} ended the connection, or does not answer as HTTP does; "
-            "whether it did anything is not known"
+            "it is not known whether it did anything"
         ) from None
     finally:
         with contextlib.suppress(OSError):
@@ -135,24 +136,11 @@ def _failed_connect(error: Exception, server: Server) -> Unavailable:
 
 @contextlib.contextmanager
 def _deadline(connection: HTTPSConnection, seconds: float, cut: threading.Event) -> Iterator[None]:
-    """Cut the connection when what happens inside takes longer: a timeout of the socket begins anew with every byte."""
+    """Cut the connection when the block takes longer: a timeout of the socket starts again with every byte."""
     if connection.sock is None:
         raise OSError("not connected")
-    with socket.socket(fileno=os.dup(connection.sock.fileno())) as wire:
-        timer = threading.Timer(max(seconds, 0), _cut, (wire, cut))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _cut(wire: socket.socket, cut: threading.Event) -> None:
-    cut.set()
-    with contextlib.suppress(OSError):
-        wire.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(connection.sock.fileno())) as wire, cut_after(wire, max(seconds, 0), cut):
+        yield
 
 
 def _retry_after(answer: HTTPResponse) -> float | None:

@@ -1,4 +1,4 @@
-"""What of a receiver's words may be repeated: one short line, without anything of the value that was sent. Pure."""
+"""Redact a receiver's message: one short line, without any part of the value that was sent. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 LONGEST = 200
 """Characters of one message that are kept."""
 SEARCHED = 4096
-"""Characters of one message that are looked at."""
+"""Characters of one message that are searched."""
 RUN = 8
 """So many characters in a row in common with the value are too many."""
 SHORTEST = 4
@@ -31,8 +31,8 @@ class Hidden:
                     self._whole.add(form)
                 self._runs.update(form[start : start + RUN] for start in range(len(form) - RUN + 1))
 
-    def told(self, message: object) -> str:
-        """The message as it may be shown; empty where it is no text."""
+    def redacted(self, message: object) -> str:
+        """Return the message as it may be shown; empty if it is not a text."""
         if not isinstance(message, str):
             return ""
         text = _one_line(self._without(message[:SEARCHED]))

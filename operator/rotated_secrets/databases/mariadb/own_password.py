@@ -1,6 +1,6 @@
-"""A user of MariaDB who sets its own password, and may change nobody else.
+"""A user of MariaDB that sets its own password, and may change no other user.
 
-It may run SET PASSWORD alone, which replaces one password: of an account that has several it takes an admin.
+It may only run SET PASSWORD, which replaces one password: an account with several passwords needs an admin.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _ENTRY = re.compile(rf" (?:OR )?(\w+)(?: USING ({_TEXT}))?(?= OR | REQUIRE | WIT
 
 
 def set_own_password(session: Session, credential: Credential) -> None:
-    """Make it the only password of the session's own user.
+    """Make this the only password of the session's own user.
 
-    Raises: Refused, where that user can't do so.
+    Raises: Refused, if that user cannot do so.
     """
     user = credential.username
     with session.doing(f"look how user {user} logs in"):
@@ -33,7 +33,7 @@ def set_own_password(session: Session, credential: Credential) -> None:
     why = unsettable(entries) or (None if len(passwords) == 1 else "has more than one password")
     if why:
         raise Refused(
-            f"user {user} at {session.server} {why}, and can't set a password of its own; name an admin secret "
+            f"user {user} at {session.server} {why}, and cannot set its own password; name an admin secret "
             f"(spec.rotation.adminSecretId)"
         )
     with session.doing(f"set the password of user {user}"):

@@ -1,0 +1,27 @@
+"""Build errors from failed logins and statements, in sentences that all engines share. Pure.
+
+The engine passes the cause in its own words, never a text that a server sent: that could quote a statement with a
+password in it.
+"""
+
+from __future__ import annotations
+
+from rotated_secrets.databases.base import DatabaseError, Refused, Server, Unavailable
+
+LOST = "the connection was lost"
+MANY_CONNECTIONS = "too many connections; one has to be free"
+OTHER_NAME = "its TLS certificate is for another name than the host in the secret value"
+NOT_TRUSTED = "its TLS certificate is not signed by a trusted authority; check the CA certificates"
+NO_TLS = "it offers no TLS; turn TLS on there, or choose another database.tls.mode"
+
+
+def could_not(doing: str, server: Server, why: str, *, later: bool) -> DatabaseError:
+    """Report a failed statement. ``doing`` completes "could not …"; ``later``: the same statement may succeed later."""
+    if later:
+        return Unavailable(f"could not {doing} at {server}: {why}; it is tried again")
+    return Refused(f"could not {doing} at {server}: {why}")
+
+
+def no_login(user: str, server: Server, why: str) -> Unavailable:
+    """Report a failed login that says nothing about the password."""
+    return Unavailable(f"user {user} at {server} could not log in: {why}")
