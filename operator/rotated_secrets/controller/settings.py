@@ -69,8 +69,8 @@ Count = Annotated[int, Field(ge=1)]
 Panel = Literal["AWS", "Databases", "Rotation", "Kubernetes", "Leader election", "Work", "Observability"]
 
 
-def _field(default: Any, panel: Panel, says: str) -> Any:
-    return Field(default, description=says, json_schema_extra={"panel": panel})
+def _field(default: Any, panel: Panel, help_text: str) -> Any:
+    return Field(default, description=help_text, json_schema_extra={"panel": panel})
 
 
 class Settings(BaseModel):

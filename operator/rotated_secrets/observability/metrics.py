@@ -31,14 +31,14 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
-        def counter(name: str, says: str, *labels: str) -> Counter:
-            return Counter(name, says, labels, namespace=PREFIX, registry=registry)
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(name, help_text, labels, namespace=PREFIX, registry=registry)
 
-        def gauge(name: str, says: str, *labels: str) -> Gauge:
-            return Gauge(name, says, labels, namespace=PREFIX, registry=registry)
+        def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+            return Gauge(name, help_text, labels, namespace=PREFIX, registry=registry)
 
-        def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, says, labels, namespace=PREFIX, registry=registry, buckets=buckets)
+        def histogram(name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, help_text, labels, namespace=PREFIX, registry=registry, buckets=buckets)
 
         self._rotations = counter(
             "rotations_total",
@@ -176,9 +176,9 @@ class Metrics:
         """Call ``leads`` whenever the metrics are collected."""
         self._leader.set_function(lambda: float(leads()))
 
-    def follow_access_policy(self, is_well: Callable[[], bool]) -> None:
-        """Call ``is_well`` whenever the metrics are collected."""
-        self._policy.set_function(lambda: float(is_well()))
+    def follow_access_policy(self, is_current: Callable[[], bool]) -> None:
+        """Call ``is_current`` whenever the metrics are collected."""
+        self._policy.set_function(lambda: float(is_current()))
 
 
 def _remove(series: Gauge, namespace: str, name: str) -> None:

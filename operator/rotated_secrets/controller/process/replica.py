@@ -17,7 +17,7 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import fill, wait_until_usable
+from rotated_secrets.controller.process.startup import fill_index, wait_until_usable
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -151,7 +151,7 @@ class Replica:
         self._handlers = Handlers(
             self._index,
             look=self._queue.add,
-            look_anew=self._moved,
+            look_again=self._moved,
             gone=self._forget,
             delivered=self._resources.watch_delivered,
         )
@@ -192,7 +192,7 @@ class Replica:
         self._probes.start()
         log.info("probes and metrics are served on port %d", self._probes.port)
         await self._end.unless(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
-        count = await self._end.unless(asyncio.to_thread(fill, self._resources, self._handlers))
+        count = await self._end.unless(asyncio.to_thread(fill_index, self._resources, self._handlers))
         self._informer.start()
         self._watching = True
         log.info("%d RotatedSecrets are known and watched", count)
@@ -249,7 +249,7 @@ class Replica:
 
     def _moved(self, key: Key) -> None:
         """Something has changed for a RotatedSecret that its object doesn't show. From any thread."""
-        self._observed.unsettle(key)
+        self._observed.invalidate(key)
         self._queue.add(key)
 
     def _forget(self, key: Key) -> None:

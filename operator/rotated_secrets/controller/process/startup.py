@@ -43,7 +43,7 @@ async def wait_until_usable(resources: Resources, leader: Leader, timeout: float
             return
 
 
-def fill(resources: Resources, handlers: Handlers) -> int:
+def fill_index(resources: Resources, handlers: Handlers) -> int:
     """Make every RotatedSecret known, and due for a look, before the first is worked on. Blocks.
 
     Returns:

@@ -149,7 +149,7 @@ class Reporter:
     def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
         """The target Secret was written."""
         resource = self.status.resource
-        self._services.index.wrote_target(resource.key, live.resource_version)
+        self._services.index.record_target_write(resource.key, live.resource_version)
         asked_anew = resource.generation != resource.status.observed_generation
         telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
