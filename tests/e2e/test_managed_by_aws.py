@@ -140,3 +140,4 @@ def test_admin_that_rds_manages_is_found_by_its_tag(
         for number, user in enumerate((orders.application.clone, orders.application.user)):
             orders.rotate(f"number {number}", seconds=40)
             assert orders.application.value()["username"] == user
+        process.terminate()  # so that the next operator need not wait until its Lease has expired

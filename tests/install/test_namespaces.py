@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ def test_it_rotates_where_it_serves_and_sees_no_other_namespace(
             orders.apply().until_ready()
             orders.rotate("now")
             user = orders.application.value()["username"]
-            eventually(partial(pod.logins_by_user.get, user), f"the client logs in as {user}")
+            eventually(lambda: pod.logins_by_user[user], f"the client logs in as {user}")  # noqa: B023
         assert not pod.failures
         assert orders.secret() == as_delivered(orders.application.value())
     assert (stranger.status, stranger.secret(), stranger.store_calls()) == ({}, None, [])
