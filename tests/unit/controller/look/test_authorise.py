@@ -11,7 +11,7 @@ import pytest
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
 from rotated_secrets.controller.work.queue import RetryLater
-from rotated_secrets.secretstores.base import AccessDenied
+from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
 from tests.support.fake_aws import HOME, REGION, FakeStores
 from tests.support.fake_operator import (
     KEY,
@@ -222,6 +222,26 @@ class TestOtherIdentities:
         operator.apply(spec, key=young)
         operator.settle(young)
         assert operator.condition("Held", young)[0] == "False"
+
+    def test_older_resource_that_aws_has_not_answered_yet_blocks_the_younger(
+        self, operator: FakeOperator, spec: dict[str, Any]
+    ) -> None:
+        """Its ServiceAccount has told in which account it looks."""
+        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
+        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
+        young = Key("shop", "young")
+        operator.apply(spec, key=young)
+
+        def does_not_answer(operation: str, asked: str) -> None:
+            raise StoreUnavailable("AWS does not answer")
+
+        operator.aws.before_call = does_not_answer
+        with pytest.raises(RetryLater, match="does not answer"):
+            operator.reconcile()
+        operator.aws.before_call = lambda operation, asked: None
+        operator.settle(young)
+        assert operator.condition("Held", young)[1] == "ManagedElsewhere"
 
     def test_account_that_no_longer_agrees_ends_the_use_of_its_identity(
         self, operator: FakeOperator, spec: dict[str, Any]
