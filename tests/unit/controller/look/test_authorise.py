@@ -243,6 +243,17 @@ class TestOtherIdentities:
         operator.settle(young)
         assert operator.condition("Held", young)[1] == "ManagedElsewhere"
 
+    def test_older_resource_of_the_operators_account_does_not_block_the_same_name_in_another(
+        self, operator: FakeOperator, spec: dict[str, Any]
+    ) -> None:
+        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
+        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        own = {"source": {"secretId": "shop/orders"}, "rotation": spec["rotation"]}
+        operator.apply(own, key=Key("shop", "own"), creationTimestamp="2020-01-01T00:00:00Z")
+        operator.apply(spec)
+        operator.settle()
+        assert operator.condition("Held")[1] == "NotHeld"
+
     def test_account_that_no_longer_agrees_ends_the_use_of_its_identity(
         self, operator: FakeOperator, spec: dict[str, Any]
     ) -> None:
