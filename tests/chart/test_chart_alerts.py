@@ -11,7 +11,7 @@ from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
 from tests.chart.chartfiles import nested
 from tests.chart.manifests import Manifest, one
-from tests.unit.docs.documents import REFERENCE, in_backticks
+from tests.support.documents import REFERENCE, in_backticks
 
 
 def alerts(**given: Any) -> dict[str, Manifest]:

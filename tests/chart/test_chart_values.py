@@ -14,7 +14,7 @@ from rotated_secrets.controller.settings import Settings, flag
 from sandbox.helm import HelmFailed, rendered
 from tests.chart.chartfiles import README, ROOT, documented, leaves, merged, metadata, nested, schema, sections, values
 from tests.chart.manifests import arguments, one
-from tests.unit.docs.documents import anchors
+from tests.support.documents import anchors
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 LEFT_TO_THE_CHART = {

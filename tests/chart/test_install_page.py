@@ -13,7 +13,7 @@ from sandbox.helm import CHART, helm, rendered
 from sandbox.helm_packages import OLDEST
 from tests.chart.chartfiles import README, ROOT, merged, metadata
 from tests.chart.manifests import CLUSTER_WIDE, Manifest
-from tests.unit.docs.documents import blocks
+from tests.support.documents import blocks
 
 INSTALL = ROOT / "docs" / "install.md"
 

@@ -25,7 +25,7 @@ from sandbox.installation import Installation, sandbox_values
 from sandbox.kubernetes.provider import Choice, Provider, running_cluster
 from sandbox.stack import CRD_NAME, ROOT, Stack, running_stack
 from sandbox.waiting import eventually
-from tests.unit.docs.documents import blocks
+from tests.support.documents import blocks
 
 README = ROOT / "README.md"
 NOT_RUN = "# not run by the tests"

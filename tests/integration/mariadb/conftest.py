@@ -20,7 +20,7 @@ from rotated_secrets.databases.mysql.accounts import Account, identifier
 from rotated_secrets.values import Credential, SecretText
 from sandbox.mariadb import mariadb_server
 from sandbox.mysqld import MysqldServer
-from tests.unit.docs.documents import ROOT, blocks
+from tests.support.documents import ROOT, blocks
 
 ENGINE = MariaDbEngine()
 DOCUMENT = ROOT / "docs" / "mariadb.md"

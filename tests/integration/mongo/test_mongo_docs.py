@@ -7,7 +7,7 @@ from rotated_secrets.databases.base import RightsReport, Users
 from sandbox.mongo import MongoServer
 from tests.integration.mongo.conftest import ENGINE, credential_of, make_user, reach
 from tests.integration.mongo.mongo_shell import run_shell
-from tests.unit.docs.documents import ROOT, blocks
+from tests.support.documents import ROOT, blocks
 
 DOCUMENT = ROOT / "docs" / "mongodb.md"
 

@@ -18,7 +18,7 @@ from rotated_secrets.databases.mysql import MySqlEngine
 from rotated_secrets.values import Credential, SecretText
 from sandbox.mysql import mysql_server
 from sandbox.mysqld import MysqldServer
-from tests.unit.docs.documents import ROOT, blocks
+from tests.support.documents import ROOT, blocks
 
 ENGINE = MySqlEngine()
 HOST = "127.%"

@@ -13,7 +13,7 @@ from rotated_secrets.cli.requests.result import RequestOutcome
 from tests.support.cli.command_flags import flags_by_command
 from tests.support.cli.resource_builders import object_of, status_of
 from tests.support.cli.scripted_api import Answer, ScriptedApi
-from tests.unit.docs.documents import ROOT, blocks
+from tests.support.documents import ROOT, blocks
 
 PAGE = ROOT / "docs" / "cli.md"
 EVERYWHERE = {"--namespace", "-n", "--context", "--kubeconfig", "--output", "-o", "--help", "-h"}

@@ -8,7 +8,7 @@ import sys
 
 from tests.support.cli.resource_builders import object_of, status_of
 from tests.support.cli.scripted_api import ScriptedApi, list_of
-from tests.unit.docs.documents import ROOT
+from tests.support.documents import ROOT
 
 HEAVY = (
     "boto3",

@@ -25,7 +25,7 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.oracle import OracleEngine, admin, catalog
 from rotated_secrets.databases.oracle.admin import OracleAdminSession
 from rotated_secrets.values import Credential, SecretText
-from tests.unit.databases.doubles.oracle_driver import (
+from tests.support.doubles.oracle_driver import (
     SERVER,
     Conversation,
     OracleDouble,

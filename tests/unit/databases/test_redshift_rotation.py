@@ -25,7 +25,7 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.redshift import RedshiftEngine
 from rotated_secrets.databases.redshift.rights import mark_of
 from rotated_secrets.values import Credential, SecretText
-from tests.unit.databases.doubles.redshift_server import (
+from tests.support.doubles.redshift_server import (
     Conversation,
     Error,
     RedshiftDouble,

@@ -12,7 +12,7 @@ from rotated_secrets.databases.base import AuthenticationFailed, Refused, Unavai
 from rotated_secrets.databases.sqlserver import SqlServerEngine, session
 from rotated_secrets.values import Credential, SecretText
 from sandbox.tls import CertificateAuthority
-from tests.unit.databases.doubles.sqlserver_server import (
+from tests.support.doubles.sqlserver_server import (
     ENCRYPT_NOT_SUPPORTED,
     ENCRYPT_OFF,
     ENCRYPT_REQUIRED,

@@ -26,7 +26,7 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.sqlserver import SqlServerEngine, catalog
 from rotated_secrets.databases.sqlserver.admin import SqlServerAdminSession
 from rotated_secrets.values import Credential, SecretText
-from tests.unit.databases.doubles.sqlserver_server import (
+from tests.support.doubles.sqlserver_server import (
     Conversation,
     Row,
     SqlServerDouble,

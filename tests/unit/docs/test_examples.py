@@ -22,7 +22,7 @@ from rotated_secrets.delivery.render import render
 from rotated_secrets.rotation.schedule import parse_schedule
 from rotated_secrets.secretstores import aws_store
 from rotated_secrets.values import Credential, SecretValue
-from tests.unit.docs.documents import DOCUMENTS, ROOT, anchors, blocks, manifests, prose
+from tests.support.documents import DOCUMENTS, ROOT, anchors, blocks, manifests, prose
 
 IAM = ROOT / "docs" / "iam.md"
 POLICY = ROOT / "docs" / "access-policy.md"

@@ -22,7 +22,7 @@ from rotated_secrets.observability.events import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
 from sandbox.reference import SETTINGS
-from tests.unit.docs.documents import DOCUMENTS, REFERENCE, blocks, in_backticks
+from tests.support.documents import DOCUMENTS, REFERENCE, blocks, in_backticks
 
 DOCUMENTED = in_backticks(REFERENCE)
 

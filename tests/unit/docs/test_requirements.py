@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.docs.documents import ROOT
+from tests.support.documents import ROOT
 
 FILES = sorted(ROOT.glob("requirements/*.txt"))
 

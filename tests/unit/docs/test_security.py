@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from rotated_secrets.databases.registry import BUILT_IN
-from tests.unit.docs.documents import ROOT, prose
+from tests.support.documents import ROOT, prose
 
 SECURITY = ROOT / "docs" / "security.md"
 RULES_OF_THE_CHART = ROOT / "charts" / "rotated-secrets" / "templates"

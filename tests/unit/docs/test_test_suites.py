@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from tests.unit.docs.documents import ROOT
+from tests.support.documents import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 SUITES = {name: folders.split() for name, folders in re.findall(r"^suite\.(\w+) := (.+)$", MAKEFILE, re.MULTILINE)}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from rotated_secrets.cli import main
 from tests.support.cli.resource_builders import object_of, status_of
 from tests.support.cli.scripted_api import ScriptedApi, list_of
-from tests.unit.docs.documents import ROOT
+from tests.support.documents import ROOT
 
 runner = CliRunner()
 

@@ -14,8 +14,8 @@ from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.rotation.strategies import next_user, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Credential, Endpoint, SecretText, SecretValue, VersionId
+from tests.support.aws_templates import ELASTICACHE, HOST, MASTER, TEMPLATES, USER_ARN, Template
 from tests.support.observations import seen
-from tests.unit.values.aws_templates import ELASTICACHE, HOST, MASTER, TEMPLATES, USER_ARN, Template
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
