@@ -68,7 +68,7 @@ class Account:
         """Somebody else who reaches the same account, or only this store."""
         stores = self.identities.own.stores
         made = stores if store is None else Elsewhere(store)
-        return Identity(lambda: made, AssumedRole(f"arn:aws:iam::{stores.account()}:role/{role}", role))  # type: ignore[return-value, arg-type]
+        return Identity(lambda: made, AssumedRole(Arn(f"arn:aws:iam::{stores.account()}:role/{role}"), role))  # type: ignore[return-value, arg-type]
 
     def make(self, name: str) -> Arn:
         return Arn(self.client.create_secret(Name=name, SecretString=json.dumps({"password": "first"}))["ARN"])
