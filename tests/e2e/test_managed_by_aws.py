@@ -13,8 +13,8 @@ from psycopg2.sql import SQL, Identifier, Literal
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.secretsmanager_instances import HOST
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import StartOperator
+from tests.support.applied import Applied
 
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:rotate"
 

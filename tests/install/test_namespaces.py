@@ -12,9 +12,9 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.pod import Pod
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
 from tests.install.conftest import IMPATIENT, START_SECONDS, Install, MakeApplied, new_namespace
-from tests.install.permissions import requests
+from tests.support.applied import Applied, as_delivered
+from tests.support.permissions import requests
 
 
 @pytest.fixture(scope="module")
