@@ -106,3 +106,14 @@ def test_step_that_failed_is_told_on_the_resource_until_it_succeeds(operator: Fa
     operator.server().down = False
     operator.settle()
     assert operator.condition("Rotated")[0] == "True"
+
+
+def test_our_own_rotation_is_no_news_to_the_change_feed(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+    operator.services.feeds.poll()
+    operator.ask("now")
+    operator.settle()
+    operator.looked_at.clear()
+    operator.services.feeds.poll()
+    assert operator.looked_at == []
