@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.chaos.crowd import FINISH, SET, Member, standing_still
-from tests.chaos.replicas import LEASE_SECONDS, Replica, Replicas
+from tests.support.crowd import FINISH, SET, Member, standing_still
+from tests.support.replicas import LEASE_SECONDS, Replica, Replicas
 
 pytestmark = pytest.mark.timeout(400)
 

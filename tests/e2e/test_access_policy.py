@@ -18,8 +18,8 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import DATABASE, StartOperator
+from tests.support.applied import Applied
 
 DEFAULT = {"namespaces": ["*"], "secrets": ["{namespace}/*"], "adminSecrets": ["{namespace}/admin/*"]}
 ELSEWHERE = "us-east-1"

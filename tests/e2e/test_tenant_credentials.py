@@ -30,8 +30,8 @@ from sandbox.secretsmanager_sessions import ASSUMING, SECRET_MARK, TOKEN_MARK
 from sandbox.stack import Stack
 from sandbox.tenant import ROTATES, Tenant
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import DATABASE, IMPATIENT
+from tests.support.applied import Applied
 
 CLUSTER = "sandbox"
 ISSUER = "https://kubernetes.default.svc"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.pod import Pod
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
 from tests.install.conftest import IMPATIENT, START_SECONDS, Install, MakeApplied, new_namespace
-from tests.install.permissions import requests
+from tests.support.applied import Applied, as_delivered
+from tests.support.permissions import requests
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_it_rotates_where_it_serves_and_sees_no_other_namespace(
             orders.apply().until_ready()
             orders.rotate("now")
             user = orders.application.value()["username"]
-            eventually(partial(pod.logins_by_user.get, user), f"the client logs in as {user}")
+            eventually(lambda: pod.logins_by_user[user], f"the client logs in as {user}")  # noqa: B023
         assert not pod.failures
         assert orders.secret() == as_delivered(orders.application.value())
     assert (stranger.status, stranger.secret(), stranger.store_calls()) == ({}, None, [])

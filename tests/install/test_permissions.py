@@ -20,9 +20,9 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
 from sandbox.tenant import Tenant
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
 from tests.install.conftest import START_SECONDS, Install, MakeApplied, new_namespace
-from tests.install.permissions import Permission, granted, requests, told
+from tests.support.applied import Applied, as_delivered
+from tests.support.permissions import Permission, granted, requests, told
 
 ADOPT, TOKEN_FOR = "rotatedsecrets.io/adopt", "rotatedsecrets.io/token-for"
 ISSUER = "https://kubernetes.default.svc"

@@ -72,6 +72,10 @@ class FakeAws:
         secret.put(value, f"00000000-0000-0000-0000-{next(self._numbers):012}")
         return secret
 
+    def find(self, name: str) -> FakeSecret:
+        """The secret of this name."""
+        return next(secret for secret in self.secrets.values() if secret.name == name)
+
     def operations(self, *, of: str = "") -> list[str]:
         """What was asked for, in order; of one secret by a part of its name."""
         return [operation for operation, _, asked in self.calls if of in asked]

@@ -133,7 +133,7 @@ def test_lock_that_another_operator_holds_is_waited_for(ready: FakeOperator) -> 
     other = object()
     ready.server().holders.add(other)
     ready.ask("now")
-    with pytest.raises(RetryLater, match="holds the lock"):
+    with pytest.raises(RetryLater, match="the lock of user app is taken"):
         ready.reconcile()
     assert "PutSecretValue" not in ready.aws.operations()
     ready.server().holders.clear()

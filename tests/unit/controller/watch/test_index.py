@@ -202,10 +202,27 @@ def test_nothing_is_left_of_what_was_forgotten() -> None:
     index = known(rotated_secret("a"), rotated_secret("b", ARN, target="x"))
     index.record_account(Key("shop", "a"), "123456789012")
     index.record_arn(Key("shop", "a"), ARN)
+    index.set_allowed(Key("shop", "a"), allowed=False)
     for name in "ab":
         index.forget(Key("shop", name))
+        index.set_allowed(Key("shop", name), allowed=False)
     assert not index._known
     assert not index._arns
     assert not index._accounts
     assert not index._by_secret
     assert not index._by_target
+    assert not index._denied
+
+
+def test_one_made_again_under_the_name_of_one_that_was_denied_is_not_denied() -> None:
+    index, key = known(rotated_secret("a"), rotated_secret("young", second=5)), Key("shop", "a")
+    index.set_allowed(key, allowed=False)
+    assert index.oldest_rival(Key("shop", "young"), ARN) is None
+    index.forget(key)
+    index.observe(rotated_secret("a", uid="again"))
+    assert index.oldest_rival(Key("shop", "young"), ARN) == key
+
+
+def test_a_secret_is_the_same_by_an_arn_without_its_suffix() -> None:
+    index = known(rotated_secret("old", ARN[:-7]), rotated_secret("young", ARN, second=5))
+    assert index.oldest_rival(Key("shop", "young"), ARN) == Key("shop", "old")

@@ -17,7 +17,7 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.proxy import Call, StoreProxy, store_proxy
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import WRITES
+from tests.support.applied import WRITES
 
 LEASE = "rotated-secrets"
 LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 5.0, 4.0, 0.25
