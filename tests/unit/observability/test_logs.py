@@ -64,7 +64,7 @@ def test_a_text_line_cannot_be_split_by_what_it_quotes() -> None:
 
 
 def test_an_object_that_kopf_logs_about_is_a_field() -> None:
-    record = logging.LogRecord("kopf.objects", logging.WARNING, "f.py", 1, "told", (), None)
+    record = logging.LogRecord("kopf.objects", logging.WARNING, "f.py", 1, "changed", (), None)
     record.k8s_ref = {"namespace": "shop", "name": "orders", "kind": "RotatedSecret"}
     assert json.loads(logs.JsonFormatter().format(record))["name"] == "orders"
 

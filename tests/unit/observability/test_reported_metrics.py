@@ -78,7 +78,7 @@ def test_metrics_show_the_last_known_status_while_the_store_does_not_answer() ->
     assert reported.value('rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}')
 
 
-@pytest.mark.parametrize(("written", "counted"), [("Unsynced", "Unsynced"), ("made up by somebody", "other")])
+@pytest.mark.parametrize(("written", "counted"), [("Unsynced", "Unsynced"), ("made up", "other")])
 def test_unknown_reason_is_counted_as_other(written: str, counted: str) -> None:
     made_up = resource(conditions=[condition("Held", written), condition("Ready", "CredentialWorks")])
     reported = Reported(made_up)

@@ -252,3 +252,14 @@ def test_check_before_the_call_never_denies_what_the_check_after_it_allows(name:
         return
     for asked in (name, arn, _arn(name, suffix="")):
         policy.check_asked(_request(asked), HOME)
+
+
+def test_secrets_that_a_rule_names_as_admin_secrets_are_admin_secrets_for_all() -> None:
+    assert DEFAULT.is_admin_secret(_arn("shop/admin/orders"))
+    assert not DEFAULT.is_admin_secret(_arn("shop/orders"))
+    assert not DEFAULT.is_admin_secret(Arn("arn:aws:iam::123456789012:role/shop/admin/orders"))
+
+
+def test_secret_is_looked_up_in_the_region_of_its_arn() -> None:
+    assert _request("shop/orders", region="eu-west-1").lookup_region == "eu-west-1"
+    assert _request(_arn("shop/orders", region="us-east-1"), region="eu-west-1").lookup_region == "us-east-1"

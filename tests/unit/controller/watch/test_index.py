@@ -76,7 +76,7 @@ def test_resource_that_is_denied_its_secret_does_not_block_younger_ones() -> Non
     assert index.oldest_rival(rightful, ARN) == denied
     assert index.set_allowed(denied, False) == {rightful}
     assert index.oldest_rival(rightful, ARN) is None
-    assert index.set_allowed(denied, False) == set(), "nothing has changed, and nobody need look again"
+    assert index.set_allowed(denied, False) == set(), "nothing changed, so no other needs a look"
     assert index.set_allowed(denied, True) == {rightful}
     assert index.oldest_rival(rightful, ARN) == denied
 
@@ -131,7 +131,7 @@ def test_arn_says_the_account_with_any_identity() -> None:
     for credentials in (BY_ROLE, BY_ACCOUNT):
         index = known(rotated_secret("older", ARN, credentials=credentials), rotated_secret("own", second=1))
         index.record_own_account("123456789012")
-        assert index.oldest_rival(own, ARN) == older, "though nobody has looked at it since the start"
+        assert index.oldest_rival(own, ARN) == older, "although there was no look at it since the start"
     index = known(rotated_secret("older", ELSEWHERE), rotated_secret("role", credentials=BY_ROLE, second=1))
     index.record_own_account("123456789012")
     assert index.oldest_rival(Key("shop", "role"), ELSEWHERE) == older

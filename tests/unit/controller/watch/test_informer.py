@@ -13,10 +13,10 @@ from rotated_secrets.controller.watch.informer import Informer
 
 
 def test_informer_runs_with_a_user_id_that_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody_knows() -> str:
+    def no_such_user() -> str:
         raise KeyError("getpwuid(): uid not found: 45678")
 
-    monkeypatch.setattr(getpass, "getuser", nobody_knows)
+    monkeypatch.setattr(getpass, "getuser", no_such_user)
     informer = Informer(
         client.Configuration(),
         handlers=None,  # type: ignore[arg-type]  # nothing is watched

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from rotated_secrets.controller.work.limits import HostUnavailable, Limits
+from rotated_secrets.controller.work.queue import Draining
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.observability import logs
 
@@ -170,5 +171,44 @@ def test_circuit_breaker_of_one_tenant_does_not_affect_others() -> None:
                 pass
         async with limits.host("shared", "shop"):
             pass
+
+    run(test)
+
+
+async def enter(limits: Limits, host: str) -> None:
+    """Hold a place for a moment; fails where that means to wait."""
+    async with asyncio.timeout(0.2), limits.host(host, "shop"):
+        pass
+
+
+def test_open_circuit_breaker_refuses_without_waiting_for_a_place() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        await fail(limits, "down")
+        await fail(limits, "down")
+        clock.now += 31
+        async with limits.host("down", "shop"):
+            with pytest.raises(HostUnavailable):
+                await enter(limits, "down")
+
+    run(test, per_host=1)
+
+
+def test_draining_refuses_at_once_where_all_places_are_in_use_and_not_where_one_is_free() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        async with limits.host("database", "shop"):
+            limits.drain()
+            with pytest.raises(Draining):
+                await enter(limits, "database")
+        await enter(limits, "database")
+
+    run(test, per_host=1)
+
+
+def test_closed_limits_start_no_call() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        limits.close()
+        for start in (limits.run, limits.run_at_host):
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                await start(print)
 
     run(test)
