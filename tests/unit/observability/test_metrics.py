@@ -23,7 +23,7 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
     metrics.step_took(engine="postgres", step="SetSecret", seconds=0.2)
     metrics.held("shop", "orders", "Unsynced")
     metrics.sync_finished(outcome="written", lag_seconds=1.5)
-    metrics.restart_asked(kind="Deployment", outcome="restarted")
+    metrics.restart_requested(kind="Deployment", outcome="restarted")
     metrics.resource("shop", "orders", ready=True, last_success=WHEN, next_rotation=WHEN)
     metrics.aws_request(operation="DescribeSecret", outcome="ok")
     metrics.database_connection(engine="postgres", purpose="admin", outcome="ok")

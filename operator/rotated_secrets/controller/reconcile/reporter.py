@@ -163,7 +163,7 @@ class Reporter:
         """A workload was restarted, or could not be."""
         telling = told_by_restart(workload, version_id, restart)
         if telling is not None:
-            self._services.metrics.restart_asked(kind=workload.kind, outcome=restart.kind.name.lower())
+            self._services.metrics.restart_requested(kind=workload.kind, outcome=restart.kind.name.lower())
             self.tell(telling)
 
     def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
