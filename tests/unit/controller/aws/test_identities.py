@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.controller.aws.identities import MAX_IN_NAMESPACE, Identities
+from rotated_secrets.controller.aws.identities import MAX_IN_NAMESPACE, Identities, Identity
 from rotated_secrets.controller.aws.service_accounts import ServiceAccount
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
@@ -214,6 +215,27 @@ def test_clients_of_the_least_recently_used_identity_are_evicted_and_made_again_
     assert one.stores
     assert two.has_clients, "who is gone takes no room"
     assert identities.own.stores
+
+
+def test_use_of_an_identity_that_was_forgotten_evicts_no_other(
+    identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rotated_secrets.controller.aws.identities.MAX_IN_MEMORY", 2)
+    forgotten, one, two = (identities.of(resource(f"r{each}", roleArn=f"{ROLE}{each}")) for each in range(3))
+    identities.forget(Key("shop", "r0"))
+    assert one.stores
+    assert two.stores
+    assert forgotten.stores
+    assert one.has_clients
+    assert two.has_clients
+
+
+def test_account_of_a_role_is_in_its_arn_and_only_the_operators_is_asked_for(identities: Identities) -> None:
+    by_role = identities.of(resource(roleArn=ROLE))
+    assert by_role.account == "111122223333"
+    assert not by_role.has_clients
+    stores: Any = SimpleNamespace(account=lambda: "999988887777")
+    assert Identity(lambda: stores).account == "999988887777"
 
 
 @pytest.mark.parametrize("name", ["orders", "a" * 253, "orders.v2"])

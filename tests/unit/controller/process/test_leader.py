@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rotated_secrets.cluster import Conflict, NotFound, Unreachable
+from rotated_secrets.cluster import Conflict, Forbidden, NotFound, Unreachable
 from rotated_secrets.controller.process.leader import Leader, LeadershipLost
 
 
@@ -248,3 +248,26 @@ def test_lease_that_a_person_gives_to_another_is_not_taken_back(lease: Lease, jo
         lease.spec, lease.version = lease.spec | {"holderIdentity": "another"}, lease.version + 1
     assert first.lost.wait(5)
     assert lease.spec["holderIdentity"] == "another"
+
+
+def test_check_of_access_reads_the_lease_which_need_not_exist(lease: Lease) -> None:
+    replica = Replica(lease, "first")
+    replica.leader.check_access()
+
+    def forbidden() -> None:
+        raise Forbidden("leases is forbidden")
+
+    lease.fault = forbidden
+    with pytest.raises(Forbidden):
+        replica.leader.check_access()
+
+
+def test_time_of_acquisition_is_that_of_this_holder_and_renewals_keep_it(lease: Lease, join: Join) -> None:
+    long_ago = "1999-01-01T00:00:00.000000Z"
+    lease.spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": long_ago, "renewTime": long_ago}
+    assert join("first").acquired.wait(5)
+    acquired, renewed = lease.spec["acquireTime"], lease.spec["renewTime"]
+    assert acquired != long_ago
+    while lease.spec["renewTime"] == renewed:
+        time.sleep(0.001)
+    assert lease.spec["acquireTime"] == acquired

@@ -226,3 +226,14 @@ def test_recreated_resource_is_not_denied_like_the_one_before() -> None:
 def test_secret_is_the_same_by_arn_without_suffix() -> None:
     index = known(rotated_secret("old", ARN[:-7]), rotated_secret("young", ARN, second=5))
     assert index.oldest_rival(Key("shop", "young"), ARN) == Key("shop", "old")
+
+
+def test_account_that_was_recorded_for_another_secret_does_not_count() -> None:
+    key, other = Key("shop", "account"), Arn(ELSEWHERE.replace("shop/orders", "shop/other"))
+    index = known(rotated_secret("account", credentials=BY_ACCOUNT))
+    index.record_account(key, "210987654321")
+    assert index.naming(ELSEWHERE) == {key}
+    index.observe(rotated_secret("account", "shop/other", credentials=BY_ACCOUNT, generation=2))
+    assert index.naming(other) == set()
+    index.record_account(key, "210987654321")
+    assert index.naming(other) == {key}
