@@ -178,7 +178,7 @@ class SecretValue:
             # Half a character (a lone surrogate) in a key that is none of ours can be kept as an escape alone.
             return SecretValue.parse(text if _is_encodable(text) else json.dumps(changed))
         except RecursionError:
-            raise InvalidSecretValue("the secret value is nested too deep; write it with fewer levels") from None
+            raise InvalidSecretValue("the secret value is nested too deeply; write it with fewer levels") from None
 
 
 @dataclass(frozen=True)
@@ -271,9 +271,9 @@ def _text(fields: Mapping[str, Any], key: str) -> str | None:
     if found is not None and not isinstance(found, str):
         raise InvalidSecretValue(f"{key} in the secret value must be a JSON string")
     if found and "\x00" in found:
-        raise InvalidSecretValue(f"{key} in the secret value holds a NUL character, which no database takes")
+        raise InvalidSecretValue(f"{key} in the secret value holds a NUL character, which no database accepts")
     if found and not _is_encodable(found):
-        raise InvalidSecretValue(f"{key} in the secret value holds half a character (a lone surrogate); write it anew")
+        raise InvalidSecretValue(f"{key} in the secret value holds half a character (a lone surrogate); write it again")
     return found
 
 

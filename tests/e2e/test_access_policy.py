@@ -143,7 +143,7 @@ def admin_as_source(**more: Any) -> Spec:
 
 
 SINGLE = {"strategy": "SingleUser"}
-NOT_ALLOWED, FOR_ADMINS = "this one would", "is an admin secret by the operator's access policy"
+NOT_ALLOWED, FOR_ADMINS = "add this rule", "is an admin secret in the operator's access policy"
 
 WAYS = (
     Way("the name of another's", source(lambda others: others.secret), NOT_ALLOWED, foreign),

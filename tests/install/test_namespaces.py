@@ -113,7 +113,7 @@ def test_the_stand_by_takes_over_when_the_leader_goes(
 ) -> None:
     orders = make_applied(served[0]).apply().until_ready()
     with installation.operator(stack.directory / f"{installation.release}-stand-by.log") as stand_by:
-        eventually(lambda: "asks for the Lease" in stand_by.log(), "the stand-by waits", seconds=START_SECONDS)
+        eventually(lambda: "tries to acquire the Lease" in stand_by.log(), "the stand-by waits", seconds=START_SECONDS)
         lease = f"/apis/coordination.k8s.io/v1/namespaces/{installation.namespace}/leases"
         (held,) = stack.api.get(lease)["items"]
         assert held["metadata"]["name"] == installation.deployment()["metadata"]["name"]

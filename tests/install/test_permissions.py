@@ -216,7 +216,7 @@ def test_an_operator_that_cannot_begin_says_which_permission_it_waits_for(runnin
             says = f"it says that it may not {verb} {resource}"
             eventually(partial(asks_for, process, verb, resource), says, seconds=START_SECONDS)
             back.close()
-        eventually(lambda: "asks for the Lease" in process.log(), "it begins")
+        eventually(lambda: "tries to acquire the Lease" in process.log(), "it begins")
 
 
 def asks_for(process: OperatorProcess, verb: str, resource: str) -> bool:

@@ -154,7 +154,7 @@ class Replicas:
             replica.until_it_says("are known and watched")
         leader = self.leader()
         stand_by = next(replica for replica in self.running if replica is not leader)
-        stand_by.until_it_says("asks for the Lease")
+        stand_by.until_it_says("tries to acquire the Lease")
         return leader, stand_by
 
     def leader(self) -> Replica:

@@ -33,7 +33,7 @@ BAD_CREDENTIALS: Final = frozenset(
 THROTTLING: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled"})
 
 
-_ANEW: Final = "they are asked for anew"
+_RENEWED: Final = "new ones are requested"
 OPERATOR: Final = "the operator's identity"
 """Who asks, unless somebody else does."""
 
@@ -78,7 +78,7 @@ def _answered(error: ClientError, service: str, operation: str, about: str, whom
     if code in DENIAL:
         return CloudDenied(f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {whom}")
     if code in BAD_CREDENTIALS:
-        remedy = "give its ServiceAccount an IAM role, or renew its access key" if whom == OPERATOR else _ANEW
+        remedy = "give its ServiceAccount an IAM role, or renew its access key" if whom == OPERATOR else _RENEWED
         return CloudDenied(f"AWS does not accept {whom} for {operation} on {about}: its credentials ({code}); {remedy}")
     if "NotFound" in code:
         return NotThere(f"AWS finds no {about} ({operation}: {code})")

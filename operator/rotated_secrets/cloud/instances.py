@@ -138,7 +138,7 @@ class Databases:
             for names in _together(node.related - known):
                 calls += 1
                 if calls > MOST_CALLS:
-                    raise CloudRefused(f"{MOST_CALLS} calls did not tell all copies of {primary[0]}")
+                    raise CloudRefused(f"{MOST_CALLS} calls were not enough to find all copies of {primary[0]}")
                 todo += [each for each in self._named(names) if self._is_new(each, node, known)]
 
     @staticmethod
@@ -253,7 +253,7 @@ def _cluster(client: RDSClient, name: str, about: str, whom: str) -> DBClusterTy
 
 def _place(database: Resource, engine: str | None, host: str | None, port: int | None) -> Endpoint:
     if not host or not port:
-        raise CloudUnavailable(f"{database} has no end point yet; it is tried again later")
+        raise CloudUnavailable(f"{database} has no endpoint yet; it is tried again later")
     return Endpoint(_engine(database, engine or ""), host, port)
 
 

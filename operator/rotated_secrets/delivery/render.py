@@ -67,7 +67,7 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
 def _check_key(key: str, what: str) -> None:
     if not _KEY.fullmatch(key):
         raise TemplateFailed(
-            f"{what} {key[:60]!r} cannot be a key of a Kubernetes Secret, which takes letters, digits, '-', '_' "
+            f"{what} {key[:60]!r} cannot be a key of a Kubernetes Secret, which allows letters, digits, '-', '_' "
             "and '.'; rename it, or write includeKeys: None and a template"
         )
 
@@ -76,12 +76,14 @@ def _size(key: str, text: str) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError:  # its own message would hold the text
-        raise TemplateFailed(f"key {key} holds half of a surrogate pair, which is not text; mend the value") from None
+        raise TemplateFailed(
+            f"key {key} holds half of a surrogate pair, which is not text; correct the value"
+        ) from None
 
 
 def _check_size(size: int) -> None:
     if size > MAX_SECRET:
-        raise TemplateFailed(f"the Secret would have {size} bytes or more; Kubernetes takes {MAX_SECRET} at most")
+        raise TemplateFailed(f"the Secret would have {size} bytes or more; Kubernetes accepts {MAX_SECRET} at most")
 
 
 def _check_type(kind: SecretType, texts: Mapping[str, str]) -> None:

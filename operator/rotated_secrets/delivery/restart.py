@@ -77,7 +77,7 @@ def caveat(workload: Workload, live: Mapping[str, Any]) -> str:
         return "it is paused: its pods are replaced when it is resumed" if spec.get("paused") else ""
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
-        return "its updateStrategy is OnDelete: a pod is replaced when somebody deletes it"
+        return "its updateStrategy is OnDelete: a pod is replaced only after it is deleted"
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     if workload.kind is WorkloadKind.STATEFUL_SET and partition:
         return f"its updateStrategy has partition {partition}: only pods from that ordinal on are replaced"

@@ -69,7 +69,7 @@ def _why_not(workload: Workload, namespace: str, error: ClusterError) -> Restart
         case 404:
             return Restart(
                 RestartKind.MISSING,
-                f"there is none in namespace {namespace}; create it, or take it out of rollout.restart",
+                f"it does not exist in namespace {namespace}; create it, or remove it from rollout.restart",
             )
         case 401 | 403:
             return Restart(
@@ -83,7 +83,7 @@ def _why_not(workload: Workload, namespace: str, error: ClusterError) -> Restart
         case 400 | 413 | 422:
             return Restart(
                 RestartKind.REFUSED,
-                f"the API server refuses the restart ({error.status}); kubectl rollout restart tells why",
+                f"the API server refuses the restart ({error.status}); run kubectl rollout restart to see why",
             )
         case status:
             return Restart(RestartKind.UNAVAILABLE, f"the API server answered {status}; trying again")

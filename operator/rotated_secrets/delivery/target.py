@@ -180,7 +180,7 @@ def compare(live: LiveSecret | None, desired: DesiredSecret) -> TargetState:
         return TargetState(
             TargetKind.CONFLICT,
             reason=Reason.SECRET_CONFLICT,
-            message=f"{who} does not exist, and creationPolicy: Merge makes none; create it, or write Owner",
+            message=f"{who} does not exist, and creationPolicy: Merge creates none; create it, or write Owner instead",
         )
     names_version = _is_ours(live, desired) and names.VERSION_ID_ANNOTATION in live.annotations
     version_id = VersionId(live.annotations[names.VERSION_ID_ANNOTATION]) if names_version else None
@@ -204,30 +204,33 @@ def _is_ours(live: LiveSecret, desired: DesiredSecret) -> bool:
 def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reason, str] | None:
     """Why we must not, or cannot, write it, in the order in which a person would clear the way."""
     if not _is_ours(live, desired) and live.annotations.get(names.ADOPT_ANNOTATION) != desired.owner_name:
-        belongs = f"belongs to {names.KIND} {live.owner}" if live.owner else "exists and is not ours"
+        belongs = f"belongs to {names.KIND} {live.owner}" if live.owner else f"exists and belongs to no {names.KIND}"
         return Reason.NOT_OURS, (
-            f"{who} {belongs}; it is left as it is. To hand it over: kubectl annotate secret -n {desired.namespace} "
-            f"{desired.name} {names.ADOPT_ANNOTATION}={desired.owner_name}; or create the {names.KIND} anew "
+            f"{who} {belongs}; it is left unchanged. To hand it over: kubectl annotate secret -n {desired.namespace} "
+            f"{desired.name} {names.ADOPT_ANNOTATION}={desired.owner_name}; or recreate the {names.KIND} "
             "with another target.secretName"
         )
     if live.deleting:
         waits = f", which waits for {', '.join(live.finalizers)}" if live.finalizers else ""
-        return Reason.SECRET_CONFLICT, f"{who} is being deleted{waits}; it is written anew when it is gone"
+        return Reason.SECRET_CONFLICT, f"{who} is being deleted{waits}; it is created again when it is gone"
     if live.immutable:
-        return Reason.SECRET_CONFLICT, f"{who} is immutable; delete it, and it is written anew"
+        return Reason.SECRET_CONFLICT, f"{who} is immutable; delete it, and it is created again"
     if desired.is_merged:
         if live.type in _TOKEN_TYPES:
-            return Reason.SECRET_CONFLICT, f"{who} has type {live.type}, a token for the cluster itself; name another"
+            return (
+                Reason.SECRET_CONFLICT,
+                f"{who} has type {live.type}, a token for the cluster itself; name another Secret",
+            )
         return None
     if live.type != desired.type:
         return Reason.SECRET_TYPE_IMMUTABLE, (
-            f"{who} has type {live.type}, and Kubernetes lets no one change it to {desired.type}; delete the Secret, "
-            "and it is written anew, or write its type in target.type"
+            f"{who} has type {live.type}, and Kubernetes does not allow a change to {desired.type}; delete the Secret, "
+            "and it is created again, or write its type in target.type"
         )
     controller = next((found for found in live.owner_references if found.get("controller")), None)
     if controller is not None and not _is_to_our_kind(controller):
         return Reason.SECRET_CONFLICT, (
-            f"{who} is controlled by {controller.get('kind')} {controller.get('name')}; take its ownerReference off, "
+            f"{who} is controlled by {controller.get('kind')} {controller.get('name')}; remove its ownerReference, "
             "or write creationPolicy: Merge"
         )
     return None
@@ -312,7 +315,7 @@ def _differences(live: LiveSecret, right: LiveSecret) -> Iterator[str]:
     yield from _changes("label", live.labels, right.labels)
     yield from _changes("annotation", live.annotations, right.annotations)
     if live.owner_references != right.owner_references:
-        yield "the ownerReference is not as it should be"
+        yield "the ownerReference is wrong"
 
 
 def _changes(what: str, found: Mapping[str, object], right: Mapping[str, object]) -> Iterator[str]:

@@ -65,7 +65,7 @@ class TargetSecrets:
             return self._called("create" if live is None else "update", namespace, name, body)
         except _Gone:
             raise DeliveryUnavailable(
-                f"Secret {namespace}/{name}, or its namespace, went while it was written; looking again"
+                f"Secret {namespace}/{name}, or its namespace, was deleted while it was written; reading it again"
             ) from None
 
     def entry(self, namespace: str, name: str, key: str, field: str) -> SecretText:
@@ -125,15 +125,15 @@ def _told(verb: str, namespace: str, name: str, error: ClusterError) -> Delivery
         case 404:
             return _Gone(who)
         case 409:
-            return DeliveryUnavailable(f"{who}: it changed in between; looking again")
+            return DeliveryUnavailable(f"{who}: it changed in the meantime; reading it again")
         case 401:
-            return DeliveryDenied(f"{who}: the API server does not know the operator's token; check its ServiceAccount")
+            return DeliveryDenied(f"{who}: the API server rejects the operator's token; check its ServiceAccount")
         case 403:
             return DeliveryDenied(f"{who}: {_prohibition(verb, namespace, error)}")
         case 400 | 413 | 422:
-            fields = ", ".join(_fields(error)) or "the whole"
+            fields = ", ".join(_fields(error)) or "the Secret as a whole"
             return DeliveryRefused(
-                f"{who}: the API server refuses it because of: {fields}; mend target of the RotatedSecret"
+                f"{who}: the API server refuses it because of: {fields}; correct target of the RotatedSecret"
             )
         case status:
             return DeliveryUnavailable(f"{who}: the API server answered {status}; trying again")

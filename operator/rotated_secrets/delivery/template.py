@@ -156,11 +156,11 @@ def _check(node: nodes.Node, depth: int = 0) -> int:
     if not isinstance(node, _ALLOWED):
         raise _Refused(f"{_spelled(node)} is not allowed")
     if isinstance(node, nodes.Name) and node.name == _SELF:
-        raise _Refused(f"the name {_SELF} is not allowed, which is the template itself")
+        raise _Refused(f"the name {_SELF} is not allowed: it means the template itself")
     if isinstance(node, nodes.Operand) and node.op not in ("eq", "ne", "in", "notin"):
         raise _Refused("comparisons other than ==, != and in are not allowed")
     if isinstance(node, nodes.Test) and (node.name not in TESTS or node.args):
-        raise _Refused(f"the test {node.name!r} is not allowed; there are: {', '.join(TESTS)}")
+        raise _Refused(f"the test {node.name!r} is not allowed; use one of: {', '.join(TESTS)}")
     if isinstance(node, nodes.Filter):
         _check_filter(node)
     return 1 + sum(_check(child, depth + 1) for child in node.iter_child_nodes())
@@ -168,7 +168,7 @@ def _check(node: nodes.Node, depth: int = 0) -> int:
 
 def _check_filter(node: nodes.Filter) -> None:
     if node.name not in FILTERS:
-        raise _Refused(f"the filter {node.name!r} is not allowed; there are: {', '.join(FILTERS)}")
+        raise _Refused(f"the filter {node.name!r} is not allowed; use one of: {', '.join(FILTERS)}")
     if node.kwargs or node.dyn_args or node.dyn_kwargs or len(node.args) not in _ARGUMENTS.get(node.name, (0,)):
         wanted = " or ".join(str(number) for number in _ARGUMENTS.get(node.name, (0,)))
         raise _Refused(f"the filter {node.name!r} takes {wanted} arguments, without names")
@@ -221,7 +221,7 @@ def rendered(name: str, source: str, variables: Mapping[str, Any]) -> str:
         raise TemplateFailed(f"template {name}: {error.message}; the value has: {_listed(variables)}") from None
     except _TooLong:
         raise TemplateFailed(
-            f"template {name} makes more than {MAX_OUTPUT // 1024} KiB, the most a Secret holds"
+            f"template {name} produces more than {MAX_OUTPUT // 1024} KiB, the limit of a Secret"
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise TemplateFailed(f"template {name} cannot be evaluated with this value ({type(error).__name__})") from None
@@ -232,7 +232,7 @@ def _ready(name: str, source: str) -> Template:
         return _compiled(source)
     except _Refused as error:
         raise TemplateFailed(
-            f"template {name}: {error}; write names, 'if', tests, '~' and the filters {', '.join(FILTERS)}"
+            f"template {name}: {error}; use only names, 'if', tests, '~' and the filters {', '.join(FILTERS)}"
         ) from None
     except TemplateSyntaxError as error:
         raise TemplateFailed(f"template {name}, line {error.lineno}: {error.message}") from None

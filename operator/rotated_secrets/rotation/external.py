@@ -54,7 +54,7 @@ def not_configured(arn: Arn) -> str:
     return (
         f"no rotation is configured for this secret: run aws secretsmanager rotate-secret --secret-id {arn} "
         "--rotation-lambda-arn … --rotation-rules …, or choose another rotation.strategy; without a schedule and a "
-        "request, External only follows what others write"
+        "request, External only follows the versions that others write"
     )
 
 
@@ -71,7 +71,8 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
         return Hold(
             Reason.INVALID_SPEC,
             f"held: this operator's own rotation to version {claim.version_id} is at {claim.step}, and the database "
-            "may know its password alone; set rotation.strategy back to what it was until that rotation has ended",
+            "may accept only the password of that version; set rotation.strategy back to its previous value until that "
+            "rotation has ended",
         )
     return WriteStatus(failed(seen, terms, claim, claim.failure, now)) if claim.failure is not None else None
 
@@ -102,8 +103,8 @@ def _await(seen: Observation, terms: Terms, now: datetime) -> Action | None:
         with_failure(
             seen.status,
             f"AWS was asked to rotate, and has not moved AWSCURRENT for {PATIENCE / timedelta(minutes=1):.0f} minutes"
-            f"{stuck}; the log of the secret's rotation function tells why, and "
-            f"aws secretsmanager describe-secret --secret-id {terms.arn} how far it got",
+            f"{stuck}; read the log of the secret's rotation function for the cause, and run "
+            f"aws secretsmanager describe-secret --secret-id {terms.arn} to see how far it got",
         )
     )
 

@@ -29,18 +29,18 @@ def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) ->
     length = length_of(policy, limits)
     if limits.longest is not None and length > limits.longest:
         raise InvalidPasswordPolicy(
-            f"rotation.password.length is {length}, and this engine takes at most {limits.longest} characters"
+            f"rotation.password.length is {length}, and this engine accepts at most {limits.longest} characters"
         )
     if length < limits.shortest:
         raise InvalidPasswordPolicy(
-            f"rotation.password.length is {length}, and this engine takes no less than {limits.shortest}"
+            f"rotation.password.length is {length}, and this engine accepts no fewer than {limits.shortest} characters"
         )
     if not alphabet:
         raise InvalidPasswordPolicy("rotation.password leaves no character to choose from; exclude fewer")
     for name, signs in limits.demanded:
         if not any(sign in alphabet for sign in signs):
             raise InvalidPasswordPolicy(
-                f"this engine takes no password without {name}, and rotation.password excludes all of them; allow some"
+                f"this engine rejects a password without {name}, and rotation.password excludes all of them; allow some"
             )
     if emptied := [field for field, signs in required.items() if not signs]:
         raise InvalidPasswordPolicy(

@@ -166,8 +166,8 @@ def _pending_is_lost(seen: Observation, terms: Terms) -> Action | None:
             return None
     return Hold(
         Reason.LOGIN_FAILED,
-        f"held: AWSCURRENT does not log in, and AWSPENDING was taken off version {claim.version_id}, whose password "
-        "may be the one that the database knows; run aws secretsmanager update-secret-version-stage --secret-id "
+        f"held: AWSCURRENT does not log in, and AWSPENDING was removed from version {claim.version_id}, whose password "
+        "the database may have now; run aws secretsmanager update-secret-version-stage --secret-id "
         f"{terms.arn} --version-stage AWSPENDING --move-to-version-id {claim.version_id}",
     )
 
@@ -220,8 +220,8 @@ def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if claim.step in (Step.SET, Step.TEST) and not terms.has_database:
         return Hold(
             Reason.INVALID_SPEC,
-            f"held: the rotation to version {pending_id} is at {claim.step}, and a database may know its password "
-            "alone; set rotation.strategy back to what it was until that rotation has ended",
+            f"held: the rotation to version {pending_id} is at {claim.step}, and the database may accept only the "
+            "password of that version; set rotation.strategy back to its previous value until that rotation has ended",
         )
     return (_set_and_test(seen, terms) if terms.has_database else None) or _finish(seen, pending_id)
 
@@ -241,7 +241,8 @@ def _examine(seen: Observation, terms: Terms) -> Action | None:
         # The database may know this password and no other.
         return Hold(
             Reason.INVALID_SPEC,
-            f"held: {mismatch}; set rotation.strategy and cloneSuffix back to what they were when this rotation began",
+            f"held: {mismatch}; set rotation.strategy and cloneSuffix back to the values they had when this rotation "
+            "began",
         )
     return Abandon(pending_id)  # nothing of it was ever set
 

@@ -64,8 +64,8 @@ def too_many_requests(seen: Observation, terms: Terms, now: datetime) -> Hold | 
     due = (until, next_due(seen, terms), next_retirement(seen, now))
     return Hold(
         Reason.TOO_MANY_REQUESTS,
-        f"held: {HISTORY_LENGTH} rotations since {begun[-1].started_at:%Y-%m-%dT%H:%M:%SZ}; this request is served at "
-        f"{until:%Y-%m-%dT%H:%M:%SZ}; see who sets the annotation so often",
+        f"held: {HISTORY_LENGTH} rotations started since {begun[-1].started_at:%Y-%m-%dT%H:%M:%SZ}; this request runs "
+        f"at {until:%Y-%m-%dT%H:%M:%SZ}; check who sets the annotation so often",
         min(moment for moment in due if moment is not None),
     )
 
@@ -155,7 +155,7 @@ def unsynced(seen: Observation, terms: Terms) -> Verdict | None:
     if seen.login is Login.REJECTED:
         why = f"AWSCURRENT does not log in: {seen.login_message}"
     return Verdict(
-        Reason.UNSYNCED, f"held: the target Secret does not hold AWSCURRENT ({why}); rotates when it is in sync"
+        Reason.UNSYNCED, f"held: the target Secret does not hold AWSCURRENT ({why}); the rotation starts when it does"
     )
 
 
@@ -184,7 +184,7 @@ def verify_queries_fail(seen: Observation, terms: Terms) -> Verdict | None:
     return Verdict(
         Reason.VERIFY_QUERIES_FAILED,
         f"held: as AWSCURRENT's user, {'; '.join(seen.failed_checks)}; "
-        "mend rotation.verifyQueries or the user's rights",
+        "correct rotation.verifyQueries or the user's rights",
     )
 
 
@@ -248,7 +248,7 @@ def managed_elsewhere(seen: Observation, terms: Terms) -> Verdict | None:
         return None
     return Verdict(
         Reason.MANAGED_ELSEWHERE,
-        f"held: version {pending} carries AWSPENDING and was not made by this operator; let its rotation finish, or "
+        f"held: version {pending} carries AWSPENDING and was not created by this operator; let its rotation finish, or "
         f"run aws secretsmanager update-secret-version-stage --secret-id {terms.arn} --version-stage AWSPENDING "
         f"--remove-from-version-id {pending}",
     )

@@ -53,8 +53,7 @@ def check_drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> No
         return
     if ignored := _ignored(form, policy):
         raise InvalidPasswordPolicy(
-            f"rotation.random.format {form} takes no heed of {' and '.join(ignored)}; leave that out, "
-            "or write format: Password"
+            f"rotation.random.format {form} ignores {' and '.join(ignored)}; remove it, or write format: Password"
         )
     length = length_of(policy)
     if form is ValueFormat.HEX and length % 2:
@@ -63,7 +62,7 @@ def check_drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> No
         )
     if form is ValueFormat.BASE64URL and length % 4 == 1:
         raise InvalidPasswordPolicy(
-            f"rotation.password.length is {length}, and base64 of no number of bytes is as long; write {length + 1}"
+            f"rotation.password.length is {length}, a length that base64 text cannot have; write {length + 1}"
         )
     bits = _bits(form, length)
     if bits < MINIMUM_BITS:
@@ -79,19 +78,20 @@ def check_keys(rotation: Rotation, value: SecretValue) -> None:
     if fields is None:
         if value.text.reveal().lstrip().startswith(("{", "[")):
             raise InvalidSecretValue(
-                "the secret value begins as JSON does, and is no JSON object; mend it, or all of it would be replaced"
+                "the secret value looks like JSON but is not a JSON object; correct it, since the whole text would be "
+                "replaced"
             )
         if keys != RandomValue().keys:
             raise InvalidSecretValue(
                 "the secret value is plain text, and rotation.random.keys names keys of a JSON object; "
-                "leave keys out to have all of it replaced, or make it a JSON object"
+                "leave keys out to replace the whole text, or make it a JSON object"
             )
         return
     missing = [key for key in keys if not isinstance(fields.get(key), str)]
     if missing:
         raise InvalidSecretValue(
-            f"the secret value has no text at {', '.join(missing)}, which rotation.random.keys says to replace; "
-            "put one there, or correct keys"
+            f"the secret value has no text at {', '.join(missing)}, which rotation.random.keys names for replacement; "
+            "add one, or correct keys"
         )
 
 

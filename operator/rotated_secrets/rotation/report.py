@@ -72,7 +72,7 @@ def reported(
         ConditionType.HELD: (
             Finding(True, waiting.reason, waiting.message)
             if isinstance(waiting, Hold)
-            else Finding(False, Reason.NOT_HELD, "no due rotation waits")
+            else Finding(False, Reason.NOT_HELD, "no rotation is held")
         ),
     }
     return with_findings(status, findings, generation=generation, now=now)
@@ -97,13 +97,15 @@ def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
         return Finding(
             False,
             Reason.LOGIN_FAILED,
-            f"{seen.login_message}; the target Secret is kept as it was: put the user's real password into the secret",
+            f"{seen.login_message}; the target Secret is left unchanged: put the user's real password into the secret",
         )
     if not synced.status:
         return Finding(False, Reason.SYNC_FAILED, synced.message)
     if terms.has_database and not seen.proven:
-        return Finding(False, Reason.LOGIN_FAILED, f"AWSCURRENT was not seen to log in yet: {seen.login_message}")
-    return Finding(True, Reason.CREDENTIAL_WORKS, "AWSCURRENT works, and is where it is to be delivered")
+        return Finding(
+            False, Reason.LOGIN_FAILED, f"AWSCURRENT has not logged in successfully yet: {seen.login_message}"
+        )
+    return Finding(True, Reason.CREDENTIAL_WORKS, "AWSCURRENT works and is delivered")
 
 
 def _synced(seen: Observation) -> Finding:
@@ -112,7 +114,7 @@ def _synced(seen: Observation) -> Finding:
         return Finding(True, Reason.NOTHING_TO_DELIVER, "target.creationPolicy is None: no Secret is written")
     if target.kind is TargetKind.EQUAL:
         old = [f"{workload}: {restart.message}" for workload, restart in not_restarted(seen)]
-        behind = f"; what was not restarted for it: {'; '.join(old)}" if old else ""
+        behind = f"; not restarted for it: {'; '.join(old)}" if old else ""
         return Finding(True, Reason.UP_TO_DATE, f"the target Secret holds version {seen.current_id}{behind}")
     if target.kind is TargetKind.CONFLICT:
         return Finding(False, target.reason or Reason.SECRET_CONFLICT, target.message)
@@ -132,7 +134,7 @@ def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
     if claim is None and status.retiring is not None and isinstance(waiting, Retry):
         return Finding(False, Reason.RETIRE_FAILED, f"{waiting.message}; it is tried again")
     if last is None:
-        return Finding(None, Reason.NEVER_ROTATED, "no rotation was due since this resource was created")
+        return Finding(None, Reason.NEVER_ROTATED, "no rotation has been due since this resource was created")
     return _ended(last)
 
 
@@ -162,7 +164,7 @@ def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus, stra
     if claim is not None and (was is None or was.started_at != claim.started_at):
         yield NewEvent(
             EventReason.ROTATION_STARTED,
-            f"{claim.trigger}: attempt {claim.attempt} makes version {claim.version_id} from {claim.from_version_id}",
+            f"{claim.trigger}: attempt {claim.attempt} creates version {claim.version_id} from {claim.from_version_id}",
         )
     if len(after.history) > 0 and (not before.history or after.history[0] != before.history[0]):
         yield from _told_by_history(after.history[0], over=claim is None)
@@ -176,9 +178,9 @@ def _told_by_retirement(old: Retiring, strategy: Strategy) -> NewEvent:
     if strategy in (Strategy.EXTERNAL, Strategy.RANDOM_VALUE):
         return NewEvent(
             EventReason.OLD_PASSWORD_LEFT,
-            f"{which} may go on working: {strategy} changes nothing in the database; take it away there",
+            f"{which} may still work: {strategy} changes nothing in the database; remove it there",
         )
-    return NewEvent(EventReason.OLD_PASSWORD_RETIRED, f"{which} works no longer")
+    return NewEvent(EventReason.OLD_PASSWORD_RETIRED, f"{which} no longer works")
 
 
 def _told_by_history(entry: HistoryEntry, *, over: bool) -> Iterator[NewEvent]:
@@ -210,7 +212,7 @@ def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> It
 def told_by_sync(before: TargetState, current: VersionId, *, asked_anew: bool) -> NewEvent:
     """What writing the target Secret means to people; ``asked_anew`` says that the resource itself was edited."""
     if not asked_anew and before.kind is TargetKind.DIFFERS and before.version_id == current:
-        return NewEvent(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; put back")
+        return NewEvent(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; corrected")
     return NewEvent(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")
 
 

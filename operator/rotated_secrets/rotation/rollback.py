@@ -86,7 +86,9 @@ def take_back(seen: Observation, version_id: VersionId, terms: Terms, store: Sec
         store.move_stage(terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
     except StoreRefused as error:
         raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
-    raise LookAgain(f"AWSCURRENT was version {seen.current_id}, which had been rolled back; it is put back")
+    raise LookAgain(
+        f"AWSCURRENT was version {seen.current_id}, which had been rolled back; it was moved back to {version_id}"
+    )
 
 
 def retire(seen: Observation, terms: Terms, admin: AdminSession) -> Observation:

@@ -93,11 +93,11 @@ def parse_schedule(expression: str, minimum: timedelta = AWS_MINIMUM) -> Schedul
     schedule = _read(expression)
     shortest = schedule.shortest_gap()
     if shortest is None:
-        raise InvalidSchedule(f"schedule {expression} never comes true; check its day, month and year")
+        raise InvalidSchedule(f"schedule {expression} is never due; check its day, month and year")
     if shortest < minimum:
         raise InvalidSchedule(
             f"schedule {expression} rotates every {shortest}, more often than the operator's minimum of {minimum}; "
-            "write a longer interval, or ask the operator's owner to lower the minimum"
+            "write a longer interval, or ask the operator's administrator to lower the minimum"
         )
     return schedule
 

@@ -131,7 +131,7 @@ def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> R
 def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
     outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
     if seen.restored and seen.refusal is not None and seen.refusal not in failure:
-        failure = f"{failure}; what setSecret did was not undone: {seen.refusal}"
+        failure = f"{failure}; the changes of setSecret were not undone: {seen.refusal}"
     if claim.attempt >= ATTEMPTS:
         entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
         return _without_claim(seen.status, claim).with_history(entry)

@@ -131,7 +131,7 @@ class Steps:
             self._session = self._reached.open_admin(own)
             if not self._session.try_lock(users.base):
                 raise LookAgain(
-                    f"someone else holds the lock of user {users.base}: another operator, or a session that should not"
+                    f"the lock of user {users.base} is taken by another operator, or by a session that must not have it"
                 )
             self._session.check_users(users)
         except (AuthenticationFailed, Refused) as error:
@@ -142,7 +142,7 @@ class Steps:
     def _refresh(self, seen: Observation) -> Observation:
         stages = self._store.describe(self._terms.arn).stages
         if stages != seen.stages:
-            raise LookAgain("the secret's stages were moved while the lock was waited for")
+            raise LookAgain("the secret's stages were moved before the lock was taken")
         return replace(seen, fresh=True)
 
     # ---- the four steps
@@ -218,7 +218,7 @@ class Steps:
 
     def _restart(self, seen: Observation, workload: Workload, version_id: VersionId) -> Observation:
         if self._ports.workloads is None:
-            raise LookAgain("nothing restarts workloads here")
+            raise LookAgain("this run cannot restart workloads")
         return replace(seen, restarts={**seen.restarts, workload: self._ports.workloads.restart(workload, version_id)})
 
     # ---- somebody else's four steps
@@ -253,7 +253,7 @@ class Steps:
     @property
     def _admin(self) -> AdminSession:
         if self._session is None:
-            raise LookAgain("the admin session is gone")
+            raise LookAgain("the admin session is closed")
         return self._session
 
     def _kept(self, seen: Observation) -> Credential | None:

@@ -88,7 +88,7 @@ def check_value(terms: Terms, current: StoredVersion) -> None:
         return
     if "engine" in (current.value.fields or {}) and not terms.has_database:
         raise InvalidSecretValue(
-            "the secret value names a database engine, and RandomValue would lock its application out; "
+            "the secret value names a database engine, and RandomValue would lock out its application; "
             "use SingleUser or AlternatingUsers, or remove the key engine"
         )
     check_keys(terms.rotation, current.value)
@@ -108,7 +108,7 @@ def pending_mismatch(terms: Terms, seen: Observation) -> str | None:
         return f"AWSPENDING: {seen.pending_problem}"
     expected = next_user(terms.rotation, seen.current_credential)
     if seen.pending_credential.username != expected:
-        return f"AWSPENDING is for user {seen.pending_credential.username}, and {expected} was expected"
+        return f"AWSPENDING is for user {seen.pending_credential.username}, but {expected} was expected"
     return _other_keys_mismatch(seen.current, seen.pending, ("username", "password"))
 
 
@@ -127,4 +127,4 @@ def _other_keys_mismatch(current: StoredVersion, pending: StoredVersion, but: It
     if key is None:
         return None
     named = "".join(sign if sign.isprintable() else "?" for sign in key[:60])
-    return f"AWSPENDING has another {named} than AWSCURRENT"
+    return f"AWSPENDING and AWSCURRENT differ in {named}"

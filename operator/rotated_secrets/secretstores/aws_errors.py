@@ -157,7 +157,7 @@ def _answered(error: ClientError, asked: AwsCall) -> StoreError:
         case CallOutcome.DENIED if code in BAD_CREDENTIALS:
             if asked.whom != OPERATOR:
                 return AccessDenied(
-                    f"AWS does not accept the credentials of {asked.whom} for {asked}{said}; they are asked for anew"
+                    f"AWS does not accept the credentials of {asked.whom} for {asked}{said}; new ones are requested"
                 )
             return AccessDenied(
                 f"AWS does not accept the operator's credentials for {asked}{said}; "
@@ -167,7 +167,7 @@ def _answered(error: ClientError, asked: AwsCall) -> StoreError:
             service = "secretsmanager" if operation == asked.operation else "sts"
             return AccessDenied(
                 f"AWS denies {asked}{said}; allow {service}:{operation} to {asked.whom}, and the use of the "
-                "secret's KMS key where it has one of its own"
+                "secret's KMS key if it is a customer managed key"
             )
         case CallOutcome.ABSENT:
             return SecretNotFound(

@@ -85,12 +85,12 @@ def _refused_to_token(code: str, said: str, role: AssumedRole, token: SecretText
         )
     if code in EXPIRED:
         return AccessDenied(
-            f"the token of {role.subject} had expired when AWS saw it ({code}); put the clocks of this cluster right"
+            f"the token of {role.subject} had expired when AWS saw it ({code}); correct the clocks of this cluster"
         )
     if code == "IDPRejectedClaim":
         return AccessDenied(
-            f"AWS's checks of the token of {role.subject} for {role} failed ({said}); have the cluster's OIDC issuer "
-            "and its IAM OIDC provider agree"
+            f"AWS's checks of the token of {role.subject} for {role} failed ({said}); make the cluster's OIDC issuer "
+            "and its IAM OIDC provider match"
         )
     return StoreRefused(f"AWS refuses {asked} ({code}); correct source.credentials.roleArn")
 

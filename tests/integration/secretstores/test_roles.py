@@ -134,7 +134,7 @@ def test_what_aws_takes_back_before_it_expires_is_fetched_anew(
     store.describe(SECRET)
     proxy.answer_with("ExpiredTokenException", "The security token included in the request is expired", times=1)
     with pytest.raises(
-        AccessDenied, match=r"does not accept the credentials of role \S+:role/orders .* asked for anew"
+        AccessDenied, match=r"does not accept the credentials of role \S+:role/orders .* new ones are requested"
     ):
         store.describe(SECRET)
     store.describe(SECRET)

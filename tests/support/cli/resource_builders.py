@@ -30,7 +30,7 @@ HEALTHY = {
     ConditionType.READY: (True, Reason.CREDENTIAL_WORKS, "AWSCURRENT works"),
     ConditionType.SYNCED: (True, Reason.UP_TO_DATE, "the target Secret holds it"),
     ConditionType.ROTATED: (True, Reason.ROTATION_SUCCEEDED, "AWSCURRENT is new"),
-    ConditionType.HELD: (False, Reason.NOT_HELD, "no due rotation waits"),
+    ConditionType.HELD: (False, Reason.NOT_HELD, "no rotation is held"),
 }
 Conditions = Mapping[ConditionType, tuple[bool | None, Reason, str]]
 

@@ -153,7 +153,7 @@ def test_what_templates_can_say(source: str, text: str) -> None:
         ("{% filter upper %}a{% endfilter %}", "not allowed"),
         ("{{ [host] }}", "a list"),
         ("{{ {'a': host} }}", "a dictionary"),
-        ("{{ host | attr('x') }}", "the filter 'attr' is not allowed; there are: b64encode"),
+        ("{{ host | attr('x') }}", "the filter 'attr' is not allowed; use one of: b64encode"),
         ("{{ host | center(1000000000) }}", "the filter 'center'"),
         ("{{ host | ~ }}", "line 1"),
         ("{{ host | replace('a') }}", "takes 2 arguments"),
@@ -234,7 +234,7 @@ def test_a_template_cannot_grow_beyond_what_a_secret_holds(source: str) -> None:
 
 def test_all_of_a_secret_is_bounded() -> None:
     target = _target(template={f"K{number}": "{{ a }}" * 15 for number in range(2)})
-    with pytest.raises(TemplateFailed, match="Kubernetes takes 1048576 at most"):
+    with pytest.raises(TemplateFailed, match="Kubernetes accepts 1048576 at most"):
         render(target, SecretValue.parse(json.dumps({"a": "ü" * 30_000})))
 
 
@@ -244,7 +244,7 @@ def test_all_keys_together_take_no_more_memory_than_one() -> None:
     value = SecretValue.parse(json.dumps({"a": "\U0001f511" * 15_000}))
     tracemalloc.start()
     try:
-        with pytest.raises(TemplateFailed, match="Kubernetes takes 1048576 at most"):
+        with pytest.raises(TemplateFailed, match="Kubernetes accepts 1048576 at most"):
             render(target, value)
         peak = tracemalloc.get_traced_memory()[1]
     finally:

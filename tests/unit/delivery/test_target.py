@@ -141,7 +141,7 @@ def test_taking_the_owner_annotation_off_is_drift_while_the_reference_says_whose
         ),
         ({"labels": {"team": "a"}}, f"label {MANAGED_BY} is missing"),
         ({"labels": {"team": "b", MANAGED_BY: "rotated-secrets"}}, "label team differs"),
-        ({"owner_references": ()}, "the ownerReference is not as it should be"),
+        ({"owner_references": ()}, "the ownerReference is wrong"),
     ],
 )
 def test_drift_is_named_without_values_and_put_right(change: dict[str, Any], told: str) -> None:
@@ -201,7 +201,7 @@ def test_merge_takes_any_type_but_tokens_of_the_cluster() -> None:
 def test_a_type_cannot_be_changed_and_says_what_to_do() -> None:
     state = compare(wanted(None, _desired()), _desired(type="kubernetes.io/basic-auth"))
     assert (state.kind, state.reason) == (TargetKind.CONFLICT, Reason.SECRET_TYPE_IMMUTABLE)
-    assert "delete the Secret, and it is written anew" in state.message
+    assert "delete the Secret, and it is created again" in state.message
     assert state.version_id == "v1"
 
 

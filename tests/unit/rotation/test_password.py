@@ -77,5 +77,5 @@ def test_length_that_nobody_chose_fits_the_engine() -> None:
     assert len(make_password(PasswordPolicy(), PasswordLimits(longest=30))) == 30
     with pytest.raises(InvalidPasswordPolicy, match="at most 30"):
         check_policy(PasswordPolicy(length=32), PasswordLimits(longest=30))
-    with pytest.raises(InvalidPasswordPolicy, match="no less than 16"):
+    with pytest.raises(InvalidPasswordPolicy, match="no fewer than 16"):
         check_policy(PasswordPolicy(length=12), PasswordLimits(shortest=16))

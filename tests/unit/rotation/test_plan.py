@@ -400,7 +400,7 @@ def test_pending_that_asks_for_less_protection_than_current_proves_nothing() -> 
     less = SecretValue.parse(value("app_clone", "x").text.reveal().replace("{", '{"ssl": false, ', 1))
     pending = replace(current(world), value=less)
     told = pending_mismatch(world.terms, seen(world.terms, current(world), pending))
-    assert told == "AWSPENDING has another ssl than AWSCURRENT"
+    assert told == "AWSPENDING and AWSCURRENT differ in ssl"
 
 
 def test_roll_back_takes_the_password_alone_from_previous_and_leaves_rights_as_they_are() -> None:

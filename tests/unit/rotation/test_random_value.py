@@ -97,9 +97,9 @@ def test_a_key_may_be_called_anything() -> None:
         (rotation(keys=("a", "b", "c")), '{"b": "x"}', "no text at a, c"),
         (rotation(), '{"token": "x"}', "no text at password"),
         (rotation(keys=("token",)), "plain", "plain text, and rotation.random.keys names keys"),
-        (rotation(), '{"password": "x",}', "begins as JSON does, and is no JSON object"),
-        (rotation(), ' ["x"]', "begins as JSON does"),
-        (rotation(keys=("token",)), '{"token": "x", "engine": "postgres"}', "lock its application out"),
+        (rotation(), '{"password": "x",}', "looks like JSON but is not a JSON object"),
+        (rotation(), ' ["x"]', "looks like JSON"),
+        (rotation(keys=("token",)), '{"token": "x", "engine": "postgres"}', "lock out its application"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_a_sentence(asked: Rotation, text: str, told: str) -> None:
@@ -128,9 +128,9 @@ def test_no_key_is_named_twice() -> None:
     [
         ('{"id": 1, "token": "y", "n": NaN}', None),
         ('{"token": "y", "n": NaN, "id": 1}', None),
-        ('{"id": true, "token": "y", "n": NaN}', "another id"),
-        ('{"id": 1, "token": "y"}', "another n"),
-        ('{"id": 1, "token": "y", "n": NaN, "url\\n": "x"}', "another url? than"),
+        ('{"id": true, "token": "y", "n": NaN}', "differ in id"),
+        ('{"id": 1, "token": "y"}', "differ in n"),
+        ('{"id": 1, "token": "y", "n": NaN, "url\\n": "x"}', "differ in url?"),
         ('{"id": 1, "token": 7, "n": NaN}', "no text at token"),
         ("y", "the other is not"),
     ],
@@ -210,7 +210,7 @@ def test_no_value_is_made_twice_and_every_sign_occurs(form: ValueFormat) -> None
         (rotation(33, format=ValueFormat.BASE64URL), "write 34"),
         (rotation(10, format=ValueFormat.ALPHANUMERIC), "60 bits"),
         (rotation(10), "60 bits"),
-        (rotation(20, format=ValueFormat.UUID), "UUID takes no heed of rotation.password.length"),
+        (rotation(20, format=ValueFormat.UUID), "UUID ignores rotation.password.length"),
     ],
 )
 def test_what_can_be_guessed_or_cannot_be_made_is_refused(asked: Rotation, told: str) -> None:

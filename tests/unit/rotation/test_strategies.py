@@ -109,8 +109,8 @@ def test_successors_are_found_again_by_anyone_and_never_used_twice(version: obje
         (value(username="app_clone"), None),
         (value(username="app"), "app_clone was expected"),
         (value(username="postgres"), "app_clone was expected"),
-        (value(username="app_clone", host="elsewhere"), "another host"),
-        (value(username="app_clone", masterarn="another"), "another masterarn"),
+        (value(username="app_clone", host="elsewhere"), "differ in host"),
+        (value(username="app_clone", masterarn="another"), "differ in masterarn"),
         (SecretValue.parse("no json"), "not a JSON object"),
     ],
 )

@@ -31,7 +31,7 @@ def test_a_healthy_resource() -> None:
         "  Schedule         rate(4 days)",
         "  Last rotation    Thu 2026-11-19 12:00 UTC, 3d ago, took 1.2s",
         "  ✓  Ready    CredentialWorks    5m  AWSCURRENT works",
-        "  ·  Held     NotHeld            5m  no due rotation waits",
+        "  ·  Held     NotHeld            5m  no rotation is held",
         "  ✓ 2026-11-22 10:00:00  2h ago  Succeeded  1.2s",
         "    Schedule, user orders_clone: what happened",
         "  Thu 2026-11-26 12:00 UTC  in 4d",

@@ -174,7 +174,7 @@ class TestOtherIdentities:
         operator.apply(spec)
         with pytest.raises(RetryLater):
             operator.reconcile()
-        assert "does not let RotatedSecret orders" in denied(operator)
+        assert "does not allow RotatedSecret orders" in denied(operator)
         assert operator.aws.calls == []
 
     def test_secret_is_asked_for_as_the_role_of_the_service_account(

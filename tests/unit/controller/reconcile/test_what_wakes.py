@@ -173,7 +173,7 @@ def test_target_that_somebody_goes_on_changing_is_put_back_a_few_times_at_once(r
         except RetryLater:
             raise AssertionError("a fight is no failure") from None
     assert resting.condition("Synced")[:2] == ("False", "SyncFailed")
-    assert "goes on changing it" in resting.condition("Ready")[2]
+    assert "still changes it" in resting.condition("Ready")[2]
     assert len(resting.aws.calls) == calls, "the store is asked in a fight"
     puts = [path for method, path in resting.cluster.writes if method == "PUT"]
     assert 5 <= len(puts) <= 15
