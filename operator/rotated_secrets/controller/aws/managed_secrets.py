@@ -21,10 +21,10 @@ from rotated_secrets.values import Credential, Endpoint, SecretValue
 class ManagedSecrets:
     """Safe to use from several threads. Every method may raise AccessDenied, StoreUnavailable and Refused."""
 
-    def __init__(self, client: Callable[[str, str], Any], whom: str = OPERATOR) -> None:
-        """``client`` gives a boto3 client of a service in a region; ``whom`` says in words who asks by it."""
-        self._databases = Databases(client, whom=whom)
-        self._whom = whom
+    def __init__(self, client: Callable[[str, str], Any], identity: str = OPERATOR) -> None:
+        """``client`` gives a boto3 client of a service in a region; ``identity`` says in words who asks by it."""
+        self._databases = Databases(client, identity=identity)
+        self._identity = identity
 
     def place(self, value: SecretValue, describe: Callable[[], SecretDescription]) -> Endpoint:
         """What to add to a value that names no host: RDS and Redshift write username and password alone."""
@@ -33,7 +33,7 @@ class ManagedSecrets:
         description = describe()
         with _in_other_words():
             database = database_of(description.tags, description.arn)
-            return self._databases.place_of(database) if database is not None else Endpoint()
+            return self._databases.locate(database) if database is not None else Endpoint()
 
     def login(self, value: SecretValue, description: SecretDescription) -> Endpoint | None:
         """Where a value logs in that others write; None where that cannot be told, as of a plain token."""
@@ -56,7 +56,7 @@ class ManagedSecrets:
                 return self._databases.is_copy(application.host, application.port, of=of, region=region)
         except AccessDenied as error:
             raise Refused(
-                f"{application.host} may be a read replica of {admin.host}, but {self._whom} may not ask: {error}"
+                f"{application.host} may be a read replica of {admin.host}, but {self._identity} may not ask: {error}"
             ) from None
 
 
