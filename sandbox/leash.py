@@ -1,7 +1,7 @@
 """Ends a process once nobody holds this program's standard input any more.
 
-Run as a program, with a process id as its argument. Whoever started that process keeps the other end of the pipe, so
-even a SIGKILL there closes it. It needs the standard library alone.
+Run as a program, with a process id and the seconds of grace as its arguments. The process that started it keeps the
+other end of the pipe, so even a SIGKILL there closes it. It needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ GRACE_SECONDS = 5.0
 
 
 @contextlib.contextmanager
-def leashed(pid: int) -> Iterator[None]:
-    """Whatever becomes of this process, the one with this id ends at the latest with it."""
-    command = [sys.executable, "-I", "-S", __file__, str(pid)]
+def leashed(pid: int, grace: float = GRACE_SECONDS) -> Iterator[None]:
+    """Whatever becomes of this process, the one with this id ends at the latest with it.
+
+    It has ``grace`` seconds from SIGTERM to SIGKILL.
+    """
+    command = [sys.executable, "-I", "-S", __file__, str(pid), str(grace)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True):
         yield
 
@@ -36,12 +39,12 @@ def _began(pid: int) -> str | None:
 
 
 def main() -> None:
-    pid = int(sys.argv[1])
+    pid, grace = int(sys.argv[1]), float(sys.argv[2])
     began = _began(pid)
     while sys.stdin.buffer.read(1):
         pass
     for signum in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + grace
         with contextlib.suppress(ProcessLookupError):
             if began is not None and _began(pid) == began:
                 os.kill(pid, signum)

@@ -10,8 +10,8 @@ from sandbox.installation import operator_rules
 from sandbox.kubernetes.client import StatusError
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
-from tests.chaos.crowd import Member, crowd
-from tests.chaos.replicas import LEASE, Replicas, replicas
+from tests.support.crowd import Member, crowd
+from tests.support.replicas import LEASE, Replicas, replicas
 
 
 def namespace(stack: Stack) -> str:

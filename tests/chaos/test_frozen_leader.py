@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from sandbox.proxy import CONNECT
-from tests.chaos.crowd import (
+from tests.support.crowd import (
     CLAIM,
     FINISH,
     FINISH_DONE,
@@ -24,7 +24,7 @@ from tests.chaos.crowd import (
     passwords_set,
     standing_still,
 )
-from tests.chaos.replicas import FREED_SECONDS, LEASE_SECONDS, Replicas
+from tests.support.replicas import FREED_SECONDS, LEASE_SECONDS, Replicas
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.chaos.crowd import FINISH, SET, Member, standing_still
-from tests.chaos.replicas import LEASE_SECONDS, Replica, Replicas
+from tests.support.crowd import FINISH, SET, Member, standing_still
+from tests.support.replicas import LEASE_SECONDS, Replica, Replicas
 
 pytestmark = pytest.mark.timeout(400)
 
 GENERATIONS = 3
-GAVE_BACK = "gave the Lease rotated-secrets back"
+GAVE_BACK = "released the Lease rotated-secrets"
 AT_ONCE = timedelta(seconds=LEASE_SECONDS / 2)
 """No Lease had to expire."""
 
@@ -68,14 +68,14 @@ def test_three_generations_of_replicas_follow_each_other_while_rotations_run(
         leader = deployment.leader()
         new = [deployment.start(), deployment.start()]
         for replica in new:
-            replica.until_it_says("asks for the Lease")
+            replica.until_it_says("tries to acquire the Lease")
         for member in members:
             member.ask()
         for replica in old:
             replica.terminate()
         for replica in old:
             replica.until_gone()
-            assert "not everything was done" not in replica.log()
+            assert "unfinished work was stopped" not in replica.log()
         for member in members:
             member.until_served()
         assert handed_over(leader, deployment.leader()) < AT_ONCE

@@ -16,7 +16,7 @@ from sandbox.proxy import CONNECT, Call, Moment
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 from tests.chaos.conftest import MortalOperator
-from tests.chaos.crowd import (
+from tests.support.crowd import (
     CLAIM,
     FINISH,
     FINISH_DONE,
@@ -31,7 +31,7 @@ from tests.chaos.crowd import (
     send,
     standing_still,
 )
-from tests.chaos.replicas import FREED_SECONDS, LEASE_SECONDS, PATIENCE, Replicas
+from tests.support.replicas import FREED_SECONDS, LEASE_SECONDS, PATIENCE, Replicas
 
 pytestmark = pytest.mark.timeout(400)
 

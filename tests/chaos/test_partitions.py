@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.chaos.crowd import FINISH, PUT, SET, Member, standing_still
-from tests.chaos.replicas import FREED_SECONDS, LEASE_SECONDS, Replicas
+from tests.support.crowd import FINISH, PUT, SET, Member, standing_still
+from tests.support.replicas import FREED_SECONDS, LEASE_SECONDS, Replicas
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -9,9 +9,9 @@ from rotated_secrets.api.status import Reason
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
-from tests.chart.chartfiles import nested
-from tests.chart.manifests import Manifest, one
+from tests.support.chart_files import nested
 from tests.support.documents import REFERENCE, in_backticks
+from tests.support.manifests import Manifest, one
 
 
 def alerts(**given: Any) -> dict[str, Manifest]:

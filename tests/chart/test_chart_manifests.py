@@ -19,8 +19,8 @@ from sandbox.helm import CHART, helm, rendered
 from sandbox.installation import operator_rules
 from sandbox.manifests import manifests as for_clusters_without_helm
 from sandbox.stack import CRD
-from tests.chart.chartfiles import ROOT, merged, nested
-from tests.chart.manifests import (
+from tests.support.chart_files import ROOT, merged, nested
+from tests.support.manifests import (
     Manifest,
     arguments,
     faults,

@@ -12,7 +12,7 @@ import yaml
 from rotated_secrets.controller.access.policy_file import InvalidPolicy, parse_policy
 from rotated_secrets.controller.settings import InvalidSettings, Settings
 from sandbox.helm import HelmFailed, rendered
-from tests.chart.chartfiles import merged, nested
+from tests.support.chart_files import merged, nested
 
 Row = tuple[str, Any, str]
 """A value by its path, and the sentence that refuses it."""

@@ -12,9 +12,20 @@ from rotated_secrets.controller.access.policy import AccessPolicy
 from rotated_secrets.controller.access.policy_file import parse_policy
 from rotated_secrets.controller.settings import Settings, flag
 from sandbox.helm import HelmFailed, rendered
-from tests.chart.chartfiles import README, ROOT, documented, leaves, merged, metadata, nested, schema, sections, values
-from tests.chart.manifests import arguments, one
+from tests.support.chart_files import (
+    README,
+    ROOT,
+    documented,
+    leaves,
+    merged,
+    metadata,
+    nested,
+    schema,
+    sections,
+    values,
+)
 from tests.support.documents import anchors
+from tests.support.manifests import arguments, one
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 LEFT_TO_THE_CHART = {

@@ -11,9 +11,9 @@ import yaml
 
 from sandbox.helm import CHART, helm, rendered
 from sandbox.helm_packages import OLDEST
-from tests.chart.chartfiles import README, ROOT, merged, metadata
-from tests.chart.manifests import CLUSTER_WIDE, Manifest
+from tests.support.chart_files import README, ROOT, merged, metadata
 from tests.support.documents import blocks
+from tests.support.manifests import CLUSTER_WIDE, Manifest
 
 INSTALL = ROOT / "docs" / "install.md"
 

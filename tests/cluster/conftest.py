@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Cluster
-from tests.cluster.widgets import Widgets, crd, eventually, is_established, serves
+from tests.support.widgets import Widgets, crd, eventually, is_established, serves
 
 
 @pytest.fixture(scope="session")

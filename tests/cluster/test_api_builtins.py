@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
-from tests.cluster.widgets import Widgets, published
+from tests.support.widgets import Widgets, published
 
 
 def secrets(namespace: str, name: str = "") -> str:

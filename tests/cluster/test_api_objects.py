@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sandbox.kubernetes.client import JSON_PATCH, MERGE, Api, StatusError
-from tests.cluster.widgets import Widgets, eventually, gone
+from tests.support.widgets import Widgets, eventually, gone
 
 
 def test_created_object_gets_identity(api: Api, namespace: str, widgets: Widgets) -> None:

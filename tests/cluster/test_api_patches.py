@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.kubernetes.client import APPLY, JSON_PATCH, STRATEGIC, Api, Json, StatusError
-from tests.cluster.widgets import Widgets
+from tests.support.widgets import Widgets
 
 
 def apply(api: Api, path: str, body: Json, manager: str, **query: Any) -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.kubernetes.client import Api, Json, StatusError
-from tests.cluster.widgets import SCHEMA, Widgets, crd, eventually, gone, is_established, serves
+from tests.support.widgets import SCHEMA, Widgets, crd, eventually, gone, is_established, serves
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 

@@ -11,7 +11,7 @@ from kubernetes import client, config, watch
 
 from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
-from tests.cluster.widgets import Widgets
+from tests.support.widgets import Widgets
 
 
 def version(obj: Json) -> str:

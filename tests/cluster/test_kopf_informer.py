@@ -14,7 +14,7 @@ import pytest
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.processes import stop
 from sandbox.kubernetes.provider import Cluster
-from tests.cluster.widgets import Widgets, eventually
+from tests.support.widgets import Widgets, eventually
 
 OPERATOR = """
 import json, os

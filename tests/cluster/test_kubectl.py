@@ -11,7 +11,7 @@ import yaml
 
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
-from tests.cluster.widgets import Widgets, published
+from tests.support.widgets import Widgets, published
 
 
 class Kubectl:

@@ -18,7 +18,7 @@ from sandbox.kubernetes.client import StatusError
 from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack, with_database
-from tests.e2e.applied import Applied
+from tests.support.applied import Applied
 
 IMPATIENT = ("--backoff-base", "0.2s", "--backoff-cap", "1s", "--retry-period", "0.5s", "--poll-interval", "1s")
 DATABASE = "shop"

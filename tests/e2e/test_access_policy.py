@@ -18,8 +18,8 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import DATABASE, StartOperator
+from tests.support.applied import Applied
 
 DEFAULT = {"namespaces": ["*"], "secrets": ["{namespace}/*"], "adminSecrets": ["{namespace}/admin/*"]}
 ELSEWHERE = "us-east-1"
@@ -143,7 +143,7 @@ def admin_as_source(**more: Any) -> Spec:
 
 
 SINGLE = {"strategy": "SingleUser"}
-NOT_ALLOWED, FOR_ADMINS = "this one would", "is an admin secret by the operator's access policy"
+NOT_ALLOWED, FOR_ADMINS = "add this rule", "is an admin secret in the operator's access policy"
 
 WAYS = (
     Way("the name of another's", source(lambda others: others.secret), NOT_ALLOWED, foreign),

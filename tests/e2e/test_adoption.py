@@ -10,7 +10,7 @@ import yaml
 
 from sandbox.kubernetes.client import Json
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
+from tests.support.applied import Applied, as_delivered
 
 pytestmark = pytest.mark.usefixtures("operator")
 

@@ -13,8 +13,8 @@ from psycopg2.sql import SQL, Identifier
 from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
 from sandbox.tls import CertificateAuthority
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import MakeApplication
+from tests.support.applied import Applied
 
 pytestmark = pytest.mark.usefixtures("operator")
 

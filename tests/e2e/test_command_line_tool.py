@@ -21,8 +21,8 @@ from rotated_secrets.cli import main
 from sandbox.kubernetes.client import Json
 from sandbox.kubernetes.provider import Cluster
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import MakeApplication
+from tests.support.applied import Applied
 
 pytestmark = pytest.mark.usefixtures("operator")
 RIGHTS = [

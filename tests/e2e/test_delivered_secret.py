@@ -8,7 +8,7 @@ import time
 import pytest
 
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
+from tests.support.applied import Applied
 
 pytestmark = pytest.mark.usefixtures("operator")
 URL = "postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}"

@@ -14,8 +14,8 @@ from sandbox.applications.base import Account, LoginFailed
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.pod import Pod
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered, passwords_of
 from tests.e2e.conftest import MakeApplication, StackOn
+from tests.support.applied import Applied, as_delivered, passwords_of
 
 pytestmark = pytest.mark.usefixtures("operator")
 

@@ -13,8 +13,8 @@ from psycopg2.sql import SQL, Identifier, Literal
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.secretsmanager_instances import HOST
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import StartOperator
+from tests.support.applied import Applied
 
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:rotate"
 
@@ -140,3 +140,4 @@ def test_admin_that_rds_manages_is_found_by_its_tag(
         for number, user in enumerate((orders.application.clone, orders.application.user)):
             orders.rotate(f"number {number}", seconds=40)
             assert orders.application.value()["username"] == user
+        process.terminate()  # so that the next operator need not wait until its Lease has expired

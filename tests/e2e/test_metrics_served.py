@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.waiting import eventually
-from tests.e2e.applied import EVERY, Applied
 from tests.e2e.conftest import MakeApplication, StartOperator
+from tests.support.applied import EVERY, Applied
 
 PREFIX = "rotatedsecrets_"
 Labels = frozenset[tuple[str, str]]

@@ -14,8 +14,8 @@ from sandbox.kubernetes.client import Json
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import passwords_in
 from tests.e2e.conftest import MakeApplication
+from tests.support.applied import passwords_in
 
 CANARY = "Canary-9/f'\"4 {{x}}%s"
 """With everything in it that quoting could trip over."""

@@ -13,7 +13,7 @@ from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.waiting import eventually
-from tests.e2e.applied import EVERY, Applied
+from tests.support.applied import EVERY, Applied
 
 RBAC = "rbac.authorization.k8s.io"
 KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}

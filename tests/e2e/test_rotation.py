@@ -12,8 +12,8 @@ from sandbox.pod import Pod
 from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
 from tests.e2e.conftest import MakeApplication, StartOperator
+from tests.support.applied import Applied, as_delivered
 
 pytestmark = pytest.mark.usefixtures("operator")
 

@@ -30,8 +30,8 @@ from sandbox.secretsmanager_sessions import ASSUMING, SECRET_MARK, TOKEN_MARK
 from sandbox.stack import Stack
 from sandbox.tenant import ROTATES, Tenant
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
 from tests.e2e.conftest import DATABASE, IMPATIENT
+from tests.support.applied import Applied
 
 CLUSTER = "sandbox"
 ISSUER = "https://kubernetes.default.svc"
@@ -206,7 +206,7 @@ def test_account_that_changes_its_mind_or_goes_is_not_spoken_for_any_more(team: 
     eventually(lambda: len({call.caller for call in team.calls(*polls, by=team.tenant.account)}) == 2, "a poll")
     team.annotate(minds.application.name, token_for="somebody-else")
     team.stack.api.delete(f"{team.accounts}/{gone.application.name}")
-    assert "does not let RotatedSecret" in denied(minds)
+    assert "does not allow RotatedSecret" in denied(minds)
     assert "there is no ServiceAccount" in denied(gone)
     team.stack.store_proxy.clear()
     eventually(lambda: len(team.calls("ListSecrets")) >= 3, "three polls")
@@ -222,7 +222,7 @@ def test_missing_permission_names_the_value_that_gives_it_and_goes_on_by_itself(
         told = denied(orders)
     finally:
         team.allow_tokens()
-    assert f"{team.namespace} added to the chart's value tenantCredentials.serviceAccountTokens.namespaces" in told
+    assert f"add {team.namespace} to the chart's value tenantCredentials.serviceAccountTokens.namespaces" in told
     orders.until_ready()
 
 

@@ -18,7 +18,7 @@ from sandbox.kubernetes.client import Json, StatusError
 from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied
+from tests.support.applied import Applied
 
 pytestmark = pytest.mark.usefixtures("operator")
 

@@ -19,7 +19,7 @@ from sandbox.image_packages import debian_with_python, ensure_programs
 from sandbox.packages import NotInstalled
 from sandbox.servers import cache_directory
 from sandbox.tls import CertificateAuthority
-from tests.image.containers import Image
+from tests.support.containers import Image
 
 BASE = "localhost/debian-with-python"
 PATIENCE = 900

@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.image import PipSettings, version
 from tests.image.conftest import BASE
-from tests.image.containers import Image
+from tests.support.containers import Image
 
 LARGEST = 420_000_000
 """Bytes, unpacked; about 115 MB to pull. Debian with Python takes 169 MB here, the operator and the packages that it

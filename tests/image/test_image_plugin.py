@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.image import NAME, ROOT
 from tests.image.conftest import output_of
-from tests.image.containers import Image
+from tests.support.containers import Image
 
 PLUGIN = ROOT / "examples" / "plugin"
 

@@ -14,9 +14,9 @@ from sandbox.installation import operator_rules
 from sandbox.kubernetes.provider import Cluster
 from sandbox.stack import Stack, running_stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
 from tests.e2e.conftest import IMPATIENT
-from tests.image.containers import MOUNTED, Container, Image
+from tests.support.applied import Applied, as_delivered
+from tests.support.containers import MOUNTED, Container, Image
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sandbox.application import create_application
 from sandbox.installation import Installation, Values, installed, merged
 from sandbox.kubernetes.client import Api, StatusError
 from sandbox.stack import Stack
-from tests.e2e.applied import Applied
+from tests.support.applied import Applied
 
 IMPATIENT: Values = {
     "crds": {"install": False},  # the stack's is there, and is shared with other tests

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,9 +12,9 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.pod import Pod
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
 from tests.install.conftest import IMPATIENT, START_SECONDS, Install, MakeApplied, new_namespace
-from tests.install.permissions import requests
+from tests.support.applied import Applied, as_delivered
+from tests.support.permissions import requests
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_it_rotates_where_it_serves_and_sees_no_other_namespace(
             orders.apply().until_ready()
             orders.rotate("now")
             user = orders.application.value()["username"]
-            eventually(partial(pod.logins_by_user.get, user), f"the client logs in as {user}")
+            eventually(lambda: pod.logins_by_user[user], f"the client logs in as {user}")  # noqa: B023
         assert not pod.failures
         assert orders.secret() == as_delivered(orders.application.value())
     assert (stranger.status, stranger.secret(), stranger.store_calls()) == ({}, None, [])
@@ -114,7 +113,7 @@ def test_the_stand_by_takes_over_when_the_leader_goes(
 ) -> None:
     orders = make_applied(served[0]).apply().until_ready()
     with installation.operator(stack.directory / f"{installation.release}-stand-by.log") as stand_by:
-        eventually(lambda: "asks for the Lease" in stand_by.log(), "the stand-by waits", seconds=START_SECONDS)
+        eventually(lambda: "tries to acquire the Lease" in stand_by.log(), "the stand-by waits", seconds=START_SECONDS)
         lease = f"/apis/coordination.k8s.io/v1/namespaces/{installation.namespace}/leases"
         (held,) = stack.api.get(lease)["items"]
         assert held["metadata"]["name"] == installation.deployment()["metadata"]["name"]

@@ -20,9 +20,9 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
 from sandbox.tenant import Tenant
 from sandbox.waiting import eventually
-from tests.e2e.applied import Applied, as_delivered
 from tests.install.conftest import START_SECONDS, Install, MakeApplied, new_namespace
-from tests.install.permissions import Permission, granted, requests, told
+from tests.support.applied import Applied, as_delivered
+from tests.support.permissions import Permission, granted, requests, told
 
 ADOPT, TOKEN_FOR = "rotatedsecrets.io/adopt", "rotatedsecrets.io/token-for"
 ISSUER = "https://kubernetes.default.svc"
@@ -216,7 +216,7 @@ def test_an_operator_that_cannot_begin_says_which_permission_it_waits_for(runnin
             says = f"it says that it may not {verb} {resource}"
             eventually(partial(asks_for, process, verb, resource), says, seconds=START_SECONDS)
             back.close()
-        eventually(lambda: "asks for the Lease" in process.log(), "it begins")
+        eventually(lambda: "tries to acquire the Lease" in process.log(), "it begins")
 
 
 def asks_for(process: OperatorProcess, verb: str, resource: str) -> bool:

@@ -47,7 +47,7 @@ from rotated_secrets.values import Credential, SecretId, Stage, VersionId
 from sandbox.applications.base import Account, DatabaseSide, LoginFailed
 from sandbox.proxy import DatabaseProxy
 from sandbox.waiting import eventually
-from tests.life.client import Client
+from tests.support.login_client import Client
 from tests.support.reports import Recorded
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sandbox.applications.base import DatabaseSide
 from sandbox.tls import CertificateAuthority
 from tests.life.conftest import LiveOne, pairs_with
 from tests.life.life import Life
-from tests.life.tap import Tap, tapped
+from tests.support.tap import Tap, tapped
 
 ONE_OF_EACH_ENGINE = pairs_with(Strategy.ALTERNATING_USERS)
 """How a connection is protected does not depend on the strategy."""

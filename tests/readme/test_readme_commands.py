@@ -57,7 +57,7 @@ class Reader:
         self._tools = folder / "tools"
         self._tools.mkdir()
         (self._tools / "values.yaml").write_text(yaml.safe_dump(values))
-        self._tool("aws", f'exec {sys.executable} {Path(__file__).with_name("awscli.py")} "$@"')
+        self._tool("aws", f'exec {sys.executable} {ROOT / "tests" / "support" / "awscli.py"} "$@"')
         self._tool("helm", f'exec {helm_program()} "$@" --values {self._tools / "values.yaml"}')
         for name in ("charts", "examples"):
             (folder / name).symlink_to(ROOT / name)

@@ -64,6 +64,6 @@ def test_forked_operator_ends_when_its_starter_is_killed(tmp_path: Path) -> None
 def test_process_that_does_not_go_by_itself_is_killed_at_the_end() -> None:
     deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
     with subprocess.Popen(deaf) as process:
-        with leashed(process.pid):
+        with leashed(process.pid, grace=0.5):
             pass
         assert process.wait(20) == -signal.SIGKILL

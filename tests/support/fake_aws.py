@@ -72,6 +72,10 @@ class FakeAws:
         secret.put(value, f"00000000-0000-0000-0000-{next(self._numbers):012}")
         return secret
 
+    def find(self, name: str) -> FakeSecret:
+        """The secret of this name."""
+        return next(secret for secret in self.secrets.values() if secret.name == name)
+
     def operations(self, *, of: str = "") -> list[str]:
         """What was asked for, in order; of one secret by a part of its name."""
         return [operation for operation, _, asked in self.calls if of in asked]
@@ -84,7 +88,7 @@ class FakeStore:
     aws: FakeAws
     account: str
     region: str
-    identity: str
+    identity_name: str
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         found = self._found("DescribeSecret", secret)
@@ -120,13 +124,13 @@ class FakeStore:
         self._found("RotateSecret", arn)
 
     def list_summaries(self) -> Iterator[SecretSummary]:
-        self.aws.calls.append(("ListSecrets", self.identity, ""))
+        self.aws.calls.append(("ListSecrets", self.identity_name, ""))
         for secret in self.aws.secrets.values():
             if secret.arn.split(":")[3:5] == [self.region, self.account]:
                 yield SecretSummary(secret.arn, secret.name, secret.stages)
 
     def _found(self, operation: str, secret: str) -> FakeSecret:
-        self.aws.calls.append((operation, self.identity, secret))
+        self.aws.calls.append((operation, self.identity_name, secret))
         self.aws.before_call(operation, secret)
         secret = self.aws.returns.get(secret, secret)
         for found in self.aws.secrets.values():
@@ -141,12 +145,12 @@ class FakeStores:
     """AWS as one identity reaches it. Takes the place of ``AwsStores``."""
 
     aws: FakeAws
-    identity: str = "the operator"
+    identity_name: str = "the operator"
     account_id: str = HOME
     region: str = REGION
 
     def at(self, region: str | None = None) -> Any:
-        return FakeStore(self.aws, self.account_id, region or self.region, self.identity)
+        return FakeStore(self.aws, self.account_id, region or self.region, self.identity_name)
 
     def account(self) -> str:
         return self.account_id
@@ -155,6 +159,6 @@ class FakeStores:
         raise AssertionError(f"nothing is asked of {service}")
 
     def with_credentials(
-        self, credentials: object, *, identity: str, account: str, on_rejected: Callable[[], None]
+        self, credentials: object, *, identity_name: str, account: str, on_rejected: Callable[[], None]
     ) -> FakeStores:
-        return replace(self, identity=identity, account_id=account)
+        return replace(self, identity_name=identity_name, account_id=account)

@@ -44,7 +44,7 @@ class FakeLeader:
 
     def guard(self) -> None:
         if not self.leads:
-            raise LeadershipLost("this replica does not hold the Lease; another replica goes on")
+            raise LeadershipLost("this replica does not hold the Lease; the leader continues")
 
 
 class FakeEvents:

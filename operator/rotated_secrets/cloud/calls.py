@@ -58,29 +58,33 @@ class DatabaseNotFound(CloudRefused):
     """There is no such instance or cluster."""
 
 
-def ask(service: str, operation: str, about: str, identity: str, call: Callable[[], T]) -> T:
-    """Make a call; ``about`` describes the resource in messages, and ``identity`` the caller.
+def ask(service: str, operation: str, about: str, identity_name: str, call: Callable[[], T]) -> T:
+    """Make a call; ``about`` describes the resource in messages, and ``identity_name`` the caller.
 
     Raises: CloudError.
     """
     try:
         return call()
     except ClientError as error:
-        failure = _from_response(error, service, operation, about, identity)
+        failure = _from_response(error, service, operation, about, identity_name)
     except BotoCoreError as error:
         failure = CloudUnavailable(f"no answer from AWS to {operation} on {about} ({type(error).__name__})")
     raise failure
 
 
-def _from_response(error: ClientError, service: str, operation: str, about: str, identity: str) -> CloudError:
+def _from_response(error: ClientError, service: str, operation: str, about: str, identity_name: str) -> CloudError:
     code = str(error.response["Error"].get("Code", ""))
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     if code in DENIAL:
-        return CloudDenied(f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {identity}")
-    if code in BAD_CREDENTIALS:
-        remedy = "give its ServiceAccount an IAM role, or renew its access key" if identity == OPERATOR else _RENEWED
         return CloudDenied(
-            f"AWS does not accept {identity} for {operation} on {about}: its credentials ({code}); {remedy}"
+            f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {identity_name}"
+        )
+    if code in BAD_CREDENTIALS:
+        remedy = (
+            "give its ServiceAccount an IAM role, or renew its access key" if identity_name == OPERATOR else _RENEWED
+        )
+        return CloudDenied(
+            f"AWS does not accept {identity_name} for {operation} on {about}: its credentials ({code}); {remedy}"
         )
     if "NotFound" in code:
         return DatabaseNotFound(f"AWS finds no {about} ({operation}: {code})")

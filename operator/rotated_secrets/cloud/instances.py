@@ -53,11 +53,11 @@ class Databases:
         client: Callable[[str, str], Any],
         clock: Callable[[], float] = time.monotonic,
         *,
-        identity: str = OPERATOR,
+        identity_name: str = OPERATOR,
     ) -> None:
-        """``client`` returns a boto3 client of a service in a region; ``identity`` describes its identity."""
+        """``client`` returns a boto3 client of a service in a region; ``identity_name`` describes its identity."""
         self._client = client
-        self._identity = identity
+        self._identity_name = identity_name
         self._clock = clock
         self._endpoints: dict[str, tuple[Endpoint, float]] = {}
         self._copies: dict[tuple[Address, Address], float] = {}
@@ -105,11 +105,13 @@ class Databases:
         client: RDSClient = self._client("rds", database.region)
         if database.kind == "db":
             instance = _instances(
-                str(database), self._identity, lambda: client.describe_db_instances(DBInstanceIdentifier=database.arn)
+                str(database),
+                self._identity_name,
+                lambda: client.describe_db_instances(DBInstanceIdentifier=database.arn),
             )[0]
             endpoint = instance.get("Endpoint", {})
             return _endpoint(database, instance.get("Engine"), endpoint.get("Address"), endpoint.get("Port"))
-        cluster = _cluster(client, database.arn, str(database), self._identity)
+        cluster = _cluster(client, database.arn, str(database), self._identity_name)
         return _endpoint(database, cluster.get("Engine"), cluster.get("Endpoint"), cluster.get("Port"))
 
     def _redshift(self, database: Resource) -> Endpoint:
@@ -118,7 +120,7 @@ class Databases:
             "redshift",
             "DescribeClusters",
             str(database),
-            self._identity,
+            self._identity_name,
             lambda: client.describe_clusters(ClusterIdentifier=database.name),
         )
         endpoint = answer["Clusters"][0].get("Endpoint", {})
@@ -166,10 +168,10 @@ class Databases:
         client: RDSClient = self._client("rds", region)
         try:
             if names[0].kind == "cluster":
-                yield _Node.of_cluster(_cluster(client, names[0].name, about, self._identity), region)
+                yield _Node.of_cluster(_cluster(client, names[0].name, about, self._identity_name), region)
             else:
                 wanted: list[FilterTypeDef] = [{"Name": "db-instance-id", "Values": [name.name for name in names]}]
-                found = _instances(about, self._identity, lambda: client.describe_db_instances(Filters=wanted))
+                found = _instances(about, self._identity_name, lambda: client.describe_db_instances(Filters=wanted))
                 yield from (_Node.of_instance(instance, region) for instance in found)
         except DatabaseNotFound:
             return
@@ -237,16 +239,16 @@ class _Node:
         return other.name in self.sources or self.name in other.sources
 
 
-def _instances(about: str, identity: str, call: Callable[[], DBInstanceMessageTypeDef]) -> list[DBInstanceTypeDef]:
-    found = ask("rds", "DescribeDBInstances", about, identity, call)["DBInstances"]
+def _instances(about: str, identity_name: str, call: Callable[[], DBInstanceMessageTypeDef]) -> list[DBInstanceTypeDef]:
+    found = ask("rds", "DescribeDBInstances", about, identity_name, call)["DBInstances"]
     if not found:
         raise DatabaseNotFound(f"AWS finds no {about}")
     return found
 
 
-def _cluster(client: RDSClient, name: str, about: str, identity: str) -> DBClusterTypeDef:
+def _cluster(client: RDSClient, name: str, about: str, identity_name: str) -> DBClusterTypeDef:
     found = ask(
-        "rds", "DescribeDBClusters", about, identity, lambda: client.describe_db_clusters(DBClusterIdentifier=name)
+        "rds", "DescribeDBClusters", about, identity_name, lambda: client.describe_db_clusters(DBClusterIdentifier=name)
     )
     if not found["DBClusters"]:
         raise DatabaseNotFound(f"AWS finds no {about}")

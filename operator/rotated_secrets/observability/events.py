@@ -190,13 +190,13 @@ class Events:
             self._dropped += 1
             dropped = self._dropped
         if dropped == 1 or dropped % TELL_DROPPED == 0:
-            log.warning("Events are dropped (%d): the API server takes them more slowly than they come", dropped)
+            log.warning("Events are dropped (%d): the API server accepts them too slowly", dropped)
 
     def _caught_up(self) -> None:
         with self._dropping:
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            log.warning("all Events that waited are posted; %d were dropped meanwhile", dropped)
+            log.warning("all waiting Events are posted; %d were dropped before", dropped)
 
     def _post(self, event: _Event) -> None:
         path = f"/api/v1/namespaces/{event.namespace}/events"
@@ -206,7 +206,7 @@ class Events:
             try:
                 self._cluster.request("PATCH", f"{path}/{posted.name}", body=patch, content_type=MERGE_PATCH)
             except Exception as error:  # noqa: BLE001 - most likely it has expired; a fresh one tells as much
-                log.debug("an Event could not be counted up, so it is written anew: %s", error)
+                log.debug("the count of an Event could not be raised, so a new one is posted: %s", error)
             else:
                 posted.count += 1
                 return

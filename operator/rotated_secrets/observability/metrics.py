@@ -105,8 +105,8 @@ class Metrics:
         self._leader = gauge("leader", "1 on the replica that leads, else 0.")
         self._policy = gauge(
             "access_policy_ok",
-            "1 while the access policy in force is that of the file; 0 if the file cannot be read, and the policy "
-            "before it stays in force.",
+            "1 while the access policy in force is the one in the file; 0 if the file cannot be read or is not valid, "
+            "and the previous policy stays in force.",
         )
 
         self._lock = threading.Lock()

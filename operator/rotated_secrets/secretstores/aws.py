@@ -66,7 +66,7 @@ class AwsStores:
         on_request: OnRequest | None = None,
         session: boto3.session.Session | botocore.session.Session | None = None,
         *,
-        identity: str = OPERATOR,
+        identity_name: str = OPERATOR,
         account: str | None = None,
         on_rejected: Callable[[], None] | None = None,
         buckets: Buckets | None = None,
@@ -78,7 +78,7 @@ class AwsStores:
             settings: how to reach AWS.
             on_request: see there.
             session: provides the credentials.
-            identity: description of the identity, for messages.
+            identity_name: description of the identity, for messages.
             account: the identity's account, if it is known.
             on_rejected: called when AWS does not accept the credentials, or no longer does.
             buckets: rate limits, shared with other identities.
@@ -92,7 +92,7 @@ class AwsStores:
             session = session or boto3.session.Session()
             self._create = session.client
             settings = replace(settings, region=settings.region or session.region_name)
-        self.identity = identity
+        self.identity_name = identity_name
         self._settings = settings
         self._on_request = on_request
         self._on_rejected = on_rejected
@@ -105,7 +105,7 @@ class AwsStores:
         self._account_lock = threading.Lock()
 
     def with_credentials(
-        self, credentials: RefreshableCredentials, *, identity: str, account: str, on_rejected: Callable[[], None]
+        self, credentials: RefreshableCredentials, *, identity_name: str, account: str, on_rejected: Callable[[], None]
     ) -> AwsStores:
         """Return stores of another identity, which never uses the operator's own credentials. See ``__init__``."""
         session = botocore.session.Session()
@@ -115,7 +115,7 @@ class AwsStores:
             self._settings,
             self._on_request,
             session,
-            identity=identity,
+            identity_name=identity_name,
             account=account,
             on_rejected=on_rejected,
             buckets=self._buckets,
@@ -138,7 +138,7 @@ class AwsStores:
             if name not in self._stores:
                 client = ask(self._call("a client", name), lambda: self._new_client("secretsmanager", name))
                 bucket = self._buckets.of(self._account or "", name)
-                self._stores[name] = AwsStore(client, bucket, self.identity, self._before_write)
+                self._stores[name] = AwsStore(client, bucket, self.identity_name, self._before_write)
             return self._stores[name]
 
     def account(self) -> str:
@@ -175,7 +175,7 @@ class AwsStores:
             return self._clients[key]
 
     def _call(self, operation: str, region: str) -> AwsCall:
-        return AwsCall(operation, region, identity=self.identity)
+        return AwsCall(operation, region, identity_name=self.identity_name)
 
     def _new_client(self, service: Any, region: str | None, *, signed: bool = True) -> Any:
         # The endpoint serves one service in one region: for another it would return other secrets of the same name.

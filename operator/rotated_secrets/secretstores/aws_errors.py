@@ -54,7 +54,7 @@ class AwsCall:
     secret: str | None = None
     detail: str = ""
     """The version or stage of the secret, as text."""
-    identity: str = OPERATOR
+    identity_name: str = OPERATOR
     """Description of the identity that makes the call."""
 
     def __str__(self) -> str:
@@ -155,9 +155,9 @@ def _from_response(error: ClientError, aws_call: AwsCall) -> StoreError:
         case CallOutcome.THROTTLED:
             return StoreThrottled(f"AWS throttles {aws_call} ({code}); it is tried again later")
         case CallOutcome.DENIED if code in BAD_CREDENTIALS:
-            if aws_call.identity != OPERATOR:
+            if aws_call.identity_name != OPERATOR:
                 return AccessDenied(
-                    f"AWS does not accept the credentials of {aws_call.identity} for {aws_call}{detail}; "
+                    f"AWS does not accept the credentials of {aws_call.identity_name} for {aws_call}{detail}; "
                     "new ones are requested"
                 )
             return AccessDenied(
@@ -167,8 +167,8 @@ def _from_response(error: ClientError, aws_call: AwsCall) -> StoreError:
         case CallOutcome.DENIED:
             service = "secretsmanager" if operation == aws_call.operation else "sts"
             return AccessDenied(
-                f"AWS denies {aws_call}{detail}; allow {service}:{operation} to {aws_call.identity}, and the use of "
-                "the secret's KMS key if it is a customer managed key"
+                f"AWS denies {aws_call}{detail}; allow {service}:{operation} to {aws_call.identity_name}, and the use "
+                "of the secret's KMS key if it is a customer managed key"
             )
         case CallOutcome.ABSENT:
             return SecretNotFound(

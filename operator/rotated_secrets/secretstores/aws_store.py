@@ -41,12 +41,12 @@ class AwsStore:
         self,
         client: SecretsManagerClient,
         writes: TokenBucket,
-        identity: str = OPERATOR,
+        identity_name: str = OPERATOR,
         before_write: Callable[[], None] | None = None,
     ) -> None:
-        """``identity`` is its description; ``before_write`` is called before each request that changes something."""
+        """``identity_name`` is for messages; ``before_write`` is called before each request that changes something."""
         self._client = client
-        self._identity = identity
+        self._identity_name = identity_name
         self._region = client.meta.region_name
         self._put: dict[Arn, tuple[VersionId, float]] = {}
         for operation in WRITES:
@@ -159,7 +159,7 @@ class AwsStore:
                 yield SecretSummary(Arn(row["ARN"]), row["Name"], _stages(row.get("SecretVersionsToStages", {})))
 
     def _call(self, operation: str, secret: str | None = None, detail: str = "") -> AwsCall:
-        return AwsCall(operation, self._region, secret, detail, self._identity)
+        return AwsCall(operation, self._region, secret, detail, self._identity_name)
 
     def _just_put(self, secret: SecretId | Arn, version_id: VersionId | None, *, pending: bool = False) -> bool:
         """Whether this store put this version (or the pending one) so recently that a read may not show it yet."""

@@ -88,7 +88,7 @@ class PollFeed:
         store: Callable[[], SecretStore],
         account: str,
         *,
-        identity: str = "",
+        identity_name: str = "",
         include: Callable[[Arn], bool] | None = None,
         seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
@@ -98,7 +98,7 @@ class PollFeed:
         Args:
             store: returns the identity's store.
             account: the identity's account.
-            identity: description of the identity, for the log.
+            identity_name: description of the identity, for the log.
             include: says which secrets are relevant besides the tracked ones. If it is given, the account is always
                 listed, and a denied listing is raised.
             seconds: time after which a poll describes no more secrets; the next poll continues with the others.
@@ -106,7 +106,7 @@ class PollFeed:
         """
         self._store = store
         self._account = account
-        self._identity = identity
+        self._identity_name = identity_name
         self._include = include
         self._seconds = seconds
         self._clock = clock
@@ -174,7 +174,9 @@ class PollFeed:
             if self._include is not None:
                 raise
             if not self._list_denied_until:
-                log.warning("each secret of %s is described at each poll, by one call each: %s", self._identity, error)
+                log.warning(
+                    "each secret of %s is described at each poll, by one call each: %s", self._identity_name, error
+                )
             self._list_denied_until = self._clock() + LIST_RETRY_SECONDS
             return None
         self._list_denied_until = 0.0

@@ -69,7 +69,9 @@ def stores_for_role(own: AwsStores, role: AssumedRole, token: Token | None) -> A
         token: returns a token of the role's subject, if it has one.
     """
     credentials = _Credentials(_RoleRequest(own, role, token))
-    return own.with_credentials(credentials, identity=str(role), account=role.account, on_rejected=credentials.discard)
+    return own.with_credentials(
+        credentials, identity_name=str(role), account=role.account, on_rejected=credentials.discard
+    )
 
 
 class _Credentials(DeferredRefreshableCredentials):

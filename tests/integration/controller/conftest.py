@@ -30,7 +30,7 @@ from sandbox.prefork import Prefork
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
-DOUBLE = "tests.integration.controller.operator_double"
+DOUBLE = "tests.support.operator_double"
 
 
 class Process:

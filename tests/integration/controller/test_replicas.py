@@ -15,7 +15,7 @@ def leader_and_stand_by(start: Start, objects: Objects, **settings: object) -> t
     leader = start(identity="first", **settings)
     leader.wait_for("first leads")
     stand_by = start(identity="second", **settings)
-    stand_by.wait_for("second asks for the Lease")
+    stand_by.wait_for("second tries to acquire the Lease")
     objects.make("orders")
     leader.wait_for(f"looked {objects.namespace}/orders there")
     return leader, stand_by
@@ -81,7 +81,7 @@ def test_sigterm_lets_what_is_under_way_finish(start: Start, objects: Objects) -
     assert operator.wait() == 0
     assert operator.find(f"finished {objects.namespace}/orders", after=told)
     assert "too-late" not in operator.text
-    assert operator.find("gave the Lease rotated-secrets back")
+    assert operator.find("released the Lease rotated-secrets")
 
 
 def test_sigterm_waits_no_longer_than_the_drain_timeout(start: Start, objects: Objects) -> None:
@@ -93,4 +93,4 @@ def test_sigterm_waits_no_longer_than_the_drain_timeout(start: Start, objects: O
     assert operator.wait() == 0
     assert time.monotonic() - told < 8
     assert "finished" not in operator.text
-    assert operator.find("gave the Lease rotated-secrets back")
+    assert operator.find("released the Lease rotated-secrets")

@@ -41,7 +41,7 @@ def cache() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def endpoint(cache: RedisServer) -> Iterator[str]:
-    program = Path(__file__).with_name("elasticache_server.py")
+    program = Path(__file__).resolve().parents[2] / "support" / "elasticache_server.py"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
     with subprocess.Popen(
         [sys.executable, program, str(cache.port), cache.admin_user, cache.admin_password],

@@ -6,8 +6,8 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import RightsReport, Users
 from sandbox.mongo import MongoServer
 from tests.integration.mongo.conftest import ENGINE, credential_of, make_user, reach
-from tests.integration.mongo.mongo_shell import run_shell
 from tests.support.documents import ROOT, blocks
+from tests.support.mongo_shell import run_shell
 
 DOCUMENT = ROOT / "docs" / "mongodb.md"
 

@@ -16,7 +16,7 @@ from rotated_secrets.databases.mongo import DocumentDbEngine, MongoEngine
 from rotated_secrets.values import Credential, SecretValue
 from sandbox.mongo import MongoServer
 from tests.integration.mongo.conftest import make_user
-from tests.integration.mongo.documentdb import DocumentDb, documentdb
+from tests.support.documentdb import DocumentDb, documentdb
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from rotated_secrets.values import Credential, SecretValue
 from sandbox.mongo import MongoServer, mongo_server
 from sandbox.waiting import eventually
 from tests.integration.mongo.conftest import LOCKS, Tenant, make_tenant, make_user
-from tests.integration.mongo.mongo_shell import run_shell
+from tests.support.mongo_shell import run_shell
 
 EVERY_SIGN = string.ascii_letters + string.digits + string.punctuation + " "
 

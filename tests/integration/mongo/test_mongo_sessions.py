@@ -18,7 +18,7 @@ from rotated_secrets.databases.mongo.login import Login
 from sandbox.mongo import Document, MongoServer
 from sandbox.waiting import eventually
 from tests.integration.mongo.conftest import Tenant, make_tenant, make_user
-from tests.integration.mongo.mongo_shell import run_shell
+from tests.support.mongo_shell import run_shell
 
 
 @pytest.fixture

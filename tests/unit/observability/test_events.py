@@ -92,8 +92,8 @@ def test_a_stalled_api_server_blocks_nobody_and_what_fits_is_posted_later(caplog
     posted = len(recorder.requests)
     assert 5 <= posted <= 6
     assert [each.getMessage() for each in caplog.records] == [
-        "Events are dropped (1): the API server takes them more slowly than they come",
-        f"all Events that waited are posted; {50 - posted} were dropped meanwhile",
+        "Events are dropped (1): the API server accepts them too slowly",
+        f"all waiting Events are posted; {50 - posted} were dropped before",
     ]
 
 

@@ -133,7 +133,7 @@ def test_identity_that_may_not_list_describes_what_is_followed_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store, time = Unlisted(), [1.0]
-    feed = feed_of(store, identity="role orders", clock=lambda: time[0])
+    feed = feed_of(store, identity_name="role orders", clock=lambda: time[0])
     feed.track(ARN, OLD)
     feed.track(OTHER, OLD)
     assert feed.changes() == []

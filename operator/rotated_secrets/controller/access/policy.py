@@ -155,8 +155,8 @@ class AccessPolicy:
                 return
             denied = denied or denial
         raise denied or PolicyDenied(
-            f"the {request.use.value} asked for in namespace {request.namespace} is neither a name nor an ARN of a "
-            "secret; write one of them"
+            f"the {request.use.value} in namespace {request.namespace} is neither the name nor the ARN of a secret; "
+            "write one of them"
         )
 
     def check_returned(self, request: Request, arn: Arn, home: Home) -> None:
@@ -185,8 +185,8 @@ class AccessPolicy:
         is_admin_secret = self._is_admin_secret(secret.name)
         if is_admin_secret and not request.keeps_to_itself:
             return PolicyDenied(
-                f"{secret.name} is an admin secret by the operator's access policy, and namespace {request.namespace} "
-                "could have more of it than its rotation: write rotation.strategy: SingleUser or External and "
+                f"{secret.name} is an admin secret in the operator's access policy, so namespace {request.namespace} "
+                "may only have it rotated, not delivered or used: write rotation.strategy: SingleUser or External and "
                 "target.creationPolicy: None, without rotation.verifyQueries and without database.webhook"
             )
         as_source = any(_matches(rule.secrets, secret.name, request.namespace) for rule in mine)
@@ -232,5 +232,5 @@ def _denied(request: Request, secret: _NamedSecret, home: Home, key: str) -> Pol
         rule["regions"] = [secret.region]
     return PolicyDenied(
         f"namespace {request.namespace} may not use {secret.name} as {request.use.value}: no rule of the operator's "
-        f"access policy allows it; this one would, and is the operator's administrator's to add: - {json.dumps(rule)}"
+        f"access policy allows it; ask the operator's administrator to add this rule: - {json.dumps(rule)}"
     )

@@ -50,10 +50,10 @@ def _rule(where: str, written: object) -> AccessRule:
         raise InvalidPolicy(f"{where}: write a rule with the keys {', '.join(_KEYS)}")
     unknown = [str(key) for key in written if key not in _KEYS]
     if unknown:
-        raise InvalidPolicy(f"{where}: there is no key {', '.join(unknown)}; there are: {', '.join(_KEYS)}")
+        raise InvalidPolicy(f"{where}: there is no key {', '.join(unknown)}; the keys are {', '.join(_KEYS)}")
     lists = {key: _texts(f"{where}.{key}", written, key) for key in _KEYS}
     if not lists["namespaces"]:
-        raise InvalidPolicy(f'{where}.namespaces: name the namespaces that it is for, or write ["*"] for all')
+        raise InvalidPolicy(f'{where}.namespaces: name the namespaces of this rule, or write ["*"] for all')
     if not lists["secrets"] and not lists["adminSecrets"]:
         raise InvalidPolicy(f"{where}: write secrets, or adminSecrets, or both")
     for key, wanted in (
@@ -63,7 +63,7 @@ def _rule(where: str, written: object) -> AccessRule:
     ):
         for text in lists[key]:
             if not re.fullmatch(wanted, text):
-                raise InvalidPolicy(f"{where}.{key}: {text!r} is none; {_EXAMPLES[key]}")
+                raise InvalidPolicy(f"{where}.{key}: {text!r} is not valid; {_EXAMPLES[key]}")
     for key in ("secrets", "adminSecrets"):
         for pattern in lists[key]:
             _check_pattern(f"{where}.{key}", pattern)
@@ -71,29 +71,29 @@ def _rule(where: str, written: object) -> AccessRule:
 
 
 _EXAMPLES: Final[Mapping[str, str]] = {
-    "namespaces": 'write a name, or one with "*", as team-*',
-    "accounts": 'write twelve digits in quotes, as "123456789012"',
-    "regions": "write a region, as eu-west-1",
+    "namespaces": "write a name, or a pattern such as team-*",
+    "accounts": 'write twelve digits in quotes, such as "123456789012"',
+    "regions": "write a region, such as eu-west-1",
 }
 
 
 def _texts(where: str, written: Mapping[str, Any], key: str) -> tuple[str, ...]:
     found = written.get(key, [])
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise InvalidPolicy(f"{where}: write a list of texts; put numbers and what begins with * or {{ in quotes")
+        raise InvalidPolicy(f"{where}: write a list of strings; quote numbers and strings that begin with * or {{")
     return tuple(found)
 
 
 def _check_pattern(where: str, pattern: str) -> None:
     if not _PATTERN.fullmatch(pattern):
         raise InvalidPolicy(
-            f"{where}: {pattern!r} is no pattern; write letters, digits, /_+=.@-! as in names of secrets, * for any of "
-            f"them but !, and {NAMESPACE}"
+            f"{where}: {pattern!r} is not a pattern for names of secrets; write letters, digits, /_+=.@-!, * for any "
+            f"of them except !, and {NAMESPACE}"
         )
     if any(NAMESPACE in segment and "*" in segment for segment in pattern.split("/")):
         raise InvalidPolicy(
-            f"{where}: {pattern!r} would let one namespace reach what is another's, whose name is longer; put a / "
-            f"between {NAMESPACE} and *"
+            f"{where}: {pattern!r} would let a namespace use secrets of other namespaces whose names begin with its "
+            f"name; put a / between {NAMESPACE} and *"
         )
 
 
@@ -121,11 +121,11 @@ class AccessPolicyFile:
                 text = self._read(self._path)
                 if text != self._seen or self.problem is not None:
                     self._policy, self._seen = self._parsed(self._path, text), text
-                    _log.info("access policy %s is in force as it is now", self._path)
+                    _log.info("access policy %s has changed; the new policy is in force", self._path)
                 self.problem = None
             except InvalidPolicy as error:
                 if self.problem != str(error):
-                    _log.error("%s; the policy before it stays in force", error)
+                    _log.error("%s; the previous policy stays in force", error)
                 self.problem = str(error)
             return self._policy
 

@@ -111,8 +111,8 @@ class ChangeFeeds:
         if identity is self._identities.own:
             # Also what nobody has read yet: a secret that comes into being is looked at by those that wait for it.
             also: Callable[[Arn], bool] = lambda arn: bool(self._index.operators(arn))  # noqa: E731
-            return PollFeed(lambda: identity.stores.at(region), account, identity=str(identity), include=also)
-        return PollFeed(lambda: identity.stores.at(region), account, identity=str(identity), seconds=LONGEST)
+            return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), include=also)
+        return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), seconds=LONGEST)
 
     def _interested(self, source: _Source, arn: Arn) -> set[Key]:
         """Who has this secret asked for by this identity. What it is told tells others nothing."""
@@ -122,7 +122,7 @@ class ChangeFeeds:
             return set(self._followers.get((source, arn), ()))
 
     def _poll(self, source: _Source, feed: PollFeed) -> None:
-        by = "" if source.identity is self._identities.own else f" by {source.identity}"
+        identity = "" if source.identity is self._identities.own else f" as {source.identity}"
         with self._lock:
             if self._feeds.get(source) is not feed:
                 return  # forgotten while it waited for its turn
@@ -132,10 +132,15 @@ class ChangeFeeds:
                     self._look(key)
         except StoreError as error:
             log.warning(
-                "changes in region %s%s are not known; asked again at the next poll: %s", source.region, by, error
+                "could not list changed secrets in region %s%s; tries again at the next poll: %s",
+                source.region,
+                identity,
+                error,
             )
         except Exception:
-            log.exception("changes in region %s%s are not known; asked again at the next poll", source.region, by)
+            log.exception(
+                "could not list changed secrets in region %s%s; tries again at the next poll", source.region, identity
+            )
 
     def _leave(self, key: Key) -> None:
         """What nobody follows is not asked about, and the feed of an identity that is gone does not keep it alive."""

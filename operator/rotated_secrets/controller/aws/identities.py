@@ -183,8 +183,9 @@ class Identities:
             return _role_of(key, credentials, account), self._token_of(account)
         if self._cluster_name is None:
             raise AccessDenied(
-                "the operator assumes no role by its own identity, for it has no name for this cluster to prove where "
-                "it is asked from; have --cluster-name set, or write source.credentials.serviceAccountName"
+                "the operator cannot assume a role with its own identity: it has no name of this cluster to send as "
+                "ExternalId; ask the operator's administrator to set --cluster-name, or set "
+                "source.credentials.serviceAccountName"
             )
         external_id = f"{self._cluster_name}/{key.namespace}"
         session = session_name(key.namespace, ROLE_SESSION)
@@ -214,8 +215,8 @@ class Identities:
         taken = sum(any(each.namespace == key.namespace for each in users) for users in others)
         if taken >= MOST_IN_NAMESPACE:
             raise AccessDenied(
-                f"namespace {key.namespace} speaks to AWS as {MOST_IN_NAMESPACE} identities already, which is the "
-                "most; have this RotatedSecret share one of theirs in source.credentials"
+                f"namespace {key.namespace} already uses {MOST_IN_NAMESPACE} AWS identities, which is the limit; set "
+                "source.credentials to those of another RotatedSecret in the namespace"
             )
 
     def _leave(self, key: Key, unless: Identity | None = None) -> None:
@@ -244,10 +245,11 @@ def _role_of(key: Key, credentials: Credentials, account: ServiceAccount) -> Ass
     account.check_lets(key.name)
     arn = credentials.role_arn or account.role_arn
     if arn is None or not re.fullmatch(ROLE_ARN, arn):
+        names = "no role" if arn is None else "a role that is not the ARN of an IAM role"
         raise AccessDenied(
-            f"{'nothing says' if arn is None else 'no ARN of a role says'} which role ServiceAccount {account.name} "
-            f"takes on: write source.credentials.roleArn, or kubectl annotate serviceaccount {account.name} "
-            f"--namespace {account.namespace} --overwrite {ROLE_ANNOTATION}=arn:aws:iam::ACCOUNT:role/NAME"
+            f"ServiceAccount {account.name} names {names}: set source.credentials.roleArn, or "
+            f"kubectl annotate serviceaccount {account.name} --namespace {account.namespace} --overwrite "
+            f"{ROLE_ANNOTATION}=arn:aws:iam::ACCOUNT:role/NAME"
         )
     return AssumedRole(
         Arn(arn), session_name(account.namespace, account.name), subject=account.subject, subject_uid=account.uid

@@ -21,10 +21,10 @@ from rotated_secrets.values import Credential, Endpoint, SecretValue
 class ManagedSecrets:
     """Safe to use from several threads. Every method may raise AccessDenied, StoreUnavailable and Refused."""
 
-    def __init__(self, client: Callable[[str, str], Any], identity: str = OPERATOR) -> None:
-        """``client`` gives a boto3 client of a service in a region; ``identity`` says in words who asks by it."""
-        self._databases = Databases(client, identity=identity)
-        self._identity = identity
+    def __init__(self, client: Callable[[str, str], Any], identity_name: str = OPERATOR) -> None:
+        """``client`` makes a boto3 client of a service in a region; error messages name its ``identity_name``."""
+        self._databases = Databases(client, identity_name=identity_name)
+        self._identity_name = identity_name
 
     def place(self, value: SecretValue, describe: Callable[[], SecretDescription]) -> Endpoint:
         """What to add to a value that names no host: RDS and Redshift write username and password alone."""
@@ -56,7 +56,8 @@ class ManagedSecrets:
                 return self._databases.is_copy(application.host, application.port, of=of, region=region)
         except AccessDenied as error:
             raise Refused(
-                f"{application.host} may be a read replica of {admin.host}, but {self._identity} may not ask: {error}"
+                f"{application.host} may be a read replica of {admin.host}, but {self._identity_name} may not look "
+                f"that up: {error}"
             ) from None
 
 

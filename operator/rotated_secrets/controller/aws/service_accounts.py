@@ -40,7 +40,7 @@ class ServiceAccount:
         if not self.token_for & {name, "*"}:
             names = ",".join(sorted({*self.token_for, name}))
             raise AccessDenied(
-                f"ServiceAccount {self.name} does not let RotatedSecret {name} speak to AWS as it; if it is to: "
+                f"ServiceAccount {self.name} does not allow RotatedSecret {name} to use its AWS identity; to allow it: "
                 f"kubectl annotate serviceaccount {self.name} --namespace {self.namespace} --overwrite "
                 f"{TOKEN_ANNOTATION}={names}"
             )
@@ -84,12 +84,12 @@ def _path(namespace: str, name: str) -> str:
 
 
 def _translated(error: ClusterError, namespace: str, name: str, permission: str) -> StoreError:
-    whose = f"ServiceAccount {name} of namespace {namespace}"
+    which = f"ServiceAccount {name} of namespace {namespace}"
     match error:
         case Forbidden():
             return AccessDenied(
-                f"the operator may not use {whose} ({permission} is forbidden); have {namespace} added to the chart's "
-                f"value {CHART_VALUE}"
+                f"the operator may not use {which} ({permission} is forbidden); ask the operator's administrator to "
+                f"add {namespace} to the chart's value {CHART_VALUE}"
             )
         case NotFound():
             return AccessDenied(
@@ -97,5 +97,7 @@ def _translated(error: ClusterError, namespace: str, name: str, permission: str)
                 "source.credentials.serviceAccountName"
             )
         case Unreachable():
-            return StoreUnavailable(f"nobody knows of {whose}: the API server does not answer; it is tried again later")
-    return AccessDenied(f"the API server gives no token of {whose} (status {error.status})")
+            return StoreUnavailable(
+                f"{which} cannot be read: the API server does not answer; the operator tries again later"
+            )
+    return AccessDenied(f"the API server answers requests for {which} with status {error.status}")

@@ -86,7 +86,7 @@ class Leader:
             LeadershipLost: another replica may have taken over.
         """
         if not self.holds():
-            raise LeadershipLost(f"{self._identity} does not hold the Lease {self._name}; another replica goes on")
+            raise LeadershipLost(f"{self._identity} does not hold the Lease {self._name}; the leader continues")
 
     def check_access(self) -> None:
         """Ask for the Lease, which need not be there.
@@ -114,12 +114,12 @@ class Leader:
                 # client-go writes the same: a duration of 0 is refused, 1 s is the least.
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                 self._cluster.request("PUT", f"{self._leases}/{self._name}", body=lease)
-                log.info("gave the Lease %s back", self._name)
+                log.info("released the Lease %s", self._name)
         except ClusterError as error:
-            log.warning("could not give the Lease back, so a stand-by has to wait until it expires: %s", error)
+            log.warning("could not release the Lease, so other replicas wait until it expires: %s", error)
 
     def _run(self) -> None:
-        log.info("%s asks for the Lease %s", self._identity, self._name)
+        log.info("%s tries to acquire the Lease %s", self._identity, self._name)
         leading = False
         while not self._stopping.is_set():
             self._try_to_hold()

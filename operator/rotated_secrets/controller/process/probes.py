@@ -48,7 +48,7 @@ class Heartbeat:
         return max(0.0, self._clock() - self._last - BEAT)
 
     def check(self) -> str | None:
-        return f"the event loop has not turned for {self.lag:.0f} s" if self.lag > LONGEST_LAG else None
+        return f"the event loop has been blocked for {self.lag:.0f} s" if self.lag > LONGEST_LAG else None
 
 
 class Probes:
@@ -101,7 +101,7 @@ class Probes:
             answer: Iterable[bytes] = self._metrics(environ, start_response)
             return answer
         if path not in self._checks:
-            status, lines = "404 Not Found", ["there are /healthz, /readyz and /metrics"]
+            status, lines = "404 Not Found", ["use /healthz, /readyz or /metrics"]
         else:
             found = {name: check() for name, check in self._checks[path].items()}
             status = "503 Service Unavailable" if any(found.values()) else "200 OK"

@@ -172,7 +172,7 @@ class Replica:
             health={
                 "event loop": self._heartbeat.check,
                 "work queue": lambda: _unless(not self._leading or self._tasks_run(), "has stopped"),
-                "lease": lambda: _unless(not self._watching or self._leader.alive, "nobody renews or asks for it"),
+                "lease": lambda: _unless(not self._watching or self._leader.alive, "renewal has stopped"),
                 "watch": self._check_watch,
             },
             readiness={"watch": lambda: _unless(self._watching, "the cluster has not been listed yet")},
@@ -181,7 +181,7 @@ class Replica:
                 "last event": lambda: f"{time.monotonic() - self._handlers.last_event:.1f} s ago",
                 "event loop's lag": lambda: f"{self._heartbeat.lag:.1f} s",
                 "known": lambda: f"{len(self._index)} RotatedSecrets",
-                "in work": lambda: str(self._queue.busy),
+                "in progress": lambda: str(self._queue.busy),
             },
             metrics=self._metrics.registry,
         )
@@ -222,7 +222,7 @@ class Replica:
         self._limits.drain()
         drained = await self._queue.drain(drain_timeout)
         if not drained:
-            log.warning("not everything was done after %.0f s; the next leader goes on with it", drain_timeout)
+            log.warning("unfinished work was stopped after %.0f s; the next leader continues it", drain_timeout)
         self._leading = False
         for task in self._tasks:
             task.cancel()
@@ -266,8 +266,8 @@ class Replica:
         return _unless(blind < LONGEST_BLINDNESS, f"has shown nothing for {blind:.0f} s after a status was written")
 
     def _watch_ended(self, error: BaseException | None) -> None:
-        told = "kopf says no more" if error is None else logs.describe(error)
-        self._end(1, f"the watch has ended: {told}")
+        cause = "kopf gave no reason" if error is None else logs.describe(error)
+        self._end(1, f"the watch has ended: {cause}")
 
 
 def _unless(well: bool, wrong: str) -> str | None:

@@ -49,7 +49,7 @@ class Shutdown:
             if not ended.cancelled():
                 error = ended.exception()
                 log.error("%s has ended", task.get_name(), exc_info=error)
-                self(1, f"{task.get_name()} has ended: {describe(error) if error else 'nothing said why'}")
+                self(1, f"{task.get_name()} has ended: {describe(error) if error else 'it gave no reason'}")
 
         task.add_done_callback(tell)
 

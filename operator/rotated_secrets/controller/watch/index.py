@@ -169,11 +169,11 @@ class Index:
             Others that name the same secret, where this changes anything for them.
         """
         with self._lock:
-            if allowed != (key in self._denied):
+            known = self._known.get(key)
+            if known is None or allowed != (key in self._denied):
                 return set()
             (self._denied.discard if allowed else self._denied.add)(key)
-            known = self._known.get(key)
-            return self._rivals(key, known) if known else set()
+            return self._rivals(key, known)
 
     def owners_of(self, target: Key) -> set[Key]:
         """The RotatedSecrets whose target Secret this is."""

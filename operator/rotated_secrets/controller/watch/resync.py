@@ -32,10 +32,10 @@ async def resync(
         try:
             listed = await asyncio.to_thread(reconcile_index, resources, index, handlers)
         except ClusterError as error:
-            log.warning("the RotatedSecrets could not be listed; tried again in %.0f s: %s", interval, error)
+            log.warning("could not list the RotatedSecrets; tries again in %.0f s: %s", interval, error)
             continue
         except Exception:
-            log.exception("the RotatedSecrets could not be listed; tried again in %.0f s", interval)
+            log.exception("could not list the RotatedSecrets; tries again in %.0f s", interval)
             continue
         for start in range(0, len(listed), BATCH):
             for key in listed[start : start + BATCH]:
@@ -58,7 +58,7 @@ def reconcile_index(resources: Resources, index: Index, handlers: Handlers) -> l
     }
     for key, uid in before.items():
         if listed.get(key) != uid:
-            log.info("RotatedSecret %s went unnoticed", key)
+            log.info("RotatedSecret %s was deleted, and the watch did not show it", key)
             handlers.forget(key, uid)
     for key, uid in listed.items():
         if index.uid(key) != uid and (found := resources.read_object(key)) is not None:

@@ -64,6 +64,7 @@ class DriftBackoff:
 def fought_over(namespace: str, name: str) -> str:
     """What is told of a target Secret while it is left as somebody has it."""
     return (
-        f"Secret {namespace}/{name} was put back {AT_ONCE} times, and somebody goes on changing it, so it is put back "
-        f"once a minute only; see who, by kubectl get secret -n {namespace} {name} -o yaml --show-managed-fields"
+        f"Secret {namespace}/{name} was restored {AT_ONCE} times, but something else still changes it, so it is now "
+        "restored only once a minute; to see what changes it: "
+        f"kubectl get secret -n {namespace} {name} -o yaml --show-managed-fields"
     )

@@ -28,8 +28,8 @@ class HostUnavailable(Unavailable):
     """A host did not answer several times in a row and is left alone for a while."""
 
     def __init__(self, host: str, retry_in: float) -> None:
-        # Without the time: the message goes into a status, which is not to change with every look.
-        super().__init__(f"{host} did not answer several times in a row, and is left alone for a while")
+        # Without the time: the message goes into a status, which must not change at every look.
+        super().__init__(f"{host} did not answer several times in a row; the operator does not try it for a while")
         self.retry_in = retry_in
         """Seconds until one call may try the host again."""
 
@@ -134,7 +134,7 @@ class Limits:
 
     def _begin_nothing_while_draining(self, new: bool) -> None:
         if new and self._draining:
-            raise Draining("the operator is stopping; the next leader goes on")
+            raise Draining("the operator is stopping; the next leader continues")
 
     def close(self) -> None:
         """Start no more calls. Those that run come to their end."""

@@ -23,14 +23,14 @@ from rotated_secrets.controller.access.policy_file import AccessPolicyFile, Inva
         ("rules: [{namespaces: [a], secret: [b]}]", "rules[0]: there is no key secret"),
         ("rules: [{secrets: [a]}]", "rules[0].namespaces: name the namespaces"),
         ("rules: [{namespaces: [a]}]", "rules[0]: write secrets, or adminSecrets, or both"),
-        ("rules: [{namespaces: a, secrets: [b]}]", "rules[0].namespaces: write a list of texts"),
+        ("rules: [{namespaces: a, secrets: [b]}]", "rules[0].namespaces: write a list of strings"),
         ("rules: [{namespaces: [a], secrets: [{namespace}/*]}]", "it is not YAML"),
-        ("rules: [{namespaces: [a], secrets: [b], accounts: [123456789012]}]", "put numbers"),
+        ("rules: [{namespaces: [a], secrets: [b], accounts: [123456789012]}]", "quote numbers"),
         ('rules: [{namespaces: [a], secrets: [b], accounts: ["1"]}]', "twelve digits in quotes"),
-        ("rules: [{namespaces: [a], secrets: [b], regions: [Ireland]}]", "write a region, as eu-west-1"),
-        ("rules: [{namespaces: [A], secrets: [b]}]", "rules[0].namespaces: 'A' is none"),
-        ('rules: [{namespaces: [a], secrets: ["{name}/*"]}]', "rules[0].secrets: '{name}/*' is no pattern"),
-        ('rules: [{namespaces: [a], secrets: ["[a]"]}]', "is no pattern"),
+        ("rules: [{namespaces: [a], secrets: [b], regions: [Ireland]}]", "write a region, such as eu-west-1"),
+        ("rules: [{namespaces: [A], secrets: [b]}]", "rules[0].namespaces: 'A' is not valid"),
+        ('rules: [{namespaces: [a], secrets: ["{name}/*"]}]', "rules[0].secrets: '{name}/*' is not a pattern"),
+        ('rules: [{namespaces: [a], secrets: ["[a]"]}]', "is not a pattern"),
         ('rules: [{namespaces: ["*"], secrets: ["{namespace}*"]}]', "put a / between {namespace} and *"),
         ('rules: [{namespaces: ["*"], secrets: ["{namespace}-*"]}]', "put a / between {namespace} and *"),
         ('rules: [{namespaces: ["*"], adminSecrets: ["x/*{namespace}/y"]}]', "put a / between {namespace} and *"),
@@ -85,7 +85,7 @@ def test_a_change_is_in_force_at_once_and_a_broken_one_never(tmp_path: Path, cap
     assert [record.levelname for record in caplog.records] == ["ERROR"], "said once"
     assert policy.problem is not None
     assert not policy.is_well()
-    assert "the policy before it stays in force" in caplog.text
+    assert "the previous policy stays in force" in caplog.text
     path.unlink()
     assert policy.current() == parse_policy(OTHER)
     assert policy.problem is not None

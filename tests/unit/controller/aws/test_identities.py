@@ -188,7 +188,7 @@ def test_resource_that_goes_back_to_the_operator_leaves_its_identity(identities:
 def test_one_namespace_cannot_fill_the_memory(identities: Identities) -> None:
     for number in range(MOST_IN_NAMESPACE):
         identities.of(resource(f"r{number}", roleArn=f"{ROLE}{number}"))
-    assert "share one of theirs" in denied(identities, resource("one-more", roleArn=f"{ROLE}-more"))
+    assert "already uses 50 AWS identities" in denied(identities, resource("one-more", roleArn=f"{ROLE}-more"))
     assert identities.of(resource("r0", roleArn=f"{ROLE}-other")).role, "who has one may have another instead"
     assert identities.of(resource("shares", roleArn=f"{ROLE}1")).role
     assert identities.of(resource("r1", namespace="other", roleArn=ROLE)).role

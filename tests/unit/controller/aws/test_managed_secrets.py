@@ -108,7 +108,7 @@ def test_a_role_that_may_not_ask_is_named() -> None:
     denied = ManagedSecrets(Rds(("AccessDenied", 403)).client, role)
     with pytest.raises(AccessDenied, match=f"allow rds:DescribeDBInstances to {role}"):
         denied.place(value(username="root", password="b"), lambda: MANAGED)
-    with pytest.raises(Refused, match=f"but {role} may not ask"):
+    with pytest.raises(Refused, match=f"but {role} may not look that up"):
         denied.is_copy(APPLICATION, ADMIN)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,22 @@ import pytest
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
 from rotated_secrets.controller.work.queue import RetryLater
-from rotated_secrets.secretstores.base import AccessDenied
+from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
 from tests.support.fake_aws import HOME, REGION, FakeStores
-from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
+from tests.support.fake_operator import (
+    KEY,
+    SPEC,
+    FakeOperator,
+    changed,
+    fake_operator,
+    path_of,
+    with_admin,
+    write_policy,
+)
 
 ELSEWHERE = "999988887777"
 ROLE = f"arn:aws:iam::{ELSEWHERE}:role/orders"
+ALLOWED = {"namespaces": ["shop"], "secrets": ["shop/*"], "adminSecrets": ["shop/admin/*"]}
 EVERYWHERE = {"namespaces": ["shop"], "secrets": ["shop/*"], "accounts": [ELSEWHERE]}
 
 
@@ -61,14 +72,59 @@ def test_secret_that_is_denied_after_it_was_followed_is_followed_no_longer(opera
     assert operator.aws.calls == []
 
 
-def test_resource_that_is_denied_its_secret_does_not_block_a_younger_one(operator: FakeOperator) -> None:
-    arn = with_admin(operator).aws.create("shop/other", operator.credential()).arn
-    operator.apply(changed(SPEC, source={"secretId": "billing/x"}), creationTimestamp="2020-01-01T00:00:00Z")
-    operator.reconcile()
-    young = Key("shop", "young")
-    operator.apply(changed(SPEC, source={"secretId": arn}), key=young)
-    operator.settle(young)
-    assert operator.condition(key=young)[0] == "True"
+class TestOfTwoOnOneSecret:
+    """The older one alone rotates it; but one that may not have it blocks no other."""
+
+    OLD, YOUNG = Key("old", "orders"), Key("shop", "young")
+
+    @pytest.fixture
+    def policy(self, tmp_path: Path) -> Path:
+        return write_policy(tmp_path / "policy.yaml", ALLOWED)
+
+    @pytest.fixture
+    def operator(self, monkeypatch: pytest.MonkeyPatch, policy: Path) -> Iterator[FakeOperator]:
+        with fake_operator(monkeypatch, access_policy_file=policy) as running:
+            secret = with_admin(running).aws.find("shop/orders")
+            spec = changed(SPEC, source={"secretId": secret.arn})
+            running.apply(spec, key=self.OLD, creationTimestamp="2020-01-01T00:00:00Z")
+            running.apply(spec, key=self.YOUNG)
+            yield running
+
+    def held(self, operator: FakeOperator) -> str:
+        operator.settle(self.YOUNG)
+        return operator.condition("Held", self.YOUNG)[1]
+
+    def test_older_one_that_is_denied_the_secret_does_not_block_the_younger(self, operator: FakeOperator) -> None:
+        assert self.held(operator) == "ManagedElsewhere"
+        operator.reconcile(self.OLD)
+        assert operator.condition(key=self.OLD)[1] == "AccessDenied"
+        assert self.YOUNG in operator.looked_at
+        assert self.held(operator) == "NotHeld"
+
+    def test_older_one_that_is_allowed_again_blocks_the_younger_again(
+        self, operator: FakeOperator, policy: Path
+    ) -> None:
+        operator.reconcile(self.OLD)
+        assert self.held(operator) == "NotHeld"
+        write_policy(policy, ALLOWED | {"namespaces": ["shop", "old"]})
+        operator.looked_at.clear()
+        operator.settle(self.OLD)
+        assert self.YOUNG in operator.looked_at
+        assert self.held(operator) == "ManagedElsewhere"
+
+    def test_older_one_that_is_deleted_does_not_block_the_younger(self, operator: FakeOperator) -> None:
+        assert self.held(operator) == "ManagedElsewhere"
+        spec = operator.cluster.objects[path_of(self.OLD)]["spec"]
+        operator.apply(spec, key=self.OLD, deletionTimestamp="2026-02-01T00:00:00Z")
+        operator.reconcile(self.OLD)
+        assert self.held(operator) == "NotHeld"
+
+    def test_older_one_whose_spec_does_not_parse_does_not_block_the_younger(self, operator: FakeOperator) -> None:
+        source = operator.cluster.objects[path_of(self.OLD)]["spec"]["source"]
+        operator.apply({"source": source, "rotation": {"strategy": "Unheard"}}, key=self.OLD)
+        operator.reconcile(self.OLD)
+        assert operator.condition(key=self.OLD)[1] == "InvalidSpec"
+        assert self.held(operator) == "NotHeld"
 
 
 def test_spec_that_does_not_parse_gives_up_what_was_followed(operator: FakeOperator) -> None:
@@ -86,12 +142,14 @@ def test_deleted_resource_is_given_up_and_writes_nothing(operator: FakeOperator)
     with_admin(operator).apply(SPEC)
     operator.settle()
     written = len(operator.cluster.writes)
-    operator.apply(SPEC, deletionTimestamp="2026-02-01T00:00:00Z")
+    kept = operator.apply(SPEC, deletionTimestamp="2026-02-01T00:00:00Z")
     assert operator.reconcile() is None
     operator.aws.calls.clear()
     operator.services.feeds.poll()
     assert operator.aws.calls == []
     assert len(operator.cluster.writes) == written
+    del kept["metadata"]["deletionTimestamp"]
+    assert operator.looks_afresh(), "what was seen of a deleted resource is kept"
 
 
 class TestOtherIdentities:
@@ -116,7 +174,7 @@ class TestOtherIdentities:
         operator.apply(spec)
         with pytest.raises(RetryLater):
             operator.reconcile()
-        assert "does not let RotatedSecret orders" in denied(operator)
+        assert "does not allow RotatedSecret orders" in denied(operator)
         assert operator.aws.calls == []
 
     def test_secret_is_asked_for_as_the_role_of_the_service_account(
@@ -164,6 +222,77 @@ class TestOtherIdentities:
         operator.apply(spec, key=young)
         operator.settle(young)
         assert operator.condition("Held", young)[0] == "False"
+
+    def test_older_resource_that_aws_has_not_answered_yet_blocks_the_younger(
+        self, operator: FakeOperator, spec: dict[str, Any]
+    ) -> None:
+        """Its ServiceAccount has told in which account it looks."""
+        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
+        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
+        young = Key("shop", "young")
+        operator.apply(spec, key=young)
+
+        def does_not_answer(operation: str, asked: str) -> None:
+            raise StoreUnavailable("AWS does not answer")
+
+        operator.aws.before_call = does_not_answer
+        with pytest.raises(RetryLater, match="does not answer"):
+            operator.reconcile()
+        operator.aws.before_call = lambda operation, asked: None
+        operator.settle(young)
+        assert operator.condition("Held", young)[1] == "ManagedElsewhere"
+
+    def test_older_resource_of_the_operators_account_does_not_block_the_same_name_in_another(
+        self, operator: FakeOperator, spec: dict[str, Any]
+    ) -> None:
+        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
+        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        own = {"source": {"secretId": "shop/orders"}, "rotation": spec["rotation"]}
+        operator.apply(own, key=Key("shop", "own"), creationTimestamp="2020-01-01T00:00:00Z")
+        operator.apply(spec)
+        operator.settle()
+        assert operator.condition("Held")[1] == "NotHeld"
+
+    def test_account_that_no_longer_agrees_ends_the_use_of_its_identity(
+        self, operator: FakeOperator, spec: dict[str, Any]
+    ) -> None:
+        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
+        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
+        operator.settle()
+        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "young"})
+        operator.services.observed.unsettle(KEY)
+        with pytest.raises(RetryLater):
+            operator.reconcile()
+        young = Key("shop", "young")
+        operator.apply(spec, key=young)
+        operator.settle(young)
+        assert operator.condition("Held", young)[1] == "NotHeld"
+
+    @pytest.mark.parametrize("change", ["denied", "deleted", "unreadable"])
+    def test_nothing_is_asked_about_an_account_that_nobody_uses(
+        self, operator: FakeOperator, spec: dict[str, Any], change: str
+    ) -> None:
+        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
+        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        operator.apply(spec)
+        operator.settle()
+        operator.services.feeds.poll()
+        assert operator.cluster.requests[-1][1].endswith("serviceaccounts/orders")
+        match change:
+            case "denied":
+                operator.apply(changed(spec, source={"secretId": "billing/x"}))
+            case "deleted":
+                operator.apply(spec, deletionTimestamp="2026-02-01T00:00:00Z")
+            case "unreadable":
+                operator.apply({"source": {}})
+        operator.reconcile()
+        operator.cluster.requests.clear()
+        operator.aws.calls.clear()
+        operator.services.feeds.poll()
+        assert operator.cluster.requests == []
+        assert operator.aws.calls == []
 
     def test_younger_resource_waits_for_an_older_one_that_gets_the_secret(
         self, operator: FakeOperator, spec: dict[str, Any]

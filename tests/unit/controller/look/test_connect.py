@@ -11,6 +11,7 @@ import pytest
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.controller.work.queue import RetryLater
+from rotated_secrets.databases.base import Unavailable
 from tests.support.fake_operator import SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
 
 PEM = "-----BEGIN CERTIFICATE-----\nof the {}\n-----END CERTIFICATE-----\n"
@@ -181,3 +182,43 @@ def test_without_an_admin_secret_the_user_changes_its_own_password(operator: Fak
     asks(operator, {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "SingleUser"}})
     assert operator.condition("Rotated")[0] == "True"
     assert set(operator.server().users) == {"app"}
+
+
+def dies_in_set_secret(operator: FakeOperator, spec: Any) -> None:
+    """A rotation is under way: AWSPENDING is there, and its password may be set."""
+
+    def goes(statement: str) -> None:
+        operator.server().before_statement = lambda _: None
+        raise Unavailable("the server went")
+
+    operator.apply(spec)
+    operator.settle()
+    operator.server().before_statement = goes
+    operator.ask("now")
+    with pytest.raises(RetryLater, match="the server went"):
+        operator.reconcile()
+    assert operator.status()["rotation"]["step"] == "SetSecret"
+    operator.server().logins.clear()
+    operator.aws.calls.clear()
+
+
+def test_rotation_under_way_does_not_go_on_with_an_admin_secret_that_is_denied(operator: FakeOperator) -> None:
+    dies_in_set_secret(with_admin(operator), SPEC)
+    operator.secret("billing/admin/x", operator.credential("admin", "of-the-admin"))
+    operator.apply(changed(SPEC, rotation={"adminSecretId": "billing/admin/x"}))
+    with pytest.raises(RetryLater, match="may not use billing/admin/x"):
+        operator.reconcile()
+    assert "admin" not in operator.server().users
+    assert operator.aws.operations(of="billing") == []
+    assert operator.server().passwords["app"] == "first"
+
+
+def test_rotation_under_way_does_not_go_on_as_the_user_itself_where_it_needs_an_admin(operator: FakeOperator) -> None:
+    with_admin(operator)
+    alternating = changed(SPEC, rotation={"strategy": "AlternatingUsers"})
+    dies_in_set_secret(operator, alternating)
+    del alternating["rotation"]["adminSecretId"]
+    operator.apply(alternating)
+    with pytest.raises(RetryLater, match="needs an admin secret"):
+        operator.reconcile()
+    assert "app_clone" not in operator.server().passwords

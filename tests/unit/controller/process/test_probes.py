@@ -59,4 +59,4 @@ def test_a_loop_that_does_not_turn_is_told() -> None:
     now += LONGEST_LAG
     assert heartbeat.check() is None
     now += 2
-    assert heartbeat.check() == "the event loop has not turned for 31 s"
+    assert heartbeat.check() == "the event loop has been blocked for 31 s"

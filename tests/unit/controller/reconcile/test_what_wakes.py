@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from rotated_secrets.api.names import REQUEST_ANNOTATIONS, RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from rotated_secrets.controller.work.queue import RetryLater
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
 
@@ -38,14 +38,6 @@ def makes_it_again(operator: FakeOperator) -> None:
     operator.apply(SPEC, uid="another")
 
 
-def asks_for_a_rotation(operator: FakeOperator) -> None:
-    operator.ask("now", annotation=ROTATE_ANNOTATION)
-
-
-def asks_for_a_resync(operator: FakeOperator) -> None:
-    operator.ask("now", annotation=RESYNC_ANNOTATION)
-
-
 def edits_the_target(operator: FakeOperator) -> None:
     secret = operator.cluster.objects[SECRET]
     operator.cluster.put(SECRET, secret | {"data": {"password": "eHh4"}})
@@ -60,8 +52,6 @@ def deletes_the_target(operator: FakeOperator) -> None:
     [
         edits_the_spec,
         makes_it_again,
-        asks_for_a_rotation,
-        asks_for_a_resync,
         edits_the_target,
         deletes_the_target,
     ],
@@ -69,6 +59,18 @@ def deletes_the_target(operator: FakeOperator) -> None:
 def test_rest_ends(resting: FakeOperator, happens: Callable[[FakeOperator], None]) -> None:
     happens(resting)
     assert resting.looks_afresh()
+
+
+@pytest.mark.parametrize("annotation", sorted(REQUEST_ANNOTATIONS))
+def test_rest_ends_with_a_new_value_of_an_annotation_that_asks_for_something(
+    resting: FakeOperator, annotation: str
+) -> None:
+    resting.ask("now", annotation=annotation)
+    assert resting.looks_afresh()
+
+
+def test_annotations_that_ask_for_something_are_known() -> None:
+    assert {RESYNC_ANNOTATION, ROTATE_ANNOTATION} <= REQUEST_ANNOTATIONS
 
 
 def test_rest_ends_with_another_policy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_target_that_somebody_goes_on_changing_is_put_back_a_few_times_at_once(r
         except RetryLater:
             raise AssertionError("a fight is no failure") from None
     assert resting.condition("Synced")[:2] == ("False", "SyncFailed")
-    assert "goes on changing it" in resting.condition("Ready")[2]
+    assert "still changes it" in resting.condition("Ready")[2]
     assert len(resting.aws.calls) == calls, "the store is asked in a fight"
     puts = [path for method, path in resting.cluster.writes if method == "PUT"]
     assert 5 <= len(puts) <= 15

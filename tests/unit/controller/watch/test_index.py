@@ -202,10 +202,27 @@ def test_nothing_is_left_of_what_was_forgotten() -> None:
     registry = known(rotated_secret("a"), rotated_secret("b", ARN, target="x"))
     registry.asked_in(Key("shop", "a"), "123456789012")
     registry.found(Key("shop", "a"), ARN)
+    registry.set_allowed(Key("shop", "a"), allowed=False)
     for name in "ab":
         registry.forget(Key("shop", name))
+        registry.set_allowed(Key("shop", name), allowed=False)
     assert not registry._known
     assert not registry._found
     assert not registry._told
     assert not registry._by_secret
     assert not registry._by_target
+    assert not registry._denied
+
+
+def test_one_made_again_under_the_name_of_one_that_was_denied_is_not_denied() -> None:
+    registry, key = known(rotated_secret("a"), rotated_secret("young", second=5)), Key("shop", "a")
+    registry.set_allowed(key, allowed=False)
+    assert registry.older(Key("shop", "young"), ARN) is None
+    registry.forget(key)
+    registry.observe(rotated_secret("a", uid="again"))
+    assert registry.older(Key("shop", "young"), ARN) == key
+
+
+def test_a_secret_is_the_same_by_an_arn_without_its_suffix() -> None:
+    registry = known(rotated_secret("old", ARN[:-7]), rotated_secret("young", ARN, second=5))
+    assert registry.older(Key("shop", "young"), ARN) == Key("shop", "old")

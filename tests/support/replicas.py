@@ -17,7 +17,7 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.proxy import Call, StoreProxy, store_proxy
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.e2e.applied import WRITES
+from tests.support.applied import WRITES
 
 LEASE = "rotated-secrets"
 LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 5.0, 4.0, 0.25
@@ -154,7 +154,7 @@ class Replicas:
             replica.until_it_says("are known and watched")
         leader = self.leader()
         stand_by = next(replica for replica in self.running if replica is not leader)
-        stand_by.until_it_says("asks for the Lease")
+        stand_by.until_it_says("tries to acquire the Lease")
         return leader, stand_by
 
     def leader(self) -> Replica:

@@ -16,8 +16,8 @@ from sandbox.pod import Pod
 from sandbox.proxy import SEND, Call, DatabaseProxy, Held, Moment, Proxy, database_proxy
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
-from tests.chaos.replicas import PATIENCE, Replica
-from tests.e2e.applied import Applied
+from tests.support.applied import Applied
+from tests.support.replicas import PATIENCE, Replica
 
 LOGINS_A_SECOND = 1.0
 LONGEST_HISTORY = 10

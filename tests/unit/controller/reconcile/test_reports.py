@@ -1,0 +1,119 @@
+"""What people are told of a reconcile: Events, metrics, and nothing twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from rotated_secrets.controller.work.queue import RetryLater
+from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, with_admin
+
+
+def metric(operator: FakeOperator, series: str, **labels: str) -> float | None:
+    return operator.services.metrics.registry.get_sample_value(f"rotatedsecrets_{series}", labels)
+
+
+def test_delivery_is_told_counted_and_its_echo_known_as_our_own(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.reconcile()
+    assert operator.events.reasons.count("SecretSynced") == 1
+    assert metric(operator, "sync_total", outcome="written") == 1
+    target = operator.target()
+    assert target is not None
+    assert operator.services.index.is_own_write(KEY, target["metadata"]["resourceVersion"])
+
+
+def test_rotation_is_told_and_counted_once(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+    operator.ask("now")
+    operator.settle()
+    assert [reason for reason in operator.events.reasons if reason.startswith("Rotation")] == [
+        "RotationStarted",
+        "RotationSucceeded",
+    ]
+    labels = {"engine": "fake", "strategy": "SingleUser", "trigger": "Annotation", "outcome": "Succeeded"}
+    assert metric(operator, "rotations_total", **labels) == 1
+    for step in ("createSecret", "setSecret", "testSecret", "finishSecret"):
+        assert metric(operator, "rotation_step_seconds_count", engine="fake", step=step) == 1
+
+
+def test_gauges_follow_the_status_and_go_with_the_resource(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.reconcile()
+    assert metric(operator, "ready", namespace="shop", name="orders") == 1
+    operator.apply(changed(SPEC, source={"secretId": "billing/orders"}))
+    operator.reconcile()
+    assert metric(operator, "ready", namespace="shop", name="orders") == 0
+    operator.cluster.objects.clear()
+    operator.reconcile()
+    assert metric(operator, "ready", namespace="shop", name="orders") is None
+
+
+def test_spec_that_does_not_parse_is_not_ready_and_keeps_the_rest_of_its_status(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.reconcile()
+    before = operator.status()
+    operator.apply({"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "Unheard"}})
+    operator.reconcile()
+    assert metric(operator, "ready", namespace="shop", name="orders") == 0
+    assert operator.condition()[:2] == ("False", "InvalidSpec")
+    after = operator.status()
+    assert {key: after[key] for key in before if key not in ("conditions", "observedGeneration")} == {
+        key: before[key] for key in before if key not in ("conditions", "observedGeneration")
+    }
+
+
+def test_denial_is_told_once_however_often_it_is_looked_at(operator: FakeOperator) -> None:
+    operator.apply(changed(SPEC, source={"secretId": "billing/orders"}))
+    for _ in range(3):
+        operator.reconcile()
+    assert operator.events.reasons == ["AccessDenied"]
+
+
+def test_hold_is_told_once_and_its_end_too(operator: FakeOperator) -> None:
+    with_admin(operator).apply(changed(SPEC, rotation={"suspend": True}))
+    operator.settle()
+    operator.ask("now")
+    for _ in range(3):
+        operator.reconcile()
+    operator.apply(SPEC, annotations={"rotatedsecrets.io/rotate": "now"})
+    operator.settle()
+    assert operator.events.reasons.count("RotationHeld") == 1
+    assert operator.events.reasons.count("RotationResumed") == 1
+    assert metric(operator, "rotation_held", reason="Suspended") == 0
+
+
+def test_database_logins_are_counted_by_purpose_and_outcome(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+    operator.server().passwords["app"] = "changed by hand"
+    operator.ask("now")
+    operator.settle()
+    logins = {"engine": "fake", "purpose": "verify"}
+    assert metric(operator, "database_connections_total", **logins, outcome="ok") == 1
+    assert metric(operator, "database_connections_total", **logins, outcome="AuthenticationFailed") == 1
+
+
+def test_step_that_failed_is_told_on_the_resource_until_it_succeeds(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+    operator.server().down = True
+    operator.ask("now")
+    for _ in range(2):
+        with pytest.raises(RetryLater):
+            operator.reconcile()
+        assert operator.condition("Rotated")[0] == "False"
+    operator.server().down = False
+    operator.settle()
+    assert operator.condition("Rotated")[0] == "True"
+
+
+def test_our_own_rotation_is_no_news_to_the_change_feed(operator: FakeOperator) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+    operator.services.feeds.poll()
+    operator.ask("now")
+    operator.settle()
+    operator.looked_at.clear()
+    operator.services.feeds.poll()
+    assert operator.looked_at == []
