@@ -40,7 +40,7 @@ from rotated_secrets.rotation.observation import Observation, Obstacle, Terms, w
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.run import Run, TryAgain
 from rotated_secrets.rotation.schedule import parse_schedule
-from rotated_secrets.rotation.status_updates import remembered
+from rotated_secrets.rotation.status_updates import initialised
 from rotated_secrets.rotation.strategies import pending_value
 from rotated_secrets.secretstores.base import (
     SecretDescription,
@@ -476,7 +476,7 @@ class ModelOperator:
             terms,
             stages,
             current,
-            remembered(world.status, terms, world.now),
+            initialised(world.status, terms, world.now),
             target.look(current),
             obstacle=world.obstacle,
         )

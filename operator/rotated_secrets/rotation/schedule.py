@@ -1,6 +1,6 @@
-"""When a rotation is due: AWS's schedule expressions, in UTC.
+"""Schedule expressions of AWS, in UTC: when a rotation is due.
 
-Knows nothing of resources or clocks: every function takes the moment it needs.
+Must not know resources or clocks: every function takes the time it needs.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ AWS_MINIMUM = timedelta(hours=4)
 _RATE = re.compile(r"rate\((?P<count>[1-9]\d{0,5}) (?P<unit>minute|hour|day)s?\)")
 _CRON = re.compile(r"cron\((?P<fields>[^()]+)\)")
 _CHECKED_OCCURRENCES = 400
-"""How many occurrences of a cron expression are looked at for the shortest gap: a year of daily ones."""
+"""Number of due times of a cron expression that are checked for the shortest gap: a year of daily ones."""
 
 
 class InvalidSchedule(Exception):
-    """The expression is not one of AWS's, never comes true or comes true too often; says what to write instead."""
+    """The expression is not valid, is never due or is due too often; the message says what to write instead."""
 
 
 class Schedule(Protocol):
-    """A schedule expression that has been read and found acceptable."""
+    """A valid schedule expression, parsed."""
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first due time later than ``moment``; None where there is none any more."""
+        """The first due time later than ``moment``; None if there is none."""
 
     def last_due(self, after: datetime, now: datetime) -> datetime | None:
-        """The last due time later than ``after`` and not later than ``now``: of several missed ones, one counts."""
+        """The last due time after ``after`` and not after ``now``: several missed ones count as one."""
 
     def shortest_gap(self) -> timedelta | None:
-        """The shortest time between two due times; None where there is no due time at all."""
+        """The shortest time between two due times; None if there is no due time."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """``rate(10 days)``: so long after the last rotation."""
+    """``rate(10 days)``: due this long after the last rotation."""
 
     interval: timedelta
 
@@ -69,23 +69,23 @@ class Cron:
         return following
 
     def last_due(self, after: datetime, now: datetime) -> datetime | None:
-        # The library compares whole minutes, and leaves the moment itself out.
+        # The library compares whole minutes, and excludes the given moment itself.
         latest: datetime | None = _croniter(self.fields).get_prev(now.astimezone(UTC) + timedelta(minutes=1))[0]
         return latest if latest is not None and after < latest <= now else None
 
     def shortest_gap(self) -> timedelta | None:
-        start = datetime(2024, 1, 1, tzinfo=UTC)  # fixed, so that the verdict on an expression never changes
+        start = datetime(2024, 1, 1, tzinfo=UTC)  # fixed, so that an expression is always judged the same way
         due = [time for time in _croniter(self.fields).get_next(start, _CHECKED_OCCURRENCES) if time is not None]
         return min((later - earlier for earlier, later in pairwise(due)), default=timedelta.max) if due else None
 
 
 @lru_cache(maxsize=4096)
 def parse_schedule(expression: str, minimum: timedelta = AWS_MINIMUM) -> Schedule:
-    """Read ``rate(…)`` or ``cron(…)``.
+    """Parse ``rate(…)`` or ``cron(…)``.
 
     Args:
-        expression: as in AWS's RotationRulesType; minutes are understood beside AWS's hours and days.
-        minimum: the shortest time between two rotations that is acceptable.
+        expression: as in AWS's RotationRulesType; minutes are allowed in addition to AWS's hours and days.
+        minimum: the shortest allowed time between two rotations.
 
     Raises:
         InvalidSchedule: see there.

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.api.names import RESERVED_DOMAINS
 from rotated_secrets.api.rollout import Workload, WorkloadKind
-from rotated_secrets.delivery.restart import annotation_of, begins_with, caveat, patch_for
+from rotated_secrets.delivery.restart import annotation_of, delay_reason, patch_for, restarted_for
 from rotated_secrets.values import VersionId
 
 KEY = "rotatedsecrets.io/restarted-for.orders-db"
@@ -49,7 +49,7 @@ def test_a_name_that_is_cut_at_a_dot_or_hyphen_is_taken_too() -> None:
     ],
 )
 def test_a_workload_without_the_annotation_was_restarted_for_no_version(live: dict[str, Any]) -> None:
-    assert begins_with(live, KEY) is None
+    assert restarted_for(live, KEY) is None
 
 
 def test_the_patch_sets_one_annotation_of_the_pod_template_on_what_was_read() -> None:
@@ -78,6 +78,6 @@ def test_the_patch_sets_one_annotation_of_the_pod_template_on_what_was_read() ->
     ],
 )
 def test_it_is_said_where_pods_are_not_replaced_at_once(kind: WorkloadKind, spec: dict[str, Any], says: str) -> None:
-    told = caveat(Workload(kind=kind, name="api"), {"spec": spec})
+    told = delay_reason(Workload(kind=kind, name="api"), {"spec": spec})
     assert says in told
     assert bool(told) is bool(says)

@@ -17,7 +17,7 @@ from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Claim, ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Hold, Sleep, Waiting
-from rotated_secrets.rotation.external import LATEST, PATIENCE
+from rotated_secrets.rotation.external import LONGEST_PAUSE, ROTATION_TIMEOUT
 from rotated_secrets.rotation.observation import Login, with_stage_moved
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
@@ -210,7 +210,7 @@ def test_looks_are_further_apart_the_longer_it_takes() -> None:
         pauses.append(waiting.until - world.now)
         world.now = waiting.until
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LATEST
+    assert pauses[-1] == LONGEST_PAUSE
 
 
 def test_rotation_that_never_ends_fails_and_is_asked_for_again_until_it_is_given_up() -> None:
@@ -220,7 +220,7 @@ def test_rotation_that_never_ends_fails_and_is_asked_for_again_until_it_is_given
         look(world)
         assert world.status.rotation is not None
         assert world.status.rotation.attempt == attempt
-        world.now += PATIENCE
+        world.now += ROTATION_TIMEOUT
         look(world)
         assert world.status.history[0].outcome is Outcome.FAILED
         assert "rotation function" in world.status.history[0].message
@@ -239,7 +239,7 @@ def test_stuck_rotation_is_taken_up_again_by_asking() -> None:
     function = RotationFunction(world)
     world.request = "now"
     look(world)
-    world.now += PATIENCE
+    world.now += ROTATION_TIMEOUT
     look(world)
     world.now += timedelta(minutes=10)
     look(world)

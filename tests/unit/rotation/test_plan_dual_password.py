@@ -13,7 +13,7 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.plan import plan
-from rotated_secrets.rotation.report import told_by_status
+from rotated_secrets.rotation.report import events_for_status
 from rotated_secrets.values import Credential, SecretText, Stage
 from tests.support.world import FIRST, ModelOperator, World
 from tests.unit.rotation.test_plan import current, rotate, settled, world_of
@@ -238,7 +238,7 @@ def test_a_strategy_that_changes_nothing_in_the_database_leaves_the_old_password
     assert look(world) == Sleep(None)
     assert world.status.retiring is None
     assert "first" in passwords(world)
-    (telling,) = told_by_status(before, world.status, strategy)
+    (telling,) = events_for_status(before, world.status, strategy)
     assert telling.reason is EventReason.OLD_PASSWORD_LEFT
     assert FIRST in telling.message
 
@@ -249,5 +249,5 @@ def test_an_old_password_that_was_taken_away_is_told() -> None:
     before = world.status
     world.now += 2 * DAY
     look(world)
-    (telling,) = told_by_status(before, world.status, Strategy.DUAL_PASSWORD)
+    (telling,) = events_for_status(before, world.status, Strategy.DUAL_PASSWORD)
     assert telling.reason is EventReason.OLD_PASSWORD_RETIRED

@@ -19,7 +19,7 @@ from rotated_secrets.api.rotation import PasswordPolicy, RandomValue, Rotation, 
 from rotated_secrets.databases.base import PasswordLimits
 from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
-from rotated_secrets.rotation.random_value import check_drawing, drawing
+from rotated_secrets.rotation.random_value import check_generator, value_generator
 from rotated_secrets.rotation.strategies import check_value, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Endpoint, InvalidSecretValue, SecretValue, VersionId
@@ -27,7 +27,7 @@ from tests.support.observations import seen
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/token-AbCdEf")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
-WEBHOOK = Endpoint(engine="webhook", host="hooks.example.com", names_user=False)
+WEBHOOK = Endpoint(engine="webhook", host="hooks.example.com", has_user=False)
 
 
 def rotation(length: int | None = None, **random: Any) -> Rotation:
@@ -44,13 +44,13 @@ def terms(asked: Rotation, endpoint: Endpoint | None = None) -> Terms:
 
 
 def following(asked: Rotation, text: str) -> StoredVersion:
-    value = pending_value(terms(asked), seen(terms(asked), version(text)), drawing(asked))
+    value = pending_value(terms(asked), seen(terms(asked), version(text)), value_generator(asked))
     return StoredVersion(VersionId("w"), value, MADE, ARN)
 
 
 def drawn(asked: Rotation) -> str:
-    check_drawing(asked)
-    return drawing(asked)().reveal()
+    check_generator(asked)
+    return value_generator(asked)().reveal()
 
 
 # ---- what is replaced
@@ -111,7 +111,7 @@ def test_a_value_with_an_engine_is_taken_where_a_webhook_sets_it() -> None:
     current = version('{"engine": "postgres", "password": "old"}')
     check_value(terms(rotation(), WEBHOOK), current)
     assert pending_value(
-        terms(rotation(), WEBHOOK), seen(terms(rotation(), WEBHOOK), current), drawing(rotation())
+        terms(rotation(), WEBHOOK), seen(terms(rotation(), WEBHOOK), current), value_generator(rotation())
     ).fields
 
 
@@ -215,29 +215,29 @@ def test_no_value_is_made_twice_and_every_sign_occurs(form: ValueFormat) -> None
 )
 def test_what_can_be_guessed_or_cannot_be_made_is_refused(asked: Rotation, told: str) -> None:
     with pytest.raises(InvalidPasswordPolicy, match=re.escape(told)):
-        check_drawing(asked)
+        check_generator(asked)
 
 
 @pytest.mark.parametrize(("form", "least"), [(ValueFormat.HEX, 16), (ValueFormat.BASE64URL, 11), ("Alphanumeric", 11)])
 def test_sixty_four_bits_are_enough(form: ValueFormat, least: int) -> None:
-    check_drawing(rotation(least, format=form))
+    check_generator(rotation(least, format=form))
 
 
 def test_a_prefix_adds_no_entropy() -> None:
     with pytest.raises(InvalidPasswordPolicy, match="32 bits"):
-        check_drawing(rotation(8, format=ValueFormat.HEX, prefix="a-long-prefix-"))
+        check_generator(rotation(8, format=ValueFormat.HEX, prefix="a-long-prefix-"))
 
 
 def test_a_field_that_would_do_nothing_is_refused() -> None:
     policy = PasswordPolicy(exclude_characters="0", exclude_uppercase=True)
     asked = Rotation(strategy=Strategy.RANDOM_VALUE, password=policy, random=RandomValue(format=ValueFormat.HEX))
     with pytest.raises(InvalidPasswordPolicy, match=r"password\.excludeCharacters and rotation\.password\.excludeUpp"):
-        check_drawing(asked)
+        check_generator(asked)
 
 
 def test_other_strategies_draw_passwords_within_the_limits_of_their_engine() -> None:
     asked = Rotation(strategy=Strategy.SINGLE_USER, password=PasswordPolicy(length=32))
     limits = PasswordLimits(longest=40, excluded="abcdefghijklmnop")
-    assert not set(drawing(asked, limits)().reveal()) & set(limits.excluded)
+    assert not set(value_generator(asked, limits)().reveal()) & set(limits.excluded)
     with pytest.raises(InvalidPasswordPolicy, match="at most 30"):
-        check_drawing(asked, PasswordLimits(longest=30))
+        check_generator(asked, PasswordLimits(longest=30))

@@ -14,8 +14,8 @@ from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import WARNINGS
 from rotated_secrets.rotation.actions import Waiting
-from rotated_secrets.rotation.report import told_by_restart
-from rotated_secrets.rotation.rollout import LATER, MISSING_FOR, SOON, tried_again_at
+from rotated_secrets.rotation.report import event_for_restart
+from rotated_secrets.rotation.rollout import MISSING_GRACE, RETRY_LATER, RETRY_SOON, restarts_retried_at
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretText, SecretValue, Stage, VersionId
 from tests.support.world import ARN, FIRST, OURS, ModelOperator, ModelWorkload, World
@@ -333,7 +333,7 @@ def test_a_workload_that_is_away_for_a_moment_is_restarted_when_it_is_back() -> 
     look(world)
     world.workloads[API].in_the_way = RestartKind.MISSING
     made = rotate(world, "one")
-    world.now += SOON
+    world.now += RETRY_SOON
     world.workloads[API].in_the_way = None
     look(world)
     assert begun_with(world) == made
@@ -345,7 +345,7 @@ def test_a_workload_that_stays_away_is_left_out_and_not_restarted_when_it_is_mad
     world.workloads[API].in_the_way = RestartKind.MISSING
     rotate(world, "one")
     assert world.status.rolling_out_version_id is not None
-    world.now += MISSING_FOR
+    world.now += MISSING_GRACE
     look(world)
     assert world.status.rolling_out_version_id is None
     world.workloads[API].in_the_way = None
@@ -355,7 +355,7 @@ def test_a_workload_that_stays_away_is_left_out_and_not_restarted_when_it_is_mad
 
 @pytest.mark.parametrize(
     ("kind", "wait"),
-    [(RestartKind.REFUSED, LATER), (RestartKind.UNAVAILABLE, SOON), (RestartKind.MISSING, SOON)],
+    [(RestartKind.REFUSED, RETRY_LATER), (RestartKind.UNAVAILABLE, RETRY_SOON), (RestartKind.MISSING, RETRY_SOON)],
 )
 def test_what_could_not_be_restarted_is_looked_at_again_in_time(kind: RestartKind, wait: timedelta) -> None:
     world = world_of()
@@ -367,12 +367,12 @@ def test_what_could_not_be_restarted_is_looked_at_again_in_time(kind: RestartKin
     while operator.step() is None:
         seen = operator.run.seen if operator.run is not None else seen
     assert seen is not None
-    assert tried_again_at(seen, world.now) == world.now + wait
+    assert restarts_retried_at(seen, world.now) == world.now + wait
 
 
 @pytest.mark.parametrize("kind", RestartKind)
 def test_people_are_told_of_each_restart_and_warned_of_each_that_was_in_vain(kind: RestartKind) -> None:
-    telling = told_by_restart(API, VersionId("v2"), Restart(kind, "something about it"))
+    telling = event_for_restart(API, VersionId("v2"), Restart(kind, "something about it"))
     if kind is RestartKind.UNCHANGED:
         assert telling is None
         return

@@ -55,7 +55,7 @@ class ChangeFeeds:
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="poll")
         self._under_way: dict[_Source, Future[None]] = {}
 
-    def noted(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
+    def track(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
         """A RotatedSecret follows this secret, which was read or written by this identity and looks so now.
 
         May ask AWS who we are, once.
@@ -72,7 +72,7 @@ class ChangeFeeds:
                 self._followers[source, arn].add(key)
             if source not in self._feeds:
                 self._feeds[source] = self._feed(source, account)
-            self._feeds[source].noted(arn, stages)
+            self._feeds[source].track(arn, stages)
 
     def forget(self, key: Key) -> None:
         """This RotatedSecret follows nothing any more."""
@@ -111,8 +111,8 @@ class ChangeFeeds:
         if identity is self._identities.own:
             # Also what nobody has read yet: a secret that comes into being is looked at by those that wait for it.
             also: Callable[[Arn], bool] = lambda arn: bool(self._index.operators(arn))  # noqa: E731
-            return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), also=also)
-        return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), seconds=LONGEST)
+            return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), include=also)
+        return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), seconds=LONGEST)
 
     def _interested(self, source: _Source, arn: Arn) -> set[Key]:
         """Who has this secret asked for by this identity. What it is told tells others nothing."""
@@ -152,7 +152,7 @@ class ChangeFeeds:
         if not followers:
             del self._followers[source, arn]
             self._feeds[source].forget(arn)
-            if not self._feeds[source].follows_any():
+            if not self._feeds[source].tracks_any():
                 del self._feeds[source]
 
     async def run(self, limits: Limits, interval: float) -> None:

@@ -23,7 +23,7 @@ class ManagedSecrets:
 
     def __init__(self, client: Callable[[str, str], Any], identity_name: str = OPERATOR) -> None:
         """``client`` makes a boto3 client of a service in a region; error messages name its ``identity_name``."""
-        self._databases = Databases(client, whom=identity_name)
+        self._databases = Databases(client, identity_name=identity_name)
         self._identity_name = identity_name
 
     def place(self, value: SecretValue, describe: Callable[[], SecretDescription]) -> Endpoint:
@@ -33,7 +33,7 @@ class ManagedSecrets:
         description = describe()
         with _in_other_words():
             database = database_of(description.tags, description.arn)
-            return self._databases.place_of(database) if database is not None else Endpoint()
+            return self._databases.locate(database) if database is not None else Endpoint()
 
     def login(self, value: SecretValue, description: SecretDescription) -> Endpoint | None:
         """Where a value logs in that others write; None where that cannot be told, as of a plain token."""

@@ -18,7 +18,7 @@ from rotated_secrets.databases.base import Users
 from rotated_secrets.databases.webhook import InvalidKey, Purpose, Receiver, SigningKey, WebhookEngine
 from rotated_secrets.delivery.errors import DeliveryRefused
 from rotated_secrets.delivery.targets import TargetSecrets
-from rotated_secrets.rotation.random_value import wanted_of
+from rotated_secrets.rotation.random_value import random_settings
 from rotated_secrets.rotation.strategies import users_of
 from rotated_secrets.secretstores.base import SecretDescription, StoredVersion
 from rotated_secrets.values import Credential, Stage
@@ -42,7 +42,7 @@ def engine_of_webhook(
     """
     rotation = resource.spec.rotation
     random = rotation.strategy is Strategy.RANDOM_VALUE
-    replaced = wanted_of(rotation).keys if random else ("username", "password")
+    replaced = random_settings(rotation).keys if random else ("username", "password")
     purpose = Purpose(
         namespace=resource.namespace,
         name=resource.name,

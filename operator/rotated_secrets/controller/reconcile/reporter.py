@@ -30,10 +30,10 @@ from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
     NewEvent,
-    told_by_restart,
-    told_by_rights,
-    told_by_status,
-    told_by_sync,
+    event_for_restart,
+    event_for_sync,
+    events_for_rights,
+    events_for_status,
     with_findings,
 )
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion
@@ -143,15 +143,15 @@ class Reporter:
         """Tell what setSecret did beside setting a password."""
         if report.sessions:
             log.info("user %s had %d sessions when its password was set; they stay open", report.user, report.sessions)
-        for telling in told_by_rights(report):
+        for telling in events_for_rights(report):
             self.tell(telling)
 
     def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
         """The target Secret was written."""
         resource = self.status.resource
         self._services.index.wrote_target(resource.key, live.resource_version)
-        asked_anew = resource.generation != resource.status.observed_generation
-        telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
+        spec_changed = resource.generation != resource.status.observed_generation
+        telling = event_for_sync(before, current.version_id, spec_changed=spec_changed)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
         # A Secret that is new to us has nothing that could have been late.
         moved = before.version_id not in (None, current.version_id)
@@ -161,14 +161,14 @@ class Reporter:
 
     def restarted(self, workload: Workload, version_id: VersionId, restart: Restart) -> None:
         """A workload was restarted, or could not be."""
-        telling = told_by_restart(workload, version_id, restart)
+        telling = event_for_restart(workload, version_id, restart)
         if telling is not None:
             self._services.metrics.restart_asked(kind=workload.kind, outcome=restart.kind.name.lower())
             self.tell(telling)
 
     def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
         metrics, strategy = self._services.metrics, before.spec.rotation.strategy
-        for telling in told_by_status(before.status, after, strategy):
+        for telling in events_for_status(before.status, after, strategy):
             self.tell(telling)
         if after.history and after.history[:1] != before.status.history[:1]:
             ended = after.history[0]

@@ -13,7 +13,7 @@ from rotated_secrets.controller.aws.identities import MOST_IN_NAMESPACE, Identit
 from rotated_secrets.controller.aws.service_accounts import ServiceAccount
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
-from rotated_secrets.secretstores.roles import LONGEST_SESSION, session_name
+from rotated_secrets.secretstores.roles import MAX_SESSION_NAME, session_name
 from rotated_secrets.values import SecretText
 
 ROLE = "arn:aws:iam::111122223333:role/orders"
@@ -218,7 +218,7 @@ def test_clients_of_those_that_were_not_used_for_longest_are_let_go_and_made_ane
 def test_session_is_named_as_aws_takes_it(name: str) -> None:
     found = session_name("shop", name)
     assert found.startswith("shop.")
-    assert 2 <= len(found) <= LONGEST_SESSION
+    assert 2 <= len(found) <= MAX_SESSION_NAME
 
 
 def test_long_names_do_not_make_one_session_of_two() -> None:
