@@ -32,7 +32,12 @@ current = Credential.of(SecretValue.parse(VALUE))
 engine = engine_named(current.engine)
 assert engine.strategies == {Strategy.SINGLE_USER}
 database = DatabaseAccess(
-    engine, application=current, trust=Trust(TlsSpec(), None, None), rules=HostRules(), read_admin=None, metrics=Metrics()
+    engine,
+    application=current,
+    trust=Trust(TlsSpec(), None, None),
+    rules=HostRules(),
+    read_admin=None,
+    metrics=Metrics(),
 )
 users = Users(current.username)
 
