@@ -163,7 +163,7 @@ class Reporter:
         """Report that a workload was restarted, or could not be."""
         telling = event_for_restart(workload, version_id, restart)
         if telling is not None:
-            self._services.metrics.restart_asked(kind=workload.kind, outcome=restart.kind.name.lower())
+            self._services.metrics.restart_requested(kind=workload.kind, outcome=restart.kind.name.lower())
             self.tell(telling)
 
     def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
