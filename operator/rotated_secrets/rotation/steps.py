@@ -130,7 +130,9 @@ class Steps:
         try:
             self._session = self._reached.open_admin(own)
             if not self._session.try_lock(users.base):
-                raise LookAgain(f"the lock of user {users.base} is taken by another operator, or by a session that must not have it")
+                raise LookAgain(
+                    f"the lock of user {users.base} is taken by another operator, or by a session that must not have it"
+                )
             self._session.check_users(users)
         except (AuthenticationFailed, Refused) as error:
             self.close()
