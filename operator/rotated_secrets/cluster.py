@@ -1,7 +1,7 @@
 """Requests to the Kubernetes API: JSON in, JSON out, with timeouts, and errors that say what to do.
 
-The official client gives addresses, certificates and tokens, and keeps connections; its models are passed by, because
-making them of each answer costs more than everything else about a request. Safe to use from several threads.
+The official client provides addresses, certificates, tokens and connections. Its models are not used, because to build
+them from each response costs more than the rest of a request. Safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from kubernetes.client.exceptions import ApiException
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 CHUNK = 500
-"""Objects in one answer of a list."""
+"""Objects in one response to a list request."""
 
 Json = dict[str, Any]
 
-# The client logs the bodies of answers at DEBUG, and some of these are Secrets.
+# The client logs the bodies of responses at DEBUG, and some of these are Secrets.
 logging.getLogger("kubernetes.client.rest").setLevel(logging.INFO)
 
 
 class ClusterError(Exception):
-    """The API server said no, or nothing; the message names the request and the cause.
+    """The API server refused a request or did not answer; the message names the request and the cause.
 
-    It may repeat what the API server answered, and so what was sent: where that is a Secret, only ``status`` and the
-    field names in ``answer`` may be told.
+    The message may quote the response, which may quote the request: if that is a Secret, show only ``status`` and the
+    field names in ``answer``.
     """
 
     def __init__(self, message: str, status: int = 0, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        """The HTTP status; 0 where there was no answer."""
+        """The HTTP status; 0 if there was no response."""
         self.answer = answer or {}
-        """The ``Status`` object that the API server answered with, where it did."""
+        """The ``Status`` object in the response, if there was one."""
 
 
 class Unreachable(ClusterError):
-    """The API server could not be reached, timed out, failed inside or is too busy: try again later."""
+    """The API server could not be reached, timed out, had an internal error or is too busy: try again later."""
 
 
 class NotFound(ClusterError):
-    """No such object, or no such kind of object."""
+    """The object, or the kind of object, does not exist."""
 
 
 class Conflict(ClusterError):
-    """The object has changed since it was read, or exists already: look again."""
+    """The object has changed since it was read, or exists already: read it again."""
 
 
 class Gone(ClusterError):
-    """The list has grown too old to go on with."""
+    """The list cannot be continued, because it is too old."""
 
 
 class Forbidden(ClusterError):
@@ -64,21 +64,21 @@ class Forbidden(ClusterError):
 
 
 class Rejected(ClusterError):
-    """The request is not acceptable."""
+    """The API server refused the request as invalid."""
 
 
 ERRORS: Mapping[int, type[ClusterError]] = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone}
 
 
 class NoCluster(Exception):
-    """Nothing says where the API server is."""
+    """No kubeconfig and no ServiceAccount name the API server."""
 
 
 def configuration(kubeconfig: Path | None, context: str | None) -> client.Configuration:
-    """Where the API server is and who we are there.
+    """Load the address of the API server and our credentials for it.
 
     Raises:
-        NoCluster: neither a file nor the pod's own ServiceAccount says so.
+        NoCluster: neither a kubeconfig file nor the pod's ServiceAccount has them.
     """
     found = client.Configuration()
     try:
@@ -106,10 +106,10 @@ class Cluster:
     ) -> None:
         """``timeout`` is in seconds and for each try; only requests that change nothing are tried again.
 
-        ``before_write`` is called before each request that changes something, and what it raises is raised instead.
+        ``before_write`` is called before each request that changes something; if it raises, no request is made.
         """
         found.connection_pool_maxsize = connections
-        # A server's Retry-After may be hours; our own queue waits better, and lets others go first.
+        # A server's Retry-After may be hours; our own queue retries earlier, and works on other keys meanwhile.
         found.retries = urllib3.Retry(
             retries, redirect=0, allowed_methods=("GET",), backoff_factor=0.1, respect_retry_after_header=False
         )
@@ -127,7 +127,7 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Json:
-        """One request and its answer.
+        """Make one request and return its response.
 
         Raises:
             ClusterError: one of its subclasses.
@@ -153,16 +153,16 @@ class Cluster:
         raise _error(f"{method} {path}", answer.status, data)
 
     def pages(self, path: str, *, accept: str = "application/json") -> Iterator[list[Json]]:
-        """Every object of a list, in chunks; as one piece from the start, where the list grows too old on the way."""
-        going_on = ""
+        """Yield all objects of a list in chunks; if the list gets too old before its end, all again in one chunk."""
+        continue_token = ""
         while True:
             try:
-                answer = self.request("GET", path, query={"limit": CHUNK, "continue": going_on}, accept=accept)
+                answer = self.request("GET", path, query={"limit": CHUNK, "continue": continue_token}, accept=accept)
             except Gone:
                 answer = self.request("GET", path, accept=accept)
             yield answer.get("items") or []
-            going_on = answer.get("metadata", {}).get("continue") or ""
-            if not going_on:
+            continue_token = answer.get("metadata", {}).get("continue") or ""
+            if not continue_token:
                 return
 
     def close(self) -> None:
@@ -172,15 +172,15 @@ class Cluster:
 def _error(what: str, status: int, data: bytes) -> ClusterError:
     try:
         answer = json.loads(data)
-        told = answer.get("message") or ""
+        message = answer.get("message") or ""
     except (ValueError, AttributeError):
-        answer, told = {}, ""
+        answer, message = {}, ""
     kind = ERRORS.get(status) or (Unreachable if status == 429 or status >= 500 else Rejected)
-    return kind(f"{what}: the API server answered {status}" + (f": {told}" if told else ""), status, answer)
+    return kind(f"{what}: the API server answered {status}" + (f": {message}" if message else ""), status, answer)
 
 
 def _cause(error: Exception) -> str:
-    """The innermost reason, without the layers that the HTTP library wraps around it."""
+    """Return the innermost reason, without the layers that the HTTP library wraps around it."""
     reason = getattr(error, "reason", None)
     if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(reason, Exception):
         return _cause(reason)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from rotated_secrets.controller.work.drift_backoff import AT_ONCE
+from rotated_secrets.controller.work.drift_backoff import BURST
 from sandbox.kubernetes.client import Json, StatusError
 from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
@@ -165,7 +165,7 @@ def test_secret_that_belongs_to_someone_else_is_left_as_it_is(found: Found, orde
 def test_secret_that_somebody_goes_on_changing_is_fought_over_for_a_while_alone(orders: Applied) -> None:
     orders.apply().until_ready()
     wanted = orders.secret()
-    for number in range(AT_ONCE):
+    for number in range(BURST):
         orders.api.patch(orders.secret_path, {"stringData": {"password": f"mallory {number}"}})
         eventually(lambda: orders.secret() == wanted, "it is put back")
     orders.until_ready()

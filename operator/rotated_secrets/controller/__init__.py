@@ -1,1 +1,1 @@
-"""The operator at work: what it watches, when it looks at what, and who of several replicas does."""
+"""The running operator: its watches, its work queue, its access to AWS, and its leader election."""

@@ -1,4 +1,4 @@
-"""What looking at one RotatedSecret may use. Made once, by :mod:`run`; handed to what makes the reconcile."""
+"""The services that a reconcile uses. Made once, by :mod:`rotated_secrets.controller.process.replica`."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Services:
     look: Callable[[Key], None]
     """Enqueue a RotatedSecret, from any thread."""
 
-    def look_afresh(self, keys: Iterable[Key]) -> None:
-        """Enqueue RotatedSecrets for which something has changed that their objects do not show."""
+    def look_again(self, keys: Iterable[Key]) -> None:
+        """Enqueue RotatedSecrets for which something changed that their objects do not show."""
         for key in keys:
-            self.observed.unsettle(key)
+            self.observed.invalidate(key)
             self.look(key)
 
 

@@ -53,9 +53,10 @@ def _network(value: Any) -> Any:
 
 
 def _cluster_name(value: str) -> str:
-    # Source: AssumeRole's reference: what an ExternalId may consist of, and its length; the rest is for the namespace.
+    # Source: AWS's reference of AssumeRole on the characters and the length of an ExternalId, which also holds the
+    # namespace.
     if not re.fullmatch(r"[A-Za-z0-9+=,.@:_-]{1,512}", value):
-        raise ValueError(f"{value!r} is no cluster's name; write up to 512 letters, digits and +=,.@:_-")
+        raise ValueError(f"{value!r} is not a valid cluster name; write up to 512 letters, digits and +=,.@:_-")
     return value
 
 
@@ -69,8 +70,8 @@ Count = Annotated[int, Field(ge=1)]
 Panel = Literal["AWS", "Databases", "Rotation", "Kubernetes", "Leader election", "Work", "Observability"]
 
 
-def _field(default: Any, panel: Panel, says: str) -> Any:
-    return Field(default, description=says, json_schema_extra={"panel": panel})
+def _field(default: Any, panel: Panel, help_text: str) -> Any:
+    return Field(default, description=help_text, json_schema_extra={"panel": panel})
 
 
 class Settings(BaseModel):
@@ -231,18 +232,18 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _know_where_we_are(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _add_machine_defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Add the defaults that depend on the machine."""
         found = dict(given)
         found["identity"] = given.get("identity") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-        # AWS's other SDKs read AWS_REGION, and its platforms set it; boto3 knows AWS_DEFAULT_REGION alone.
+        # Other AWS SDKs read AWS_REGION, and AWS's platforms set it; boto3 reads only AWS_DEFAULT_REGION.
         configured = boto3.session.Session().region_name or os.environ.get("AWS_REGION")
         found["aws_region"] = given.get("aws_region") or configured
         found["lease_namespace"] = given.get("lease_namespace") or _own_namespace()
         return found
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Settings:
+    def _check_combinations(self) -> Settings:
         # Source: client-go's leaderelection.NewLeaderElector checks the same.
         if not self.lease_duration > self.renew_deadline > self.retry_period:
             raise ValueError(

@@ -1,1 +1,1 @@
-"""What the operator tells people and machines: logs, metrics, Kubernetes Events. Knows no room above it."""
+"""Logs, metrics and Kubernetes Events. Knows no package above it."""

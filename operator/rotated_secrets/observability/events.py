@@ -1,8 +1,8 @@
-"""Kubernetes Events on RotatedSecrets: what ``kubectl describe`` shows below the status.
+"""Kubernetes Events on RotatedSecrets, which ``kubectl describe`` shows below the status.
 
-They are posted by a thread of their own from a bounded queue: no rotation waits for one, and none fails because of one.
-Repeats within a while raise the count of the Event that is there, as Kubernetes' own components do. Core ``v1`` Events
-are written, because ``kubectl describe`` looks for these by their involved object.
+A separate thread posts them from a bounded queue: no rotation waits for an Event, or fails because of one. A repeat
+within some minutes raises the count of the existing Event, as in Kubernetes' own components. Events are core ``v1``,
+because ``kubectl describe`` looks for these by their involved object.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 COMPONENT: Final = "rotated-secrets"
 MESSAGE_LENGTH: Final = 1024
-"""Characters; what is longer is cut, as the API of Events asks for."""
+"""Characters; longer messages are cut, as the API of Events requires."""
 AGGREGATE_FOR: Final = 600.0
-"""Seconds during which a repeat counts on the same Event."""
-TELL_DROPPED: Final = 1000
-"""How many more Events must be dropped before that is told again."""
-REMEMBERED: Final = 4096
-"""Events that repeats are looked up in."""
+"""Seconds during which a repeat raises the count of the same Event."""
+DROPPED_PER_LOG_LINE: Final = 1000
+"""How many more Events must be dropped before that is logged again."""
+MAX_REMEMBERED: Final = 4096
+"""Most posted Events that are kept in memory to recognise repeats."""
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -104,7 +104,7 @@ WARNINGS: Final = frozenset(
 
 
 class Requests(Protocol):
-    """The API server, as far as Events need it."""
+    """Requests to the API server."""
 
     def request(self, method: str, path: str, *, body: Any = None, content_type: str = "application/json") -> Any: ...
 
@@ -121,8 +121,8 @@ class _Event:
     at: datetime
 
     @property
-    def same(self) -> tuple[str, ...]:
-        """What two Events have in common that are one, repeated."""
+    def identity(self) -> tuple[str, ...]:
+        """Equal for an Event and its repeats."""
         return (self.uid, self.kind, self.reason, self.message)
 
 
@@ -137,9 +137,14 @@ class Events:
     """Posts Events in the background. ``record`` never blocks and never fails."""
 
     def __init__(self, cluster: Requests, *, api_version: str, kind: str, instance: str, backlog: int = 1000) -> None:
-        """
-        ``api_version`` and ``kind`` are those of the objects that Events are about, ``instance`` is this replica's
-        name, and ``backlog`` says how many Events may wait before new ones are dropped.
+        """Start the thread that posts.
+
+        Args:
+            cluster: where to post.
+            api_version: that of the objects that Events are about.
+            kind: that of the objects that Events are about.
+            instance: this replica's name.
+            backlog: how many Events may wait before new ones are dropped.
         """
         self._cluster = cluster
         self._api_version = api_version
@@ -155,7 +160,7 @@ class Events:
     def record(
         self, *, namespace: str, name: str, uid: str, resource_version: str, reason: EventReason, message: str
     ) -> None:
-        """Tell people that something happened to this RotatedSecret."""
+        """Enqueue an Event on this RotatedSecret."""
         text = redact(message)
         text = text if len(text) <= MESSAGE_LENGTH else text[: MESSAGE_LENGTH - 1] + "…"
         kind: Literal["Normal", "Warning"] = "Warning" if reason in WARNINGS else "Normal"
@@ -166,7 +171,7 @@ class Events:
             self._drop()
 
     def flush(self, timeout: float) -> None:
-        """Post what waits, at most for ``timeout`` seconds, and stop. Blocks."""
+        """Post waiting Events for at most ``timeout`` seconds, then stop. Blocks."""
         try:
             self._waiting.put(None, timeout=timeout)
         except queue.Full:
@@ -177,7 +182,7 @@ class Events:
         while (event := self._waiting.get()) is not None:
             try:
                 self._post(event)
-            except Exception as error:  # noqa: BLE001 - an Event is told once, and is never worth more than a line
+            except Exception as error:  # noqa: BLE001 - an Event is tried once; a failure is only logged
                 log.warning(
                     "an Event (%s) on %s/%s could not be posted: %s", event.reason, event.namespace, event.name, error
                 )
@@ -189,7 +194,7 @@ class Events:
         with self._dropping:
             self._dropped += 1
             dropped = self._dropped
-        if dropped == 1 or dropped % TELL_DROPPED == 0:
+        if dropped == 1 or dropped % DROPPED_PER_LOG_LINE == 0:
             log.warning("Events are dropped (%d): the API server accepts them too slowly", dropped)
 
     def _caught_up(self) -> None:
@@ -200,21 +205,21 @@ class Events:
 
     def _post(self, event: _Event) -> None:
         path = f"/api/v1/namespaces/{event.namespace}/events"
-        posted = self._posted.get(event.same)
+        posted = self._posted.get(event.identity)
         if posted is not None and time.monotonic() < posted.until:
             patch = {"count": posted.count + 1, "lastTimestamp": _second(event.at)}
             try:
                 self._cluster.request("PATCH", f"{path}/{posted.name}", body=patch, content_type=MERGE_PATCH)
-            except Exception as error:  # noqa: BLE001 - most likely it has expired; a fresh one tells as much
+            except Exception as error:  # noqa: BLE001 - most likely it has expired; a new Event says the same
                 log.debug("the count of an Event could not be raised, so a new one is posted: %s", error)
             else:
                 posted.count += 1
                 return
         name = f"{event.name[:200]}.{time.time_ns():x}"
         self._cluster.request("POST", path, body=self._body(name, event))
-        self._posted[event.same] = _Posted(name, 1, time.monotonic() + AGGREGATE_FOR)
-        self._posted.move_to_end(event.same)
-        if len(self._posted) > REMEMBERED:
+        self._posted[event.identity] = _Posted(name, 1, time.monotonic() + AGGREGATE_FOR)
+        self._posted.move_to_end(event.identity)
+        if len(self._posted) > MAX_REMEMBERED:
             self._posted.popitem(last=False)
 
     def _body(self, name: str, event: _Event) -> dict[str, Any]:

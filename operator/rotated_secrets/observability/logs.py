@@ -1,8 +1,8 @@
 """Logs as JSON or text, with fields to filter by, and the last line of defence against secret values in them.
 
-Secret values travel as ``SecretText``, which prints as ``***``. What is done here is for what that does not reach: the
-messages of other libraries' exceptions, which quote what they were given, and their debug output, which prints requests
-and responses. Knows nothing of what is logged.
+Secret values travel as ``SecretText``, which prints as ``***``. This module covers what that cannot: messages of other
+libraries' exceptions, which quote their input, and their debug output, which prints requests and responses. Knows
+nothing of what is logged.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 CHATTY = {
     # These print requests and responses, secret values included, at DEBUG.
     **dict.fromkeys(("boto3", "botocore", "s3transfer", "kubernetes", "client", "aiohttp"), logging.INFO),
-    # It tells of an end point that is set for each client.
+    # It logs the configured endpoint for each client.
     "botocore.configprovider": logging.WARNING,
-    # Retries are its warnings; what they come to is told by whoever asked.
+    # They warn of each retry; the caller logs the result.
     "urllib3": logging.ERROR,
     "stamina": logging.ERROR,
-    # It tells of each event and login, warns that it leaves signals to us, and tells twice of errors that it raises.
+    # It logs each event and login, warns that it leaves signals to us, and logs errors that it also raises.
     "kopf": logging.WARNING,
     "kopf._core.reactor.running": logging.CRITICAL,
     "kopf._core.reactor.orchestration": logging.CRITICAL,
@@ -40,11 +40,12 @@ CHATTY = {
 _fields: ContextVar[dict[str, str]] = ContextVar("log_fields", default={})  # noqa: B039 - never changed in place
 
 LONGEST = 8192
-"""Characters of one text that are logged; what is longer is cut at its end, before it is searched."""
+"""Most characters of one text that are logged; a longer text is cut at its end, before it is searched."""
 FRAMES = 20
+"""Innermost calls of each exception that are logged."""
 
-# None of these may take longer than the text is long (a search holds up every other thread), so nothing that repeats
-# can start at each character of the same run. Each matches what is left of a credential that the cut has gone through.
+# The time of each search must be linear in the length of the text (a search blocks every other thread), so no
+# repetition may start at each character of the same run. Each expression also matches a credential whose end was cut.
 _CUT = r"(?=…\Z)"
 _BASE64 = r"[A-Za-z0-9+/=_.~\-]+"
 _SINGLE_QUOTED = r"""'(?:[^'\\]|''|(?s:\\.))*+'?"""
@@ -66,9 +67,9 @@ _SUSPECT = re.compile(
 
 
 def redact(text: str) -> str:
-    """``text`` with ``***`` for what looks like a credential: passwords in SQL, JSON, URLs, headers, verifiers.
+    """Replace what looks like a credential by ``***``: passwords in SQL, JSON, URLs, headers, verifiers.
 
-    No more than :data:`LONGEST` characters of it are kept.
+    Cuts the text at :data:`LONGEST` characters.
     """
     if len(text) > LONGEST:
         text = text[: LONGEST - 1] + "…"
@@ -76,10 +77,10 @@ def redact(text: str) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """What an exception may say in a log.
+    """Describe an exception for the log, without secret values.
 
-    The messages of our own errors hold no values. Those of other libraries may quote what they were given (a statement,
-    a body, a value that would not parse), so of these only type, status and system error are told.
+    Messages of our own errors contain no values. Those of other libraries may quote their input (a statement, a body, a
+    value that does not parse), so only their type, status and system error are shown.
     """
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -98,10 +99,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def describe_with_trace(error: BaseException) -> str:
-    """An exception with its causes and where each was raised: lines of code, no values of variables.
-
-    Of each, the innermost :data:`FRAMES` calls are told.
-    """
+    """Describe an exception and its causes, each with its innermost :data:`FRAMES` calls, without variables' values."""
     lines: list[str] = []
     seen: set[int] = set()
     following: BaseException | None = error
@@ -114,7 +112,7 @@ def describe_with_trace(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def about(**fields: str) -> Iterator[None]:
-    """Put fields (``namespace``, ``name``, ``step``, …) on every line that is logged inside."""
+    """Add fields (``namespace``, ``name``, ``step``, …) to every line that is logged inside."""
     token = _fields.set({**_fields.get(), **fields})
     try:
         yield
@@ -122,10 +120,10 @@ def about(**fields: str) -> Iterator[None]:
         _fields.reset(token)
 
 
-def withhold_what_aws_is_sent() -> None:
-    """At DEBUG, AWS's SDK prints requests and answers, secret values included: have it say less, whatever the level is.
+def silence_aws_debug_logs() -> None:
+    """Keep AWS's SDK from logging at DEBUG, where it prints requests and responses with secret values.
 
-    For whoever makes its clients, since not everybody who does has called :func:`configure`.
+    Code that makes its clients calls this, because not every such program has called :func:`configure`.
     """
     for library in ("boto3", "botocore", "urllib3"):
         logger = logging.getLogger(library)
@@ -133,7 +131,7 @@ def withhold_what_aws_is_sent() -> None:
 
 
 def configure(log_format: LogFormat, level: LogLevel, stream: IO[str] | None = None) -> None:
-    """Send everything that this process logs to ``stream`` (standard error), in one format."""
+    """Send all logs of this process to ``stream``, by default standard error, in one format."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
@@ -145,7 +143,7 @@ def configure(log_format: LogFormat, level: LogLevel, stream: IO[str] | None = N
 
 
 class _Formatter(logging.Formatter):
-    """What both formats share: fields, messages and exceptions without values."""
+    """Common parts of both formats: fields, messages and exceptions without values."""
 
     def fields(self, record: logging.LogRecord) -> dict[str, str]:
         # kopf's own loggers carry the object as `k8s_ref`.
@@ -171,14 +169,14 @@ class _Formatter(logging.Formatter):
 
 
 def _quoted(each: object) -> object:
-    """What an argument of a message may say: our own errors are sentences, others' are kept to what is harmless."""
+    """Replace an exception by its text: the message of our own errors, a description of all others."""
     if not isinstance(each, BaseException):
         return each
     return str(each) if _is_ours(each) else describe(each)
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object a line."""
+    """Formats each record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -194,13 +192,13 @@ class JsonFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """One line for a person, then the stack trace, if there is one."""
+    """Formats each record as one readable line, followed by the stack trace if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = self.fields(record)
         about_what = f"{fields['namespace']}/{fields['name']}: " if {"namespace", "name"} <= fields.keys() else ""
         step = f" [{fields['step']}]" if "step" in fields else ""
-        # A message of several lines could pass for lines of the log's own.
+        # Without indentation, a message of several lines could look like several records.
         message = self.message(record).replace("\n", "\n    ")
         line = f"{self.time(record)} {record.levelname:<7} {about_what}{message}{step}"
         return "\n".join(filter(None, (line, self.trace(record))))

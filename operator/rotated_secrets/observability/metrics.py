@@ -1,6 +1,6 @@
 """The metrics that Prometheus collects, and the calls that change them.
 
-The help texts are what docs/reference.md shows. Must not know its callers. Safe from any thread.
+docs/reference.md shows the help texts. Must not know its callers. Safe from any thread.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ LAG_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 class Metrics:
-    """The metrics of one operator, in their own registry."""
+    """The metrics of one operator, in a separate registry."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
-        def counter(name: str, says: str, *labels: str) -> Counter:
-            return Counter(name, says, labels, namespace=PREFIX, registry=registry)
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(name, help_text, labels, namespace=PREFIX, registry=registry)
 
-        def gauge(name: str, says: str, *labels: str) -> Gauge:
-            return Gauge(name, says, labels, namespace=PREFIX, registry=registry)
+        def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+            return Gauge(name, help_text, labels, namespace=PREFIX, registry=registry)
 
-        def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, says, labels, namespace=PREFIX, registry=registry, buckets=buckets)
+        def histogram(name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, help_text, labels, namespace=PREFIX, registry=registry, buckets=buckets)
 
         self._rotations = counter(
             "rotations_total",
@@ -125,7 +125,7 @@ class Metrics:
         self._step.labels(engine, step).observe(seconds)
 
     def held(self, namespace: str, name: str, reason: str | None) -> None:
-        """Set why this RotatedSecret's due rotation waits; None if none waits."""
+        """Set the reason why this RotatedSecret's rotation is held; None if it is not."""
         with self._lock:
             before = self._held_for.pop((namespace, name), None)
             if reason is not None:
@@ -176,9 +176,9 @@ class Metrics:
         """Call ``leads`` whenever the metrics are collected."""
         self._leader.set_function(lambda: float(leads()))
 
-    def follow_access_policy(self, is_well: Callable[[], bool]) -> None:
-        """Call ``is_well`` whenever the metrics are collected."""
-        self._policy.set_function(lambda: float(is_well()))
+    def follow_access_policy(self, is_current: Callable[[], bool]) -> None:
+        """Call ``is_current``, whether the file's policy is in force, whenever the metrics are collected."""
+        self._policy.set_function(lambda: float(is_current()))
 
 
 def _remove(series: Gauge, namespace: str, name: str) -> None:

@@ -20,7 +20,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
 
-from rotated_secrets.observability.logs import withhold_what_aws_is_sent
+from rotated_secrets.observability.logs import silence_aws_debug_logs
 from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, AwsCall, outcome_of
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.quota import Buckets
@@ -85,7 +85,7 @@ class AwsStores:
             before_write: called before each request that changes something, including each attempt of a retried one;
                 an error that it raises replaces the request.
         """
-        withhold_what_aws_is_sent()
+        silence_aws_debug_logs()
         if isinstance(session, botocore.session.Session):
             self._create: Callable[..., Any] = session.create_client
         else:

@@ -11,7 +11,7 @@ from rotated_secrets import cluster as connection
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.cluster import Conflict, NotFound
-from rotated_secrets.controller.process.startup import fill
+from rotated_secrets.controller.process.startup import fill_index
 from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resources import Resources
@@ -130,7 +130,7 @@ class Watched:
         self.handlers = Handlers(
             self.registry,
             look=self.looked.append,
-            look_anew=self.looked.append,
+            look_again=self.looked.append,
             gone=self.gone.append,
             delivered=lambda: None,
         )
@@ -140,7 +140,7 @@ def test_the_first_list_makes_everything_known_and_looked_at(resources: Resource
     objects.make("one")
     objects.make("two")
     watched = Watched()
-    assert fill(resources, watched.handlers) == 2
+    assert fill_index(resources, watched.handlers) == 2
     assert sorted(watched.looked) == [Key(objects.namespace, "one"), Key(objects.namespace, "two")]
     assert set(watched.registry.uids()) == set(watched.looked)
 
@@ -149,7 +149,7 @@ def test_a_resync_drops_ghosts_and_takes_in_what_the_watch_has_missed(resources:
     for name in ("ghost", "recreated", "well"):
         objects.make(name)
     watched = Watched()
-    fill(resources, watched.handlers)
+    fill_index(resources, watched.handlers)
     objects.delete("ghost")
     objects.delete("recreated")
     objects.make("recreated")

@@ -48,7 +48,7 @@ def test_nothing_said_is_no_agreement(
     found = accounts.read(namespace, "orders")
     assert (found.token_for, found.role_arn) == (frozenset(), None)
     with pytest.raises(AccessDenied, match="kubectl annotate"):
-        found.check_lets("orders")
+        found.check_allows("orders")
 
 
 def test_token_is_short_lived_and_opens_nothing_but_aws(

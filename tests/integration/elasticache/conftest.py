@@ -20,7 +20,7 @@ from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.elasticache import ElastiCacheEngine
 from rotated_secrets.databases.elasticache.user import OWNER_TAG, place_in
-from rotated_secrets.observability.logs import withhold_what_aws_is_sent
+from rotated_secrets.observability.logs import silence_aws_debug_logs
 from rotated_secrets.values import Arn, Credential, Endpoint, SecretValue, VersionId
 from sandbox.redis import RedisServer, redis_server
 
@@ -78,7 +78,7 @@ def engine(aws: ElastiCacheClient) -> ElastiCacheEngine:
 
 def operators_engine(wait_seconds: float) -> ElastiCacheEngine:
     """An engine that asks AWS as the environment says now."""
-    withhold_what_aws_is_sent()
+    silence_aws_debug_logs()
     clients: dict[tuple[str, str], Any] = {}
     session = boto3.session.Session()
 

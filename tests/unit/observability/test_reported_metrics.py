@@ -53,7 +53,7 @@ class Told:
 
     def __init__(self, of: RotatedSecret) -> None:
         self.metrics = Metrics()
-        nothing = SimpleNamespace(record=lambda **_: None, wrote_target=lambda *_: None)
+        nothing = SimpleNamespace(record=lambda **_: None, record_target_write=lambda *_: None)
         services = SimpleNamespace(metrics=self.metrics, resources=None, events=nothing, index=nothing)
         self.reporter = Reporter(cast(Services, services), of, "postgres")
 

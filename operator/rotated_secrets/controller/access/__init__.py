@@ -1,1 +1,1 @@
-"""The access policy: which namespaces may name which secrets."""
+"""The access policy: which namespaces may use which secrets."""

@@ -1,8 +1,8 @@
-"""Who may ask for what: which namespaces may name which secrets in AWS.
+"""The access policy: which namespaces may use which secrets in AWS.
 
-The operator's AWS identity can read more than any one namespace should reach. Rules are matched on account, region and
-name of the ARN that AWS returned, whatever the resource said; a look at what was asked comes first, so that a name that
-is denied costs no call and tells nothing of whether it exists. Knows neither AWS nor Kubernetes.
+The operator's AWS identity can read more secrets than one namespace should. Rules are matched against account, region
+and name in the ARN that AWS returned, not against what the resource says. The requested name is checked before, so that
+a denied name costs no call and does not show whether the secret exists. Knows neither AWS nor Kubernetes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _NAMESPACE_LABEL: Final = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 
 
 class PolicyDenied(Exception):
-    """The access policy forbids it; the message holds the rule that would allow it."""
+    """The access policy denies a request; the message contains the rule that would allow it."""
 
 
 class Use(Enum):
-    """What a secret is asked for."""
+    """What a secret is requested for."""
 
     SOURCE = "source"
     ADMIN = "admin secret"
@@ -39,7 +39,7 @@ class Use(Enum):
 
 @dataclass(frozen=True)
 class Home:
-    """The account and region that the operator's own identity lives in."""
+    """The account and region of the operator's own identity."""
 
     account: str
     region: str
@@ -47,53 +47,53 @@ class Home:
 
 @dataclass(frozen=True)
 class Request:
-    """One namespace asks for one secret."""
+    """A namespace requests the use of one secret."""
 
     namespace: str
     use: Use
-    asked: SecretId
+    secret_id: SecretId
     """As the resource names it: a name or an ARN."""
     region: str
-    """Where a mere name is looked up."""
-    keeps_to_itself: bool
-    """Rotated by SingleUser or External, and neither delivered nor sent anywhere nor used for queries of the
-    namespace's own, as an admin secret may be."""
+    """Where a name is looked up."""
+    is_only_rotated: bool
+    """Whether a source secret is rotated by SingleUser or External, and not delivered, sent to a webhook or used for
+    verify queries: only then may an admin secret be a source."""
     account: str | None = None
-    """Where a mere name is looked up; None is the operator's own account."""
+    """Where a name is looked up; None is the operator's own account."""
 
     @property
     def lookup_region(self) -> str:
-        """Where the secret is looked up: an ARN says so itself."""
-        arn = Arn.parse(self.asked)
+        """Region in which the secret is looked up: the ARN's, if there is one."""
+        arn = Arn.parse(self.secret_id)
         return arn.region if arn is not None else self.region
 
     @classmethod
     def source(cls, resource: RotatedSecret, home: Home, account: str | None = None) -> Request:
-        """What ``spec.source`` asks for; a mere name in ``account``, which is the operator's own unless told."""
+        """The request of ``spec.source``; a name is looked up in ``account``, by default the operator's own."""
         spec = resource.spec
-        # AlternatingUsers would give an admin's rights to a second user, a webhook gets the value, and a query run as
-        # an admin tells, by its success alone, whatever an admin may read.
-        alone = spec.rotation.strategy in (Strategy.SINGLE_USER, Strategy.EXTERNAL)
-        kept = spec.webhook is None and not spec.rotation.verify_queries and not spec.target.is_delivered
+        # AlternatingUsers would give an admin's rights to a second user, a webhook receives the value, and the success
+        # of a query that runs as admin reveals data that only an admin may read.
+        keeps_users = spec.rotation.strategy in (Strategy.SINGLE_USER, Strategy.EXTERNAL)
+        stays_inside = spec.webhook is None and not spec.rotation.verify_queries and not spec.target.is_delivered
         return cls(
             resource.namespace,
             Use.SOURCE,
             SecretId(resource.spec.source.secret_id),
             resource.spec.source.region or home.region,
-            keeps_to_itself=alone and kept,
+            is_only_rotated=keeps_users and stays_inside,
             account=account,
         )
 
     @classmethod
     def admin(cls, resource: RotatedSecret, secret: SecretId, home: Home, account: str | None = None) -> Request:
-        """``adminSecretId`` of the spec or ``masterarn`` of a value: who wrote either may write the other."""
+        """The request of the spec's ``adminSecretId`` or the value's ``masterarn``, which are equally untrusted."""
         region = resource.spec.source.region or home.region
-        return cls(resource.namespace, Use.ADMIN, secret, region, keeps_to_itself=True, account=account)
+        return cls(resource.namespace, Use.ADMIN, secret, region, is_only_rotated=True, account=account)
 
 
 @dataclass(frozen=True)
 class _NamedSecret:
-    """A secret by what the rules look at."""
+    """The properties of a secret that rules are matched against."""
 
     account: str
     region: str
@@ -102,7 +102,7 @@ class _NamedSecret:
 
 @dataclass(frozen=True)
 class AccessRule:
-    """What some namespaces may use. ``*`` stands for any characters but ``!``, which AWS services' own secrets have."""
+    """What some namespaces may use. ``*`` matches any characters except ``!``: names of AWS's own secrets have it."""
 
     namespaces: tuple[str, ...]
     secrets: tuple[str, ...] = ()
@@ -112,41 +112,41 @@ class AccessRule:
     regions: tuple[str, ...] = ()
     """Empty means the operator's own."""
 
-    def concerns(self, namespace: str) -> bool:
-        return any(re.fullmatch(_wild(pattern), namespace) for pattern in self.namespaces)
+    def applies_to(self, namespace: str) -> bool:
+        return any(re.fullmatch(_expression_of(pattern), namespace) for pattern in self.namespaces)
 
     def covers(self, secret: _NamedSecret, home: Home) -> bool:
-        """Whether the account and the region are the rule's."""
+        """Whether the rule is for the secret's account and region."""
         return secret.account in (self.accounts or (home.account,)) and secret.region in (
             self.regions or (home.region,)
         )
 
 
-def _wild(pattern: str) -> str:
+def _expression_of(pattern: str) -> str:
     return re.escape(pattern).replace(r"\*", "[^!]*")
 
 
 def _matches(patterns: tuple[str, ...], name: str, namespace: str) -> bool:
-    """Whether a name is one of those that the patterns give to this namespace."""
-    return any(re.fullmatch(_wild(pattern.replace(NAMESPACE, namespace)), name) for pattern in patterns)
+    """Whether a pattern matches the name, with ``{namespace}`` replaced by this namespace."""
+    return any(re.fullmatch(_expression_of(pattern.replace(NAMESPACE, namespace)), name) for pattern in patterns)
 
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """Rules of which each one allows; what none allows is denied."""
+    """Rules, each of which allows something; everything else is denied."""
 
     rules: tuple[AccessRule, ...]
 
     @classmethod
     def default(cls) -> AccessPolicy:
-        """Every namespace has what begins with its name, in the operator's own account and region."""
+        """Every namespace may use secrets whose names begin with its own, in the operator's account and region."""
         return cls((AccessRule(("*",), (f"{NAMESPACE}/*",), (f"{NAMESPACE}/admin/*",)),))
 
     def check_asked(self, request: Request, home: Home) -> None:
-        """Before AWS is called: deny what could not be allowed, whatever AWS returned.
+        """Check a request before AWS is called: deny it if it cannot be allowed, whatever AWS returns.
 
         Raises:
-            PolicyDenied: no secret of this name, whether it exists or not, may be used.
+            PolicyDenied: no secret of this name may be used, whether it exists or not.
         """
         denied: PolicyDenied | None = None
         for secret in _possible(request, home):
@@ -160,10 +160,10 @@ class AccessPolicy:
         )
 
     def check_returned(self, request: Request, arn: Arn, home: Home) -> None:
-        """After AWS has said which secret it is, and before anything of it is read or changed.
+        """Check the ARN that AWS returned, before the secret is read or changed.
 
         Raises:
-            PolicyDenied: this very secret may not be used.
+            PolicyDenied: this secret may not be used.
         """
         found = _secret_arn(arn)
         if found is None or not found.has_suffix:
@@ -172,52 +172,53 @@ class AccessPolicy:
         if denied is not None:
             raise denied
 
-    def is_for_admins(self, arn: Arn) -> bool:
-        """Whether anyone may administer by this secret."""
+    def is_admin_secret(self, arn: Arn) -> bool:
+        """Whether a rule makes this an admin secret, for any namespace."""
         found = _secret_arn(arn)
-        return found is not None and self._is_admin_secret(found.name)
+        return found is not None and self._is_admin_name(found.name)
 
     def _denial(self, request: Request, secret: _NamedSecret, home: Home) -> PolicyDenied | None:
-        mine = [rule for rule in self.rules if rule.concerns(request.namespace) and rule.covers(secret, home)]
-        as_admin = any(_matches(rule.admin_secrets, secret.name, request.namespace) for rule in mine)
+        rules = [rule for rule in self.rules if rule.applies_to(request.namespace) and rule.covers(secret, home)]
+        as_admin = any(_matches(rule.admin_secrets, secret.name, request.namespace) for rule in rules)
         if request.use is Use.ADMIN:
             return None if as_admin else _denied(request, secret, home, "adminSecrets")
-        is_admin_secret = self._is_admin_secret(secret.name)
-        if is_admin_secret and not request.keeps_to_itself:
+        is_admin_secret = self._is_admin_name(secret.name)
+        if is_admin_secret and not request.is_only_rotated:
             return PolicyDenied(
                 f"{secret.name} is an admin secret in the operator's access policy, so namespace {request.namespace} "
                 "may only have it rotated, not delivered or used: write rotation.strategy: SingleUser or External and "
                 "target.creationPolicy: None, without rotation.verifyQueries and without database.webhook"
             )
-        as_source = any(_matches(rule.secrets, secret.name, request.namespace) for rule in mine)
+        as_source = any(_matches(rule.secrets, secret.name, request.namespace) for rule in rules)
         if as_source or (is_admin_secret and as_admin):
             return None
         return _denied(request, secret, home, "secrets")
 
-    def _is_admin_secret(self, name: str) -> bool:
-        """Whether it is one for any namespace: a secret that some may administer by is nobody's to deliver."""
+    def _is_admin_name(self, name: str) -> bool:
+        """Whether a rule makes it the name of an admin secret, for any namespace: then it is delivered to none."""
         return any(expression.fullmatch(name) for expression in self._admin_expressions)
 
     @cached_property
     def _admin_expressions(self) -> tuple[re.Pattern[str], ...]:
         patterns = {pattern for rule in self.rules for pattern in rule.admin_secrets}
         return tuple(
-            re.compile(_NAMESPACE_LABEL.join(_wild(part) for part in pattern.split(NAMESPACE))) for pattern in patterns
+            re.compile(_NAMESPACE_LABEL.join(_expression_of(part) for part in pattern.split(NAMESPACE)))
+            for pattern in patterns
         )
 
 
 def _possible(request: Request, home: Home) -> Iterator[_NamedSecret]:
-    """The secrets that AWS might find: an ARN may lack its suffix, and a name may end as a suffix does."""
-    found = _secret_arn(request.asked)
+    """The secrets that AWS might find: an ARN may lack its suffix, and a name may end like a suffix."""
+    found = _secret_arn(request.secret_id)
     if found is not None:
         for name in dict.fromkeys((found.name, found.full_name)):
             yield _NamedSecret(found.account, found.region, name)
-    elif _NAME.fullmatch(request.asked):
-        yield _NamedSecret(request.account or home.account, request.region, request.asked)
+    elif _NAME.fullmatch(request.secret_id):
+        yield _NamedSecret(request.account or home.account, request.region, request.secret_id)
 
 
 def _secret_arn(text: str) -> Arn | None:
-    """The ARN of a secret that a text is, with no character that AWS would not have there."""
+    """Parse the ARN of a secret; None for anything else, also for characters that AWS does not allow there."""
     found = Arn.parse(text)
     if found is None or not found.is_aws or found.service != "secretsmanager":
         return None

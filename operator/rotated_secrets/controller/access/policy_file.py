@@ -1,6 +1,6 @@
-"""The access policy's file: reading it, and reading it again when it changes.
+"""The file of the access policy: parses it, and reads it again when it changes.
 
-Knows the file's form and nothing of who asks for what.
+Knows the format of the file, and nothing of requests.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _PATTERN: Final = re.compile(r"([A-Za-z0-9/_+=.@!*-]|\{namespace\})+")
 
 
 class InvalidPolicy(Exception):
-    """The access policy cannot be read; the message says where and what to write."""
+    """The access policy cannot be read; the message says where, and what to write instead."""
 
 
 def parse_policy(text: str) -> AccessPolicy:
-    """Read a policy: ``rules``, each with ``namespaces`` and ``secrets`` or ``adminSecrets`` or both.
+    """Parse a policy: ``rules``, each with ``namespaces`` and ``secrets`` or ``adminSecrets`` or both.
 
-    ``accounts`` and ``regions`` of a rule are those of the operator where they are left out.
+    ``accounts`` and ``regions`` of a rule default to those of the operator.
 
     Raises:
-        InvalidPolicy: the text is not such a policy.
+        InvalidPolicy: the text is not a policy.
     """
     try:
         document = yaml.safe_load(text)
@@ -101,19 +101,19 @@ class AccessPolicyFile:
     """The policy in a file, read again whenever it changes. Without a file, the default."""
 
     def __init__(self, path: Path | None) -> None:
-        """Raises InvalidPolicy where there is a path and no policy at it."""
+        """Raises InvalidPolicy if there is a path, but no valid policy at it."""
         self._path = path
         self._lock = Lock()
         self._policy = AccessPolicy.default()
         self._seen: str | None = None
         self.problem: str | None = None
-        """What is wrong with the file as it is now, while the policy before it stays in force."""
+        """What is wrong with the file now; the previous policy stays in force."""
         if path is not None:
             self._seen = self._read(path)
             self._policy = self._parsed(path, self._seen)
 
     def current(self) -> AccessPolicy:
-        """The policy in force. A change that cannot be read is logged once, and changes nothing."""
+        """Read the file if there is one and return the policy in force; an invalid file is logged once."""
         if self._path is None:
             return self._policy
         with self._lock:
@@ -129,8 +129,8 @@ class AccessPolicyFile:
                 self.problem = str(error)
             return self._policy
 
-    def is_well(self) -> bool:
-        """Whether the policy in force is what the file says now."""
+    def is_current(self) -> bool:
+        """Whether the policy in force is the one that is in the file now."""
         self.current()
         return self.problem is None
 

@@ -1,1 +1,1 @@
-"""AWS as each RotatedSecret reaches it: identities, change feeds, secrets that AWS services manage."""
+"""Access to AWS for each RotatedSecret: identities, change feeds, secrets that AWS services manage."""

@@ -1,6 +1,6 @@
-"""Looks at the RotatedSecrets whose secret moved in the store without us: one poll for all of an identity and region.
+"""Enqueues RotatedSecrets whose secret changed in the store without us: one poll for each identity and region.
 
-Knows nothing of how changes are found, nor of what a look does about them.
+Knows neither how changes are found nor what a look does about them.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from rotated_secrets.values import Arn
 
 log = logging.getLogger(__name__)
 
-AT_A_TIME: Final = 4
-"""Polls of identities that are not the operator's own."""
-LONGEST: Final = 20.0
-"""Seconds after which such a poll describes no more secrets; those that were left come first at the next."""
-PATIENCE: Final = 10.0
-"""Seconds that all of them may hold up the operator's own next poll."""
+PARALLEL_POLLS: Final = 4
+"""Polls at the same time, for identities that are not the operator's own."""
+LONGEST_POLL: Final = 20.0
+"""Seconds after which such a poll describes no more secrets; the next poll begins with the remaining ones."""
+POLL_TIMEOUT: Final = 10.0
+"""Seconds for which all of them together may delay the operator's own next poll."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where somebody listens: one feed each."""
+    """An identity and a region: each pair has one feed."""
 
     identity: Identity
     region: str
 
 
 class ChangeFeeds:
-    """The change feeds of the identities and regions that a look has read from. Safe from any thread."""
+    """Change feeds of all identities and regions in which a look has read a secret. Safe from any thread."""
 
     def __init__(self, identities: Identities, index: Index, look: Callable[[Key], None]) -> None:
         self._identities = identities
@@ -52,22 +52,22 @@ class ChangeFeeds:
         self._feeds: dict[_Source, PollFeed] = {}
         self._follows: dict[Key, tuple[_Source, Arn]] = {}
         self._followers: defaultdict[tuple[_Source, Arn], set[Key]] = defaultdict(set)
-        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="poll")
-        self._under_way: dict[_Source, Future[None]] = {}
+        self._pool = ThreadPoolExecutor(PARALLEL_POLLS, thread_name_prefix="poll")
+        self._running: dict[_Source, Future[None]] = {}
 
-    def track(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
-        """A RotatedSecret follows this secret, which was read or written by this identity and looks so now.
+    def follow(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
+        """Follow this secret for a RotatedSecret; ``stages`` are those that this identity just read or wrote.
 
-        May ask AWS who we are, once.
+        May ask AWS for the identity's account, once.
 
         Raises:
-            StoreError: AWS doesn't say.
+            StoreError: AWS did not return the account.
         """
         source = _Source(identity, region)
         account = identity.account
         with self._lock:
             if self._follows.get(key) != (source, arn):
-                self._leave(key)
+                self._unfollow(key)
                 self._follows[key] = (source, arn)
                 self._followers[source, arn].add(key)
             if source not in self._feeds:
@@ -75,32 +75,32 @@ class ChangeFeeds:
             self._feeds[source].track(arn, stages)
 
     def forget(self, key: Key) -> None:
-        """This RotatedSecret follows nothing any more."""
+        """Follow nothing for this RotatedSecret any more."""
         with self._lock:
-            self._leave(key)
+            self._unfollow(key)
 
-    def poll(self, patience: float = math.inf) -> None:
-        """Ask once for each identity and region in which a secret is followed. Blocks; one caller at a time.
+    def poll(self, timeout: float = math.inf) -> None:
+        """Poll once for each identity and region in which a secret is followed. Blocks; one caller at a time.
 
-        A region that only RotatedSecrets name which may not have their secret is never asked, and nothing is asked as
-        somebody whom nobody may be any more. The operator asks as itself first; who is not done with after
-        ``patience`` seconds goes on meanwhile, and is not asked again before that ends.
+        Regions and secrets of RotatedSecrets that may not use their secret are not polled, nor are identities that no
+        RotatedSecret may use any more. The operator's own identity is polled first. Other polls that take longer than
+        ``timeout`` seconds continue in the background, and are not started again before they end.
         """
         for source, feed in self._sources():
             if source.identity is self._identities.own:
                 self._poll(source, feed)
-        changed, unsure = self._identities.review()
+        changed, unknown = self._identities.review()
         for key in changed:
             self._look(key)
         for source, feed in self._sources():
-            last = self._under_way.get(source)
+            last = self._running.get(source)
             if source.identity is not self._identities.own and (last is None or last.done()):
-                if source.identity in unsure:
-                    self._under_way.pop(source, None)
+                if source.identity in unknown:
+                    self._running.pop(source, None)
                 else:
-                    self._under_way[source] = self._pool.submit(self._poll, source, feed)
-        wait(self._under_way.values(), None if patience == math.inf else patience)
-        self._under_way = {source: poll for source, poll in self._under_way.items() if not poll.done()}
+                    self._running[source] = self._pool.submit(self._poll, source, feed)
+        wait(self._running.values(), None if timeout == math.inf else timeout)
+        self._running = {source: poll for source, poll in self._running.items() if not poll.done()}
 
     def _sources(self) -> list[tuple[_Source, PollFeed]]:
         with self._lock:
@@ -109,15 +109,15 @@ class ChangeFeeds:
     def _feed(self, source: _Source, account: str) -> PollFeed:
         identity, region = source.identity, source.region
         if identity is self._identities.own:
-            # Also what nobody has read yet: a secret that comes into being is looked at by those that wait for it.
-            also: Callable[[Arn], bool] = lambda arn: bool(self._index.operators(arn))  # noqa: E731
-            return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), include=also)
-        return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), seconds=LONGEST)
+            # Also secrets that no look has read yet: a new secret wakes the RotatedSecrets that wait for it.
+            include: Callable[[Arn], bool] = lambda arn: bool(self._index.named_by_operator(arn))  # noqa: E731
+            return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), include=include)
+        return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), seconds=LONGEST_POLL)
 
-    def _interested(self, source: _Source, arn: Arn) -> set[Key]:
-        """Who has this secret asked for by this identity. What it is told tells others nothing."""
+    def _affected(self, source: _Source, arn: Arn) -> set[Key]:
+        """RotatedSecrets to look at: only those that use this identity, so that others learn nothing from its feed."""
         if source.identity is self._identities.own:
-            return self._index.operators(arn)
+            return self._index.named_by_operator(arn)
         with self._lock:
             return set(self._followers.get((source, arn), ()))
 
@@ -125,10 +125,10 @@ class ChangeFeeds:
         identity = "" if source.identity is self._identities.own else f" as {source.identity}"
         with self._lock:
             if self._feeds.get(source) is not feed:
-                return  # forgotten while it waited for its turn
+                return  # removed while the poll waited for a thread
         try:
             for change in feed.changes():
-                for key in self._interested(source, change.arn):
+                for key in self._affected(source, change.arn):
                     self._look(key)
         except StoreError as error:
             log.warning(
@@ -142,8 +142,8 @@ class ChangeFeeds:
                 "could not list changed secrets in region %s%s; tries again at the next poll", source.region, identity
             )
 
-    def _leave(self, key: Key) -> None:
-        """What nobody follows is not asked about, and the feed of an identity that is gone does not keep it alive."""
+    def _unfollow(self, key: Key) -> None:
+        """Stop following; remove the secret and the feed when nothing follows them, so that no identity is kept."""
         source, arn = self._follows.pop(key, (None, None))
         if source is None or arn is None:
             return
@@ -160,6 +160,6 @@ class ChangeFeeds:
         try:
             while True:
                 await asyncio.sleep(interval)
-                await limits.run(self.poll, min(interval, PATIENCE))
+                await limits.run(self.poll, min(interval, POLL_TIMEOUT))
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)

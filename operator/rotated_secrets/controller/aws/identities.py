@@ -1,7 +1,7 @@
-"""As whom AWS is asked for each RotatedSecret: as the operator itself, or as what ``source.credentials`` names.
+"""Which AWS identity each RotatedSecret uses: the operator's own, or the one that ``source.credentials`` names.
 
-Who may be whom is decided here and by AWS: a ServiceAccount's owner must have agreed, and a role must trust its token
-or an ExternalId that no resource can choose. Knows nothing of what is asked.
+Both the cluster and AWS must allow it: the owner of a ServiceAccount must name the RotatedSecret, and a role must trust
+the ServiceAccount's token or an ExternalId that no resource can choose. Knows nothing of the requests.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from rotated_secrets.secretstores.roles import AssumedRole, Token, session_name,
 from rotated_secrets.secretstores.sts_errors import AUDIENCE
 from rotated_secrets.values import Arn
 
-MOST_IN_NAMESPACE: Final = 50
-"""Identities of one namespace at a time."""
-MOST_IN_MEMORY: Final = 200
-"""Identities whose clients and credentials are kept (about 0.5 MB each); those of others are made anew when needed."""
+MAX_IN_NAMESPACE: Final = 50
+"""Most identities that one namespace may use at a time."""
+MAX_IN_MEMORY: Final = 200
+"""Most identities whose clients and credentials are kept (about 0.5 MB each); others are made again when needed."""
 ROLE_SESSION: Final = "rotated-secrets"
-"""What a session of the operator's own is called, beside its namespace."""
+"""Second part of the name of a role session that uses no ServiceAccount; the first is the namespace."""
 
 
 class Identity:
-    """Somebody that AWS knows, and what they can reach there. One object as long as anybody uses it."""
+    """An identity at AWS, and its clients. There is one object for each identity in use."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Identity:
         role: AssumedRole | None = None,
         on_use: Callable[[Identity], None] | None = None,
     ) -> None:
-        """``make`` makes its stores, at their first use and at the first after they were let go."""
+        """``make`` makes its stores, when they are first used and when they are used again after :meth:`evict`."""
         self._make = make
         self._on_use = on_use
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Identity:
 
     @property
     def stores(self) -> AwsStores:
-        """AWS as this identity reaches it."""
+        """Access to AWS with this identity."""
         with self._lock:
             found = self._stores = self._stores or self._make()
         if self._on_use:
@@ -64,19 +64,19 @@ class Identity:
 
     @property
     def account(self) -> str:
-        """That it belongs to. May ask AWS who we are, once. Raises: StoreError."""
+        """Account of the identity. May ask AWS for it, once. Raises: StoreError."""
         return self.role.account if self.role is not None else self.stores.account()
 
     @property
-    def is_kept(self) -> bool:
-        """Whether clients of it are in memory."""
+    def has_clients(self) -> bool:
+        """Whether its clients are in memory."""
         return self._stores is not None
 
     def _client(self, service: str, region: str) -> Any:
         return self.stores.client(service, region)
 
-    def let_go(self) -> None:
-        """Free clients and credentials, as soon as nobody uses them."""
+    def evict(self) -> None:
+        """Free clients and credentials, once no running call uses them."""
         with self._lock:
             self._stores = None
 
@@ -100,15 +100,15 @@ class Identities:
         self._lock = threading.Lock()
         self._uses: dict[Key, _Use] = {}
         self._identities: dict[AssumedRole, Identity] = {}
-        self._users: defaultdict[AssumedRole, set[Key]] = defaultdict(set)
-        self._used: OrderedDict[Identity, None] = OrderedDict()
+        self._keys: defaultdict[AssumedRole, set[Key]] = defaultdict(set)
+        self._recent: OrderedDict[Identity, None] = OrderedDict()
 
     def of(self, resource: RotatedSecret) -> Identity:
-        """As whom to ask for a RotatedSecret, as far as the cluster allows it now; asks nothing of AWS yet.
+        """The identity of a RotatedSecret, if the cluster allows it now. Makes no request to AWS.
 
         Raises:
-            AccessDenied: it may not; nor does what was fetched for it before count any longer.
-            StoreUnavailable: nobody knows.
+            AccessDenied: the cluster does not allow it; the identity that it used before is forgotten.
+            StoreUnavailable: the ServiceAccount cannot be read now.
         """
         key, credentials = resource.key, resource.spec.source.credentials
         if credentials is None:
@@ -120,55 +120,55 @@ class Identities:
             self.forget(key)
             raise
         with self._lock:
-            self._check_room(key, role)
-            identity = self._identities.get(role) or self._made(role, token)
-            self._leave(key, unless=identity)
+            self._check_limit(key, role)
+            identity = self._identities.get(role) or self._new_identity(role, token)
+            self._remove_use(key, keep=identity)
             self._identities[role] = identity
-            self._users[role].add(key)
+            self._keys[role].add(key)
             self._uses[key] = _Use(identity, credentials)
             return identity
 
     @staticmethod
-    def tells_account(resource: RotatedSecret) -> bool:
-        """Whether the spec alone says in which account its secret is looked up."""
+    def names_account(resource: RotatedSecret) -> bool:
+        """Whether the spec alone says in which account the secret is looked up."""
         source = resource.spec.source
         return source.credentials is None or source.credentials.role_arn is not None or source.is_arn
 
     @staticmethod
     def account_of(resource: RotatedSecret) -> str | None:
-        """That account, where its credentials say it; None is the operator's own, or not known."""
+        """Account of the role in the spec; None if the spec names no role."""
         credentials = resource.spec.source.credentials
         return Arn(credentials.role_arn).account if credentials and credentials.role_arn else None
 
     def forget(self, key: Key) -> None:
-        """This RotatedSecret needs nobody any more."""
+        """Record that this RotatedSecret uses no identity any more."""
         with self._lock:
-            self._leave(key)
+            self._remove_use(key)
 
     def review(self) -> tuple[set[Key], set[Identity]]:
-        """Ask the cluster about everybody, by one request for each ServiceAccount in use.
+        """Check again which identities may be used, with one request to the cluster for each ServiceAccount in use.
 
-        To be done before anything is asked of AWS that no look at a RotatedSecret has led to.
+        Call it before requests to AWS that are not part of a look at a RotatedSecret.
 
         Returns:
-            RotatedSecrets that may not be who they were, and are to be looked at; and identities that nobody is known
-            to be now.
+            RotatedSecrets that may not use their identity any more, and need a look; and identities that no
+            RotatedSecret is known to be allowed to use now.
         """
         with self._lock:
             uses = {key: use for key, use in self._uses.items() if use.credentials.service_account_name is not None}
         accounts: dict[tuple[str, str], ServiceAccount | StoreError] = {}
         changed: set[Key] = set()
-        sure: set[Identity] = set()
+        allowed: set[Identity] = set()
         for key, use in uses.items():
             where = (key.namespace, use.credentials.service_account_name or "")
             if where not in accounts:
                 accounts[where] = self._read(*where)
             account = accounts[where]
-            if _is_still(key, use, account):
-                sure.add(use.identity)
+            if _is_still_allowed(key, use, account):
+                allowed.add(use.identity)
             elif not isinstance(account, StoreUnavailable):
                 changed.add(key)
-        return changed, {use.identity for use in uses.values()} - sure
+        return changed, {use.identity for use in uses.values()} - allowed
 
     def _read(self, namespace: str, name: str) -> ServiceAccount | StoreError:
         try:
@@ -194,44 +194,44 @@ class Identities:
     def _token_of(self, account: ServiceAccount) -> Token:
         return lambda: self._accounts.token(account.namespace, account.name, AUDIENCE)
 
-    def _made(self, role: AssumedRole, token: Token | None) -> Identity:
-        return Identity(lambda: stores_for_role(self.own.stores, role, token), role, self._note_use)
+    def _new_identity(self, role: AssumedRole, token: Token | None) -> Identity:
+        return Identity(lambda: stores_for_role(self.own.stores, role, token), role, self._mark_used)
 
-    def _note_use(self, identity: Identity) -> None:
-        """Whoever has not been used for longest gives up their memory."""
+    def _mark_used(self, identity: Identity) -> None:
+        """Evict the least recently used identity's clients."""
         with self._lock:
             if identity.role is None or self._identities.get(identity.role) is not identity:
                 return
-            self._used[identity] = None
-            self._used.move_to_end(identity)
-            late = self._used.popitem(last=False)[0] if len(self._used) > MOST_IN_MEMORY else None
-        if late is not None:
-            late.let_go()
+            self._recent[identity] = None
+            self._recent.move_to_end(identity)
+            oldest = self._recent.popitem(last=False)[0] if len(self._recent) > MAX_IN_MEMORY else None
+        if oldest is not None:
+            oldest.evict()
 
-    def _check_room(self, key: Key, role: AssumedRole) -> None:
+    def _check_limit(self, key: Key, role: AssumedRole) -> None:
         if role in self._identities:
             return
-        others = (users - {key} for users in self._users.values())
+        others = (users - {key} for users in self._keys.values())
         taken = sum(any(each.namespace == key.namespace for each in users) for users in others)
-        if taken >= MOST_IN_NAMESPACE:
+        if taken >= MAX_IN_NAMESPACE:
             raise AccessDenied(
-                f"namespace {key.namespace} already uses {MOST_IN_NAMESPACE} AWS identities, which is the limit; set "
+                f"namespace {key.namespace} already uses {MAX_IN_NAMESPACE} AWS identities, which is the limit; set "
                 "source.credentials to those of another RotatedSecret in the namespace"
             )
 
-    def _leave(self, key: Key, unless: Identity | None = None) -> None:
-        """What nobody uses any more is forgotten, credentials and all."""
+    def _remove_use(self, key: Key, keep: Identity | None = None) -> None:
+        """Remove the use of a RotatedSecret, and its identity with all credentials if no other one uses it."""
         used = self._uses.pop(key, None)
-        if used is None or used.identity is unless or used.identity.role is None:
+        if used is None or used.identity is keep or used.identity.role is None:
             return
-        users = self._users[used.identity.role]
+        users = self._keys[used.identity.role]
         users.discard(key)
         if not users:
-            del self._users[used.identity.role], self._identities[used.identity.role]
-            self._used.pop(used.identity, None)
+            del self._keys[used.identity.role], self._identities[used.identity.role]
+            self._recent.pop(used.identity, None)
 
 
-def _is_still(key: Key, use: _Use, account: ServiceAccount | StoreError) -> bool:
+def _is_still_allowed(key: Key, use: _Use, account: ServiceAccount | StoreError) -> bool:
     if isinstance(account, StoreError):
         return False
     try:
@@ -242,7 +242,7 @@ def _is_still(key: Key, use: _Use, account: ServiceAccount | StoreError) -> bool
 
 def _role_of(key: Key, credentials: Credentials, account: ServiceAccount) -> AssumedRole:
     """Raises: AccessDenied."""
-    account.check_lets(key.name)
+    account.check_allows(key.name)
     arn = credentials.role_arn or account.role_arn
     if arn is None or not re.fullmatch(ROLE_ARN, arn):
         names = "no role" if arn is None else "a role that is not the ARN of an IAM role"

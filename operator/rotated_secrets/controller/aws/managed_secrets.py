@@ -1,6 +1,6 @@
-"""What AWS adds to a secret's value: where the database answers that a managed secret is for, and what is a copy of it.
+"""What AWS knows about the database of a secret: its endpoint, if the value names none, and its read replicas.
 
-Asks AWS only what the value leaves open, and puts its noes into the words of those who ask.
+Asks AWS only for what the value does not say. Translates AWS refusals into this package's errors.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ class ManagedSecrets:
         self._databases = Databases(client, identity_name=identity_name)
         self._identity_name = identity_name
 
-    def place(self, value: SecretValue, describe: Callable[[], SecretDescription]) -> Endpoint:
-        """What to add to a value that names no host: RDS and Redshift write username and password alone."""
+    def missing_endpoint(self, value: SecretValue, describe: Callable[[], SecretDescription]) -> Endpoint:
+        """Look up the endpoint of a value that names no host: RDS and Redshift write only username and password."""
         if value.fields is None or value.fields.get("host"):
             return Endpoint()
         description = describe()
-        with _in_other_words():
+        with _translated_errors():
             database = database_of(description.tags, description.arn)
             return self._databases.locate(database) if database is not None else Endpoint()
 
-    def login(self, value: SecretValue, description: SecretDescription) -> Endpoint | None:
-        """Where a value logs in that others write; None where that cannot be told, as of a plain token."""
-        place = self.place(value, lambda: description)
-        said = value.fields or {}
-        engine, host = said.get("engine") or place.engine, said.get("host") or place.host
-        return place if host and isinstance(engine, str) and engine in known_engines() else None
+    def login_endpoint(self, value: SecretValue, description: SecretDescription) -> Endpoint | None:
+        """The endpoint to complete a value that someone else writes; None if it is not for a known engine."""
+        endpoint = self.missing_endpoint(value, lambda: description)
+        fields = value.fields or {}
+        engine, host = fields.get("engine") or endpoint.engine, fields.get("host") or endpoint.host
+        return endpoint if host and isinstance(engine, str) and engine in known_engines() else None
 
     def is_copy(self, application: Credential, admin: Credential) -> bool:
-        """Whether the one logs in to another end point, or a read replica, of the database that the other is for.
+        """Whether the application's host is another endpoint, or a read replica, of the admin's database.
 
-        Both name their ports. The admin's database is looked for where its secret is, in that account and region.
+        Both must name their ports. The database is looked up in the account and region of the admin secret.
         """
         if admin.arn is None or application.port is None or admin.port is None:
             return False
         region = admin.arn.region
         try:
-            with _in_other_words():
+            with _translated_errors():
                 of = (admin.host, admin.port)
                 return self._databases.is_copy(application.host, application.port, of=of, region=region)
         except AccessDenied as error:
@@ -62,7 +62,7 @@ class ManagedSecrets:
 
 
 @contextmanager
-def _in_other_words() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except CloudDenied as error:

@@ -1,6 +1,7 @@
-"""ServiceAccounts whose owners let RotatedSecrets speak to AWS as them, and tokens of theirs.
+"""Reads ServiceAccounts whose AWS identity RotatedSecrets may use, and requests tokens for them.
 
-Must not know AWS, but for whom a token is. A token is a credential: it travels as ``SecretText`` and is kept nowhere.
+Must not know AWS, except as the audience of a token. A token is a credential: it travels as ``SecretText`` and is not
+stored.
 """
 
 from __future__ import annotations
@@ -14,29 +15,29 @@ from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreUna
 from rotated_secrets.values import SecretText
 
 TOKEN_SECONDS: Final = 600
-"""The least that Kubernetes gives a token. Source: ``ExpirationSeconds``, TokenRequestSpec v1."""
+"""The shortest lifetime of a token that Kubernetes allows. Source: ``ExpirationSeconds``, TokenRequestSpec v1."""
 CHART_VALUE: Final = "tenantCredentials.serviceAccountTokens.namespaces"
 
 
 @dataclass(frozen=True)
 class ServiceAccount:
-    """What of a ServiceAccount matters here."""
+    """A ServiceAccount and its annotations for AWS."""
 
     namespace: str
     name: str
     uid: str
     role_arn: str | None
-    """By EKS's annotation."""
+    """From EKS's annotation."""
     token_for: frozenset[str]
-    """Names of RotatedSecrets, or ``*``."""
+    """Names of the RotatedSecrets that may use it, or ``*``."""
 
     @property
     def subject(self) -> str:
-        """As which its tokens are known."""
+        """The subject of its tokens."""
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
-    def check_lets(self, name: str) -> None:
-        """Raises: AccessDenied, unless its owner lets this RotatedSecret speak as it."""
+    def check_allows(self, name: str) -> None:
+        """Raises: AccessDenied, unless its owner allows this RotatedSecret to use it."""
         if not self.token_for & {name, "*"}:
             names = ",".join(sorted({*self.token_for, name}))
             raise AccessDenied(
@@ -47,13 +48,13 @@ class ServiceAccount:
 
 
 class ServiceAccounts:
-    """Those of a cluster. Every method may raise AccessDenied and StoreUnavailable. Safe from several threads."""
+    """The cluster's ServiceAccounts. Every method may raise AccessDenied and StoreUnavailable. Safe from any thread."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     def read(self, namespace: str, name: str) -> ServiceAccount:
-        """One ServiceAccount as it is now."""
+        """Read one ServiceAccount."""
         try:
             metadata = self._cluster.request("GET", _path(namespace, name))["metadata"]
         except ClusterError as error:
@@ -69,7 +70,7 @@ class ServiceAccounts:
         )
 
     def token(self, namespace: str, name: str, audience: str) -> SecretText:
-        """A fresh token of a ServiceAccount's, for this audience alone. Source: TokenRequest v1."""
+        """Request a new token of a ServiceAccount, for this audience only. Source: TokenRequest v1."""
         wanted = {"spec": {"audiences": [audience], "expirationSeconds": TOKEN_SECONDS}}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", **wanted}
         try:

@@ -49,7 +49,7 @@ class Authoriser:
         """
         identities, home = self._services.identities, self.home()
         request = Request.source(resource, home, identities.account_of(resource))
-        if identities.tells_account(resource):
+        if identities.names_account(resource):
             self.check(resource.key, lambda: policy.check_asked(request, home))
         try:
             identity = identities.of(resource)
@@ -57,7 +57,7 @@ class Authoriser:
             self.give_up(resource.key)
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         if identity.role is not None:
-            self._services.index.asked_in(resource.key, identity.role.account)
+            self._services.index.record_account(resource.key, identity.role.account)
             request = Request.source(resource, home, identity.role.account)
             self.check(resource.key, lambda: policy.check_asked(request, home))
         return Authorised(resource, policy, home, identity, request)
@@ -69,7 +69,7 @@ class Authoriser:
             home = Home(stores.account(), stores.region)
         except AccessDenied as error:
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
-        self._services.index.at_home(home.account)
+        self._services.index.record_own_account(home.account)
         return home
 
     def check(self, key: Key, check: Callable[[], None]) -> None:
@@ -88,4 +88,4 @@ class Authoriser:
 
     def set_allowed(self, key: Key, *, allowed: bool) -> None:
         """A RotatedSecret that is denied its secret does not block younger ones."""
-        self._services.look_afresh(self._services.index.set_allowed(key, allowed))
+        self._services.look_again(self._services.index.set_allowed(key, allowed))

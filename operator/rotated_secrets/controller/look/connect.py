@@ -120,7 +120,7 @@ class Connector:
                 tenant_ca = self._secrets.certificate_authorities(resource.namespace, spec.ca_secret_name)
             except DeliveryRefused as error:
                 return Trust(spec, None, None, missing=str(error))
-        is_admin = credential.arn is not None and self._policy().is_for_admins(credential.arn)
+        is_admin = credential.arn is not None and self._policy().is_admin_secret(credential.arn)
         return Trust(spec, tenant_ca, self._operator_ca, is_admin=is_admin)
 
 

@@ -89,12 +89,12 @@ class AdminSecret:
         """
         try:
             store = self.identity.stores.at(self.request.lookup_region)
-            version = store.get(self.request.asked, stage=Stage.CURRENT)
+            version = store.get(self.request.secret_id, stage=Stage.CURRENT)
             self.policy().check_returned(self.request, version.arn, self.home)
-            endpoint = self.identity.managed.place(version.value, lambda: store.describe(version.arn))
+            endpoint = self.identity.managed.missing_endpoint(version.value, lambda: store.describe(version.arn))
             return Credential.of(version.value, endpoint, arn=version.arn, version_id=version.version_id)
         except (InvalidSecretValue, PolicyDenied, AccessDenied, SecretNotFound, StoreRefused, Refused) as error:
-            raise Refused(f"admin secret {self.request.asked}: {error}") from None
+            raise Refused(f"admin secret {self.request.secret_id}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,11 @@ class Fetcher:
     def _fetched(self, authorised: Authorised) -> Fetched:
         services, key, request = self._services, authorised.resource.key, authorised.request
         store = authorised.store
-        description = describe(store, request.asked)
+        description = describe(store, request.secret_id)
         arn = description.arn
         self._authoriser.check(key, lambda: authorised.policy.check_returned(request, arn, authorised.home))
-        services.look_afresh(services.index.found(key, arn))
-        services.feeds.track(key, authorised.identity, request.lookup_region, arn, description.stages)
+        services.look_again(services.index.record_arn(key, arn))
+        services.feeds.follow(key, authorised.identity, request.lookup_region, arn, description.stages)
         return Fetched(authorised, description, read_current(store, description))
 
 

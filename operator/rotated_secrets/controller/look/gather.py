@@ -20,7 +20,7 @@ from rotated_secrets.controller.look.interpret import Interpreter
 from rotated_secrets.controller.look.validation import Unusable, check_spec
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import InvalidSettings
-from rotated_secrets.controller.work.drift_backoff import DriftBackoff, fought_over
+from rotated_secrets.controller.work.drift_backoff import DriftBackoff, contested_message
 from rotated_secrets.controller.work.observed_cache import LookInputs
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.delivery.target import LiveSecret
@@ -73,7 +73,7 @@ class Gatherer:
             self._policy = AccessPolicyFile(services.settings.access_policy_file)
         except InvalidPolicy as error:
             raise InvalidSettings(f"--access-policy-file: {error}") from error
-        services.metrics.follow_access_policy(self._policy.is_well)
+        services.metrics.follow_access_policy(self._policy.is_current)
         self._authoriser = Authoriser(services)
         self._fetcher = Fetcher(services, self._authoriser)
         self._interpreter = Interpreter(services, self.secrets)
@@ -93,12 +93,12 @@ class Gatherer:
         policy = self._policy.current()
         inputs = LookInputs.of(resource, live.resource_version if live else None, policy)
         now = utc_now()
-        if services.observed.is_settled(key, inputs, now):
-            return services.observed.next_look(key, now)
-        if services.observed.is_settled_but_for_target(key, inputs, now) and self.drift.is_used_up(key):
-            message = fought_over(resource.namespace, resource.target_name)
+        if services.observed.is_current(key, inputs, now):
+            return services.observed.next_check(key, now)
+        if services.observed.only_target_changed(key, inputs, now) and self.drift.must_wait(key):
+            message = contested_message(resource.namespace, resource.target_name)
             raise Unusable(Reason.SYNC_FAILED, message, asked_the_store=False)
-        token = services.observed.begin(key)
+        token = services.observed.start_look(key)
         authorised = self._authoriser.authorise(resource, policy)
         check_spec(resource, services.settings)
         fetched = self._fetcher.fetch(authorised)
@@ -115,4 +115,4 @@ class Gatherer:
         """The RotatedSecret is gone: it blocks no other one, and nothing is asked for it."""
         self._authoriser.give_up(key)
         self.drift.forget(key)
-        self._services.observed.unsettle(key)
+        self._services.observed.invalidate(key)

@@ -106,7 +106,7 @@ class Interpreter:
 
     def _rotated_elsewhere(self, resource: RotatedSecret, description: SecretDescription) -> str | None:
         """Who else rotates this secret, so that we must not."""
-        older = self._services.index.older(resource.key, description.arn)
+        older = self._services.index.oldest_rival(resource.key, description.arn)
         if older is not None:
             return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
         return rotated_by_aws(resource.spec.rotation, description)
@@ -155,7 +155,7 @@ def endpoint_of(
         has_user = resource.spec.rotation.strategy is not Strategy.RANDOM_VALUE
         return Endpoint("webhook", receiver.host, receiver.port, has_user=has_user, overrides_value=True)
     if resource.spec.rotation.strategy is Strategy.EXTERNAL:
-        return managed.login(current.value, description)
+        return managed.login_endpoint(current.value, description)
     if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE:
         return None
     return place_in(current.value) or Endpoint()

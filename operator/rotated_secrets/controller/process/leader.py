@@ -1,12 +1,12 @@
-"""Which of several replicas works: the holder of a Lease.
+"""Leader election with a Lease: of several replicas, only its holder works.
 
-``kubernetes.leaderelection`` was looked at first. Its loops have no end but losing, so a Lease cannot be given back on
-shutdown; it measures by the wall clock; its requests have no timeouts; and an error of the network other than an answer
-ends its thread. Mending that means replacing all but the reading of the record, so this is the same algorithm (that of
-client-go's ``leaderelection``) in a thread of its own, which a busy event loop cannot starve.
+``kubernetes.leaderelection`` was considered first. Its loop ends only when the Lease is lost, so the Lease cannot be
+released on shutdown; it uses the wall clock; its requests have no timeouts; and a network error ends its thread. To fix
+that means to replace nearly all of it, so this is the same algorithm (that of client-go's ``leaderelection``) in a
+separate thread, which a busy event loop cannot starve.
 
-A Lease does not fence. :meth:`Leader.guard`, asked before every side effect, makes overlap rare; that it is harmless is
-the rotation's concern. Knows nothing of what the leader does.
+A Lease does not fence. :meth:`Leader.guard`, called before every side effect, makes overlap rare; the rotation makes
+overlap harmless. Knows nothing of what the leader does.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class LeadershipLost(RetryLater):
-    """This replica does not hold the Lease (any more), so it must not act."""
+    """This replica does not hold the Lease, or no longer does, so it must not act."""
 
 
 class Leader:
     """One replica's part in the election.
 
-    Times are in seconds, measured by a local clock alone, which nobody sets and which goes on in a machine that sleeps.
-    A replica leads once: whatever ends its lead ends it for good, for others may have led and gone meanwhile.
+    Times are in seconds of a local clock that cannot be set and that continues while the machine is suspended. A
+    replica leads only once: when it has lost the Lease, other replicas may have led and ended meanwhile.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Leader:
         on_lost: Callable[[], object],
         clock: Callable[[], float] = seconds_since_boot,
     ) -> None:
-        """``cluster``'s requests must time out before ``renew_deadline``. The callbacks come from the thread."""
+        """``cluster``'s requests must time out before ``renew_deadline``. Callbacks are called from the thread."""
         self._cluster = cluster
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._name = name
@@ -68,7 +68,7 @@ class Leader:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs that renews or asks for the Lease."""
+        """Whether the thread runs that acquires and renews the Lease."""
         return self._thread.is_alive()
 
     def holds(self) -> bool:
@@ -89,10 +89,10 @@ class Leader:
             raise LeadershipLost(f"{self._identity} does not hold the Lease {self._name}; the leader continues")
 
     def check_access(self) -> None:
-        """Ask for the Lease, which need not be there.
+        """Read the Lease, which need not exist.
 
         Raises:
-            ClusterError: Forbidden where the permission is missing, Unreachable.
+            ClusterError: Forbidden if the permission is missing, Unreachable.
         """
         with contextlib.suppress(NotFound):
             self._cluster.request("GET", f"{self._leases}/{self._name}")
@@ -101,7 +101,7 @@ class Leader:
         self._thread.start()
 
     def release(self) -> None:
-        """Stop, and give the Lease back if it is ours, so that a stand-by need not wait for it to expire. Blocks."""
+        """Stop, and release the Lease if we hold it, so that other replicas need not wait until it expires. Blocks."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -136,7 +136,7 @@ class Leader:
             self._stopping.wait(self._retry_period)
 
     def _try_to_hold(self) -> None:
-        # Measured from before the request: others count from when they see its effect, which is later.
+        # The time before the request counts: other replicas count from when they see its effect, which is later.
         started = self._clock()
         if self._renewed_at is not None and not self._held_at(started):
             return
@@ -153,7 +153,7 @@ class Leader:
             lease = self._cluster.request("GET", f"{self._leases}/{self._name}")
         except NotFound:
             if self._renewed_at is None and not self._observation_is_old():
-                # Somebody deleted it; its holder, which has not been told, makes it anew, or is dead by then.
+                # Someone deleted it. Until it would have expired, its holder may still lead and create it again.
                 return False
             fresh = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}}
             self._cluster.request("POST", self._leases, body=fresh | {"spec": self._record({})})
@@ -162,18 +162,18 @@ class Leader:
         holder = held.get("holderIdentity") or ""
         if holder not in ("", self._identity):
             if self._renewed_at is not None:
-                # Somebody else's already: no use in waiting for the deadline.
+                # Another replica holds it already, so do not wait for the renew deadline.
                 self._renewed_at = None
                 return False
             if not self._has_expired(holder, held):
                 return False
             log.info("the Lease %s of %s has expired", self._name, holder)
-        # The resourceVersion that was read goes back with it, so of two that try one gets a conflict.
+        # The body has the resourceVersion that was read, so if two replicas try, one of them gets a conflict.
         self._cluster.request("PUT", f"{self._leases}/{self._name}", body=lease | {"spec": held | self._record(held)})
         return True
 
     def _has_expired(self, holder: str, held: Json) -> bool:
-        """Whether nothing about the Lease has moved for its duration, by our clock: the holder's may be wrong."""
+        """Whether the Lease has not changed for its duration, by our clock: the holder's clock may be wrong."""
         seen = (holder, str(held.get("renewTime")))
         if seen != self._observed:
             self._observed, self._observed_at = seen, self._clock()

@@ -1,4 +1,4 @@
-"""The operator process from start to end, and what its exit code says."""
+"""The operator process from start to end, and its exit codes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rotated_secrets.observability import logs
 log = logging.getLogger(__name__)
 
 CANNOT_GO_ON, BAD_SETTINGS = 1, 2
-"""Exit codes beside 0, which says that it was told to stop."""
+"""Exit codes other than 0, which means that the process was asked to stop."""
 
 
 def run(settings: Settings, reconciler: Reconciler) -> int:
-    """Run until SIGTERM, SIGINT or something that cannot be gone on with. Returns the exit code."""
+    """Run until SIGTERM, SIGINT or an error that the operator cannot continue after. Returns the exit code."""
     logs.configure(settings.log_format, settings.log_level)
     try:
         ended, drained = asyncio.run(_run(settings, reconciler))
@@ -33,11 +33,11 @@ def run(settings: Settings, reconciler: Reconciler) -> int:
         log.error("%s", error)
         return CANNOT_GO_ON
     except Exception:
-        # Told here, not by Python, which would print what the exception quotes.
+        # Logged here and not by Python, which would print values that the exception's message quotes.
         log.exception("the operator has failed")
         return CANNOT_GO_ON
     if not drained:
-        # Calls that nobody waits for any more still hold threads, and Python would wait for those.
+        # Abandoned calls still occupy threads, and Python would wait for these at a normal exit.
         logging.shutdown()
         os._exit(ended.code)
     return ended.code

@@ -1,7 +1,7 @@
-"""What Kubernetes and Prometheus ask over HTTP: ``/healthz``, ``/readyz``, ``/metrics``.
+"""The HTTP server for Kubernetes and Prometheus: ``/healthz``, ``/readyz``, ``/metrics``.
 
-Served by threads, so that an event loop that hangs is answered for by a sentence instead of silence. Knows the checks
-only as functions that return what is wrong.
+It runs in threads, so that it still answers, and says what is wrong, when the event loop hangs. Knows the checks only
+as functions that return what is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 Check = Callable[[], str | None]
-"""What is wrong, as a sentence; None where all is well. Called from any thread, and never waits."""
+"""Returns what is wrong, or None if nothing is. Called from any thread, and never waits."""
 
 BEAT = 1.0
 """Seconds between two beats of the event loop."""
@@ -27,11 +27,11 @@ LONGEST_LAG = 30.0
 
 
 class CannotServe(Exception):
-    """The address for probes cannot be listened on; the message says why."""
+    """The server cannot listen on its address; the message says why."""
 
 
 class Heartbeat:
-    """Shows from outside whether the event loop turns."""
+    """Shows other threads whether the event loop runs."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -52,7 +52,7 @@ class Heartbeat:
 
 
 class Probes:
-    """The HTTP server. It listens once made, and serves between :meth:`start` and :meth:`stop`."""
+    """The HTTP server. It listens when it is made, and answers between :meth:`start` and :meth:`stop`."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class Probes:
         facts: Mapping[str, Callable[[], str]],
         metrics: CollectorRegistry,
     ) -> None:
-        """``facts`` are told below the checks and change nothing.
+        """``facts`` are shown below the checks and do not affect the result.
 
         Raises:
-            CannotServe: the address is taken, or not ours.
+            CannotServe: the address is in use, or does not exist on this machine.
         """
         self._checks = {"/healthz": health, "/readyz": readiness}
         self._facts = facts
@@ -76,8 +76,8 @@ class Probes:
         try:
             self._server = server((host, port), _Silent)
         except OSError as error:
-            why = error.strerror or type(error).__name__
-            raise CannotServe(f"probes cannot be served on {host} port {port}: {why}; set --probe-port") from error
+            cause = error.strerror or type(error).__name__
+            raise CannotServe(f"probes cannot be served on {host} port {port}: {cause}; set --probe-port") from error
         self._server.set_app(self._answer)
         self._thread = Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="probes", daemon=True
@@ -85,7 +85,7 @@ class Probes:
 
     @property
     def port(self) -> int:
-        """The port it listens on, also where any free one was asked for."""
+        """The port that it listens on, also if the setting was 0."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
@@ -105,8 +105,8 @@ class Probes:
         else:
             found = {name: check() for name, check in self._checks[path].items()}
             status = "503 Service Unavailable" if any(found.values()) else "200 OK"
-            lines = [f"{name}: {wrong or 'ok'}" for name, wrong in found.items()]
-            lines += [f"({name}: {tell()})" for name, tell in self._facts.items()]
+            lines = [f"{name}: {problem or 'ok'}" for name, problem in found.items()]
+            lines += [f"({name}: {fact()})" for name, fact in self._facts.items()]
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [("\n".join(lines) + "\n").encode()]
 
@@ -115,7 +115,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # The standard library's asks the resolver for the host's full name here, which may take long.
+        # The standard library's method resolves the host's full name here, which may take long.
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
@@ -128,4 +128,4 @@ class _Server6(_Server):
 
 class _Silent(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Probes come every few seconds; they are not worth a line."""
+        """Log nothing: probes come every few seconds."""

@@ -1,4 +1,4 @@
-"""One replica of the operator: what it is made of, and its life in order: watch, lead, work, stop."""
+"""One replica of the operator: its parts, and the phases of its life in order: watch, lead, work, stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import fill, wait_until_usable
+from rotated_secrets.controller.process.startup import fill_index, wait_until_usable
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -36,22 +36,22 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 log = logging.getLogger(__name__)
 
 WORKERS = 2000
-"""RotatedSecrets looked at at a time. Each is a task, which costs little; what bounds the work is the threads."""
+"""RotatedSecrets in work at the same time. Each is a cheap task; the number of threads limits the work."""
 LONGEST_BLINDNESS = 120.0
-"""Seconds without the watch showing a status that was written after which the watch counts as dead."""
+"""Seconds after a status write in which the watch must show an event; otherwise it counts as dead."""
 STOP_INFORMER, FLUSH_EVENTS = 2.0, 5.0
 """Seconds."""
 
 
 class Replica:
-    """One replica: it watches, asks for the lead, works while it leads, and stops in good order."""
+    """One replica: it watches, tries to acquire the Lease, works while it leads, and stops cleanly."""
 
     def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
         """
         Raises:
-            NoCluster: nothing says where the API server is.
-            InvalidSettings: the reconcile cannot be made of these settings.
-            CannotServe: the address of the probes is taken.
+            NoCluster: no kubeconfig and no ServiceAccount name the API server.
+            InvalidSettings: the reconcile cannot be made with these settings.
+            CannotServe: the address of the probes is in use.
         """
         self.settings = settings
         self._end = Shutdown()
@@ -65,7 +65,7 @@ class Replica:
 
     def _make_cluster(self) -> None:
         settings = self.settings
-        # Two requests must fit between a renewal and its deadline, whatever else the API server is asked.
+        # Two requests must fit between a renewal and its deadline, however busy the other connections are.
         lease_timeout = (settings.renew_deadline - settings.retry_period) / 2
         self._acquired = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ class Replica:
     def _make_work(self, reconciler: Reconciler) -> None:
         settings = self.settings
         self._metrics = Metrics()
-        # Of its own: what has happened is told also by a replica that may not act any more.
+        # Without the leader's guard: a replica that may no longer act must still report what it did.
         self._events_cluster = Cluster(
             configuration(settings.kubeconfig, settings.kube_context),
             timeout=settings.api_timeout,
@@ -128,7 +128,7 @@ class Replica:
         )
         self._observed = ObservedCache()
         identities = Identities(stores, ServiceAccounts(self._cluster), settings.cluster_name)
-        self._feeds = ChangeFeeds(identities, self._index, self._moved)
+        self._feeds = ChangeFeeds(identities, self._index, self._look_again)
         services = Services(
             settings=settings,
             cluster=self._cluster,
@@ -151,7 +151,7 @@ class Replica:
         self._handlers = Handlers(
             self._index,
             look=self._queue.add,
-            look_anew=self._moved,
+            look_again=self._look_again,
             gone=self._forget,
             delivered=self._resources.watch_delivered,
         )
@@ -187,23 +187,23 @@ class Replica:
         )
 
     async def watch(self) -> None:
-        """Wait for a usable cluster, know everything in it, and hear of every change. A stand-by goes no further."""
+        """Wait for a usable cluster, fill the index and start the watches. Replicas that do not lead stay here."""
         self._start(self._heartbeat.run(), "the heartbeat")
         self._probes.start()
         log.info("probes and metrics are served on port %d", self._probes.port)
-        await self._end.unless(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
-        count = await self._end.unless(asyncio.to_thread(fill, self._resources, self._handlers))
+        await self._end.run_until_ended(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
+        count = await self._end.run_until_ended(asyncio.to_thread(fill_index, self._resources, self._handlers))
         self._informer.start()
         self._watching = True
         log.info("%d RotatedSecrets are known and watched", count)
 
     async def lead(self) -> None:
-        """Ask for the Lease until it is ours."""
+        """Wait until this replica holds the Lease."""
         self._leader.start()
-        await self._end.unless(self._acquired.wait())
+        await self._end.run_until_ended(self._acquired.wait())
 
     async def work(self) -> NoReturn:
-        """Look at what is due, until something ends it.
+        """Work on RotatedSecrets until the operator ends.
 
         Raises:
             Ended: always.
@@ -218,7 +218,7 @@ class Replica:
         await self._end.wait()
 
     async def stop(self, drain_timeout: float) -> bool:
-        """Let what is under way come to its end, then hand over. Returns whether it did within ``drain_timeout``."""
+        """Let running work finish, then release the Lease. Returns whether it finished within ``drain_timeout``."""
         self._limits.drain()
         drained = await self._queue.drain(drain_timeout)
         if not drained:
@@ -247,13 +247,13 @@ class Replica:
     def _tasks_run(self) -> bool:
         return not any(task.done() for task in self._tasks)
 
-    def _moved(self, key: Key) -> None:
-        """Something has changed for a RotatedSecret that its object doesn't show. From any thread."""
-        self._observed.unsettle(key)
+    def _look_again(self, key: Key) -> None:
+        """Enqueue a RotatedSecret for which something changed that its object does not show. From any thread."""
+        self._observed.invalidate(key)
         self._queue.add(key)
 
     def _forget(self, key: Key) -> None:
-        """A RotatedSecret is gone. From any thread."""
+        """Drop what is kept of a RotatedSecret that is gone. From any thread."""
         self._metrics.forget(*key)
         self._queue.forget(key)
 
@@ -270,5 +270,5 @@ class Replica:
         self._end(1, f"the watch has ended: {cause}")
 
 
-def _unless(well: bool, wrong: str) -> str | None:
-    return None if well else wrong
+def _unless(is_ok: bool, problem: str) -> str | None:
+    return None if is_ok else problem

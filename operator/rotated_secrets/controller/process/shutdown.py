@@ -1,4 +1,4 @@
-"""Why the operator ends: the first reason that comes, from whichever thread, and what waits for it."""
+"""The end of the operator: the first reason counts, from any thread, and ends what waits for it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ T = TypeVar("T")
 
 
 class Ended(Exception):
-    """The operator is to end, with this exit code."""
+    """The operator ends now, with this exit code."""
 
     def __init__(self, code: int, *, at_once: bool = False) -> None:
         super().__init__(f"exit code {code}")
         self.code = code
         self.at_once = at_once
-        """Whether what is under way must not go on until it is done."""
+        """Whether running work must be cancelled instead of finished."""
 
 
 class Shutdown:
-    """Set once. Made in the event loop that waits for it."""
+    """Set once. Make it in the event loop that waits for it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reason: asyncio.Future[Ended] = self._loop.create_future()
 
     def __call__(self, code: int, why: str, *, at_once: bool = False) -> None:
-        """The operator is to end; from any thread. The first reason counts, later ones change nothing."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended already
+        """End the operator. From any thread. Only the first call has an effect."""
+        with contextlib.suppress(RuntimeError):  # the loop has already ended
             self._loop.call_soon_threadsafe(self._set, Ended(code, at_once=at_once), why)
 
     def on_signals(self) -> None:
@@ -43,21 +43,21 @@ class Shutdown:
             self._loop.add_signal_handler(number, self, 0, f"{number.name} was received")
 
     def on_end_of(self, task: asyncio.Task[Any]) -> None:
-        """End when a task does that should run for ever."""
+        """End the operator when this task ends, which should run for ever."""
 
-        def tell(ended: asyncio.Task[Any]) -> None:
+        def on_done(ended: asyncio.Task[Any]) -> None:
             if not ended.cancelled():
                 error = ended.exception()
                 log.error("%s has ended", task.get_name(), exc_info=error)
                 self(1, f"{task.get_name()} has ended: {describe(error) if error else 'it gave no reason'}")
 
-        task.add_done_callback(tell)
+        task.add_done_callback(on_done)
 
-    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do this, unless the end comes first.
+    async def run_until_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end, or cancel it when the operator ends.
 
         Raises:
-            Ended: it came.
+            Ended: the operator ended first.
         """
         task = asyncio.ensure_future(work)
         await asyncio.wait((task, self._reason), return_when=asyncio.FIRST_COMPLETED)
@@ -68,7 +68,7 @@ class Shutdown:
         return task.result()
 
     async def wait(self) -> NoReturn:
-        """Until the end comes.
+        """Wait until the operator ends.
 
         Raises:
             Ended: always.

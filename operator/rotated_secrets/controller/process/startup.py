@@ -1,4 +1,4 @@
-"""The first contact with the cluster: what is missing is told in a sentence, and waited for, but not for ever."""
+"""The first requests to the cluster: log what is missing, wait for it for a limited time, then fill the index."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rotated_secrets.controller.watch.resources import Resources
 log = logging.getLogger(__name__)
 
 PAUSE = 2.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 class NotUsable(Exception):
-    """The cluster cannot be worked with; the message says what is missing and how to get it."""
+    """The cluster cannot be used; the message says what is missing and how to install it."""
 
 
 async def wait_until_usable(resources: Resources, leader: Leader, timeout: float) -> None:
-    """Wait until the API server answers, the CRD is there and the permissions are, at most ``timeout`` seconds.
+    """Wait until the API server answers, the CRD exists and permissions suffice, for at most ``timeout`` seconds.
 
     Raises:
-        NotUsable: they are not.
+        NotUsable: something is still missing.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -43,11 +43,11 @@ async def wait_until_usable(resources: Resources, leader: Leader, timeout: float
             return
 
 
-def fill(resources: Resources, handlers: Handlers) -> int:
-    """Make every RotatedSecret known, and due for a look, before the first is worked on. Blocks.
+def fill_index(resources: Resources, handlers: Handlers) -> int:
+    """Add every RotatedSecret to the index and the work queue, before work starts. Blocks.
 
     Returns:
-        How many there are.
+        The number of RotatedSecrets.
     """
     count = 0
     for page in resources.pages():

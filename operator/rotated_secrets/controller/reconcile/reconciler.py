@@ -179,7 +179,7 @@ class _Work:
             return None
 
         def written(live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
-            drift.wrote(key, current.version_id)
+            drift.record_write(key, current.version_id)
             self._reporter.written(live, before, current)
 
         return DeliveredSecret(self._gatherer.secrets, self.gathered.resource, self.gathered.live, written)
@@ -189,10 +189,10 @@ class _Work:
         services, gathered, seen = self._services, self.gathered, self.run.seen
         authorised, key = gathered.fetched.authorised, gathered.resource.key
         region = authorised.request.lookup_region
-        services.feeds.track(key, authorised.identity, region, gathered.terms.arn, seen.stages)
+        services.feeds.follow(key, authorised.identity, region, gathered.terms.arn, seen.stages)
         now = utc_now()
         rest = rest_after(seen, waiting, now)
         live = self._target.live if self._target else None
         inputs = replace(gathered.inputs, target_version=live.resource_version if live else None)
-        services.observed.settle(key, gathered.token, inputs, rest.until, glance=rest.glance)
-        return services.observed.next_look(key, now)
+        services.observed.store(key, gathered.token, inputs, rest.until, check_every=rest.glance)
+        return services.observed.next_check(key, now)

@@ -149,7 +149,7 @@ class Reporter:
     def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
         """The target Secret was written."""
         resource = self.status.resource
-        self._services.index.wrote_target(resource.key, live.resource_version)
+        self._services.index.record_target_write(resource.key, live.resource_version)
         spec_changed = resource.generation != resource.status.observed_generation
         telling = event_for_sync(before, current.version_id, spec_changed=spec_changed)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED

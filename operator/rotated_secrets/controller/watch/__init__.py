@@ -1,1 +1,1 @@
-"""What the watches see: which RotatedSecret to look at when something changed. Only `informer` imports kopf."""
+"""The watches: which RotatedSecrets to look at when something changes. Only `informer` imports kopf."""

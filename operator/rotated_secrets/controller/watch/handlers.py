@@ -1,6 +1,6 @@
-"""What an event means: whom to look at. One line of work each, on plain objects; knows nothing of kopf or the cluster.
+"""Handlers of watch events: decide which RotatedSecrets to look at. Know nothing of kopf or the cluster.
 
-Which event came is not passed on: the look at the resource finds out what is to do.
+The event itself is not passed on: the look at the resource finds out what to do.
 """
 
 from __future__ import annotations
@@ -15,29 +15,36 @@ from rotated_secrets.controller.watch.index import Index
 
 
 class Handlers:
-    """Called for each event of the watches. Nothing here waits or fails."""
+    """Called for each event of the watches. No method waits or fails."""
 
     def __init__(
         self,
         index: Index,
         *,
         look: Callable[[Key], None],
-        look_anew: Callable[[Key], None],
+        look_again: Callable[[Key], None],
         gone: Callable[[Key], None],
         delivered: Callable[[], None],
     ) -> None:
-        """``look`` enqueues a key, ``look_anew`` does so although nothing about its object has changed, ``gone`` says
-        that it will not come back, and ``delivered`` hears of every event."""
+        """Set what events cause.
+
+        Args:
+            index: all RotatedSecrets that are known.
+            look: enqueues a key.
+            look_again: enqueues a key for which something changed that its object does not show.
+            gone: called with the key of a deleted RotatedSecret.
+            delivered: called at every event.
+        """
         self._index = index
         self._look = look
-        self._look_anew = look_anew
+        self._look_anew = look_again
         self._gone = gone
         self._delivered = delivered
         self.last_event = time.monotonic()
-        """When the last event came, by the monotonic clock, in seconds."""
+        """Time of the last event, in seconds of the monotonic clock."""
 
     def rotated_secret(self, kind: str | None, obj: Mapping[str, Any]) -> None:
-        """A RotatedSecret was listed, made, changed or deleted."""
+        """Handle a RotatedSecret that was listed, created, changed or deleted."""
         self._note()
         key = _key(obj)
         if kind == "DELETED":
@@ -46,7 +53,7 @@ class Handlers:
             self._look(key)
 
     def target_secret(self, obj: Mapping[str, Any]) -> None:
-        """A Secret that carries our label was listed, made, changed or deleted, or has lost the label."""
+        """Handle a Secret with our label that was listed, created, changed or deleted, or that lost the label."""
         self._note()
         secret, version = _key(obj), obj["metadata"]["resourceVersion"]
         for owner in self._index.owners_of(secret) | self._named_owner(obj):
@@ -54,7 +61,7 @@ class Handlers:
                 self._look(owner)
 
     def forget(self, key: Key, uid: str | None = None) -> None:
-        """A RotatedSecret is gone: look once more, to let go of it, and at others on its secret."""
+        """Handle a RotatedSecret that is gone: look once more to clean up, and look at others on its secret."""
         rivals = self._index.forget(key, uid)
         if self._index.uid(key) is None:
             self._gone(key)
@@ -63,7 +70,8 @@ class Handlers:
             self._look_anew(rival)
 
     def _named_owner(self, secret: Mapping[str, Any]) -> set[Key]:
-        """Whom the Secret's annotation names, where that is a RotatedSecret beside it: its spec may have moved on."""
+        """The RotatedSecret in the Secret's annotation, if it exists in the namespace: its spec may name another target
+        now."""
         annotations = secret["metadata"].get("annotations") or {}
         namespace, _, name = str(annotations.get(OWNER_ANNOTATION) or "").partition("/")
         owner = Key(namespace, name)

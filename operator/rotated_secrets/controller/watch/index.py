@@ -1,8 +1,7 @@
-"""Every RotatedSecret that is known, as far as others must ask about it without waiting: which secret it names, which
-target Secret it writes, how old it is.
+"""Index of all RotatedSecrets: which secret each names, which target Secret it writes, and how old it is.
 
-Filled before work starts, kept by the watch, put right by the resync. Knows nothing of the API server. Safe from any
-thread.
+Answers without a request. Filled before work starts, updated by the watch, corrected by the resync. Knows nothing of
+the API server. Safe from any thread.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import Any
 from rotated_secrets.api.key import Key
 from rotated_secrets.values import Arn
 
-HOME = "home"
-"""Stands for the operator's own account."""
+OWN_ACCOUNT = "own"
+"""Stands for the operator's own account, whose number is not known at first."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +27,20 @@ class _Known:
     secret: str
     target: str
     account: str | None
-    """Where the secret is, as far as the spec tells."""
+    """Account of the secret, if the spec says it."""
     as_operator: bool
-    """Whether the operator asks for the secret as itself."""
-    seen: str
-    """What of the object is worth a look when it changes."""
+    """Whether the secret is requested with the operator's own identity."""
+    fingerprint: str
+    """The parts of the object other than its status: a change of them needs a look."""
 
     @property
     def age(self) -> tuple[str, str]:
-        """Sorts the older first; RFC 3339 in UTC sorts as text."""
+        """Sort key, the older first; RFC 3339 in UTC sorts as text."""
         return (self.created, self.uid)
 
 
 class Index:
-    """What is known of each RotatedSecret by its key."""
+    """RotatedSecrets by key, by secret and by target Secret."""
 
     def __init__(self, default_region: str) -> None:
         self._default_region = default_region
@@ -51,40 +50,40 @@ class Index:
         self._by_target: defaultdict[Key, set[Key]] = defaultdict(set)
         self._written: dict[Key, str] = {}
         self._denied: set[Key] = set()
-        self._found: dict[Key, Arn] = {}
-        self._told: dict[Key, str] = {}
-        self._home: str | None = None
+        self._arns: dict[Key, Arn] = {}
+        self._accounts: dict[Key, str] = {}
+        self._own_account: str | None = None
 
     def __len__(self) -> int:
         return len(self._known)
 
     def uids(self) -> dict[Key, str]:
-        """Everything that is known now."""
+        """The uid of each RotatedSecret that is known now."""
         with self._lock:
             return {key: known.uid for key, known in self._known.items()}
 
     def uid(self, key: Key) -> str | None:
-        """The uid under which an object is known."""
+        """The uid of a known RotatedSecret; None if it is not known."""
         with self._lock:
             known = self._known.get(key)
             return known.uid if known else None
 
     def observe(self, obj: Mapping[str, Any]) -> bool:
-        """Take in an object as the API server has it.
+        """Record an object as the API server returned it.
 
         Returns:
-            Whether anything but its status is new: our own status writes come back through the watch.
+            Whether anything except its status changed: our own status writes come back through the watch.
         """
         metadata, spec = obj["metadata"], obj.get("spec") or {}
         key = Key(metadata["namespace"], metadata["name"])
         now = _Known(
             uid=metadata["uid"],
             created=metadata["creationTimestamp"],
-            secret=self._form(spec),
+            secret=self._secret_form(spec),
             account=_account(spec),
             as_operator=not (spec.get("source") or {}).get("credentials"),
             target=str((spec.get("target") or {}).get("secretName") or key.name),
-            seen=_seen(metadata),
+            fingerprint=_fingerprint(metadata),
         )
         with self._lock:
             before = self._known.get(key)
@@ -93,18 +92,18 @@ class Index:
             if before is not None:
                 self._drop(key, before)
                 if (before.uid, before.secret, before.account) != (now.uid, now.secret, now.account):
-                    self._found.pop(key, None)
-                    self._told.pop(key, None)
+                    self._arns.pop(key, None)
+                    self._accounts.pop(key, None)
             self._known[key] = now
             self._by_secret[now.secret].add(key)
             self._by_target[Key(key.namespace, now.target)].add(key)
             return True
 
     def forget(self, key: Key, uid: str | None = None) -> set[Key]:
-        """This object is gone; with ``uid``, only if it is still that object.
+        """Remove an object that is gone; with ``uid``, only if the known object still has this uid.
 
         Returns:
-            Others that name the same secret, and may now be the oldest that does.
+            Others that name the same secret: one of them may be the oldest now.
         """
         with self._lock:
             known = self._known.get(key)
@@ -115,58 +114,59 @@ class Index:
             self._denied.discard(key)
             self._drop(key, known)
             rivals = self._rivals(key, known)
-            self._found.pop(key, None)
-            self._told.pop(key, None)
+            self._arns.pop(key, None)
+            self._accounts.pop(key, None)
             return rivals
 
-    def at_home(self, account: str) -> None:
-        """Where names are looked up that nobody else is asked for: the operator's own account."""
-        self._home = account
+    def record_own_account(self, account: str) -> None:
+        """Record the operator's own account, in which it looks up names with its own identity."""
+        self._own_account = account
 
-    def asked_in(self, key: Key, account: str) -> None:
-        """Where the name is looked up of a RotatedSecret whose spec leaves that to a ServiceAccount."""
+    def record_account(self, key: Key, account: str) -> None:
+        """Record the account of the role that a RotatedSecret uses, for specs that do not name it."""
         with self._lock:
             if key in self._known:
-                self._told[key] = account
+                self._accounts[key] = account
 
-    def found(self, key: Key, arn: Arn) -> set[Key]:
-        """The store has said which secret a RotatedSecret names: one name is several secrets, in several accounts.
+    def record_arn(self, key: Key, arn: Arn) -> set[Key]:
+        """Record which secret the store found: the same name may be another secret in another account.
 
         Returns:
-            Others that were thought to name the same, or another; and all younger ones on this secret, which may have
-            been looked at before this one was known to name it.
+            Others that are now known, or no longer thought, to name the same secret; and all younger ones on this
+            secret, which may have been looked at before this one was known to name it.
         """
         with self._lock:
             known = self._known.get(key)
-            if known is None or self._found.get(key) == arn:
+            if known is None or self._arns.get(key) == arn:
                 return set()
             before = self._rivals(key, known)
-            self._found[key] = arn
+            self._arns[key] = arn
             now = self._rivals(key, known)
             return (before ^ now) | {each for each in now if self._known[each].age > known.age}
 
     def naming(self, arn: Arn) -> set[Key]:
-        """The RotatedSecrets that name this secret, by its ARN or by its name where they have that looked up."""
+        """The RotatedSecrets that name this secret, by its ARN, or by its name in the account of their identity."""
         with self._lock:
-            return {key for form in _forms(arn) for key in self._by_secret.get(form, ()) if self._may_mean(key, arn)}
+            keys = {key for form in _secret_forms(arn) for key in self._by_secret.get(form, ())}
+            return {key for key in keys if self._names(key, arn)}
 
-    def operators(self, arn: Arn) -> set[Key]:
-        """Those of them for which the operator asks as itself."""
+    def named_by_operator(self, arn: Arn) -> set[Key]:
+        """Those of :meth:`naming` whose secret is requested with the operator's own identity."""
         with self._lock:
             return {key for key in self.naming(arn) if self._known[key].as_operator}
 
-    def older(self, key: Key, arn: Arn) -> Key | None:
-        """The oldest other RotatedSecret on the same secret, if it is older than this one: it alone may rotate it."""
+    def oldest_rival(self, key: Key, arn: Arn) -> Key | None:
+        """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it."""
         with self._lock:
             named = (self.naming(arn) - self._denied) | ({key} & self._known.keys())
             oldest = min(named, key=lambda each: self._known[each].age, default=None)
             return None if oldest == key else oldest
 
     def set_allowed(self, key: Key, allowed: bool) -> set[Key]:
-        """Whether the access policy lets this RotatedSecret have its secret: if not, it has no say in who rotates it.
+        """Record whether this RotatedSecret may use its secret: one that may not does not block younger ones.
 
         Returns:
-            Others that name the same secret, where this changes anything for them.
+            Others that name the same secret, if this changed.
         """
         with self._lock:
             known = self._known.get(key)
@@ -180,31 +180,32 @@ class Index:
         with self._lock:
             return set(self._by_target.get(target, ()))
 
-    def wrote_target(self, key: Key, resource_version: str) -> None:
-        """We have written this RotatedSecret's target Secret: its echo through the watch is no news."""
+    def record_target_write(self, key: Key, resource_version: str) -> None:
+        """Record the version of the target Secret that we wrote: the watch event for it needs no look."""
         with self._lock:
             if key in self._known:
                 self._written[key] = resource_version
 
     def is_own_write(self, key: Key, resource_version: str) -> bool:
-        """Whether this version of the target Secret is the one that we wrote."""
+        """Whether we wrote this version of the target Secret."""
         with self._lock:
             return self._written.get(key) == resource_version
 
     def _rivals(self, key: Key, known: _Known) -> set[Key]:
-        """Others that name the same secret, or may."""
-        arn = self._found.get(key)
+        """Others that name, or may name, the same secret."""
+        arn = self._arns.get(key)
         return (self.naming(arn) if arn else self._by_secret.get(known.secret, set())) - {key}
 
-    def _may_mean(self, key: Key, arn: Arn) -> bool:
-        found, known = self._found.get(key), self._known[key]
-        if found is not None:
-            return found == arn
+    def _names(self, key: Key, arn: Arn) -> bool:
+        """Whether a RotatedSecret whose secret looks like this one names it, as far as accounts are known."""
+        resolved, known = self._arns.get(key), self._known[key]
+        if resolved is not None:
+            return resolved == arn
         account = arn.account
-        if known.account == HOME:
-            return self._home in (None, account)
-        # Whose account nobody knows yet is in nobody's way: the name may be anybody's.
-        return (known.account or self._told.get(key)) == account
+        if known.account == OWN_ACCOUNT:
+            return self._own_account in (None, account)
+        # While its account is not known, it does not block others: its name may be of any account's secret.
+        return (known.account or self._accounts.get(key)) == account
 
     def _drop(self, key: Key, known: _Known) -> None:
         for index, entry in ((self._by_secret, known.secret), (self._by_target, Key(key.namespace, known.target))):
@@ -212,7 +213,7 @@ class Index:
             if not index[entry]:  # type: ignore[index]
                 del index[entry]  # type: ignore[arg-type]
 
-    def _form(self, spec: Mapping[str, Any]) -> str:
+    def _secret_form(self, spec: Mapping[str, Any]) -> str:
         source = spec.get("source") or {}
         secret_id = str(source.get("secretId") or "")
         if secret_id.startswith("arn:"):
@@ -221,13 +222,13 @@ class Index:
 
 
 def _account(spec: Mapping[str, Any]) -> str | None:
-    """That in the secret's ARN, or of the role that a spec names, or the operator's; not known where it is for a
-    ServiceAccount to name the role."""
+    """Account of the secret: from its ARN, from the role in the spec, or the operator's own; None if a ServiceAccount
+    names the role."""
     source = spec.get("source") or {}
     if str(source.get("secretId") or "").startswith("arn:"):
         return _account_in(str(source["secretId"]))
     if not (credentials := source.get("credentials")):
-        return HOME
+        return OWN_ACCOUNT
     return _account_in(str(credentials.get("roleArn") or ""))
 
 
@@ -236,12 +237,12 @@ def _account_in(arn: str) -> str | None:
     return parsed.account if parsed is not None else None
 
 
-def _forms(arn: Arn) -> tuple[str, ...]:
+def _secret_forms(arn: Arn) -> tuple[str, ...]:
     """The ways to name a secret: its ARN, its ARN without the suffix, or its name in its region."""
     return arn, arn.removesuffix(arn.full_name) + arn.name, f"{arn.region}/{arn.name}"
 
 
-def _seen(metadata: Mapping[str, Any]) -> str:
+def _fingerprint(metadata: Mapping[str, Any]) -> str:
     return json.dumps(
         [metadata.get("generation"), metadata.get("deletionTimestamp"), metadata.get("annotations")], sort_keys=True
     )

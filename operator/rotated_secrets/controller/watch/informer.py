@@ -1,8 +1,8 @@
-"""kopf as the informer: it watches, and tells :mod:`handlers` what moved. The only file that imports kopf.
+"""kopf as the informer: it watches, and calls :mod:`handlers` for each event. The only file that imports kopf.
 
-It runs in a thread with an event loop of its own, as kopf's documentation of embedding shows: kopf cancels, when it
-ends, every task of its loop that was started after it, and takes the process's signals. Nothing here writes: there are
-no timers, daemons, indexes, change handlers or finalizers, and posting of events and peering are off.
+It runs in a separate thread with a separate event loop, as kopf's documentation of embedding shows: when kopf ends, it
+cancels every task of its loop that was started after it, and it handles the process's signals. Nothing here writes:
+there are no timers, daemons, indexes, change handlers or finalizers, and posting of events and peering are off.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from rotated_secrets.controller.watch.handlers import Handlers
 log = logging.getLogger(__name__)
 
 INACTIVITY = 70.0
-"""Seconds without any event or bookmark after which a watch is opened anew; the API server sends one every 60."""
+"""Seconds without any event or bookmark after which a watch is opened again; the API server sends one every 60."""
 
 
-# For peering, which is off.
+# Used for peering only, which is off.
 _IDENTITY: Any = "rotated-secrets"
 
 
 class Informer:
-    """Watches RotatedSecrets and target Secrets until stopped, or until it cannot any more."""
+    """Watches RotatedSecrets and target Secrets until it is stopped or fails."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Informer:
         watch_timeout: float,
         on_end: Callable[[BaseException | None], None],
     ) -> None:
-        """Timeouts are seconds. ``on_end`` is called from the thread, with the error where there was one."""
+        """Timeouts are in seconds. ``on_end`` is called from the thread, with the error if there was one."""
         self._configuration = configuration
         self._handlers = handlers
         self._namespaces = namespaces
@@ -60,7 +60,7 @@ class Informer:
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Stop watching. Blocks, at most for ``timeout`` seconds."""
+        """Stop watching. Blocks for at most ``timeout`` seconds."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -69,7 +69,7 @@ class Informer:
         error: BaseException | None = None
         try:
             asyncio.run(self._watch())
-        except BaseException as ended:  # noqa: BLE001 - whatever ends the watch ends the operator, and is told there
+        except BaseException as ended:  # noqa: BLE001 - any error ends the operator, which logs it
             error = ended
         self._on_end(error)
 
@@ -80,13 +80,13 @@ class Informer:
                 settings=self._settings(),
                 stop_flag=self._stop,
                 standalone=True,
-                # Else kopf asks who the user is, whom a container's user id need not have a name for.
+                # Without an identity kopf looks up the user's name, which a container's user id may not have.
                 identity=_IDENTITY,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
             )
         finally:
-            # kopf waits for the flag in a thread, which would keep a loop whose watch has failed from ending.
+            # kopf waits for the flag in a thread, which would keep the loop alive after the watch has failed.
             self._stop.set()
 
     def _registry(self) -> kopf.OperatorRegistry:
@@ -109,7 +109,7 @@ class Informer:
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False
         settings.peering.standalone = True
-        # Kinds and namespaces don't come and go: what is missing is told at the start, and no more rights are needed.
+        # Kinds and namespaces do not change: missing ones are reported at the start, and scanning would need rights.
         settings.scanning.disabled = True
         settings.queueing.idle_timeout = 0.1
         settings.watching.label_selectors["", "v1", "secrets"] = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
@@ -125,7 +125,7 @@ class Informer:
 
 
 def _connection(found: client.Configuration) -> kopf.ConnectionInfo:
-    """What the official client knows of the API server, as kopf takes it. Asked for again when a token has expired."""
+    """Convert the official client's configuration to kopf's. Called again when a token has expired."""
     scheme, _, token = (found.get_api_key_with_prefix("BearerToken") or "").rpartition(" ")
     return kopf.ConnectionInfo(
         server=found.host,

@@ -1,4 +1,4 @@
-"""RotatedSecrets at the API server: read, listed, their status written.
+"""Reads and lists RotatedSecrets at the API server, and writes their status.
 
 Knows nothing of what a status means. Safe to use from several threads.
 """
@@ -20,7 +20,7 @@ class Resources:
     """The RotatedSecrets of the namespaces that are served."""
 
     def __init__(self, cluster: Cluster, namespaces: Iterable[str] = ()) -> None:
-        """``namespaces`` that are served; none means all."""
+        """``namespaces`` to serve; empty means all."""
         self._cluster = cluster
         self._namespaces = tuple(namespaces)
         self._lock = threading.Lock()
@@ -28,32 +28,32 @@ class Resources:
         self._delivered: float | None = None
 
     def read_object(self, key: Key) -> Json | None:
-        """The object as the API server has it, for one whose spec may not parse; None where there is none."""
+        """Read the object, whose spec may not parse; None if there is none."""
         try:
             return self._cluster.request("GET", _path(key))
         except NotFound:
             return None
 
     def read(self, key: Key) -> RotatedSecret | None:
-        """The RotatedSecret, or None where there is none.
+        """Read a RotatedSecret; None if there is none.
 
         Raises:
-            InvalidSpec: its spec or status makes no sense to this version of the operator.
-            ClusterError: the API server didn't answer, or not so.
+            InvalidSpec: this version of the operator cannot parse its spec or status.
+            ClusterError: the API server did not answer, or refused.
         """
         found = self.read_object(key)
         return None if found is None else RotatedSecret.parse(found)
 
     def write_status(self, resource: RotatedSecret, patch: Mapping[str, Any]) -> RotatedSecret:
-        """Merge ``patch`` into the status, if nobody has written since ``resource`` was read.
+        """Merge ``patch`` into the status, unless the object changed since ``resource`` was read.
 
         Returns:
-            The RotatedSecret as it is now.
+            The RotatedSecret after the write.
 
         Raises:
-            Conflict: it has changed since, or is another object of the same name: look again.
+            Conflict: it has changed, or is another object of the same name: read it again.
             NotFound: it is gone.
-            ClusterError: the API server didn't answer, or not so. The write may have happened.
+            ClusterError: the API server did not answer, or refused. The write may have happened.
         """
         return RotatedSecret.parse(
             self.write_status_of(
@@ -68,7 +68,7 @@ class Resources:
         written = self._cluster.request("PATCH", f"{_path(key)}/status", body=body, content_type=MERGE_PATCH)
         if written["metadata"]["resourceVersion"] != resource_version:
             with self._lock:
-                # The watch may have been faster than the answer.
+                # The watch may have shown the write before the response came.
                 if self._delivered is None or self._delivered < began:
                     self._unseen_write = began if self._unseen_write is None else min(self._unseen_write, began)
         return written
@@ -84,10 +84,10 @@ class Resources:
             yield from self._cluster.pages(path, accept=METADATA_LIST)
 
     def check_access(self) -> None:
-        """Ask for what the watches will ask for, so that what is missing is told by a sentence.
+        """Make the requests that the watches will make, so that something missing gives a clear error.
 
         Raises:
-            ClusterError: NotFound where the CRD is missing, Forbidden where a permission is, Unreachable.
+            ClusterError: NotFound if the CRD is missing, Forbidden if a permission is missing, Unreachable.
         """
         for path in self._lists():
             self._cluster.request("GET", path, query={"limit": 1}, accept=METADATA_LIST)
@@ -96,13 +96,13 @@ class Resources:
             self._cluster.request("GET", path, query={"limit": 1, "labelSelector": selector}, accept=METADATA_LIST)
 
     def watch_delivered(self) -> None:
-        """The watch has delivered something, so it is alive."""
+        """Record that the watch has delivered an event, so it is alive."""
         with self._lock:
             self._delivered = time.monotonic()
             self._unseen_write = None
 
     def unseen_write_age(self) -> float:
-        """Seconds since the oldest status write after which the watch has delivered nothing; 0 where there is none."""
+        """Seconds since the oldest status write after which the watch has delivered nothing; 0 if there is none."""
         with self._lock:
             return 0.0 if self._unseen_write is None else time.monotonic() - self._unseen_write
 

@@ -1,7 +1,6 @@
-"""A look at everything, now and then: what the watch has missed, and what has gone without a word.
+"""The resync: lists all RotatedSecrets regularly, and finds changes and deletions that the watch missed.
 
-A watch that was cut off for too long starts again from a new list, in which what was deleted meanwhile is simply not
-there.
+A watch that was cut off for too long starts again from a new list, which does not show what was deleted before.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ log = logging.getLogger(__name__)
 SPREAD = 0.5
 """The part of the interval over which the looks are spread."""
 BATCH = 20
+"""RotatedSecrets that are enqueued at once."""
 
 
 async def resync(
     resources: Resources, index: Index, handlers: Handlers, look: Callable[[Key], None], interval: float
 ) -> None:
-    """Every ``interval`` seconds, until cancelled."""
+    """Correct the index and enqueue everything, every ``interval`` seconds, until cancelled."""
     while True:
         await asyncio.sleep(interval)
         try:
@@ -44,12 +44,12 @@ async def resync(
 
 
 def reconcile_index(resources: Resources, index: Index, handlers: Handlers) -> list[Key]:
-    """Drop from the index what is gone and take in what it lacks. Blocks.
+    """Remove from the index what no longer exists, and add what is missing. Blocks.
 
     Returns:
-        Every RotatedSecret that is there.
+        Every RotatedSecret that exists.
     """
-    # Noted before the list: what is made while it runs is in neither, and no ghost.
+    # Taken before the list: an object that is created during the list is in neither, and must not be removed.
     before = index.uids()
     listed = {
         Key(each["metadata"]["namespace"], each["metadata"]["name"]): each["metadata"]["uid"]

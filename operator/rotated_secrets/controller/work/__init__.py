@@ -1,1 +1,1 @@
-"""When a RotatedSecret is looked at, and how much runs at a time: queue, due times, limits."""
+"""When RotatedSecrets are worked on, and how many at a time: queue, due times, limits, cache."""

@@ -1,7 +1,7 @@
-"""How often a target Secret is put back that somebody else goes on changing.
+"""Rate limit of restoring a target Secret that something else keeps changing.
 
-Two controllers that both know best would otherwise fight for as long as both live, each round at the price of calls to
-the store. In memory alone: a new leader begins anew. Safe from any thread.
+Without it, two controllers that write the same Secret would overwrite each other for ever, each time at the cost of
+calls to the store. Kept in memory only: a new leader starts with full limits. Safe from any thread.
 """
 
 from __future__ import annotations
@@ -16,55 +16,56 @@ from typing import Final
 from rotated_secrets.api.key import Key
 from rotated_secrets.values import VersionId
 
-AT_ONCE: Final = 10
-"""How often the same version is written in a row, before it is written now and then."""
-EVERY: Final = timedelta(minutes=1)
+BURST: Final = 10
+"""How often the same version is written in a row before the rate is limited."""
+REFILL_INTERVAL: Final = timedelta(minutes=1)
+"""Time after which one more write is allowed."""
 
 
 @dataclass
 class _Written:
     version_id: VersionId
-    left: float
+    tokens: float
     at: float
 
 
 class DriftBackoff:
-    """What was written for each RotatedSecret, and whether the same may be written again."""
+    """A token bucket for each RotatedSecret; only writing the same version again takes a token."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._written: dict[Key, _Written] = {}
 
-    def wrote(self, key: Key, version_id: VersionId) -> None:
-        """The target Secret was written; another version than before is no repair."""
+    def record_write(self, key: Key, version_id: VersionId) -> None:
+        """Record that the target Secret was written; a new version is not a repair and takes no token."""
         with self._lock:
-            left = self._left(key)
+            tokens = self._tokens_now(key)
             before = self._written.get(key)
             again = before is not None and before.version_id == version_id
-            self._written[key] = _Written(version_id, left - 1 if again else left, self._clock())
+            self._written[key] = _Written(version_id, tokens - 1 if again else tokens, self._clock())
 
-    def is_used_up(self, key: Key) -> bool:
-        """Whether the version that was written last is to wait."""
+    def must_wait(self, key: Key) -> bool:
+        """Whether writing the last version again must wait."""
         with self._lock:
-            return self._left(key) < 1
+            return self._tokens_now(key) < 1
 
     def forget(self, key: Key) -> None:
-        """The RotatedSecret is gone."""
+        """Drop what is recorded of a RotatedSecret that is gone."""
         with self._lock:
             self._written.pop(key, None)
 
-    def _left(self, key: Key) -> float:
+    def _tokens_now(self, key: Key) -> float:
         found = self._written.get(key)
         if found is None:
-            return AT_ONCE
-        return min(AT_ONCE, found.left + (self._clock() - found.at) / EVERY.total_seconds())
+            return BURST
+        return min(BURST, found.tokens + (self._clock() - found.at) / REFILL_INTERVAL.total_seconds())
 
 
-def fought_over(namespace: str, name: str) -> str:
-    """What is told of a target Secret while it is left as somebody has it."""
+def contested_message(namespace: str, name: str) -> str:
+    """Return the message of the condition while a changed target Secret is not restored."""
     return (
-        f"Secret {namespace}/{name} was restored {AT_ONCE} times, but something else still changes it, so it is now "
+        f"Secret {namespace}/{name} was restored {BURST} times, but something else still changes it, so it is now "
         "restored only once a minute; to see what changes it: "
         f"kubectl get secret -n {namespace} {name} -o yaml --show-managed-fields"
     )

@@ -1,7 +1,7 @@
-"""Bounds on blocking work: so many calls to one database host, so many threads in all, and none to a host that is down.
+"""Limits of blocking work: calls to one database host, threads in total, and a circuit breaker for each host.
 
-Waiting for one slow host never takes a thread from the others, and no tenant's takes all of another's. Belongs to the
-event loop's thread.
+Work that waits for a slow host holds no thread, and one tenant cannot take all threads. Belongs to the event loop's
+thread.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class HostUnavailable(Unavailable):
-    """A host did not answer several times in a row and is left alone for a while."""
+    """The circuit breaker is open: the host did not answer several times in a row."""
 
     def __init__(self, host: str, retry_in: float) -> None:
         # Without the time: the message goes into a status, which must not change at every look.
@@ -42,7 +42,11 @@ class _Breaker:
 
 
 class Limits:
-    """``async with slots.host(h): await slots.run(call, …)`` for a database; ``slots.run`` alone for anything else."""
+    """Runs blocking calls in threads.
+
+    For a database: ``async with limits.host(name, tenant): await limits.run_at_host(call, …)``; for anything else:
+    ``await limits.run(call, …)``.
+    """
 
     def __init__(
         self,
@@ -55,42 +59,42 @@ class Limits:
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
         self._database_pool = ThreadPoolExecutor(threads, thread_name_prefix="database")
-        self._places = FairShare(total=threads, per_host=per_host)
+        self._fair_share = FairShare(total=threads, per_host=per_host)
         self._breaker_failures = breaker_failures
         self._breaker_seconds = breaker_seconds
         self._clock = clock
         self._draining = False
-        self._begun = weakref.WeakSet[asyncio.Task[Any]]()
-        """Tasks that have had a thread."""
+        self._started = weakref.WeakSet[asyncio.Task[Any]]()
+        """Tasks that have run a call in a thread."""
         self._breakers: dict[tuple[str, str], _Breaker] = {}
 
     @asynccontextmanager
     async def host(self, name: str, tenant: str) -> AsyncIterator[None]:
-        """Hold one of the host's places, and a thread for it, for somebody.
+        """Hold one of the host's places, and a thread for it, for a tenant.
 
-        An :class:`~rotated_secrets.databases.base.Unavailable` that leaves the block counts against the host; after
-        several in a row it is left alone, then one block may try it, and its outcome decides. That goes for each
-        ``tenant`` by itself: a wrong CA of one tells nothing about the host to others.
+        An :class:`~rotated_secrets.databases.base.Unavailable` that leaves the block counts as a failure of the host;
+        after several in a row the circuit breaker opens, then one block may try the host, and its outcome decides.
+        Each tenant has its own circuit breaker: a wrong CA of one tenant says nothing about the host to others.
 
         Raises:
-            HostUnavailable: at once, while the host is left alone.
-            Draining: there was no place at once, and now nothing new begins.
+            HostUnavailable: without waiting, while the circuit breaker is open.
+            Draining: there was no free place, and the operator is stopping.
         """
         breaker = self._breakers.setdefault((tenant, name), _Breaker())
         self._refuse_while_open(name, breaker)
         try:
-            waited = not self._places.has_one(name, tenant)
-            self._begin_nothing_while_draining(waited)
-            await self._places.take(name, tenant)
+            waited = not self._fair_share.can_acquire(name, tenant)
+            self._refuse_new_while_draining(waited)
+            await self._fair_share.acquire(name, tenant)
             try:
-                self._begin_nothing_while_draining(waited)
-                # Looked at again: others may have failed while this one waited for its place.
+                self._refuse_new_while_draining(waited)
+                # Checked again: others may have failed while this one waited for its place.
                 self._refuse_while_open(name, breaker)
                 breaker.probing = probe = breaker.failures >= self._breaker_failures
                 try:
                     yield
                 except Unavailable:
-                    self._failed(breaker)
+                    self._record_failure(breaker)
                     raise
                 else:
                     breaker.failures = 0
@@ -98,46 +102,46 @@ class Limits:
                     if probe:
                         breaker.probing = False
             finally:
-                self._places.give_back(name, tenant)
+                self._fair_share.release(name, tenant)
         finally:
             if not breaker.failures:
                 self._breakers.pop((tenant, name), None)
 
     async def run_at_host(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """:meth:`run` for what waits for a database: slow databases take no threads from stores and cluster."""
+        """:meth:`run` for calls to a database: its threads are separate, so slow databases do not block other calls."""
         return await self._run(self._database_pool, call, *args, **kwargs)
 
     async def run(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a blocking call in a thread, with the caller's context. A caller that is cancelled doesn't end it.
+        """Run a blocking call in a thread, with the caller's context. It goes on when the caller is cancelled.
 
         Raises:
-            Draining: this would be the first call of the task, and now nothing new begins.
+            Draining: this would be the task's first call, and the operator is stopping.
         """
         return await self._run(self._pool, call, *args, **kwargs)
 
     async def _run(self, pool: ThreadPoolExecutor, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         context, task = contextvars.copy_context(), asyncio.current_task()
-        begins = task not in self._begun
+        is_new = task not in self._started
 
         def run() -> R:
-            self._begin_nothing_while_draining(begins)
+            self._refuse_new_while_draining(is_new)
             return context.run(call, *args, **kwargs)
 
-        found = await asyncio.get_running_loop().run_in_executor(pool, run)
+        result = await asyncio.get_running_loop().run_in_executor(pool, run)
         if task is not None:
-            self._begun.add(task)
-        return found
+            self._started.add(task)
+        return result
 
     def drain(self) -> None:
-        """From now on only what has begun goes on: who waits for a first thread, or for a place, is turned away."""
+        """From now on refuse tasks that wait for their first thread, or for a place; started work continues."""
         self._draining = True
 
-    def _begin_nothing_while_draining(self, new: bool) -> None:
+    def _refuse_new_while_draining(self, new: bool) -> None:
         if new and self._draining:
             raise Draining("the operator is stopping; the next leader continues")
 
     def close(self) -> None:
-        """Start no more calls. Those that run come to their end."""
+        """Start no more calls. Running calls end by themselves."""
         for pool in (self._pool, self._database_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -146,7 +150,7 @@ class Limits:
         if breaker.failures >= self._breaker_failures and (left > 0 or breaker.probing):
             raise HostUnavailable(name, max(left, 1.0))
 
-    def _failed(self, breaker: _Breaker) -> None:
+    def _record_failure(self, breaker: _Breaker) -> None:
         breaker.failures += 1
         if breaker.failures >= self._breaker_failures:
             breaker.open_until = self._clock() + self._breaker_seconds

@@ -1,6 +1,6 @@
-"""Which RotatedSecrets were looked at and need no other look before something about them changes, or is due.
+"""Cache of what the last look at each RotatedSecret depended on, and of how long its result holds.
 
-Without it, every resync and every echo of our own writes would cost calls to the store. Kept in memory alone: a new
+Without it, every resync and every echo of our own writes would cost calls to the store. Kept in memory only: a new
 leader looks at everything once. Safe from any thread.
 """
 
@@ -17,16 +17,16 @@ from rotated_secrets.api.resource import RotatedSecret
 
 @dataclass(frozen=True)
 class LookInputs:
-    """What a look depends on, as far as the cluster tells of it."""
+    """What a look depends on, as far as the cluster shows it."""
 
     uid: str
     generation: int
     requests: Mapping[str, str]
-    """What the annotations that ask for something say, by their names."""
+    """Values of the annotations that request something, by name."""
     target_version: str | None
     """The target Secret's resourceVersion; None where there is no such Secret."""
     policy: object
-    """The access policy in force: what it no longer allows is to show, also where nothing is due."""
+    """The access policy in force: a denial by a new policy must show, also when nothing is due."""
 
     @classmethod
     def of(cls, resource: RotatedSecret, target_version: str | None, policy: object) -> LookInputs:
@@ -34,63 +34,69 @@ class LookInputs:
 
 
 @dataclass(frozen=True)
-class _Rest:
-    looks: LookInputs
+class _Entry:
+    inputs: LookInputs
     until: datetime | None
-    glance: timedelta | None
+    check_every: timedelta | None
 
 
 class ObservedCache:
-    """The last look at each RotatedSecret."""
+    """One entry for each RotatedSecret whose last look came to an end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._settled: dict[Key, _Rest] = {}
-        self._looking: dict[Key, object] = {}
+        self._entries: dict[Key, _Entry] = {}
+        self._tokens: dict[Key, object] = {}
 
-    def begin(self, key: Key) -> object:
-        """A look begins; its token settles the key unless something changes meanwhile that the look may not see."""
+    def start_look(self, key: Key) -> object:
+        """Drop the entry and return the look's token; :meth:`invalidate` and a newer look make the token void."""
         token = object()
         with self._lock:
-            self._settled.pop(key, None)
-            self._looking[key] = token
+            self._entries.pop(key, None)
+            self._tokens[key] = token
         return token
 
-    def settle(
-        self, key: Key, token: object, looks: LookInputs, until: datetime | None, *, glance: timedelta | None = None
+    def store(
+        self,
+        key: Key,
+        token: object,
+        inputs: LookInputs,
+        until: datetime | None,
+        *,
+        check_every: timedelta | None = None,
     ) -> None:
-        """Nothing is to be done before ``until`` (None: ever) while it looks so.
+        """Store that no look is needed before ``until`` (None: no limit) while the inputs stay the same.
 
-        ``glance`` is how often to see whether it still does, where no watch tells.
+        ``check_every`` is how often to compare the inputs, where no watch shows that they change.
         """
         with self._lock:
-            if self._looking.pop(key, None) is token:
-                self._settled[key] = _Rest(looks, until, glance)
+            if self._tokens.pop(key, None) is token:
+                self._entries[key] = _Entry(inputs, until, check_every)
 
-    def is_settled(self, key: Key, looks: LookInputs, now: datetime) -> bool:
-        """Whether there is nothing to be done now."""
+    def is_current(self, key: Key, inputs: LookInputs, now: datetime) -> bool:
+        """Whether no look is needed now."""
         with self._lock:
-            rest = self._settled.get(key)
-        return rest is not None and rest.looks == looks and (rest.until is None or now < rest.until)
+            entry = self._entries.get(key)
+        return entry is not None and entry.inputs == inputs and (entry.until is None or now < entry.until)
 
-    def is_settled_but_for_target(self, key: Key, looks: LookInputs, now: datetime) -> bool:
-        """Whether somebody's change of the target Secret is all that there is to look at."""
+    def only_target_changed(self, key: Key, inputs: LookInputs, now: datetime) -> bool:
+        """Whether a look is needed, and only because the target Secret changed."""
         with self._lock:
-            rest = self._settled.get(key)
-        if rest is None or (rest.until is not None and now >= rest.until):
+            entry = self._entries.get(key)
+        if entry is None or (entry.until is not None and now >= entry.until):
             return False
-        return rest.looks != looks and replace(rest.looks, target_version=looks.target_version) == looks
+        return entry.inputs != inputs and replace(entry.inputs, target_version=inputs.target_version) == inputs
 
-    def next_look(self, key: Key, now: datetime) -> datetime | None:
-        """When something is due, or the next glance."""
+    def next_check(self, key: Key, now: datetime) -> datetime | None:
+        """When a look is due, or the inputs are to be compared; None where neither is."""
         with self._lock:
-            rest = self._settled.get(key)
-        if rest is None or rest.glance is None:
-            return rest.until if rest is not None else None
-        return min(now + rest.glance, rest.until or now + rest.glance)
+            entry = self._entries.get(key)
+        if entry is None or entry.check_every is None:
+            return entry.until if entry is not None else None
+        return min(now + entry.check_every, entry.until or now + entry.check_every)
 
-    def unsettle(self, key: Key) -> None:
-        """Something that the cluster doesn't tell of has changed, or the object is gone: look again."""
+    def invalidate(self, key: Key) -> None:
+        """Drop the entry: something has changed that the inputs do not show, or the object is gone."""
         with self._lock:
-            self._settled.pop(key, None)
-            self._looking.pop(key, None)
+            self._entries.pop(key, None)
+            self._tokens.pop(key, None)

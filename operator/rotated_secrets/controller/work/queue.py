@@ -1,7 +1,7 @@
-"""The work queue: which RotatedSecrets wait to be looked at, and who looks at them now.
+"""The work queue: RotatedSecrets that wait to be reconciled, and the tasks that reconcile them.
 
-Invariants: a key is worked by one task at a time; a key added while it is worked is worked again afterwards; nothing
-that was added is forgotten before :meth:`WorkQueue.drain`. Knows nothing of what the work is.
+Invariants: one task at a time works on a key; a key that is added while it is worked on is worked on again afterwards;
+no added key is lost before :meth:`WorkQueue.drain`. Knows nothing of what the work is.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from rotated_secrets.observability import logs
 log = logging.getLogger(__name__)
 
 Reconcile = Callable[[Key], Awaitable[datetime | None]]
-"""Look at one RotatedSecret and do what is to do; returns when to look again, None for "when something happens"."""
+"""Reconciles one RotatedSecret and returns when to do so again; None: only when something changes."""
 
 
 class RetryLater(Exception):
-    """What was to do could not be done now, for a reason that is known and told: try again, without a stack trace."""
+    """The work could not be done now, for a known reason: it is tried again, and logged without a stack trace."""
 
     def __init__(self, message: str, not_before: float = 0.0) -> None:
-        """``not_before``: seconds that trying again would be in vain."""
+        """``not_before``: seconds until a retry can succeed."""
         super().__init__(message)
         self.not_before = not_before
 
 
 class Draining(RetryLater):
-    """Nothing new begins, for the operator is stopping; nothing is lost, for the next leader looks at everything."""
+    """The operator is stopping and starts no new work; nothing is lost, because the next leader looks at everything."""
 
 
 class WorkQueue:
     """Keys that wait, keys that are due later, and the tasks that work on them.
 
-    ``add`` and ``forget`` may be called from any thread; everything else belongs to the event loop it is made in.
+    ``add`` and ``forget`` may be called from any thread; everything else from the event loop that made the queue.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class WorkQueue:
         backoff_cap: float,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``backoff_base`` and ``backoff_cap`` are seconds: the first and the longest wait after an exception."""
+        """``backoff_base`` and ``backoff_cap`` are seconds: the limits of the first and of any wait after a failure."""
         self._reconcile: Reconcile | None = None
         self._workers = workers
         self._base, self._cap = backoff_base, backoff_cap
@@ -66,40 +66,40 @@ class WorkQueue:
 
     @property
     def depth(self) -> int:
-        """How many keys wait for a worker; from any thread."""
+        """How many keys wait for a worker. From any thread."""
         return len(self._waiting) + len(self._again)
 
     @property
     def busy(self) -> int:
-        """How many keys are worked on now; from any thread."""
+        """How many keys are worked on now. From any thread."""
         return len(self._working)
 
     def add(self, key: Key) -> None:
-        """Look at this key soon; from any thread, any number of times."""
-        # What comes after the loop has ended is found by the list of the next start.
+        """Make this key wait for a worker, unless it does already. From any thread."""
+        # After the loop has ended nothing need be added: the next start lists everything.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._add, key)
 
     def forget(self, key: Key) -> None:
-        """This key's object is gone: no due time, no count of failures. From any thread."""
+        """Drop the due time and the count of failures of a key whose object is gone. From any thread."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._forget, key)
 
     def add_after(self, key: Key, delay: timedelta) -> None:
-        """Look at this key after ``delay``, and at no time set before."""
+        """Add this key after ``delay``, instead of at any time set before."""
         self.scheduler.set(key, self._now() + delay)
 
     async def run(self, reconcile: Reconcile) -> None:
-        """Work until cancelled. Keys added before have waited for this."""
+        """Work until cancelled, also on the keys that were added before."""
         self._reconcile = reconcile
         self._pump()
         await self.scheduler.run()
 
     async def drain(self, timeout: float) -> bool:
-        """Take no new keys and wait for those in work, at most ``timeout`` seconds, then cancel what is left.
+        """Take no new keys, wait at most ``timeout`` seconds for running work, then cancel the rest.
 
         Returns:
-            Whether everything in work came to its end by itself.
+            Whether all running work ended without being cancelled.
         """
         self._closed = True
         self._waiting.clear()
@@ -127,18 +127,18 @@ class WorkQueue:
         self._failures.pop(key, None)
 
     def _pump(self) -> None:
-        """Give waiting keys, the oldest first, to workers."""
+        """Start tasks for waiting keys, the oldest first."""
         while self._reconcile and not self._closed and self._waiting and len(self._working) < self._workers:
             key = next(iter(self._waiting))
             del self._waiting[key]
-            # Taken out first: the look that starts now decides anew when the next one is due.
+            # The reconcile that starts now decides when the next one is due.
             self.scheduler.clear(key)
             self._working[key] = self._loop.create_task(self._work(key, self._reconcile), name=f"reconcile {key}")
 
     async def _work(self, key: Key, reconcile: Reconcile) -> None:
         try:
             with logs.about(namespace=key.namespace, name=key.name):
-                await self._look(key, reconcile)
+                await self._reconcile_once(key, reconcile)
         finally:
             del self._working[key]
             if key in self._again:
@@ -146,7 +146,7 @@ class WorkQueue:
                 self._add(key)
             self._pump()
 
-    async def _look(self, key: Key, reconcile: Reconcile) -> None:
+    async def _reconcile_once(self, key: Key, reconcile: Reconcile) -> None:
         try:
             again = await reconcile(key)
         except Draining:
@@ -154,13 +154,13 @@ class WorkQueue:
         except Exception as error:
             delay = self._backoff(key) + (error.not_before if isinstance(error, RetryLater) else 0.0)
             self.scheduler.set(key, self._now() + timedelta(seconds=delay))
-            told = isinstance(error, RetryLater | ClusterError)
+            is_known = isinstance(error, RetryLater | ClusterError)
             log.log(
-                logging.WARNING if told else logging.ERROR,
+                logging.WARNING if is_known else logging.ERROR,
                 "%s; tries again in %.1f s",
-                error if told else "reconciling failed unexpectedly",
+                error if is_known else "reconciling failed unexpectedly",
                 delay,
-                exc_info=None if told else error,
+                exc_info=None if is_known else error,
             )
             return
         self._failures.pop(key, None)

@@ -1,4 +1,4 @@
-"""When to look at which RotatedSecret again: one heap of due times, one task that sleeps until the next.
+"""Due times of RotatedSecrets: one heap, and one task that sleeps until the next.
 
 Knows nothing of why something is due. Every method belongs to the event loop's thread.
 """
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rotated_secrets.api.key import Key
 
 LONGEST_SLEEP = 30.0
-"""Seconds after which the clock is read again, whatever is due: it may have been set, or the machine suspended."""
+"""Seconds after which the clock is read again: it may have been set, or the machine suspended."""
 
 
 def utc_now() -> datetime:
@@ -21,7 +21,7 @@ def utc_now() -> datetime:
 
 
 class Scheduler:
-    """Due times by key: a newer one replaces the older, and a key that is due is handed out once."""
+    """Due times by key: a newer one replaces the older, and a due key is handed out once."""
 
     def __init__(self, due: Callable[[Key], None], now: Callable[[], datetime] = utc_now) -> None:
         self._due = due
@@ -37,7 +37,7 @@ class Scheduler:
         return self._when.get(key)
 
     def set(self, key: Key, when: datetime) -> None:
-        """Make ``key`` due at ``when``, and at no other time."""
+        """Make ``key`` due at ``when``, instead of any time set before."""
         self._when[key] = when
         heapq.heappush(self._heap, (when, key))
         if len(self._heap) > 2 * len(self._when) + 64:
@@ -47,11 +47,11 @@ class Scheduler:
             self._changed.set()
 
     def clear(self, key: Key) -> None:
-        """``key`` is not due at any time."""
+        """Remove the due time of ``key``."""
         self._when.pop(key, None)
 
     def pop_due(self) -> list[Key]:
-        """Take out what is due now, the longest due first."""
+        """Remove and return the keys that are due now, the longest due first."""
         now, due = self._now(), []
         while self._heap and (self._is_stale(*self._heap[0]) or self._heap[0][0] <= now):
             when, key = heapq.heappop(self._heap)
@@ -78,5 +78,5 @@ class Scheduler:
         return min(LONGEST_SLEEP, max(0.0, (self._heap[0][0] - self._now()).total_seconds()))
 
     def _is_stale(self, when: datetime, key: Key) -> bool:
-        """A later call has replaced or cleared this entry of the heap."""
+        """Whether a later call has replaced or cleared this entry of the heap."""
         return self._when.get(key) != when

@@ -24,16 +24,16 @@ def _arn(name: str, *, account: str = HOME.account, region: str = HOME.region, s
 
 
 def _request(
-    asked: str, *, namespace: str = "shop", use: Use = Use.SOURCE, region: str = HOME.region, to_itself: bool = False
+    asked: str, *, namespace: str = "shop", use: Use = Use.SOURCE, region: str = HOME.region, only_rotated: bool = False
 ) -> Request:
-    return Request(namespace, use, SecretId(asked), region, keeps_to_itself=to_itself)
+    return Request(namespace, use, SecretId(asked), region, is_only_rotated=only_rotated)
 
 
 def _allows(policy: AccessPolicy, request: Request, arn: Arn | None = None) -> bool:
     """Whether a request is allowed from the first look to the last; ``arn`` is what AWS finds for it."""
     try:
         policy.check_asked(request, HOME)
-        policy.check_returned(request, arn or _arn(request.asked), HOME)
+        policy.check_returned(request, arn or _arn(request.secret_id), HOME)
     except PolicyDenied:
         return False
     return True
@@ -101,8 +101,8 @@ def test_what_is_no_full_arn_is_not_guessed_at(arn: str) -> None:
 def test_an_admin_secret_is_not_delivered_to_pods() -> None:
     assert not _allows(DEFAULT, _request("shop/admin/orders"))
     assert "target.creationPolicy: None" in _message(DEFAULT, _request("shop/admin/orders"))
-    assert _allows(DEFAULT, _request("shop/admin/orders", to_itself=True))
-    assert not _allows(DEFAULT, _request("other/admin/orders", to_itself=True))
+    assert _allows(DEFAULT, _request("shop/admin/orders", only_rotated=True))
+    assert not _allows(DEFAULT, _request("other/admin/orders", only_rotated=True))
 
 
 def test_an_admin_secret_of_one_namespace_is_not_delivered_in_another_that_may_use_its_names() -> None:
@@ -130,14 +130,14 @@ def test_masterarn_inside_a_value_is_a_request_like_any_other() -> None:
     "asked", ["", "a b", "shop/admin/a\n", "pässword", "arn:aws:iam::123456789012:role/x", "x" * 513]
 )
 def test_a_masterarn_that_names_no_secret_is_denied_without_being_repeated(asked: str) -> None:
-    told = _message(DEFAULT, _request(asked, use=Use.ADMIN))
-    assert not asked or asked not in told
+    message = _message(DEFAULT, _request(asked, use=Use.ADMIN))
+    assert not asked or asked not in message
 
 
 def test_secrets_that_other_services_own_need_a_rule_of_their_own() -> None:
     everything = parse_policy('rules: [{namespaces: ["*"], secrets: ["*"], adminSecrets: ["*"]}]')
     assert not _allows(everything, _request("rds!db-1", use=Use.ADMIN))
-    assert not _allows(everything, _request("rds!db-1", to_itself=True))
+    assert not _allows(everything, _request("rds!db-1", only_rotated=True))
     explicit = parse_policy('rules: [{namespaces: [shop], adminSecrets: ["rds!cluster-*"]}]')
     assert _allows(explicit, _request("rds!cluster-1", use=Use.ADMIN))
     assert not _allows(explicit, _request("rds!db-1", use=Use.ADMIN))
@@ -166,12 +166,12 @@ def test_rules_can_open_accounts_and_regions() -> None:
     ],
 )
 def test_a_denial_holds_the_rule_that_would_allow_it(request_: Request, arn: Arn) -> None:
-    told = _message(DEFAULT, request_)
-    written = yaml.safe_load(told[told.index("- {") :])
+    message = _message(DEFAULT, request_)
+    written = yaml.safe_load(message[message.index("- {") :])
     opened = AccessPolicy((*DEFAULT.rules, *parse_policy(yaml.safe_dump({"rules": written})).rules))
     assert _allows(opened, request_, arn)
     assert not _allows(
-        opened, _request(request_.asked, namespace="third", use=request_.use, region=request_.region), arn
+        opened, _request(request_.secret_id, namespace="third", use=request_.use, region=request_.region), arn
     )
 
 
@@ -235,10 +235,11 @@ def test_by_default_no_namespace_reaches_anothers(mine: str, theirs: str, rest: 
     assume(mine != theirs)
     name = f"{theirs}/{rest}"
     for use in Use:
-        for to_itself in (True, False):
-            request = _request(name, namespace=mine, use=use, to_itself=to_itself)
+        for only_rotated in (True, False):
+            request = _request(name, namespace=mine, use=use, only_rotated=only_rotated)
             assert not _allows(DEFAULT, request)
-            assert not _allows(DEFAULT, _request(_arn(name), namespace=mine, use=use, to_itself=to_itself), _arn(name))
+            by_arn = _request(_arn(name), namespace=mine, use=use, only_rotated=only_rotated)
+            assert not _allows(DEFAULT, by_arn, _arn(name))
 
 
 @given(_NAMES, st.sampled_from(["shop/*", "*", "{namespace}/*", "a*b", "rds!*", "shop/a.b"]))

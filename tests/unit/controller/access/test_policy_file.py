@@ -12,7 +12,7 @@ from rotated_secrets.controller.access.policy_file import AccessPolicyFile, Inva
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "write one key, rules"),
         ("rules: [", "it is not YAML"),
@@ -36,10 +36,10 @@ from rotated_secrets.controller.access.policy_file import AccessPolicyFile, Inva
         ('rules: [{namespaces: ["*"], adminSecrets: ["x/*{namespace}/y"]}]', "put a / between {namespace} and *"),
     ],
 )
-def test_a_bad_policy_is_told_where_and_what_to_write(text: str, told: str) -> None:
+def test_a_bad_policy_is_told_where_and_what_to_write(text: str, message: str) -> None:
     with pytest.raises(InvalidPolicy) as caught:
         parse_policy(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_policy_is_read_as_written() -> None:
@@ -84,7 +84,7 @@ def test_a_change_is_in_force_at_once_and_a_broken_one_never(tmp_path: Path, cap
         assert policy.current() == parse_policy(OTHER)
     assert [record.levelname for record in caplog.records] == ["ERROR"], "said once"
     assert policy.problem is not None
-    assert not policy.is_well()
+    assert not policy.is_current()
     assert "the previous policy stays in force" in caplog.text
     path.unlink()
     assert policy.current() == parse_policy(OTHER)
@@ -93,17 +93,17 @@ def test_a_change_is_in_force_at_once_and_a_broken_one_never(tmp_path: Path, cap
     path.write_text(OTHER)
     assert policy.current() == parse_policy(OTHER)
     assert policy.problem is None
-    assert policy.is_well()
+    assert policy.is_current()
 
 
 def test_whether_all_is_well_is_found_out_without_anybody_asking_for_the_policy(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(ONE)
     policy = AccessPolicyFile(path)
-    assert policy.is_well()
+    assert policy.is_current()
     path.write_text("rules: 1")
-    assert not policy.is_well()
-    assert AccessPolicyFile(None).is_well()
+    assert not policy.is_current()
+    assert AccessPolicyFile(None).is_current()
 
 
 def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.controller.aws.identities import MOST_IN_NAMESPACE, Identities
+from rotated_secrets.controller.aws.identities import MAX_IN_NAMESPACE, Identities
 from rotated_secrets.controller.aws.service_accounts import ServiceAccount
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
@@ -186,7 +186,7 @@ def test_resource_that_goes_back_to_the_operator_leaves_its_identity(identities:
 
 
 def test_one_namespace_cannot_fill_the_memory(identities: Identities) -> None:
-    for number in range(MOST_IN_NAMESPACE):
+    for number in range(MAX_IN_NAMESPACE):
         identities.of(resource(f"r{number}", roleArn=f"{ROLE}{number}"))
     assert "already uses 50 AWS identities" in denied(identities, resource("one-more", roleArn=f"{ROLE}-more"))
     assert identities.of(resource("r0", roleArn=f"{ROLE}-other")).role, "who has one may have another instead"
@@ -197,20 +197,20 @@ def test_one_namespace_cannot_fill_the_memory(identities: Identities) -> None:
 def test_clients_of_those_that_were_not_used_for_longest_are_let_go_and_made_anew_when_needed(
     identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rotated_secrets.controller.aws.identities.MOST_IN_MEMORY", 2)
+    monkeypatch.setattr("rotated_secrets.controller.aws.identities.MAX_IN_MEMORY", 2)
     one, two, three = (identities.of(resource(f"r{each}", roleArn=f"{ROLE}{each}")) for each in range(3))
-    assert not one.is_kept, "nothing is made before it is needed"
+    assert not one.has_clients, "nothing is made before it is needed"
     first = one.stores
     assert two.stores is not first
     assert one.stores is first
     assert three.stores
-    assert [each.is_kept for each in (one, two, three)] == [True, False, True]
+    assert [each.has_clients for each in (one, two, three)] == [True, False, True]
     assert identities.of(resource("r1", roleArn=f"{ROLE}1")) is two, "it is still the same identity"
     assert two.stores.account() == "111122223333"
-    assert [each.is_kept for each in (one, two, three)] == [False, True, True]
+    assert [each.has_clients for each in (one, two, three)] == [False, True, True]
     identities.forget(Key("shop", "r2"))
     assert one.stores
-    assert two.is_kept, "who is gone takes no room"
+    assert two.has_clients, "who is gone takes no room"
     assert identities.own.stores
 
 

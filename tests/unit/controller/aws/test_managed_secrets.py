@@ -52,19 +52,20 @@ def nobody_asks() -> SecretDescription:
 
 def test_value_that_says_where_it_logs_in_costs_no_call() -> None:
     rds = Rds()
-    assert ManagedSecrets(rds.client).place(value(engine="postgres", host="db"), nobody_asks) == Endpoint()
+    assert ManagedSecrets(rds.client).missing_endpoint(value(engine="postgres", host="db"), nobody_asks) == Endpoint()
     assert rds.asked == []
 
 
 def test_username_and_password_alone_are_completed_by_the_tag() -> None:
     rds = Rds()
-    assert ManagedSecrets(rds.client).place(value(username="root", password="b"), lambda: MANAGED) == ORDERS
+    assert ManagedSecrets(rds.client).missing_endpoint(value(username="root", password="b"), lambda: MANAGED) == ORDERS
     assert rds.asked == [("rds", "eu-west-1")]
 
 
 def test_value_without_host_of_a_secret_that_nobody_manages_is_left_as_it_is() -> None:
     plain = SecretDescription(ARN, "shop/orders", {})
-    assert ManagedSecrets(Rds().client).place(value(username="root", password="b"), lambda: plain) == Endpoint()
+    found = ManagedSecrets(Rds().client).missing_endpoint(value(username="root", password="b"), lambda: plain)
+    assert found == Endpoint()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_what_others_write_is_verified_where_it_is_known_to_log_in(
     followed: SecretValue, place: Endpoint | None
 ) -> None:
     described = MANAGED if place is ORDERS else SecretDescription(ARN, "shop/orders", {})
-    assert ManagedSecrets(Rds().client).login(followed, described) == place
+    assert ManagedSecrets(Rds().client).login_endpoint(followed, described) == place
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_what_others_write_is_verified_where_it_is_known_to_log_in(
 )
 def test_noes_are_of_the_kinds_that_a_run_knows(failure: tuple[str, int], expected: type[Exception], says: str) -> None:
     with pytest.raises(expected, match=says):
-        ManagedSecrets(Rds(failure).client).place(value(username="root", password="b"), lambda: MANAGED)
+        ManagedSecrets(Rds(failure).client).missing_endpoint(value(username="root", password="b"), lambda: MANAGED)
 
 
 def test_who_may_not_ask_about_replicas_is_told_the_action() -> None:
@@ -107,7 +108,7 @@ def test_a_role_that_may_not_ask_is_named() -> None:
     role = "role arn:aws:iam::111122223333:role/orders"
     denied = ManagedSecrets(Rds(("AccessDenied", 403)).client, role)
     with pytest.raises(AccessDenied, match=f"allow rds:DescribeDBInstances to {role}"):
-        denied.place(value(username="root", password="b"), lambda: MANAGED)
+        denied.missing_endpoint(value(username="root", password="b"), lambda: MANAGED)
     with pytest.raises(Refused, match=f"but {role} may not look that up"):
         denied.is_copy(APPLICATION, ADMIN)
 

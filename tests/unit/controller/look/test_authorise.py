@@ -262,7 +262,7 @@ class TestOtherIdentities:
         operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
         operator.settle()
         service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "young"})
-        operator.services.observed.unsettle(KEY)
+        operator.services.observed.invalidate(KEY)
         with pytest.raises(RetryLater):
             operator.reconcile()
         young = Key("shop", "young")

@@ -57,7 +57,7 @@ class TestAuthorise:
         found = authorised(operator)
         assert operator.aws.calls == []
         assert found.identity is operator.services.identities.own
-        assert (found.request.asked, found.request.lookup_region) == ("shop/orders", REGION)
+        assert (found.request.secret_id, found.request.lookup_region) == ("shop/orders", REGION)
         assert (found.home.account, found.home.region) == (HOME, REGION)
 
     def test_region_of_an_arn_is_where_it_is_looked_up(self, operator: FakeOperator) -> None:

@@ -84,7 +84,7 @@ def test_rest_ends_with_another_policy(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_rest_ends_with_news_from_the_store(resting: FakeOperator) -> None:
-    resting.services.observed.unsettle(KEY)
+    resting.services.observed.invalidate(KEY)
     assert resting.looks_afresh()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rotated_secrets.api.key import Key
-from rotated_secrets.controller.work.drift_backoff import AT_ONCE, EVERY, DriftBackoff
+from rotated_secrets.controller.work.drift_backoff import BURST, REFILL_INTERVAL, DriftBackoff
 from rotated_secrets.values import VersionId
 
 KEY, OTHER = Key("shop", "orders"), Key("shop", "other")
@@ -18,41 +18,41 @@ class Clock:
         return self.now
 
 
-def fought_over(clock: Clock) -> DriftBackoff:
-    repairs = DriftBackoff(clock)
-    repairs.wrote(KEY, ONE)
-    for _ in range(AT_ONCE):
-        assert not repairs.is_used_up(KEY)
-        repairs.wrote(KEY, ONE)
-    return repairs
+def contested(clock: Clock) -> DriftBackoff:
+    backoff = DriftBackoff(clock)
+    backoff.record_write(KEY, ONE)
+    for _ in range(BURST):
+        assert not backoff.must_wait(KEY)
+        backoff.record_write(KEY, ONE)
+    return backoff
 
 
 def test_ten_repairs_in_a_row_are_made_and_then_one_a_minute() -> None:
     clock = Clock()
-    repairs = fought_over(clock)
+    backoff = contested(clock)
     for _ in range(3):
-        assert repairs.is_used_up(KEY)
-        clock.now += EVERY.total_seconds()
-        assert not repairs.is_used_up(KEY)
-        repairs.wrote(KEY, ONE)
+        assert backoff.must_wait(KEY)
+        clock.now += REFILL_INTERVAL.total_seconds()
+        assert not backoff.must_wait(KEY)
+        backoff.record_write(KEY, ONE)
 
 
 def test_another_version_is_no_repair_and_a_long_peace_gives_all_back() -> None:
     clock = Clock()
-    repairs = DriftBackoff(clock)
+    backoff = DriftBackoff(clock)
     for number in range(100):
-        repairs.wrote(KEY, VersionId(str(number)))
-    assert not repairs.is_used_up(KEY)
-    repairs = fought_over(clock)
-    clock.now += AT_ONCE * EVERY.total_seconds()
-    for _ in range(AT_ONCE):
-        assert not repairs.is_used_up(KEY)
-        repairs.wrote(KEY, ONE)
-    assert repairs.is_used_up(KEY)
+        backoff.record_write(KEY, VersionId(str(number)))
+    assert not backoff.must_wait(KEY)
+    backoff = contested(clock)
+    clock.now += BURST * REFILL_INTERVAL.total_seconds()
+    for _ in range(BURST):
+        assert not backoff.must_wait(KEY)
+        backoff.record_write(KEY, ONE)
+    assert backoff.must_wait(KEY)
 
 
 def test_a_fight_is_over_one_secret_and_forgotten_with_it() -> None:
-    repairs = fought_over(Clock())
-    assert not repairs.is_used_up(OTHER)
-    repairs.forget(KEY)
-    assert not repairs.is_used_up(KEY)
+    backoff = contested(Clock())
+    assert not backoff.must_wait(OTHER)
+    backoff.forget(KEY)
+    assert not backoff.must_wait(KEY)

@@ -22,20 +22,20 @@ def run(test: Callable[[FairShare], Coroutine[None, None, None]], total: int = 8
 class Run:
     """One that holds a place as soon as it gets one, until told to go."""
 
-    def __init__(self, places: FairShare, host: str, tenant: str) -> None:
-        self._places, self._host, self._tenant = places, host, tenant
+    def __init__(self, fair_share: FairShare, host: str, tenant: str) -> None:
+        self._fair_share, self._host, self._tenant = fair_share, host, tenant
         self._go = asyncio.Event()
-        self.has_place = False
+        self.is_admitted = False
         self.task = asyncio.create_task(self._live())
 
     async def _live(self) -> None:
-        await self._places.take(self._host, self._tenant)
-        self.has_place = True
+        await self._fair_share.acquire(self._host, self._tenant)
+        self.is_admitted = True
         try:
             await self._go.wait()
         finally:
-            self.has_place = False
-            self._places.give_back(self._host, self._tenant)
+            self.is_admitted = False
+            self._fair_share.release(self._host, self._tenant)
 
     async def end(self) -> None:
         self._go.set()
@@ -48,99 +48,99 @@ async def settled() -> None:
 
 
 def test_a_tenant_whose_hosts_hang_leaves_threads_to_others() -> None:
-    async def test(places: FairShare) -> None:
-        hanging = [Run(places, f"hangs-{number}", "noisy") for number in range(100)]
+    async def test(fair_share: FairShare) -> None:
+        hanging = [Run(fair_share, f"hangs-{number}", "noisy") for number in range(100)]
         await settled()
-        assert sum(each.has_place for each in hanging) == 7
-        other = Run(places, "fine", "shop")
+        assert sum(each.is_admitted for each in hanging) == 7
+        other = Run(fair_share, "fine", "shop")
         await settled()
-        assert other.has_place
+        assert other.is_admitted
 
     run(test)
 
 
 def test_the_next_place_goes_to_who_has_fewest_however_long_the_line_of_another_is() -> None:
-    async def test(places: FairShare) -> None:
-        noisy = [Run(places, f"host-{number}", "noisy") for number in range(100)]
-        shop = [Run(places, f"shop-{number}", "shop") for number in range(3)]
+    async def test(fair_share: FairShare) -> None:
+        noisy = [Run(fair_share, f"host-{number}", "noisy") for number in range(100)]
+        shop = [Run(fair_share, f"shop-{number}", "shop") for number in range(3)]
         await settled()
-        assert [each.has_place for each in shop] == [True, False, False]
+        assert [each.is_admitted for each in shop] == [True, False, False]
         for number in range(2):
             await noisy[number].end()
             await settled()
-            assert sum(each.has_place for each in shop) == number + 2
+            assert sum(each.is_admitted for each in shop) == number + 2
 
     run(test)
 
 
 def test_at_a_host_that_all_use_nobodys_line_is_waited_for() -> None:
-    async def test(places: FairShare) -> None:
-        noisy = [Run(places, "shared", "noisy") for _ in range(50)]
+    async def test(fair_share: FairShare) -> None:
+        noisy = [Run(fair_share, "shared", "noisy") for _ in range(50)]
         await settled()
-        shop = Run(places, "shared", "shop")
+        shop = Run(fair_share, "shared", "shop")
         await settled()
-        assert not shop.has_place
+        assert not shop.is_admitted
         await noisy[0].end()
         await settled()
-        assert shop.has_place
-        assert sum(each.has_place for each in noisy) == 1
+        assert shop.is_admitted
+        assert sum(each.is_admitted for each in noisy) == 1
 
     run(test)
 
 
 def test_who_waits_for_a_place_at_a_host_keeps_no_thread_from_anybody() -> None:
-    async def test(places: FairShare) -> None:
-        waiting = [Run(places, "slow", "shop") for _ in range(50)]
+    async def test(fair_share: FairShare) -> None:
+        waiting = [Run(fair_share, "slow", "shop") for _ in range(50)]
         await settled()
-        others = [Run(places, f"fast-{number}", "shop") for number in range(5)]
+        others = [Run(fair_share, f"fast-{number}", "shop") for number in range(5)]
         await settled()
-        assert sum(each.has_place for each in waiting) == 2
-        assert all(each.has_place for each in others)
+        assert sum(each.is_admitted for each in waiting) == 2
+        assert all(each.is_admitted for each in others)
 
     run(test)
 
 
 @pytest.mark.parametrize("when", ["while it waits", "when its turn has just come", "when its turn comes at once"])
 def test_who_is_cancelled_leaves_the_line_and_keeps_nothing(when: str) -> None:
-    async def test(places: FairShare) -> None:
-        await places.take("host", "shop")
-        await places.take("host", "shop")
-        cancelled, other = (Run(places, "host", "shop") for _ in range(2))
+    async def test(fair_share: FairShare) -> None:
+        await fair_share.acquire("host", "shop")
+        await fair_share.acquire("host", "shop")
+        cancelled, other = (Run(fair_share, "host", "shop") for _ in range(2))
         await settled()
         if when == "when its turn has just come":
-            places.give_back("host", "shop")
+            fair_share.release("host", "shop")
         cancelled.task.cancel()
         if when == "while it waits":
             await settled()
         if when != "when its turn has just come":
-            places.give_back("host", "shop")
+            fair_share.release("host", "shop")
         await settled()
-        assert not cancelled.has_place
-        assert other.has_place
+        assert not cancelled.is_admitted
+        assert other.is_admitted
         await other.end()
-        places.give_back("host", "shop")
-        assert not places._waiting
-        assert not places._at_host
-        assert not places._of_tenant
+        fair_share.release("host", "shop")
+        assert not fair_share._waiting
+        assert not fair_share._in_use_at_host
+        assert not fair_share._in_use_by_tenant
 
     run(test)
 
 
 def test_slots_serve_a_namespace_while_another_hangs_at_many_hosts() -> None:
     async def bounded() -> None:
-        slots = Limits(threads=8, per_host=4, breaker_failures=5, breaker_seconds=30)
+        limits = Limits(threads=8, per_host=4, breaker_failures=5, breaker_seconds=30)
         go_on = asyncio.Event()
 
         async def hang(number: int) -> None:
-            async with slots.host(f"hangs-{number}", "noisy"):
+            async with limits.host(f"hangs-{number}", "noisy"):
                 await go_on.wait()
 
         hanging = [asyncio.create_task(hang(number)) for number in range(50)]
         await asyncio.sleep(0)
-        async with asyncio.timeout(10), slots.host("fine", "shop"):
-            assert await slots.run_at_host(lambda: "done") == "done"
+        async with asyncio.timeout(10), limits.host("fine", "shop"):
+            assert await limits.run_at_host(lambda: "done") == "done"
         go_on.set()
         await asyncio.gather(*hanging)
-        slots.close()
+        limits.close()
 
     asyncio.run(bounded())

@@ -24,22 +24,22 @@ class Clock:
 def run(test: Callable[[Limits, Clock], Coroutine[None, None, None]], threads: int = 8, per_host: int = 4) -> None:
     async def bounded() -> None:
         clock = Clock()
-        slots = Limits(threads=threads, per_host=per_host, breaker_failures=2, breaker_seconds=30, clock=clock)
+        limits = Limits(threads=threads, per_host=per_host, breaker_failures=2, breaker_seconds=30, clock=clock)
         async with asyncio.timeout(20):
-            await test(slots, clock)
-        slots.close()
+            await test(limits, clock)
+        limits.close()
 
     asyncio.run(bounded())
 
 
-async def fail(slots: Limits, host: str) -> None:
+async def fail(limits: Limits, host: str) -> None:
     with pytest.raises(Unavailable):
-        async with slots.host(host, "shop"):
+        async with limits.host(host, "shop"):
             raise Unavailable("no answer")
 
 
 def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_others() -> None:
-    async def test(slots: Limits, _: Clock) -> None:
+    async def test(limits: Limits, _: Clock) -> None:
         lock, go_on = threading.Lock(), threading.Event()
         now = most = 0
 
@@ -53,13 +53,13 @@ def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_o
                 now -= 1
 
         async def use() -> None:
-            async with slots.host("slow", "shop"):
-                await slots.run(slow)
+            async with limits.host("slow", "shop"):
+                await limits.run(slow)
 
         users = [asyncio.create_task(use()) for _ in range(20)]
         await asyncio.sleep(0)
-        async with slots.host("fast", "shop"):
-            assert await slots.run(lambda: "done") == "done"
+        async with limits.host("fast", "shop"):
+            assert await limits.run(lambda: "done") == "done"
         go_on.set()
         await asyncio.gather(*users)
         assert most == 4
@@ -68,66 +68,66 @@ def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_o
 
 
 def test_a_host_that_does_not_answer_is_left_alone_for_a_while_then_tried_by_one() -> None:
-    async def test(slots: Limits, clock: Clock) -> None:
-        await fail(slots, "down")
-        await fail(slots, "down")
+    async def test(limits: Limits, clock: Clock) -> None:
+        await fail(limits, "down")
+        await fail(limits, "down")
         with pytest.raises(HostUnavailable, match="down"):
-            async with slots.host("down", "shop"):
+            async with limits.host("down", "shop"):
                 raise AssertionError("must not get here")
-        async with slots.host("up", "shop"):
+        async with limits.host("up", "shop"):
             pass
 
         clock.now += 31
-        async with slots.host("down", "shop"):
+        async with limits.host("down", "shop"):
             with pytest.raises(HostUnavailable):
-                async with slots.host("down", "shop"):
+                async with limits.host("down", "shop"):
                     raise AssertionError("only one tries")
-        async with slots.host("down", "shop"), slots.host("down", "shop"):
+        async with limits.host("down", "shop"), limits.host("down", "shop"):
             pass
 
     run(test)
 
 
 def test_a_failed_try_leaves_the_host_alone_again() -> None:
-    async def test(slots: Limits, clock: Clock) -> None:
-        await fail(slots, "down")
-        await fail(slots, "down")
+    async def test(limits: Limits, clock: Clock) -> None:
+        await fail(limits, "down")
+        await fail(limits, "down")
         clock.now += 31
-        await fail(slots, "down")
+        await fail(limits, "down")
         clock.now += 29
         with pytest.raises(HostUnavailable) as refused:
-            async with slots.host("down", "shop"):
+            async with limits.host("down", "shop"):
                 raise AssertionError("must not get here")
         assert refused.value.retry_in == 1
         clock.now += 2
-        async with slots.host("down", "shop"):
+        async with limits.host("down", "shop"):
             pass
 
     run(test)
 
 
 def test_an_answer_between_failures_starts_the_count_anew_and_other_errors_do_not_count() -> None:
-    async def test(slots: Limits, clock: Clock) -> None:
-        await fail(slots, "flaky")
-        async with slots.host("flaky", "shop"):
+    async def test(limits: Limits, clock: Clock) -> None:
+        await fail(limits, "flaky")
+        async with limits.host("flaky", "shop"):
             pass
-        await fail(slots, "flaky")
+        await fail(limits, "flaky")
         for _ in range(3):
             with pytest.raises(ValueError, match="ours"):
-                async with slots.host("flaky", "shop"):
+                async with limits.host("flaky", "shop"):
                     raise ValueError("ours")
-        async with slots.host("flaky", "shop"):
+        async with limits.host("flaky", "shop"):
             pass
 
     run(test)
 
 
 def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -> None:
-    async def test(slots: Limits, _: Clock) -> None:
+    async def test(limits: Limits, _: Clock) -> None:
         go_on = asyncio.Event()
 
         async def use() -> None:
-            async with slots.host("down", "shop"):
+            async with limits.host("down", "shop"):
                 await go_on.wait()
                 raise Unavailable("no answer")
 
@@ -141,34 +141,34 @@ def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -
 
 
 def test_hosts_that_are_well_are_not_remembered() -> None:
-    async def test(slots: Limits, _: Clock) -> None:
+    async def test(limits: Limits, _: Clock) -> None:
         for n in range(10):
-            async with slots.host(f"host-{n}", "shop"):
+            async with limits.host(f"host-{n}", "shop"):
                 pass
-        assert not slots._places._at_host
-        assert not slots._breakers
+        assert not limits._fair_share._in_use_at_host
+        assert not limits._breakers
 
     run(test)
 
 
 def test_a_call_logs_with_its_callers_fields() -> None:
-    async def test(slots: Limits, _: Clock) -> None:
+    async def test(limits: Limits, _: Clock) -> None:
         with logs.about(namespace="shop", name="orders"):
-            assert await slots.run(lambda: dict(logs._fields.get())) == {"namespace": "shop", "name": "orders"}
+            assert await limits.run(lambda: dict(logs._fields.get())) == {"namespace": "shop", "name": "orders"}
 
     run(test)
 
 
 def test_what_one_tenant_cannot_reach_is_not_closed_to_others() -> None:
-    async def test(slots: Limits, _: Clock) -> None:
+    async def test(limits: Limits, _: Clock) -> None:
         for _attempt in range(2):
             with pytest.raises(Unavailable):
-                async with slots.host("shared", "misconfigured"):
+                async with limits.host("shared", "misconfigured"):
                     raise Unavailable("its certificate is not signed by a trusted authority")
         with pytest.raises(HostUnavailable):
-            async with slots.host("shared", "misconfigured"):
+            async with limits.host("shared", "misconfigured"):
                 pass
-        async with slots.host("shared", "shop"):
+        async with limits.host("shared", "shop"):
             pass
 
     run(test)

@@ -11,12 +11,12 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.observed_cache import LookInputs, ObservedCache
 
 KEY, NOW = Key("shop", "orders"), datetime(2026, 11, 22, tzinfo=UTC)
-LOOKS = LookInputs(uid="u", generation=1, requests={}, target_version="7", policy="the policy")
+INPUTS = LookInputs(uid="u", generation=1, requests={}, target_version="7", policy="the policy")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
 def test_what_was_never_looked_at_does_not_rest() -> None:
-    assert not ObservedCache().is_settled(KEY, LOOKS, NOW)
+    assert not ObservedCache().is_current(KEY, INPUTS, NOW)
 
 
 @pytest.mark.parametrize(
@@ -31,58 +31,58 @@ def test_what_was_never_looked_at_does_not_rest() -> None:
     ],
 )
 def test_any_change_ends_the_rest(change: dict[str, object]) -> None:
-    settled = ObservedCache()
-    settled.settle(KEY, settled.begin(KEY), LOOKS, None)
-    assert settled.is_settled(KEY, LOOKS, NOW)
-    assert not settled.is_settled(KEY, replace(LOOKS, **change), NOW)  # type: ignore[arg-type]
+    cache = ObservedCache()
+    cache.store(KEY, cache.start_look(KEY), INPUTS, None)
+    assert cache.is_current(KEY, INPUTS, NOW)
+    assert not cache.is_current(KEY, replace(INPUTS, **change), NOW)  # type: ignore[arg-type]
 
 
 def test_what_is_due_ends_the_rest() -> None:
-    settled = ObservedCache()
-    settled.settle(KEY, settled.begin(KEY), LOOKS, NOW + HOUR)
-    assert settled.is_settled(KEY, LOOKS, NOW)
-    assert settled.next_look(KEY, NOW) == NOW + HOUR
-    assert not settled.is_settled(KEY, LOOKS, NOW + HOUR)
+    cache = ObservedCache()
+    cache.store(KEY, cache.start_look(KEY), INPUTS, NOW + HOUR)
+    assert cache.is_current(KEY, INPUTS, NOW)
+    assert cache.next_check(KEY, NOW) == NOW + HOUR
+    assert not cache.is_current(KEY, INPUTS, NOW + HOUR)
 
 
 def test_glances_go_on_while_nothing_changes_and_never_miss_what_is_due() -> None:
-    settled = ObservedCache()
-    settled.settle(KEY, settled.begin(KEY), LOOKS, None, glance=MINUTE)
-    assert [settled.next_look(KEY, NOW + n * HOUR) for n in range(3)] == [NOW + n * HOUR + MINUTE for n in range(3)]
-    settled.settle(KEY, settled.begin(KEY), LOOKS, NOW + timedelta(seconds=10), glance=MINUTE)
-    assert settled.next_look(KEY, NOW) == NOW + timedelta(seconds=10)
+    cache = ObservedCache()
+    cache.store(KEY, cache.start_look(KEY), INPUTS, None, check_every=MINUTE)
+    assert [cache.next_check(KEY, NOW + n * HOUR) for n in range(3)] == [NOW + n * HOUR + MINUTE for n in range(3)]
+    cache.store(KEY, cache.start_look(KEY), INPUTS, NOW + timedelta(seconds=10), check_every=MINUTE)
+    assert cache.next_check(KEY, NOW) == NOW + timedelta(seconds=10)
 
 
 def test_news_from_the_store_ends_the_rest() -> None:
-    settled = ObservedCache()
-    settled.settle(KEY, settled.begin(KEY), LOOKS, None)
-    settled.unsettle(KEY)
-    assert not settled.is_settled(KEY, LOOKS, NOW)
-    assert settled.next_look(KEY, NOW) is None
+    cache = ObservedCache()
+    cache.store(KEY, cache.start_look(KEY), INPUTS, None)
+    cache.invalidate(KEY)
+    assert not cache.is_current(KEY, INPUTS, NOW)
+    assert cache.next_check(KEY, NOW) is None
 
 
 def test_news_that_comes_during_a_look_is_not_slept_through() -> None:
-    settled = ObservedCache()
-    token = settled.begin(KEY)
-    settled.unsettle(KEY)
-    settled.settle(KEY, token, LOOKS, None)
-    assert not settled.is_settled(KEY, LOOKS, NOW)
+    cache = ObservedCache()
+    token = cache.start_look(KEY)
+    cache.invalidate(KEY)
+    cache.store(KEY, token, INPUTS, None)
+    assert not cache.is_current(KEY, INPUTS, NOW)
 
 
 def test_older_look_does_not_settle_what_a_newer_one_has_begun() -> None:
-    settled = ObservedCache()
-    older, newer = settled.begin(KEY), settled.begin(KEY)
-    settled.settle(KEY, older, LOOKS, None)
-    assert not settled.is_settled(KEY, LOOKS, NOW)
+    cache = ObservedCache()
+    older, newer = cache.start_look(KEY), cache.start_look(KEY)
+    cache.store(KEY, older, INPUTS, None)
+    assert not cache.is_current(KEY, INPUTS, NOW)
     del newer
 
 
 def test_a_change_of_the_target_secret_alone_is_told_from_others() -> None:
-    settled = ObservedCache()
-    changed = replace(LOOKS, target_version="8")
-    assert not settled.is_settled_but_for_target(KEY, changed, NOW)
-    settled.settle(KEY, settled.begin(KEY), LOOKS, NOW + HOUR)
-    assert not settled.is_settled_but_for_target(KEY, LOOKS, NOW)
-    assert settled.is_settled_but_for_target(KEY, changed, NOW)
-    assert not settled.is_settled_but_for_target(KEY, changed, NOW + HOUR)
-    assert not settled.is_settled_but_for_target(KEY, replace(changed, generation=2), NOW)
+    cache = ObservedCache()
+    changed = replace(INPUTS, target_version="8")
+    assert not cache.only_target_changed(KEY, changed, NOW)
+    cache.store(KEY, cache.start_look(KEY), INPUTS, NOW + HOUR)
+    assert not cache.only_target_changed(KEY, INPUTS, NOW)
+    assert cache.only_target_changed(KEY, changed, NOW)
+    assert not cache.only_target_changed(KEY, changed, NOW + HOUR)
+    assert not cache.only_target_changed(KEY, replace(changed, generation=2), NOW)

@@ -317,7 +317,7 @@ def test_draining_gives_up_at_its_timeout() -> None:
 
 def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest_finish() -> None:
     async def test() -> None:
-        slots = Limits(threads=1, per_host=1, breaker_failures=5, breaker_seconds=1)
+        limits = Limits(threads=1, per_host=1, breaker_failures=5, breaker_seconds=1)
         go_on, steps = threading.Event(), list[tuple[Key, str]]()
         looked, occupied, thread_is_free = asyncio.Event(), threading.Event(), threading.Event()
 
@@ -326,13 +326,13 @@ def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest
             thread_is_free.wait(10)
 
         async def reconcile(key: Key) -> None:
-            await slots.run(steps.append, (key, "looks"))
+            await limits.run(steps.append, (key, "looks"))
             if key != C:
-                async with slots.host("database", "shop"):
+                async with limits.host("database", "shop"):
                     looked.set()
-                    await slots.run_at_host(go_on.wait, 10)
+                    await limits.run_at_host(go_on.wait, 10)
                     steps.append((key, "rotates"))
-                await slots.run(steps.append, (key, "reports"))
+                await limits.run(steps.append, (key, "reports"))
 
         queue = make()
         async with working(queue, reconcile):
@@ -341,20 +341,20 @@ def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest
             queue.add(B)
             while (B, "looks") not in steps:
                 await asyncio.sleep(0)
-            busy = asyncio.create_task(slots.run(occupy))
+            busy = asyncio.create_task(limits.run(occupy))
             while not occupied.is_set():
                 await asyncio.sleep(0)
             queue.add(C)
             while queue.busy < 3:
                 await asyncio.sleep(0)
-            slots.drain()
+            limits.drain()
             draining = asyncio.create_task(queue.drain(10))
             await asyncio.sleep(0)
             thread_is_free.set()
             go_on.set()
             assert await draining
             await busy
-        slots.close()
+        limits.close()
         assert steps == [(A, "looks"), (B, "looks"), (A, "rotates"), (A, "reports")]
 
     run(test())
