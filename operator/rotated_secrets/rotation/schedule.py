@@ -15,11 +15,13 @@ from typing import Protocol
 from aws_croniter import AwsCroniter
 from aws_croniter.exceptions import AwsCroniterExpressionError
 
+from rotated_secrets.api.schedule_grammar import CRON_PATTERN, RATE_PATTERN
+
 AWS_MINIMUM = timedelta(hours=4)
 """AWS rotates a secret "as often as every four hours" (RotationRulesType, Secrets Manager API Reference)."""
 
-_RATE = re.compile(r"rate\((?P<count>[1-9]\d{0,5}) (?P<unit>minute|hour|day)s?\)")
-_CRON = re.compile(r"cron\((?P<fields>[^()]+)\)")
+_RATE = re.compile(RATE_PATTERN)
+_CRON = re.compile(CRON_PATTERN)
 _CHECKED_OCCURRENCES = 400
 """Number of due times of a cron expression that are checked for the shortest gap: a year of daily ones."""
 
@@ -103,10 +105,11 @@ def parse_schedule(expression: str, minimum: timedelta = AWS_MINIMUM) -> Schedul
 
 
 def _read(expression: str) -> Schedule:
-    if rate := _RATE.fullmatch(expression):
-        return Rate(timedelta(**{f"{rate['unit']}s": int(rate["count"])}))
-    if cron := _CRON.fullmatch(expression):
-        fields = " ".join(cron["fields"].split())
+    if _RATE.fullmatch(expression):
+        count, unit = _argument(expression).split()
+        return Rate(timedelta(**{f"{unit.removesuffix('s')}s": int(count)}))
+    if _CRON.fullmatch(expression):
+        fields = " ".join(_argument(expression).split())
         try:
             AwsCroniter(fields)
         except (AwsCroniterExpressionError, ValueError) as error:
@@ -116,6 +119,11 @@ def _read(expression: str) -> Schedule:
         f"schedule {expression} is not understood; write rate(10 days), rate(12 hours) "
         "or six fields as in cron(0 2 ? * SUN *)"
     )
+
+
+def _argument(expression: str) -> str:
+    """Return the text between the parentheses."""
+    return expression.partition("(")[2].removesuffix(")")
 
 
 @lru_cache(maxsize=4096)

@@ -31,9 +31,13 @@ VALUE = '{"engine": "sqlite-users", "host": "192.0.2.7", "username": "orders", "
 current = Credential.of(SecretValue.parse(VALUE))
 engine = engine_named(current.engine)
 assert engine.strategies == {Strategy.SINGLE_USER}
-trust = Trust(TlsSpec(), None, None)
 database = DatabaseAccess(
-    engine, application=current, trust=trust, rules=HostRules(), read_admin=None, metrics=Metrics()
+    engine,
+    application=current,
+    trust=Trust(TlsSpec(), None, None),
+    rules=HostRules(),
+    read_admin=None,
+    metrics=Metrics(),
 )
 users = Users(current.username)
 

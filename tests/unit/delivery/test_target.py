@@ -1,4 +1,4 @@
-"""Whose a Secret is, when it differs, and what a write keeps of what others put there."""
+"""Who owns a Secret, when it differs, and which changes by others a write keeps."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def _texts(secret: LiveSecret) -> dict[str, str]:
 MERGE: dict[str, Any] = {"creation_policy": CreationPolicy.MERGE, "deletion_policy": DeletionPolicy.RETAIN}
 
 
-def test_nothing_there_is_absent_and_what_is_written_then_is_equal() -> None:
+def test_missing_secret_is_absent_and_equal_after_a_write() -> None:
     assert compare(None, _desired()).kind is TargetKind.ABSENT
     state = compare(applied(None, _desired()), _desired())
     assert (state.kind, state.version_id) == (TargetKind.EQUAL, "v1")
 
 
-def test_what_is_written_tells_whose_it_is_and_what_it_holds() -> None:
+def test_written_secret_names_its_owner_and_version() -> None:
     body = applied(None, _desired(labels={"team": "a"})).manifest()
     assert body["metadata"]["labels"] == {"team": "a", MANAGED_BY: "rotated-secrets"}
     annotations = body["metadata"]["annotations"]
@@ -81,7 +81,7 @@ def test_what_is_written_tells_whose_it_is_and_what_it_holds() -> None:
     assert "uid" not in body["metadata"], "a Secret that is made has no precondition but that there is none"
 
 
-def test_a_secret_that_exists_is_not_ours_and_told_how_to_be_handed_over() -> None:
+def test_existing_secret_is_not_ours_and_the_message_says_how_to_hand_it_over() -> None:
     state = compare(_live({"password": CANARY}), _desired())
     assert (state.kind, state.reason, state.version_id) == (TargetKind.CONFLICT, Reason.NOT_OURS, None)
     assert "kubectl annotate secret -n shop orders rotatedsecrets.io/adopt=orders-db" in state.message
@@ -98,7 +98,7 @@ def test_a_secret_that_exists_is_not_ours_and_told_how_to_be_handed_over() -> No
         {"rotatedsecrets.io/version-id": "v1"},
     ],
 )
-def test_no_other_annotation_is_consent(annotations: dict[str, str]) -> None:
+def test_no_other_annotation_allows_adoption(annotations: dict[str, str]) -> None:
     policies: tuple[dict[str, Any], ...] = ({}, MERGE)
     for policy in policies:
         state = compare(_live(annotations=annotations, labels={MANAGED_BY: "rotated-secrets"}), _desired(**policy))
@@ -115,14 +115,14 @@ def test_adoption_takes_over_also_from_another_rotated_secret() -> None:
     assert compare(taken, _desired(owner_name="other", owner_uid="uid-2")).reason is Reason.NOT_OURS
 
 
-def test_a_rotated_secret_made_anew_under_its_name_keeps_its_secret() -> None:
+def test_recreated_rotated_secret_keeps_its_secret() -> None:
     again = _desired(owner_uid="uid-2")
     old = applied(None, _desired())
     assert compare(old, again).kind is TargetKind.DIFFERS
     assert [reference["uid"] for reference in applied(old, again).owner_references] == ["uid-2"]
 
 
-def test_taking_the_owner_annotation_off_is_drift_while_the_reference_says_whose_it_is() -> None:
+def test_removed_owner_annotation_is_drift_while_the_owner_reference_exists() -> None:
     written = applied(None, _desired())
     bare = replace(written, annotations={})
     assert compare(bare, _desired()).kind is TargetKind.DIFFERS
@@ -131,7 +131,7 @@ def test_taking_the_owner_annotation_off_is_drift_while_the_reference_says_whose
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"data": {}}, "key password is missing"),
         ({"data": {"password": SecretText("eA==")}}, "key password differs"),
@@ -144,12 +144,12 @@ def test_taking_the_owner_annotation_off_is_drift_while_the_reference_says_whose
         ({"owner_references": ()}, "the ownerReference is wrong"),
     ],
 )
-def test_drift_is_named_without_values_and_put_right(change: dict[str, Any], told: str) -> None:
+def test_drift_is_described_without_values_and_corrected(change: dict[str, Any], message: str) -> None:
     desired = _desired(labels={"team": "a"})
     drifted = replace(applied(None, desired), **change)
     state = compare(drifted, desired)
     assert (state.kind, state.version_id) == (TargetKind.DIFFERS, "v1")
-    assert told in state.message
+    assert message in state.message
     assert CANARY not in state.message
     assert "eA==" not in state.message
     assert applied(drifted, desired) == applied(None, desired)
@@ -160,7 +160,7 @@ def test_a_new_version_differs() -> None:
     assert (state.kind, state.version_id) == (TargetKind.DIFFERS, "v1")
 
 
-def test_labels_of_others_stay_and_ours_go_when_no_longer_applied() -> None:
+def test_labels_of_others_stay_and_own_labels_go_when_no_longer_wanted() -> None:
     first = applied(None, _desired(labels={"team": "a", "tier": "1"}, annotations={"example.org/a": "1"}))
     seen = replace(first, labels={**first.labels, "velero": "yes"}, annotations={**first.annotations, "kubectl": "x"})
     second = applied(seen, _desired(labels={"tier": "2"}))
@@ -169,7 +169,7 @@ def test_labels_of_others_stay_and_ours_go_when_no_longer_applied() -> None:
     assert "example.org/a" not in second.annotations
 
 
-def test_merge_touches_only_its_own_keys_and_takes_them_out_again() -> None:
+def test_merge_changes_only_its_own_keys_and_removes_them_again() -> None:
     theirs = _live({"theirs": "1", "password": "old"}, annotations={ADOPT: "orders-db"}, labels={MANAGED_BY: "Helm"})
     merged = applied(theirs, _desired({"password": "new", "url": "x"}, **MERGE))
     assert _texts(merged) == {"theirs": "1", "password": "new", "url": "x"}
@@ -185,13 +185,13 @@ def test_merge_touches_only_its_own_keys_and_takes_them_out_again() -> None:
     )
 
 
-def test_merge_makes_no_secret() -> None:
+def test_merge_creates_no_secret() -> None:
     state = compare(None, _desired(**MERGE))
     assert (state.kind, state.reason) == (TargetKind.CONFLICT, Reason.SECRET_CONFLICT)
     assert "does not exist" in state.message
 
 
-def test_merge_takes_any_type_but_tokens_of_the_cluster() -> None:
+def test_merge_accepts_every_type_except_cluster_tokens() -> None:
     consenting = _live(annotations={ADOPT: "orders-db"}, type="example.org/anything")
     assert compare(consenting, _desired(**MERGE)).kind is TargetKind.DIFFERS
     token = replace(consenting, type="kubernetes.io/service-account-token")
@@ -206,7 +206,7 @@ def test_a_type_cannot_be_changed_and_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"immutable": True}, "is immutable"),
         ({"deleting": True, "finalizers": ("example.org/hold",)}, "waits for example.org/hold"),
@@ -216,10 +216,10 @@ def test_a_type_cannot_be_changed_and_says_what_to_do() -> None:
         ),
     ],
 )
-def test_what_cannot_be_written_is_a_conflict_before_it_is_needed(change: dict[str, Any], told: str) -> None:
+def test_secret_that_cannot_be_written_is_a_conflict_even_without_changes(change: dict[str, Any], message: str) -> None:
     state = compare(replace(applied(None, _desired()), **change), _desired())
     assert (state.kind, state.reason) == (TargetKind.CONFLICT, Reason.SECRET_CONFLICT)
-    assert told in state.message
+    assert message in state.message
 
 
 def test_other_owners_that_do_not_control_it_stay() -> None:
@@ -239,7 +239,7 @@ def test_deletion_policy_can_be_switched_back_and_forth() -> None:
 
 
 @pytest.mark.parametrize("memory", ["", "nonsense", "[]", '{"data": 3}', '{"data": [[]]}', '{"labels": null}'])
-def test_an_edited_memory_is_mended(memory: str) -> None:
+def test_edited_record_of_written_keys_is_corrected(memory: str) -> None:
     written = applied(None, _desired())
     forged = replace(written, annotations={**written.annotations, "rotatedsecrets.io/written": memory})
     assert compare(forged, _desired()).kind is TargetKind.DIFFERS
@@ -252,7 +252,7 @@ def test_no_secret_prints_its_data() -> None:
     assert base64.b64encode(CANARY.encode()).decode() not in repr(written)
 
 
-def test_a_desired_secret_is_what_the_resource_says() -> None:
+def test_desired_secret_follows_the_resource() -> None:
     target = {"type": "basic-auth", "labels": {"a": "b"}, "deletionPolicy": "Retain"}
     resource = RotatedSecret.parse(
         {
@@ -296,7 +296,7 @@ _POLICIES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, MERGE, {"del
 
 
 @given(data=st.data())
-def test_whatever_was_there_what_was_written_is_equal(data: st.DataObject) -> None:
+def test_written_secret_is_equal_whatever_was_there_before(data: st.DataObject) -> None:
     draw = data.draw
     memory = draw(
         st.sampled_from([{}, {"rotatedsecrets.io/written": '{"labels":["a"],"annotations":["b"],"data":["c"]}'}])

@@ -91,7 +91,7 @@ def feed_of(store: SharedStore, **settings: Any) -> PollFeed:
 
 
 @pytest.mark.parametrize("error", [AccessDenied, StoreUnavailable, StoreThrottled, StoreRefused])
-def test_a_shared_secret_is_followed_and_trouble_with_it_holds_nobody_up(error: type[StoreError]) -> None:
+def test_shared_secret_is_tracked_and_its_errors_do_not_block_others(error: type[StoreError]) -> None:
     store = SharedStore()
     feed = feed_of(store, include=everything)
     feed.track(THEIRS, OLD)
@@ -104,7 +104,7 @@ def test_a_shared_secret_is_followed_and_trouble_with_it_holds_nobody_up(error: 
     assert feed.changes() == [Change(THEIRS, "shared/db", None)]
 
 
-def test_a_feed_follows_what_was_noted_until_it_is_forgotten() -> None:
+def test_feed_tracks_a_secret_until_it_is_forgotten() -> None:
     feed = feed_of(SharedStore())
     assert not feed.tracks_any()
     feed.track(ARN, OLD)
@@ -116,7 +116,7 @@ def test_a_feed_follows_what_was_noted_until_it_is_forgotten() -> None:
 
 
 class Unlisted(SharedStore):
-    """A store that may not be listed, until it may; it counts who tried."""
+    """A store that refuses ListSecrets until it is allowed; it counts the attempts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Unlisted(SharedStore):
         return super().list_summaries()
 
 
-def test_identity_that_may_not_list_describes_what_is_followed_and_says_so_once(
+def test_identity_that_may_not_list_describes_tracked_secrets_and_logs_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store, time = Unlisted(), [1.0]
@@ -151,7 +151,7 @@ def test_identity_that_may_not_list_describes_what_is_followed_and_says_so_once(
     assert feed.changes() == [Change(ARN, "shop/db", OLD)]
 
 
-def test_identity_that_follows_one_secret_never_lists() -> None:
+def test_identity_that_tracks_one_secret_never_lists() -> None:
     store = Unlisted()
     feed = feed_of(store)
     feed.track(ARN, OLD)
@@ -159,7 +159,7 @@ def test_identity_that_follows_one_secret_never_lists() -> None:
     assert (store.tried, store.described) == (0, [ARN])
 
 
-def test_what_nobody_follows_is_neither_kept_nor_told() -> None:
+def test_untracked_secret_is_neither_kept_nor_reported() -> None:
     store = Unlisted()
     store.may = True
     feed = feed_of(store)
@@ -178,7 +178,7 @@ def test_what_nobody_follows_is_neither_kept_nor_told() -> None:
     assert len(feed) == 1
 
 
-def test_a_big_account_is_listed_once_where_few_are_followed() -> None:
+def test_large_account_is_listed_once_if_few_secrets_are_tracked() -> None:
     store = Unlisted()
     store.may = True
     feed = feed_of(store)
@@ -191,7 +191,7 @@ def test_a_big_account_is_listed_once_where_few_are_followed() -> None:
     assert (store.tried, store.described) == (1, [ARN, OTHER] * 2)
 
 
-def test_poll_that_takes_too_long_goes_on_with_the_others_at_the_next() -> None:
+def test_poll_that_takes_too_long_continues_at_the_next_poll() -> None:
     store, time = SharedStore(), [0.0]
 
     def clock() -> float:
@@ -203,13 +203,13 @@ def test_poll_that_takes_too_long_goes_on_with_the_others_at_the_next() -> None:
     for arn in wanted:
         feed.track(Arn(arn), OLD)
     store.answer = NEW
-    told = [{change.arn for change in feed.changes()} for _ in range(6)]
-    assert max(map(len, told)) < len(wanted)
-    assert set().union(*told) == set(wanted)
+    message = [{change.arn for change in feed.changes()} for _ in range(6)]
+    assert max(map(len, message)) < len(wanted)
+    assert set().union(*message) == set(wanted)
     assert store.described[: len(wanted)] == wanted
 
 
-def test_identity_that_must_list_describes_nothing_in_its_place() -> None:
+def test_identity_that_must_list_does_not_describe_instead() -> None:
     feed = feed_of(Unlisted(), include=everything)
     feed.track(ARN, OLD)
     with pytest.raises(AccessDenied):
