@@ -75,7 +75,7 @@ def test_three_generations_of_replicas_follow_each_other_while_rotations_run(
             replica.terminate()
         for replica in old:
             replica.until_gone()
-            assert "unfinished work was stopped" not in replica.log()
+            assert "running work was cancelled" not in replica.log()
         for member in members:
             member.until_served()
         assert handed_over(leader, deployment.leader()) < AT_ONCE

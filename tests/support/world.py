@@ -491,3 +491,33 @@ class ModelOperator:
             now=lambda: world.now,
         )
         return Run(terms, seen, ports, generation=1)
+
+
+QUERIES = ("SELECT 1",)
+
+
+def world_of(strategy: Strategy = Strategy.ALTERNATING_USERS, **rotation: object) -> World:
+    queries = () if strategy is Strategy.RANDOM_VALUE else QUERIES
+    return World(Rotation.model_validate({"strategy": strategy, "verify_queries": queries} | rotation))
+
+
+def settled(world: World) -> World:
+    """The world once it was looked at for the first time."""
+    ModelOperator(world).run_until_it_waits()
+    assert world.target is not None
+    return world
+
+
+def rotate(world: World, request: str) -> None:
+    world.request = request
+    ModelOperator(world).run_until_it_waits()
+    world.check()
+
+
+def put_pending(world: World, version_id: VersionId, secret: SecretValue) -> None:
+    world.store.versions[version_id] = StoredVersion(version_id, secret, world.now, ARN)
+    world.store.stages = {**world.store.stages, version_id: frozenset({Stage.PENDING})}
+
+
+def current(world: World) -> StoredVersion:
+    return world.store.get(ARN, stage=Stage.CURRENT)

@@ -142,7 +142,7 @@ class Metrics:
         if lag_seconds is not None:
             self._sync_lag.observe(max(0.0, lag_seconds))
 
-    def restart_asked(self, *, kind: str, outcome: str) -> None:
+    def restart_requested(self, *, kind: str, outcome: str) -> None:
         self._restarts.labels(kind, outcome).inc()
 
     def resource(

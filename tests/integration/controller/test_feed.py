@@ -86,7 +86,7 @@ class Account:
         self.note(Key("shop", "looked-at"), arn, known)
 
     def note(self, key: Key, arn: Arn, stages: Stages, region: str | None = None) -> None:
-        self.feeds.follow(key, self.identities.own, region or self.region, arn, stages)
+        self.feeds.track(key, self.identities.own, region or self.region, arn, stages)
 
     def poll(self) -> list[Key]:
         self.looked.clear()
@@ -151,7 +151,7 @@ def test_what_one_identity_is_told_wakes_those_that_use_it_and_nobody_else(accou
     arn = account.make("shop/orders")
     own, theirs, others = account.know("own", arn), account.know("theirs", arn), account.know("others", arn)
     stages: Stages = {VersionId("before"): frozenset({Stage.CURRENT})}
-    account.feeds.follow(theirs, account.identity("theirs"), account.region, arn, stages)
+    account.feeds.track(theirs, account.identity("theirs"), account.region, arn, stages)
     assert account.poll() == [theirs]
     assert account.requests == ["DescribeSecret"]
     account.look_at(arn)
@@ -181,8 +181,8 @@ def test_identity_that_hangs_holds_up_nobody_and_is_not_asked_twice(account: Acc
     store = Hangs()
     hangs, works = account.know("hangs", arn), account.know("works", arn)
     slow, quick = account.identity("slow", store=store), account.identity("quick")  # type: ignore[arg-type]
-    account.feeds.follow(hangs, slow, account.region, arn, stages)
-    account.feeds.follow(works, quick, account.region, arn, stages)
+    account.feeds.track(hangs, slow, account.region, arn, stages)
+    account.feeds.track(works, quick, account.region, arn, stages)
     account.note(Key("shop", "own"), arn, stages)
     try:
         account.feeds.poll(timeout=0.5)

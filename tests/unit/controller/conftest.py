@@ -1,4 +1,4 @@
-"""An operator on fakes, which leads."""
+"""An operator on fakes that holds the Lease."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person types, and what comes of it."""
+"""The command line of the operator: settings, help and exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ runner = CliRunner()
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """The settings that operators would have been started with."""
+    """The settings of each operator that a test starts."""
     found: list[Settings] = []
 
     def run(settings: Settings, _: Reconciler) -> int:
@@ -28,7 +28,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     return found
 
 
-def test_flags_win_over_variables_and_these_over_defaults(started: list[Settings]) -> None:
+def test_flags_override_variables_and_variables_override_defaults(started: list[Settings]) -> None:
     result = runner.invoke(
         main.app,
         ["run", "--threads", "3", "--namespaces", "shop,billing"],
@@ -41,7 +41,7 @@ def test_flags_win_over_variables_and_these_over_defaults(started: list[Settings
     assert settings.retry_period == Settings.model_fields["retry_period"].default
 
 
-def test_a_setting_that_makes_no_sense_starts_nothing(started: list[Settings]) -> None:
+def test_invalid_setting_starts_nothing(started: list[Settings]) -> None:
     result = runner.invoke(main.app, ["run", "--threads", "many"])
     assert result.exit_code == 2
     assert result.output.startswith("rotated-secrets: --threads: input should be a valid integer")
@@ -50,10 +50,10 @@ def test_a_setting_that_makes_no_sense_starts_nothing(started: list[Settings]) -
 
 
 def test_help_names_every_setting_with_its_variable() -> None:
-    told = runner.invoke(main.app, ["run", "--help"], env={"COLUMNS": "200"}, terminal_width=200).output
+    shown = runner.invoke(main.app, ["run", "--help"], env={"COLUMNS": "200"}, terminal_width=200).output
     for name in Settings.model_fields:
-        assert flag(name) in told
-        assert variable(name) in told
+        assert flag(name) in shown
+        assert variable(name) in shown
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -61,7 +61,7 @@ def test_the_version_is_that_of_the_package() -> None:
     assert runner.invoke(main.app, ["--version"]).output == f"rotated-secrets {version}\n"
 
 
-def test_a_file_that_is_named_must_be_there(started: list[Settings], tmp_path: Path) -> None:
+def test_file_in_a_setting_must_exist(started: list[Settings], tmp_path: Path) -> None:
     missing, there = tmp_path / "missing", tmp_path / "policy.yaml"
     there.touch()
     assert runner.invoke(main.app, ["run", "--access-policy-file", str(missing)]).exit_code == 2

@@ -1,4 +1,4 @@
-"""Settings from flags and variables, and what is said of those that make no sense."""
+"""Settings from flags and variables, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from rotated_secrets.controller.settings import InvalidSettings, Settings, flag, variable
 
 
-def test_every_setting_has_a_default_and_says_what_it_is_and_in_which_unit() -> None:
+def test_every_setting_has_a_default_and_a_help_text_with_its_unit() -> None:
     assert Settings.parse({}).minimum_interval == 4 * 3600
     for name, field in Settings.model_fields.items():
         assert field.description, name
@@ -23,7 +23,7 @@ def test_every_setting_has_a_default_and_says_what_it_is_and_in_which_unit() -> 
     ("text", "seconds"),
     [("90", 90), ("0.5", 0.5), ("90s", 90), ("1m30s", 90), ("10m", 600), ("4h", 14400), ("1d", 86400), ("250ms", 0.25)],
 )
-def test_lengths_of_time_are_written_as_people_write_them(text: str, seconds: float) -> None:
+def test_durations_may_have_units(text: str, seconds: float) -> None:
     assert Settings.parse({"resync_interval": text}).resync_interval == seconds
 
 
@@ -48,17 +48,17 @@ def test_lists_are_separated_by_commas() -> None:
         ({"access_policy_file": "/nowhere"}, "--access-policy-file: there is no file /nowhere that can be read"),
     ],
 )
-def test_what_makes_no_sense_is_told_by_its_flag(given: dict[str, str], sentence: str) -> None:
+def test_error_of_an_invalid_setting_names_its_flag(given: dict[str, str], sentence: str) -> None:
     with pytest.raises(InvalidSettings, match=f"^{re.escape(sentence)}"):
         Settings.parse(given)
 
 
-def test_all_that_makes_no_sense_is_told_at_once() -> None:
+def test_all_invalid_settings_are_reported_together() -> None:
     with pytest.raises(InvalidSettings, match=r"--threads: .*; --log-level: "):
         Settings.parse({"threads": "x", "log_level": "LOUD"})
 
 
-def test_each_replica_has_an_identity_of_its_own() -> None:
+def test_each_replica_has_a_different_identity() -> None:
     assert Settings.parse({}).identity != Settings.parse({}).identity
     assert Settings.parse({"identity": "me"}).identity == "me"
 
@@ -67,7 +67,7 @@ def test_names_of_flags_and_variables() -> None:
     assert (flag("aws_region"), variable("aws_region")) == ("--aws-region", "ROTATED_SECRETS_AWS_REGION")
 
 
-def test_a_region_that_other_sdks_read_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_region_variable_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_REGION", "eu-central-1")

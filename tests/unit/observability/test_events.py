@@ -1,4 +1,4 @@
-"""Events in the background: a reporter that is slow or broken costs nobody anything."""
+"""Events are posted in the background: a slow or broken API server affects nothing else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def record(events: Events, message: str = "it began", reason: EventReason = Even
     events.record(namespace="shop", name="orders", uid="1", resource_version="5", reason=reason, message=message)
 
 
-def test_an_event_is_about_the_resource_and_of_the_type_its_reason_has() -> None:
+def test_event_names_the_resource_and_has_the_type_of_its_reason() -> None:
     events = make(recorder := Recorder())
     record(events)
     record(events, "it failed", EventReason.ROTATION_FAILED)
@@ -49,7 +49,7 @@ def test_an_event_is_about_the_resource_and_of_the_type_its_reason_has() -> None
     assert (second["type"], second["reason"]) == ("Warning", "RotationFailed")
 
 
-def test_repeats_count_on_one_event_and_an_expired_one_is_written_anew() -> None:
+def test_repeats_raise_the_count_and_an_expired_event_is_posted_again() -> None:
     events = make(recorder := Recorder())
     for _ in range(3):
         record(events)
@@ -70,7 +70,7 @@ def wait_for(recorder: Recorder, count: int) -> list[tuple[str, str, Any]]:
     return list(recorder.requests)
 
 
-def test_a_long_message_is_cut_and_a_credential_in_it_hidden() -> None:
+def test_long_message_is_cut_and_a_credential_in_it_hidden() -> None:
     events = make(recorder := Recorder())
     record(events, "x" * 5000)
     record(events, "ALTER ROLE o PASSWORD 'hunter2'")
@@ -79,7 +79,9 @@ def test_a_long_message_is_cut_and_a_credential_in_it_hidden() -> None:
     assert "hunter2" not in recorder.requests[1][2]["message"]
 
 
-def test_a_stalled_api_server_blocks_nobody_and_what_fits_is_posted_later(caplog: pytest.LogCaptureFixture) -> None:
+def test_stalled_api_server_blocks_no_call_and_the_backlog_is_posted_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     recorder = Recorder()
     recorder.go_on.clear()
     events = make(recorder, backlog=5)
@@ -97,16 +99,16 @@ def test_a_stalled_api_server_blocks_nobody_and_what_fits_is_posted_later(caplog
     ]
 
 
-def test_a_thousand_dropped_events_are_a_line_each(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_thousand_dropped_events_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder()
     recorder.go_on.clear()
     events = make(recorder, backlog=1)
     for n in range(2100):
         record(events, f"number {n}")
-    told = [each.args for each in caplog.records]
+    logged = [each.args for each in caplog.records]
     recorder.go_on.set()
     events.flush(10)
-    assert told == [(1,), (1000,), (2000,)]
+    assert logged == [(1,), (1000,), (2000,)]
 
 
 def test_a_credential_is_hidden_before_the_message_is_cut_through_it() -> None:

@@ -28,7 +28,7 @@ Written = Callable[[], str]
 
 @pytest.fixture(params=["json", "text"])
 def written(request: pytest.FixtureRequest) -> Iterator[Written]:
-    """What was logged since, in each format."""
+    """What a test logs, in each format."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = list(root.handlers), root.level
     levels = {name: logging.getLogger(name).level for name in logs.CHATTY}
@@ -41,7 +41,7 @@ def written(request: pytest.FixtureRequest) -> Iterator[Written]:
     logging.captureWarnings(False)
 
 
-def test_a_json_line_has_the_fields_of_what_it_is_about() -> None:
+def test_json_line_has_the_fields_of_its_context() -> None:
     formatter = logs.JsonFormatter()
     record = logging.LogRecord("a.logger", logging.WARNING, "f.py", 1, "%s of %d", ("one", 2), None)
     with logs.about(namespace="shop", name="orders"), logs.about(step="SetSecret"):
@@ -64,7 +64,7 @@ def test_a_text_line_cannot_be_split_by_what_it_quotes() -> None:
 
 
 def test_an_object_that_kopf_logs_about_is_a_field() -> None:
-    record = logging.LogRecord("kopf.objects", logging.WARNING, "f.py", 1, "told", (), None)
+    record = logging.LogRecord("kopf.objects", logging.WARNING, "f.py", 1, "changed", (), None)
     record.k8s_ref = {"namespace": "shop", "name": "orders", "kind": "RotatedSecret"}
     assert json.loads(logs.JsonFormatter().format(record))["name"] == "orders"
 
@@ -89,7 +89,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("error", FOREIGN)
-def test_what_other_libraries_exceptions_quote_is_not_logged(error: Exception, written: Written) -> None:
+def test_values_in_other_libraries_exceptions_are_not_logged(error: Exception, written: Written) -> None:
     if isinstance(error, ApiException):
         error.body = f'{{"data": "{CANARY}"}}'
     password = CANARY
@@ -104,7 +104,7 @@ def test_what_other_libraries_exceptions_quote_is_not_logged(error: Exception, w
     assert password not in written()
     assert "the database did not answer" in written()
     assert type(error).__qualname__ in written()
-    assert "test_what_other_libraries_exceptions_quote_is_not_logged" in written()
+    assert "test_values_in_other_libraries_exceptions_are_not_logged" in written()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ CREDENTIALS = st.one_of(
     st.tuples(BASE64, BASE64, BASE64).map(lambda parts: ("SCRAM-SHA-256$", "4096:{}${}:{}".format(*parts))),
     st.text("0123456789abcdef", min_size=32, max_size=32).map(lambda secret: ("md5", secret)),
 )
-"""What comes before each kind of credential, and the credential as it is written there."""
+"""Each kind of credential: the text before it, and the credential as it is written there."""
 
 
 @given(CREDENTIALS)
@@ -227,8 +227,8 @@ LONG = 65_536
 @pytest.mark.parametrize(
     "start", ["", "a://b:", "PASSWORD '", '"password": "', "pwd=", "Bearer ", "SCRAM-SHA-256$1:a$"]
 )
-def test_no_text_is_long_to_search(monkeypatch: pytest.MonkeyPatch, start: str, piece: str) -> None:
-    """A search holds up every other thread, the one that keeps the leader's Lease as well."""
+def test_search_takes_linear_time(monkeypatch: pytest.MonkeyPatch, start: str, piece: str) -> None:
+    """A search blocks every other thread, also the one that renews the Lease."""
     monkeypatch.setattr(logs, "LONGEST", LONG)
     text = (start + piece * LONG)[:LONG]
     before = time.thread_time()
@@ -242,7 +242,7 @@ def test_a_long_text_is_cut(written: Written) -> None:
     assert "…" in written()
 
 
-def test_of_a_deep_trace_the_innermost_calls_and_the_error_are_told(written: Written) -> None:
+def test_deep_trace_shows_the_innermost_calls_and_the_error(written: Written) -> None:
     def one(depth: int) -> None:
         other(depth)
 
@@ -265,7 +265,7 @@ def test_secret_texts_print_as_stars(written: Written) -> None:
 
 
 @pytest.mark.parametrize("name", ["botocore.endpoint", "urllib3.connectionpool", "kubernetes.client.rest", "aiohttp"])
-def test_libraries_that_print_bodies_at_debug_are_kept_from_it(name: str, written: Written) -> None:
+def test_libraries_do_not_log_bodies_at_debug(name: str, written: Written) -> None:
     logging.getLogger(name).debug("response body: %s", CANARY)
     assert written() == ""
 

@@ -23,7 +23,7 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
     metrics.step_took(engine="postgres", step="SetSecret", seconds=0.2)
     metrics.held("shop", "orders", "Unsynced")
     metrics.sync_finished(outcome="written", lag_seconds=1.5)
-    metrics.restart_asked(kind="Deployment", outcome="restarted")
+    metrics.restart_requested(kind="Deployment", outcome="restarted")
     metrics.resource("shop", "orders", ready=True, last_success=WHEN, next_rotation=WHEN)
     metrics.aws_request(operation="DescribeSecret", outcome="ok")
     metrics.database_connection(engine="postgres", purpose="admin", outcome="ok")
@@ -53,7 +53,7 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
         assert float(found[0].rpartition(" ")[2]) == float(value) or "timestamp" in name
 
 
-def test_the_first_rotation_to_fail_is_an_increase() -> None:
+def test_first_failed_rotation_is_an_increase() -> None:
     metrics = Metrics()
     metrics.rotation_finished(engine="mysql", strategy="SingleUser", trigger="Schedule", outcome="Succeeded")
     labels = 'engine="mysql",outcome="{}",strategy="SingleUser",trigger="{}"'
@@ -76,7 +76,7 @@ def test_series_of_a_resource_end_with_it() -> None:
     assert 'rotatedsecrets_ready{name="other",namespace="shop"} 0.0' in text(metrics)
 
 
-def test_a_time_that_is_not_set_any_more_has_no_series() -> None:
+def test_time_that_is_no_longer_set_has_no_series() -> None:
     metrics = Metrics()
     metrics.resource("shop", "orders", ready=True, last_success=WHEN, next_rotation=WHEN)
     metrics.resource("shop", "orders", ready=True, last_success=WHEN, next_rotation=None)
@@ -84,7 +84,7 @@ def test_a_time_that_is_not_set_any_more_has_no_series() -> None:
     assert "last_success_timestamp_seconds{" in text(metrics)
 
 
-def test_each_resource_counts_once_and_for_its_last_reason() -> None:
+def test_each_resource_is_counted_once_for_its_last_reason() -> None:
     metrics = Metrics()
     for reason in ("Unsynced", "Unsynced", "ManagedElsewhere"):
         metrics.held("shop", "orders", reason)

@@ -1,4 +1,4 @@
-"""What the metrics say of a resource is what its status says, and no label is anybody's to make up."""
+"""Metrics of a resource agree with its status, and no text from a status becomes a label."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def condition(kind: str, reason: str) -> dict[str, str]:
     return {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
 
-class Told:
-    """A reporter, and what the metrics say after it was told something."""
+class Reported:
+    """A reporter, and the values of the metrics after its calls."""
 
     def __init__(self, of: RotatedSecret) -> None:
         self.metrics = Metrics()
@@ -68,60 +68,62 @@ class Told:
         self.reporter.written(live, TargetState(kind, before), current)
 
 
-def test_what_was_last_known_is_told_while_nothing_can_be_found_out() -> None:
-    """A new leader, and a store that does not answer."""
-    told = Told(resource(conditions=[condition("Ready", "CredentialWorks")], nextRotationTime="2026-12-01T00:00:00Z"))
-    told.reporter.interrupted("AWS does not answer")
-    assert told.value('rotatedsecrets_ready{name="orders",namespace="shop"}') == 1
-    assert told.value('rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}')
+def test_metrics_show_the_last_known_status_while_the_store_does_not_answer() -> None:
+    """Also for a new leader."""
+    reported = Reported(
+        resource(conditions=[condition("Ready", "CredentialWorks")], nextRotationTime="2026-12-01T00:00:00Z")
+    )
+    reported.reporter.interrupted("AWS does not answer")
+    assert reported.value('rotatedsecrets_ready{name="orders",namespace="shop"}') == 1
+    assert reported.value('rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}')
 
 
-@pytest.mark.parametrize(("written", "counted"), [("Unsynced", "Unsynced"), ("made up by somebody", "other")])
-def test_a_reason_that_the_operator_does_not_know_is_no_label(written: str, counted: str) -> None:
+@pytest.mark.parametrize(("written", "counted"), [("Unsynced", "Unsynced"), ("made up", "other")])
+def test_unknown_reason_is_counted_as_other(written: str, counted: str) -> None:
     made_up = resource(conditions=[condition("Held", written), condition("Ready", "CredentialWorks")])
-    told = Told(made_up)
-    told.reporter.concluded(made_up.status)
-    assert told.value(f'rotatedsecrets_rotation_held{{reason="{counted}"}}') == 1
+    reported = Reported(made_up)
+    reported.reporter.concluded(made_up.status)
+    assert reported.value(f'rotatedsecrets_rotation_held{{reason="{counted}"}}') == 1
 
 
-@pytest.mark.parametrize(("reason", "told_of"), [("Suspended", False), ("ManagedElsewhere", True)])
-def test_what_is_suspended_is_due_at_no_time(reason: str, told_of: bool) -> None:
+@pytest.mark.parametrize(("reason", "has_due_time"), [("Suspended", False), ("ManagedElsewhere", True)])
+def test_suspended_rotation_has_no_due_time(reason: str, has_due_time: bool) -> None:
     held = resource(conditions=[condition("Held", reason)], nextRotationTime="2026-01-01T00:00:00Z")
-    told = Told(held)
-    told.reporter.concluded(held.status.model_copy(update={"conditions": ()}))
+    reported = Reported(held)
+    reported.reporter.concluded(held.status.model_copy(update={"conditions": ()}))
     series = 'rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}'
-    assert told.value(series)
-    told.reporter.concluded(held.status)
-    assert (told.value(series) is not None) == told_of
+    assert reported.value(series)
+    reported.reporter.concluded(held.status)
+    assert (reported.value(series) is not None) == has_due_time
 
 
 def test_rotations_are_counted_from_zero_before_the_first_ends() -> None:
-    told = Told(resource())
-    told.reporter.concluded(told.reporter.status.resource.status)
+    reported = Reported(resource())
+    reported.reporter.concluded(reported.reporter.status.resource.status)
     labels = 'engine="postgres",outcome="{}",strategy="SingleUser",trigger="Schedule"'
     for outcome in Outcome:
-        assert told.value(f"rotatedsecrets_rotations_total{{{labels.format(outcome)}}}") == 0
+        assert reported.value(f"rotatedsecrets_rotations_total{{{labels.format(outcome)}}}") == 0
 
 
-def test_lag_counts_from_when_somebody_else_made_the_version() -> None:
-    told = Told(resource())
-    told.written(OLD, datetime.now(UTC) - timedelta(seconds=100))
-    assert told.value("rotatedsecrets_sync_lag_seconds_count") == 1
-    assert 99 < (told.value("rotatedsecrets_sync_lag_seconds_sum") or 0) < 130
+def test_lag_counts_from_the_creation_of_a_version_that_someone_else_moved() -> None:
+    reported = Reported(resource())
+    reported.written(OLD, datetime.now(UTC) - timedelta(seconds=100))
+    assert reported.value("rotatedsecrets_sync_lag_seconds_count") == 1
+    assert 99 < (reported.value("rotatedsecrets_sync_lag_seconds_sum") or 0) < 130
 
 
-def test_lag_counts_from_our_own_moving_of_awscurrent_however_long_the_version_waited_for_it() -> None:
-    told = Told(resource())
-    told.reporter.acted(FinishPending(NEW), cast(Observation, None))
-    told.written(OLD, LONG_AGO)
-    assert told.value("rotatedsecrets_sync_lag_seconds_count") == 1
-    assert (told.value("rotatedsecrets_sync_lag_seconds_sum") or 0) < 30
+def test_lag_counts_from_our_own_move_of_awscurrent() -> None:
+    reported = Reported(resource())
+    reported.reporter.acted(FinishPending(NEW), cast(Observation, None))
+    reported.written(OLD, LONG_AGO)
+    assert reported.value("rotatedsecrets_sync_lag_seconds_count") == 1
+    assert (reported.value("rotatedsecrets_sync_lag_seconds_sum") or 0) < 30
 
 
 @pytest.mark.parametrize("before", [None, NEW])
 def test_neither_the_first_delivery_nor_a_repair_has_a_lag(before: VersionId | None) -> None:
-    told = Told(resource(observedGeneration=1))
-    told.written(before, LONG_AGO)
-    assert told.value("rotatedsecrets_sync_lag_seconds_count") == 0
+    reported = Reported(resource(observedGeneration=1))
+    reported.written(before, LONG_AGO)
+    assert reported.value("rotatedsecrets_sync_lag_seconds_count") == 0
     outcome = "written" if before is None else "repaired"
-    assert told.value(f'rotatedsecrets_sync_total{{outcome="{outcome}"}}') == 1
+    assert reported.value(f'rotatedsecrets_sync_total{{outcome="{outcome}"}}') == 1

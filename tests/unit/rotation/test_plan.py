@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotated_secrets.api.rotation import Rights, Rotation, Strategy
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
@@ -18,37 +18,22 @@ from rotated_secrets.rotation.strategies import pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
 from tests.support.observations import seen
-from tests.support.world import ARN, CREATED, FIRST, OURS, ModelOperator, World, value
+from tests.support.world import (
+    ARN,
+    CREATED,
+    FIRST,
+    OURS,
+    ModelOperator,
+    World,
+    current,
+    put_pending,
+    rotate,
+    settled,
+    value,
+    world_of,
+)
 
-QUERIES = ("SELECT 1",)
 DATABASE_STRATEGIES = [strategy for strategy in OURS if strategy is not Strategy.RANDOM_VALUE]
-
-
-def world_of(strategy: Strategy = Strategy.ALTERNATING_USERS, **rotation: object) -> World:
-    queries = () if strategy is Strategy.RANDOM_VALUE else QUERIES
-    return World(Rotation.model_validate({"strategy": strategy, "verify_queries": queries} | rotation))
-
-
-def settled(world: World) -> World:
-    """The world after its first observation."""
-    ModelOperator(world).run_until_it_waits()
-    assert world.target is not None
-    return world
-
-
-def rotate(world: World, request: str) -> None:
-    world.request = request
-    ModelOperator(world).run_until_it_waits()
-    world.check()
-
-
-def put_pending(world: World, version_id: VersionId, secret: SecretValue) -> None:
-    world.store.versions[version_id] = StoredVersion(version_id, secret, world.now, ARN)
-    world.store.stages = {**world.store.stages, version_id: frozenset({Stage.PENDING})}
-
-
-def current(world: World) -> StoredVersion:
-    return world.store.get(ARN, stage=Stage.CURRENT)
 
 
 # ---- the common case

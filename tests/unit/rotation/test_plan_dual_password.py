@@ -15,8 +15,7 @@ from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import events_for_status
 from rotated_secrets.values import Credential, SecretText, Stage
-from tests.support.world import FIRST, ModelOperator, World
-from tests.unit.rotation.test_plan import current, rotate, settled, world_of
+from tests.support.world import FIRST, ModelOperator, World, current, rotate, settled, world_of
 
 DAY = timedelta(days=1)
 

@@ -55,8 +55,8 @@ class ChangeFeeds:
         self._pool = ThreadPoolExecutor(PARALLEL_POLLS, thread_name_prefix="poll")
         self._running: dict[_Source, Future[None]] = {}
 
-    def follow(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
-        """Follow this secret for a RotatedSecret; ``stages`` are those that this identity just read or wrote.
+    def track(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
+        """Track this secret for a RotatedSecret; ``stages`` are those that this identity just read or wrote.
 
         May ask AWS for the identity's account, once.
 
@@ -75,12 +75,12 @@ class ChangeFeeds:
             self._feeds[source].track(arn, stages)
 
     def forget(self, key: Key) -> None:
-        """Follow nothing for this RotatedSecret any more."""
+        """Track nothing for this RotatedSecret any more."""
         with self._lock:
             self._unfollow(key)
 
     def poll(self, timeout: float = math.inf) -> None:
-        """Poll once for each identity and region in which a secret is followed. Blocks; one caller at a time.
+        """Poll once for each identity and region in which a secret is tracked. Blocks; one caller at a time.
 
         Regions and secrets of RotatedSecrets that may not use their secret are not polled, nor are identities that no
         RotatedSecret may use any more. The operator's own identity is polled first. Other polls that take longer than
@@ -143,7 +143,7 @@ class ChangeFeeds:
             )
 
     def _unfollow(self, key: Key) -> None:
-        """Stop following; remove the secret and the feed when nothing follows them, so that no identity is kept."""
+        """Stop tracking; remove the secret and the feed when no key uses them, so that no identity is kept."""
         source, arn = self._follows.pop(key, (None, None))
         if source is None or arn is None:
             return

@@ -222,7 +222,7 @@ class Replica:
         self._limits.drain()
         drained = await self._queue.drain(drain_timeout)
         if not drained:
-            log.warning("unfinished work was stopped after %.0f s; the next leader continues it", drain_timeout)
+            log.warning("running work was cancelled after %.0f s; the next leader continues it", drain_timeout)
         self._leading = False
         for task in self._tasks:
             task.cancel()

@@ -189,7 +189,7 @@ class _Work:
         services, gathered, seen = self._services, self.gathered, self.run.seen
         authorised, key = gathered.fetched.authorised, gathered.resource.key
         region = authorised.request.lookup_region
-        services.feeds.follow(key, authorised.identity, region, gathered.terms.arn, seen.stages)
+        services.feeds.track(key, authorised.identity, region, gathered.terms.arn, seen.stages)
         now = utc_now()
         rest = rest_after(seen, waiting, now)
         live = self._target.live if self._target else None

@@ -37,7 +37,7 @@ class Handlers:
         """
         self._index = index
         self._look = look
-        self._look_anew = look_again
+        self._look_again = look_again
         self._gone = gone
         self._delivered = delivered
         self.last_event = time.monotonic()
@@ -67,7 +67,7 @@ class Handlers:
             self._gone(key)
         self._look(key)
         for rival in rivals:
-            self._look_anew(rival)
+            self._look_again(rival)
 
     def _named_owner(self, secret: Mapping[str, Any]) -> set[Key]:
         """The RotatedSecret in the Secret's annotation, if it exists in the namespace: its spec may name another target

@@ -1,6 +1,6 @@
 """Rate limit of restoring a target Secret that something else keeps changing.
 
-Without it, two controllers that write the same Secret would overwrite each other for ever, each time at the cost of
+Without it, two controllers that write the same Secret would overwrite each other without end, each time at the cost of
 calls to the store. Kept in memory only: a new leader starts with full limits. Safe from any thread.
 """
 

@@ -1,4 +1,4 @@
-"""Who may ask for what, and each way around it that was thought of."""
+"""What the access policy allows, and known ways to get around it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _request(
 
 
 def _allows(policy: AccessPolicy, request: Request, arn: Arn | None = None) -> bool:
-    """Whether a request is allowed from the first look to the last; ``arn`` is what AWS finds for it."""
+    """Whether both checks allow a request; ``arn`` is what AWS returns for it."""
     try:
         policy.check_asked(request, HOME)
         policy.check_returned(request, arn or _arn(request.secret_id), HOME)
@@ -45,7 +45,7 @@ def _message(policy: AccessPolicy, request: Request) -> str:
     return str(caught.value)
 
 
-def test_a_namespace_has_what_begins_with_its_name() -> None:
+def test_namespace_may_use_names_that_begin_with_its_own() -> None:
     assert _allows(DEFAULT, _request("shop/orders"))
     assert _allows(DEFAULT, _request("shop/a/b/orders"))
     assert _allows(DEFAULT, _request(_arn("shop/orders")), _arn("shop/orders"))
@@ -55,35 +55,35 @@ def test_a_namespace_has_what_begins_with_its_name() -> None:
 @pytest.mark.parametrize(
     "name", ["orders", "shop", "shop-admin/orders", "shopping/orders", "other/orders", "a/shop/orders", "Shop/orders"]
 )
-def test_a_namespace_has_nothing_else(name: str) -> None:
+def test_namespace_may_use_no_other_name(name: str) -> None:
     assert not _allows(DEFAULT, _request(name))
     assert not _allows(DEFAULT, _request(_arn(name)), _arn(name))
 
 
-def test_a_denied_name_is_denied_before_aws_is_asked() -> None:
+def test_name_is_denied_before_aws_is_called() -> None:
     for asked in ("other/orders", _arn("other/orders"), _arn("other/orders", suffix="")):
         with pytest.raises(PolicyDenied):
             DEFAULT.check_asked(_request(asked), HOME)
 
 
-def test_an_arn_for_a_name_gains_nothing() -> None:
+def test_arn_of_another_account_or_region_is_denied() -> None:
     for place in ({"account": "210987654321"}, {"region": "us-east-1"}):
         arn = _arn("shop/orders", **place)
         assert not _allows(DEFAULT, _request(arn), arn)
 
 
-def test_another_region_of_the_resource_gains_nothing() -> None:
+def test_another_region_in_the_spec_is_denied() -> None:
     request = _request("shop/orders", region="us-east-1")
     assert not _allows(DEFAULT, request, _arn("shop/orders", region="us-east-1"))
 
 
 @pytest.mark.parametrize("returned", ["other/orders", "shop/admin/orders"])
-def test_what_aws_returns_counts_and_not_what_was_asked(returned: str) -> None:
+def test_policy_checks_the_arn_that_aws_returned(returned: str) -> None:
     with pytest.raises(PolicyDenied):
         DEFAULT.check_returned(_request("shop/orders"), _arn(returned), HOME)
 
 
-def test_a_partial_arn_is_judged_by_the_secret_that_aws_finds() -> None:
+def test_partial_arn_is_checked_by_the_secret_that_aws_finds() -> None:
     """AWS may take the end of a name for the six characters, or the other way round."""
     policy = parse_policy('rules: [{namespaces: [shop], secrets: ["shared/db-master"]}]')
     partial = _request(_arn("shared/db-master", suffix=""))
@@ -93,19 +93,19 @@ def test_a_partial_arn_is_judged_by_the_secret_that_aws_finds() -> None:
 
 
 @pytest.mark.parametrize("arn", ["", "shop/orders", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders"])
-def test_what_is_no_full_arn_is_not_guessed_at(arn: str) -> None:
+def test_returned_text_that_is_not_a_full_arn_is_denied(arn: str) -> None:
     with pytest.raises(PolicyDenied):
         DEFAULT.check_returned(_request("shop/orders"), Arn(arn), HOME)
 
 
-def test_an_admin_secret_is_not_delivered_to_pods() -> None:
+def test_admin_secret_is_not_delivered_to_pods() -> None:
     assert not _allows(DEFAULT, _request("shop/admin/orders"))
     assert "target.creationPolicy: None" in _message(DEFAULT, _request("shop/admin/orders"))
     assert _allows(DEFAULT, _request("shop/admin/orders", only_rotated=True))
     assert not _allows(DEFAULT, _request("other/admin/orders", only_rotated=True))
 
 
-def test_an_admin_secret_of_one_namespace_is_not_delivered_in_another_that_may_use_its_names() -> None:
+def test_admin_secret_is_not_delivered_in_another_namespace_whose_rule_matches_it() -> None:
     policy = parse_policy(
         'rules: [{namespaces: ["*"], secrets: ["{namespace}/*"], adminSecrets: ["{namespace}/admin/*"]},'
         ' {namespaces: [shop], secrets: ["platform/*"]}]'
@@ -115,11 +115,11 @@ def test_an_admin_secret_of_one_namespace_is_not_delivered_in_another_that_may_u
     assert not _allows(policy, _request("platform/admin/orders", use=Use.ADMIN))
 
 
-def test_a_secret_that_is_no_admin_secret_cannot_administer() -> None:
+def test_secret_that_is_not_an_admin_secret_cannot_be_used_as_one() -> None:
     assert not _allows(DEFAULT, _request("shop/orders", use=Use.ADMIN))
 
 
-def test_masterarn_inside_a_value_is_a_request_like_any_other() -> None:
+def test_masterarn_in_a_value_is_checked_like_admin_secret_id() -> None:
     resource = _resource()
     request = Request.admin(resource, SecretId(_arn("other/admin/orders")), HOME)
     assert not _allows(DEFAULT, request, _arn("other/admin/orders"))
@@ -129,12 +129,12 @@ def test_masterarn_inside_a_value_is_a_request_like_any_other() -> None:
 @pytest.mark.parametrize(
     "asked", ["", "a b", "shop/admin/a\n", "pässword", "arn:aws:iam::123456789012:role/x", "x" * 513]
 )
-def test_a_masterarn_that_names_no_secret_is_denied_without_being_repeated(asked: str) -> None:
+def test_masterarn_that_names_no_secret_is_denied_and_not_quoted(asked: str) -> None:
     message = _message(DEFAULT, _request(asked, use=Use.ADMIN))
     assert not asked or asked not in message
 
 
-def test_secrets_that_other_services_own_need_a_rule_of_their_own() -> None:
+def test_secrets_that_aws_services_own_need_an_explicit_rule() -> None:
     everything = parse_policy('rules: [{namespaces: ["*"], secrets: ["*"], adminSecrets: ["*"]}]')
     assert not _allows(everything, _request("rds!db-1", use=Use.ADMIN))
     assert not _allows(everything, _request("rds!db-1", only_rotated=True))
@@ -165,7 +165,7 @@ def test_rules_can_open_accounts_and_regions() -> None:
         (_request("shop/orders", use=Use.ADMIN), _arn("shop/orders")),
     ],
 )
-def test_a_denial_holds_the_rule_that_would_allow_it(request_: Request, arn: Arn) -> None:
+def test_denial_contains_the_rule_that_would_allow_it(request_: Request, arn: Arn) -> None:
     message = _message(DEFAULT, request_)
     written = yaml.safe_load(message[message.index("- {") :])
     opened = AccessPolicy((*DEFAULT.rules, *parse_policy(yaml.safe_dump({"rules": written})).rules))
@@ -213,13 +213,13 @@ def _resource(**spec: Any) -> RotatedSecret:
         ({"target": {"creationPolicy": "None"}, "rotation": {"strategy": "RandomValue"}}, False),
     ],
 )
-def test_only_what_makes_no_second_user_and_delivers_nothing_may_rotate_an_admin_secret(
+def test_admin_secret_may_only_be_a_source_without_clone_delivery_queries_or_webhook(
     spec: dict[str, Any], allowed: bool
 ) -> None:
     assert _allows(DEFAULT, Request.source(_resource(**spec), HOME)) is allowed
 
 
-def test_a_request_is_for_the_region_that_the_resource_names() -> None:
+def test_request_is_for_the_region_in_the_spec() -> None:
     spec = {"source": {"secretId": "shop/a", "region": "us-east-1"}}
     assert Request.source(_resource(**spec), HOME).region == "us-east-1"
     assert Request.admin(_resource(**spec), SecretId("a"), HOME).region == "us-east-1"
@@ -231,7 +231,7 @@ _NAMES = st.from_regex(re.compile("[a-z0-9/_+=.@!-]{1,20}"), fullmatch=True)
 
 
 @given(_LABELS, _LABELS, _NAMES)
-def test_by_default_no_namespace_reaches_anothers(mine: str, theirs: str, rest: str) -> None:
+def test_default_policy_keeps_namespaces_apart(mine: str, theirs: str, rest: str) -> None:
     assume(mine != theirs)
     name = f"{theirs}/{rest}"
     for use in Use:
@@ -243,7 +243,7 @@ def test_by_default_no_namespace_reaches_anothers(mine: str, theirs: str, rest: 
 
 
 @given(_NAMES, st.sampled_from(["shop/*", "*", "{namespace}/*", "a*b", "rds!*", "shop/a.b"]))
-def test_the_first_look_never_denies_what_the_second_would_allow(name: str, pattern: str) -> None:
+def test_check_before_the_call_never_denies_what_the_check_after_it_allows(name: str, pattern: str) -> None:
     policy = AccessPolicy((AccessRule(("*",), (pattern,)),))
     arn = _arn(name)
     try:
@@ -252,3 +252,14 @@ def test_the_first_look_never_denies_what_the_second_would_allow(name: str, patt
         return
     for asked in (name, arn, _arn(name, suffix="")):
         policy.check_asked(_request(asked), HOME)
+
+
+def test_secrets_that_a_rule_names_as_admin_secrets_are_admin_secrets_for_all() -> None:
+    assert DEFAULT.is_admin_secret(_arn("shop/admin/orders"))
+    assert not DEFAULT.is_admin_secret(_arn("shop/orders"))
+    assert not DEFAULT.is_admin_secret(Arn("arn:aws:iam::123456789012:role/shop/admin/orders"))
+
+
+def test_secret_is_looked_up_in_the_region_of_its_arn() -> None:
+    assert _request("shop/orders", region="eu-west-1").lookup_region == "eu-west-1"
+    assert _request(_arn("shop/orders", region="us-east-1"), region="eu-west-1").lookup_region == "us-east-1"

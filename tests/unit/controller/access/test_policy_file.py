@@ -1,4 +1,4 @@
-"""The access policy's file: what is refused, and what happens when it changes under way."""
+"""The file of the access policy: what is refused, and what happens when it changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from rotated_secrets.controller.access.policy_file import AccessPolicyFile, Inva
         ('rules: [{namespaces: ["*"], adminSecrets: ["x/*{namespace}/y"]}]', "put a / between {namespace} and *"),
     ],
 )
-def test_a_bad_policy_is_told_where_and_what_to_write(text: str, message: str) -> None:
+def test_invalid_policy_error_says_where_and_what_to_write(text: str, message: str) -> None:
     with pytest.raises(InvalidPolicy) as caught:
         parse_policy(text)
     assert message in str(caught.value)
@@ -71,7 +71,9 @@ def test_a_bad_file_at_the_start_is_an_error(tmp_path: Path) -> None:
 ONE, OTHER = "rules: [{namespaces: [a], secrets: [one]}]", "rules: [{namespaces: [a], secrets: [two]}]"
 
 
-def test_a_change_is_in_force_at_once_and_a_broken_one_never(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_valid_change_is_in_force_at_once_and_an_invalid_one_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(ONE)
     policy = AccessPolicyFile(path)
@@ -96,7 +98,7 @@ def test_a_change_is_in_force_at_once_and_a_broken_one_never(tmp_path: Path, cap
     assert policy.is_current()
 
 
-def test_whether_all_is_well_is_found_out_without_anybody_asking_for_the_policy(tmp_path: Path) -> None:
+def test_is_current_reads_the_file_without_a_call_of_current(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(ONE)
     policy = AccessPolicyFile(path)

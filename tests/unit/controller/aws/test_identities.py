@@ -1,4 +1,4 @@
-"""Who a resource may be, by the cluster's word; AWS is asked for nothing here."""
+"""Which identity the cluster allows a resource to use; no test makes a request to AWS."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def denied(identities: Identities, wanted: RotatedSecret) -> str:
     return str(caught.value)
 
 
-def test_resource_without_credentials_is_asked_for_as_the_operator(identities: Identities, accounts: Accounts) -> None:
+def test_resource_without_credentials_uses_the_operators_identity(identities: Identities, accounts: Accounts) -> None:
     assert identities.of(resource()) is identities.own
     assert accounts.reads == 0
 
 
-def test_account_that_agreed_gives_its_role_and_token(identities: Identities) -> None:
+def test_account_that_allows_the_resource_gives_its_role_and_token(identities: Identities) -> None:
     role = identities.of(resource(serviceAccountName="orders")).role
     assert role is not None
     assert (role.arn, role.external_id) == (ROLE, None)
@@ -98,7 +98,7 @@ def test_external_id_is_the_clusters_and_the_namespaces(identities: Identities) 
     assert [each.external_id for each in found if each] == ["prod/shop", "prod/evil"]
 
 
-def test_cluster_without_a_name_assumes_nothing_for_anybody(accounts: Accounts) -> None:
+def test_operator_without_cluster_name_assumes_no_role(accounts: Accounts) -> None:
     nameless = Identities(AwsStores(AwsSettings(region="eu-west-1")), accounts, None)  # type: ignore[arg-type]
     assert "--cluster-name" in denied(nameless, resource(roleArn=ROLE))
 
@@ -111,7 +111,7 @@ def test_cluster_without_a_name_assumes_nothing_for_anybody(accounts: Accounts) 
         (frozenset({"order"}), "rotatedsecrets.io/token-for=order,orders"),
     ],
 )
-def test_account_that_did_not_agree_is_told_how(
+def test_denial_by_an_account_contains_the_command_that_allows_it(
     identities: Identities, accounts: Accounts, agreed: frozenset[str], command: str
 ) -> None:
     accounts.change("orders", token_for=agreed)
@@ -119,18 +119,20 @@ def test_account_that_did_not_agree_is_told_how(
     assert denied(identities, resource(serviceAccountName="orders")).endswith(expected)
 
 
-def test_account_may_agree_to_all(identities: Identities, accounts: Accounts) -> None:
+def test_account_may_allow_all_resources(identities: Identities, accounts: Accounts) -> None:
     accounts.change("orders", token_for=frozenset({"*"}))
     assert identities.of(resource("payments", serviceAccountName="orders")).role
 
 
 @pytest.mark.parametrize("arn", [None, "arn:aws:iam::111122223333:user/root", "orders", f"{ROLE}\n"])
-def test_account_without_a_role_is_told_so(identities: Identities, accounts: Accounts, arn: str | None) -> None:
+def test_denial_without_a_valid_role_names_the_annotation(
+    identities: Identities, accounts: Accounts, arn: str | None
+) -> None:
     accounts.change("orders", role_arn=arn)
     assert "eks.amazonaws.com/role-arn=" in denied(identities, resource(serviceAccountName="orders"))
 
 
-def test_resources_of_one_account_are_one_identity_as_long_as_one_needs_it(
+def test_resources_of_one_account_share_an_identity_until_none_uses_it(
     identities: Identities, accounts: Accounts
 ) -> None:
     accounts.change("orders", token_for=frozenset({"*"}))
@@ -147,7 +149,7 @@ def test_resources_of_one_account_are_one_identity_as_long_as_one_needs_it(
 @pytest.mark.parametrize(
     "change", [{"token_for": frozenset({"x"})}, {"uid": "uid-2"}, {"role_arn": ROLE + "2"}], ids=["mind", "uid", "role"]
 )
-def test_what_an_account_changes_is_noticed_by_a_review_and_ends_the_old_identity(
+def test_review_finds_a_changed_account_and_the_old_identity_is_not_used_again(
     identities: Identities, accounts: Accounts, change: dict[str, Any]
 ) -> None:
     before = identities.of(resource(serviceAccountName="orders"))
@@ -161,7 +163,7 @@ def test_what_an_account_changes_is_noticed_by_a_review_and_ends_the_old_identit
     assert identities.review() == (set(), set())
 
 
-def test_one_who_is_refused_does_not_end_what_others_share(identities: Identities, accounts: Accounts) -> None:
+def test_denial_for_one_resource_does_not_end_a_shared_identity(identities: Identities, accounts: Accounts) -> None:
     accounts.change("orders", token_for=frozenset({"one", "two"}))
     for name in ("one", "two"):
         identities.of(resource(name, serviceAccountName="orders"))
@@ -171,7 +173,7 @@ def test_one_who_is_refused_does_not_end_what_others_share(identities: Identitie
     assert accounts.reads == 1
 
 
-def test_nobody_is_asked_as_somebody_of_whom_nothing_is_known(identities: Identities, accounts: Accounts) -> None:
+def test_review_returns_identities_whose_account_cannot_be_read(identities: Identities, accounts: Accounts) -> None:
     before = identities.of(resource(serviceAccountName="orders"))
     accounts.away = True
     assert identities.review() == (set(), {before})
@@ -179,13 +181,13 @@ def test_nobody_is_asked_as_somebody_of_whom_nothing_is_known(identities: Identi
     assert identities.review() == (set(), set())
 
 
-def test_resource_that_goes_back_to_the_operator_leaves_its_identity(identities: Identities) -> None:
+def test_resource_that_changes_to_the_operators_identity_leaves_its_old_one(identities: Identities) -> None:
     before = identities.of(resource(roleArn=ROLE))
     assert identities.of(resource()) is identities.own
     assert identities.of(resource(roleArn=ROLE)) is not before
 
 
-def test_one_namespace_cannot_fill_the_memory(identities: Identities) -> None:
+def test_number_of_identities_of_one_namespace_is_limited(identities: Identities) -> None:
     for number in range(MAX_IN_NAMESPACE):
         identities.of(resource(f"r{number}", roleArn=f"{ROLE}{number}"))
     assert "already uses 50 AWS identities" in denied(identities, resource("one-more", roleArn=f"{ROLE}-more"))
@@ -194,7 +196,7 @@ def test_one_namespace_cannot_fill_the_memory(identities: Identities) -> None:
     assert identities.of(resource("r1", namespace="other", roleArn=ROLE)).role
 
 
-def test_clients_of_those_that_were_not_used_for_longest_are_let_go_and_made_anew_when_needed(
+def test_clients_of_the_least_recently_used_identity_are_evicted_and_made_again_when_needed(
     identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rotated_secrets.controller.aws.identities.MAX_IN_MEMORY", 2)
@@ -215,11 +217,11 @@ def test_clients_of_those_that_were_not_used_for_longest_are_let_go_and_made_ane
 
 
 @pytest.mark.parametrize("name", ["orders", "a" * 253, "orders.v2"])
-def test_session_is_named_as_aws_takes_it(name: str) -> None:
+def test_session_name_is_valid_for_aws(name: str) -> None:
     found = session_name("shop", name)
     assert found.startswith("shop.")
     assert 2 <= len(found) <= MAX_SESSION_NAME
 
 
-def test_long_names_do_not_make_one_session_of_two() -> None:
+def test_long_names_have_different_session_names() -> None:
     assert session_name("shop", "a" * 100) != session_name("shop", "a" * 101)

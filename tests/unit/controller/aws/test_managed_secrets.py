@@ -1,4 +1,4 @@
-"""What AWS adds to a secret's value, and how its noes reach those who ask."""
+"""What AWS adds to a secret's value, and how its refusals are translated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ APPLICATION = Credential("postgres", "near.x.eu-west-1.rds.amazonaws.com", "app"
 
 @dataclass
 class Rds:
-    """RDS with one instance, or with an error for everyone."""
+    """RDS with one instance, or with an error for every request."""
 
     failure: tuple[str, int] | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -46,23 +46,23 @@ def value(**keys: object) -> SecretValue:
     return SecretValue.parse(json.dumps(keys))
 
 
-def nobody_asks() -> SecretDescription:
+def not_called() -> SecretDescription:
     raise AssertionError("a value that names its host needs no description")
 
 
-def test_value_that_says_where_it_logs_in_costs_no_call() -> None:
+def test_value_that_names_its_host_costs_no_call() -> None:
     rds = Rds()
-    assert ManagedSecrets(rds.client).missing_endpoint(value(engine="postgres", host="db"), nobody_asks) == Endpoint()
+    assert ManagedSecrets(rds.client).missing_endpoint(value(engine="postgres", host="db"), not_called) == Endpoint()
     assert rds.asked == []
 
 
-def test_username_and_password_alone_are_completed_by_the_tag() -> None:
+def test_value_with_username_and_password_only_is_completed_from_the_secrets_tag() -> None:
     rds = Rds()
     assert ManagedSecrets(rds.client).missing_endpoint(value(username="root", password="b"), lambda: MANAGED) == ORDERS
     assert rds.asked == [("rds", "eu-west-1")]
 
 
-def test_value_without_host_of_a_secret_that_nobody_manages_is_left_as_it_is() -> None:
+def test_value_without_host_of_an_unmanaged_secret_is_not_completed() -> None:
     plain = SecretDescription(ARN, "shop/orders", {})
     found = ManagedSecrets(Rds().client).missing_endpoint(value(username="root", password="b"), lambda: plain)
     assert found == Endpoint()
@@ -79,7 +79,7 @@ def test_value_without_host_of_a_secret_that_nobody_manages_is_left_as_it_is() -
     ],
     ids=["plain text", "no engine", "an engine that is not known", "all there", "managed"],
 )
-def test_what_others_write_is_verified_where_it_is_known_to_log_in(
+def test_value_that_others_write_has_a_login_endpoint_if_its_engine_is_known(
     followed: SecretValue, place: Endpoint | None
 ) -> None:
     described = MANAGED if place is ORDERS else SecretDescription(ARN, "shop/orders", {})
@@ -94,17 +94,17 @@ def test_what_others_write_is_verified_where_it_is_known_to_log_in(
         (("InvalidParameterValue", 400), Refused, "AWS refuses DescribeDBInstances"),
     ],
 )
-def test_noes_are_of_the_kinds_that_a_run_knows(failure: tuple[str, int], expected: type[Exception], says: str) -> None:
+def test_aws_refusals_are_translated(failure: tuple[str, int], expected: type[Exception], says: str) -> None:
     with pytest.raises(expected, match=says):
         ManagedSecrets(Rds(failure).client).missing_endpoint(value(username="root", password="b"), lambda: MANAGED)
 
 
-def test_who_may_not_ask_about_replicas_is_told_the_action() -> None:
+def test_denial_of_a_replica_lookup_names_the_missing_permission() -> None:
     with pytest.raises(Refused, match=r"may be a read replica of .* allow rds:DescribeDBInstances"):
         ManagedSecrets(Rds(("AccessDenied", 403)).client).is_copy(APPLICATION, ADMIN)
 
 
-def test_a_role_that_may_not_ask_is_named() -> None:
+def test_denial_of_a_lookup_names_the_role() -> None:
     role = "role arn:aws:iam::111122223333:role/orders"
     denied = ManagedSecrets(Rds(("AccessDenied", 403)).client, role)
     with pytest.raises(AccessDenied, match=f"allow rds:DescribeDBInstances to {role}"):
@@ -113,7 +113,7 @@ def test_a_role_that_may_not_ask_is_named() -> None:
         denied.is_copy(APPLICATION, ADMIN)
 
 
-def test_admin_secret_decides_in_which_region_its_database_is_looked_for() -> None:
+def test_database_is_looked_up_in_the_region_of_the_admin_secret() -> None:
     rds = Rds()
     assert not ManagedSecrets(rds.client).is_copy(APPLICATION, ADMIN)
     assert rds.asked == [("rds", "eu-west-1")]

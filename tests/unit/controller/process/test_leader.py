@@ -1,4 +1,4 @@
-"""The election where faults must be timed: a Lease in memory that can fail, and clocks that cannot be trusted."""
+"""Leader election with faults at chosen moments: a Lease in memory that can fail, and clocks that are wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rotated_secrets.controller.process.leader import Leader, LeadershipLost
 
 
 class Lease:
-    """One Lease behind the requests that the election makes, with resourceVersions, and faults on demand."""
+    """Answers the election's requests for one Lease, with resourceVersions, and with faults on demand."""
 
     def __init__(self) -> None:
         self.spec: dict[str, Any] | None = None
@@ -74,7 +74,7 @@ def join(lease: Lease) -> Iterator[Join]:
         yield joined
 
 
-def test_who_creates_the_lease_leads_and_may_act(lease: Lease, join: Join) -> None:
+def test_replica_that_creates_the_lease_leads_and_may_act(lease: Lease, join: Join) -> None:
     replica = join("first")
     assert replica.acquired.wait(5)
     replica.leader.guard()
@@ -82,14 +82,14 @@ def test_who_creates_the_lease_leads_and_may_act(lease: Lease, join: Join) -> No
     assert lease.spec["holderIdentity"] == "first"
 
 
-def test_who_does_not_hold_the_lease_may_not_act(join: Join) -> None:
+def test_replica_that_does_not_hold_the_lease_may_not_act(join: Join) -> None:
     assert join("first").acquired.wait(5)
     second = join("second")
     with pytest.raises(LeadershipLost, match="second"):
         second.leader.guard()
 
 
-def test_a_leader_cut_off_stops_acting_before_another_may_begin(lease: Lease, join: Join) -> None:
+def test_leader_that_is_cut_off_stops_acting_before_another_starts(lease: Lease, join: Join) -> None:
     first = join("first")
     assert first.acquired.wait(5)
     second = join("second")
@@ -108,7 +108,7 @@ def test_a_leader_cut_off_stops_acting_before_another_may_begin(lease: Lease, jo
     assert not first.leader.holds()
 
 
-def test_requests_that_hang_do_not_prolong_the_lead(lease: Lease, join: Join) -> None:
+def test_hanging_requests_do_not_extend_the_lead(lease: Lease, join: Join) -> None:
     replica = join("first")
     assert replica.acquired.wait(5)
     go_on = threading.Event()
@@ -119,7 +119,7 @@ def test_requests_that_hang_do_not_prolong_the_lead(lease: Lease, join: Join) ->
         time.sleep(0.001)
     with pytest.raises(LeadershipLost):
         replica.leader.guard()
-    # Nor does an answer that comes after all, when the request it answers was made too long ago.
+    # Nor does a late response, because its request was made too long ago.
     time.sleep(0.1)
     go_on.set()
     assert replica.lost.wait(5)
@@ -129,7 +129,7 @@ def test_requests_that_hang_do_not_prolong_the_lead(lease: Lease, join: Join) ->
     "error",
     [Unreachable("away"), Conflict("has changed", 409), ConnectionResetError("reset"), ValueError("odd answer")],
 )
-def test_one_failed_renewal_of_any_kind_is_survived(lease: Lease, join: Join, error: Exception) -> None:
+def test_leader_survives_one_failed_renewal_of_any_kind(lease: Lease, join: Join, error: Exception) -> None:
     replica = join("first")
     assert replica.acquired.wait(5)
     failed, renewed = threading.Event(), threading.Event()
@@ -147,7 +147,7 @@ def test_one_failed_renewal_of_any_kind_is_survived(lease: Lease, join: Join, er
     assert not replica.lost.is_set()
 
 
-def test_expiry_is_measured_by_our_own_clock_not_by_the_times_in_the_lease(lease: Lease, join: Join) -> None:
+def test_expiry_is_measured_by_our_own_clock_not_by_the_lease(lease: Lease, join: Join) -> None:
     lease.spec = {
         "holderIdentity": "gone",
         "leaseDurationSeconds": 1,
@@ -161,7 +161,7 @@ def test_expiry_is_measured_by_our_own_clock_not_by_the_times_in_the_lease(lease
     assert lease.spec["leaseTransitions"] == 4
 
 
-def test_a_lease_given_back_is_taken_at_once(lease: Lease, join: Join) -> None:
+def test_released_lease_is_acquired_at_once(lease: Lease, join: Join) -> None:
     times = {"lease_duration": 60.0, "renew_deadline": 40.0}
     first = join("first", **times)
     assert first.acquired.wait(5)
@@ -173,7 +173,7 @@ def test_a_lease_given_back_is_taken_at_once(lease: Lease, join: Join) -> None:
         first.leader.guard()
 
 
-def test_of_many_that_start_at_once_one_leads(join: Join) -> None:
+def test_one_of_many_replicas_that_start_together_leads(join: Join) -> None:
     replicas = [join(f"replica-{n}", lease_duration=60, renew_deadline=40) for n in range(8)]
     deadline = time.monotonic() + 5
     while not any(replica.leader.holds() for replica in replicas):
@@ -182,10 +182,8 @@ def test_of_many_that_start_at_once_one_leads(join: Join) -> None:
     assert sum(replica.leader.holds() for replica in replicas) == 1
 
 
-def test_a_clock_of_the_holder_that_is_wrong_makes_nobody_take_a_lease_that_is_renewed(
-    lease: Lease, join: Join
-) -> None:
-    """As long as it moves it is held, whatever times it says."""
+def test_renewed_lease_is_not_taken_when_its_holders_clock_is_wrong(lease: Lease, join: Join) -> None:
+    """While it changes it is held, whatever time it contains."""
     renewals = 0
 
     def lie() -> None:
@@ -202,7 +200,7 @@ def test_a_clock_of_the_holder_that_is_wrong_makes_nobody_take_a_lease_that_is_r
     assert replica.acquired.wait(5)
 
 
-def test_a_lease_that_was_deleted_is_made_anew_by_its_holder_and_taken_by_nobody_else(lease: Lease, join: Join) -> None:
+def test_deleted_lease_is_created_again_by_its_holder_and_by_no_other(lease: Lease, join: Join) -> None:
     first = join("first")
     assert first.acquired.wait(5)
     second = join("second")
@@ -218,9 +216,7 @@ def test_a_lease_that_was_deleted_is_made_anew_by_its_holder_and_taken_by_nobody
     assert not second.acquired.is_set()
 
 
-def test_a_lease_that_was_deleted_after_its_holder_died_is_taken_when_it_would_have_expired(
-    lease: Lease, join: Join
-) -> None:
+def test_lease_deleted_after_its_holder_died_is_acquired_when_it_would_have_expired(lease: Lease, join: Join) -> None:
     lease.spec = {"holderIdentity": "dead", "leaseDurationSeconds": 1, "renewTime": "now", "leaseTransitions": 0}
     second = join("second")
     while second.leader._observed is None:
@@ -232,10 +228,8 @@ def test_a_lease_that_was_deleted_after_its_holder_died_is_taken_when_it_would_h
     assert time.monotonic() - deleted > 0.8
 
 
-def test_a_leader_that_was_frozen_beyond_its_deadline_leads_no_more_although_nobody_took_its_lease(
-    lease: Lease, join: Join
-) -> None:
-    """Somebody may have led and given the Lease back meanwhile."""
+def test_leader_frozen_beyond_its_deadline_stops_even_if_its_lease_is_free(lease: Lease, join: Join) -> None:
+    """Another replica may have led and released the Lease meanwhile."""
     frozen = [0.0]
     replica = join("first", clock=lambda: time.monotonic() + frozen[0])
     assert replica.acquired.wait(5)
@@ -246,11 +240,11 @@ def test_a_leader_that_was_frozen_beyond_its_deadline_leads_no_more_although_nob
     assert not replica.leader.alive
 
 
-def test_a_lease_that_is_given_to_another_by_hand_is_left_to_it(lease: Lease, join: Join) -> None:
+def test_lease_that_a_person_gives_to_another_is_not_taken_back(lease: Lease, join: Join) -> None:
     first = join("first")
     assert first.acquired.wait(5)
     with lease.lock:
         assert lease.spec is not None
-        lease.spec, lease.version = lease.spec | {"holderIdentity": "somebody"}, lease.version + 1
+        lease.spec, lease.version = lease.spec | {"holderIdentity": "another"}, lease.version + 1
     assert first.lost.wait(5)
-    assert lease.spec["holderIdentity"] == "somebody"
+    assert lease.spec["holderIdentity"] == "another"

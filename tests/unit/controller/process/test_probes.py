@@ -1,4 +1,4 @@
-"""Probes over real HTTP: an answer even when the event loop gives none."""
+"""Probes over real HTTP, which are answered even when the event loop is blocked."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def test_health_says_what_is_wrong(served: str, wrong: dict[str, str | None]) -> None:
+def test_health_shows_what_is_wrong(served: str, wrong: dict[str, str | None]) -> None:
     assert get(f"{served}/healthz") == (200, "event loop: ok\nwatch: ok\n(leads: yes)\n")
     wrong["watch"] = "has ended"
     assert get(f"{served}/healthz") == (503, "event loop: ok\nwatch: has ended\n(leads: yes)\n")
 
 
-def test_ready_and_healthy_are_two_things(served: str, wrong: dict[str, str | None]) -> None:
+def test_readiness_and_health_are_checked_separately(served: str, wrong: dict[str, str | None]) -> None:
     assert get(f"{served}/readyz")[0] == 503
     wrong["ready"] = None
     assert get(f"{served}/readyz")[0] == 200
 
 
-def test_a_loop_that_does_not_turn_is_told() -> None:
+def test_blocked_event_loop_is_reported() -> None:
     now = 100.0
     heartbeat = Heartbeat(lambda: now)
     now += LONGEST_LAG

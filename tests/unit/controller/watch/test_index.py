@@ -1,4 +1,4 @@
-"""What can be asked about RotatedSecrets without asking the API server."""
+"""What the index knows of RotatedSecrets without a request to the API server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def known(*objects: dict[str, Any]) -> Index:
     return index
 
 
-def test_only_what_a_person_changes_is_news() -> None:
+def test_observe_reports_every_change_except_of_the_status() -> None:
     index = known(rotated_secret("a"))
     assert not index.observe(rotated_secret("a"))
     assert not index.observe(rotated_secret("a", status={"engine": "postgres"}))
@@ -44,7 +44,7 @@ def test_only_what_a_person_changes_is_news() -> None:
     assert index.observe(rotated_secret("a", generation=2, uid="recreated"))
 
 
-def test_a_secret_is_the_same_by_name_by_region_and_by_arn() -> None:
+def test_secret_is_the_same_by_name_by_region_and_by_arn() -> None:
     index = known(
         rotated_secret("by-name"),
         rotated_secret("by-region", region="eu-west-1"),
@@ -56,19 +56,19 @@ def test_a_secret_is_the_same_by_name_by_region_and_by_arn() -> None:
     assert index.naming(ARN) == {Key("shop", name) for name in ("by-name", "by-region", "by-arn")}
 
 
-def test_the_older_of_two_on_one_secret_wins_whatever_namespace_it_is_in() -> None:
+def test_oldest_on_a_secret_wins_in_any_namespace() -> None:
     old, young = Key("other", "old"), Key("shop", "young")
     index = known(rotated_secret("young", second=2), rotated_secret("old", ARN, second=1, namespace="other"))
     assert index.oldest_rival(young, ARN) == old
     assert index.oldest_rival(old, ARN) is None
 
 
-def test_whom_the_operator_asks_for_as_itself_is_told_by_the_spec() -> None:
+def test_spec_says_which_secrets_the_operators_identity_requests() -> None:
     index = known(rotated_secret("own"), rotated_secret("role", ARN, credentials=BY_ROLE))
     assert index.named_by_operator(ARN) == {Key("shop", "own")}
 
 
-def test_one_that_may_not_have_the_secret_keeps_nobody_from_it() -> None:
+def test_resource_that_is_denied_its_secret_does_not_block_younger_ones() -> None:
     denied, rightful = Key("stranger", "old"), Key("shop", "young")
     stranger = rotated_secret("old")
     stranger["metadata"]["namespace"] = "stranger"
@@ -76,7 +76,7 @@ def test_one_that_may_not_have_the_secret_keeps_nobody_from_it() -> None:
     assert index.oldest_rival(rightful, ARN) == denied
     assert index.set_allowed(denied, False) == {rightful}
     assert index.oldest_rival(rightful, ARN) is None
-    assert index.set_allowed(denied, False) == set(), "nothing has changed, and nobody need look again"
+    assert index.set_allowed(denied, False) == set(), "nothing changed, so no other needs a look"
     assert index.set_allowed(denied, True) == {rightful}
     assert index.oldest_rival(rightful, ARN) == denied
 
@@ -86,7 +86,7 @@ BY_ACCOUNT = {"serviceAccountName": "orders"}
 ELSEWHERE = Arn(ARN.replace("123456789012", "210987654321"))
 
 
-def test_one_name_is_another_secret_where_another_account_is_asked() -> None:
+def test_same_name_in_another_account_is_another_secret() -> None:
     own, role, account = (Key("shop", name) for name in ("own", "role", "account"))
     index = known(
         rotated_secret("role", credentials=BY_ROLE),
@@ -106,7 +106,7 @@ def test_one_name_is_another_secret_where_another_account_is_asked() -> None:
     assert index.oldest_rival(account, ELSEWHERE) == role
 
 
-def test_one_whose_account_becomes_known_wakes_the_younger_that_did_not_count_it() -> None:
+def test_resource_whose_account_becomes_known_wakes_younger_ones() -> None:
     account, role = Key("shop", "account"), Key("shop", "role")
     index = known(
         rotated_secret("account", credentials=BY_ACCOUNT), rotated_secret("role", credentials=BY_ROLE, second=1)
@@ -119,39 +119,39 @@ def test_one_whose_account_becomes_known_wakes_the_younger_that_did_not_count_it
     assert index.record_arn(role, ELSEWHERE) == set(), "the older need not look again"
 
 
-def test_one_that_becomes_known_late_wakes_the_younger_on_its_secret() -> None:
+def test_resource_that_becomes_known_late_wakes_younger_ones_on_its_secret() -> None:
     index = known(rotated_secret("young", second=2))
     index.record_arn(Key("shop", "young"), ARN)
     index.observe(rotated_secret("old", ARN, second=1))
     assert index.record_arn(Key("shop", "old"), ARN) == {Key("shop", "young")}
 
 
-def test_an_arn_tells_the_account_whoever_asks() -> None:
+def test_arn_says_the_account_with_any_identity() -> None:
     older, own = Key("shop", "older"), Key("shop", "own")
     for credentials in (BY_ROLE, BY_ACCOUNT):
         index = known(rotated_secret("older", ARN, credentials=credentials), rotated_secret("own", second=1))
         index.record_own_account("123456789012")
-        assert index.oldest_rival(own, ARN) == older, "though nobody has looked at it since the start"
+        assert index.oldest_rival(own, ARN) == older, "although there was no look at it since the start"
     index = known(rotated_secret("older", ELSEWHERE), rotated_secret("role", credentials=BY_ROLE, second=1))
     index.record_own_account("123456789012")
     assert index.oldest_rival(Key("shop", "role"), ELSEWHERE) == older
 
 
-def test_where_the_operator_is_at_home_is_not_known_at_once() -> None:
+def test_names_match_any_account_until_the_operators_own_is_known() -> None:
     index = known(rotated_secret("own"), rotated_secret("role", credentials=BY_ROLE, second=1))
     assert index.oldest_rival(Key("shop", "role"), ELSEWHERE) == Key("shop", "own")
     index.record_own_account("123456789012")
     assert index.oldest_rival(Key("shop", "role"), ELSEWHERE) is None
 
 
-def test_one_secret_is_the_same_whoever_asks_for_it() -> None:
+def test_secret_is_the_same_with_any_identity() -> None:
     index = known(rotated_secret("role", credentials=BY_ROLE), rotated_secret("own", ELSEWHERE, second=1))
     assert index.oldest_rival(Key("shop", "own"), ELSEWHERE) == Key("shop", "role")
     index.record_arn(Key("shop", "role"), ELSEWHERE)
     assert index.oldest_rival(Key("shop", "own"), ELSEWHERE) == Key("shop", "role")
 
 
-def test_whoever_is_asked_now_may_find_another_secret_by_the_same_name() -> None:
+def test_another_identity_may_find_another_secret_by_the_same_name() -> None:
     key = Key("shop", "account")
     index = known(rotated_secret("account", credentials=BY_ACCOUNT))
     index.record_arn(key, ELSEWHERE)
@@ -162,19 +162,19 @@ def test_whoever_is_asked_now_may_find_another_secret_by_the_same_name() -> None
     assert index.naming(ARN) == {key}
 
 
-def test_two_of_one_second_are_told_apart_by_their_uid() -> None:
+def test_resources_created_in_the_same_second_are_ordered_by_uid() -> None:
     index = known(rotated_secret("a", uid="2"), rotated_secret("b", uid="1"))
     assert index.oldest_rival(Key("shop", "a"), ARN) == Key("shop", "b")
     assert index.oldest_rival(Key("shop", "b"), ARN) is None
 
 
-def test_when_the_older_goes_the_younger_is_named() -> None:
+def test_forget_returns_the_younger_ones() -> None:
     index = known(rotated_secret("old"), rotated_secret("young", second=1))
     assert index.forget(Key("shop", "old")) == {Key("shop", "young")}
     assert index.oldest_rival(Key("shop", "young"), ARN) is None
 
 
-def test_a_late_word_of_a_deletion_does_not_forget_what_was_made_since() -> None:
+def test_late_deletion_event_does_not_remove_a_recreated_object() -> None:
     index = known(rotated_secret("a", uid="new"))
     assert index.forget(Key("shop", "a"), "old") == set()
     assert index.uid(Key("shop", "a")) == "new"
@@ -188,7 +188,7 @@ def test_owners_of_a_target_secret_follow_the_spec() -> None:
     assert index.owners_of(Key("shop", "moved")) == {Key("shop", "b")}
 
 
-def test_our_own_write_of_a_target_secret_is_known_until_its_owner_goes() -> None:
+def test_own_write_of_a_target_secret_is_recognised_until_its_owner_is_gone() -> None:
     key = Key("shop", "a")
     index = known(rotated_secret("a"))
     index.record_target_write(key, "17")
@@ -198,7 +198,7 @@ def test_our_own_write_of_a_target_secret_is_known_until_its_owner_goes() -> Non
     assert not index.is_own_write(key, "17")
 
 
-def test_nothing_is_left_of_what_was_forgotten() -> None:
+def test_forget_leaves_nothing_behind() -> None:
     index = known(rotated_secret("a"), rotated_secret("b", ARN, target="x"))
     index.record_account(Key("shop", "a"), "123456789012")
     index.record_arn(Key("shop", "a"), ARN)
@@ -214,7 +214,7 @@ def test_nothing_is_left_of_what_was_forgotten() -> None:
     assert not index._denied
 
 
-def test_one_made_again_under_the_name_of_one_that_was_denied_is_not_denied() -> None:
+def test_recreated_resource_is_not_denied_like_the_one_before() -> None:
     index, key = known(rotated_secret("a"), rotated_secret("young", second=5)), Key("shop", "a")
     index.set_allowed(key, allowed=False)
     assert index.oldest_rival(Key("shop", "young"), ARN) is None
@@ -223,6 +223,6 @@ def test_one_made_again_under_the_name_of_one_that_was_denied_is_not_denied() ->
     assert index.oldest_rival(Key("shop", "young"), ARN) == key
 
 
-def test_a_secret_is_the_same_by_an_arn_without_its_suffix() -> None:
+def test_secret_is_the_same_by_arn_without_suffix() -> None:
     index = known(rotated_secret("old", ARN[:-7]), rotated_secret("young", ARN, second=5))
     assert index.oldest_rival(Key("shop", "young"), ARN) == Key("shop", "old")

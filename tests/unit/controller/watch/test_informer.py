@@ -1,4 +1,4 @@
-"""What the informer asks of the machine that it runs on."""
+"""What the informer needs of the machine that it runs on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kubernetes import client
 from rotated_secrets.controller.watch.informer import Informer
 
 
-def test_a_user_id_without_a_name_is_as_good_as_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody_knows() -> str:
+def test_informer_runs_with_a_user_id_that_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_user() -> str:
         raise KeyError("getpwuid(): uid not found: 45678")
 
-    monkeypatch.setattr(getpass, "getuser", nobody_knows)
+    monkeypatch.setattr(getpass, "getuser", no_such_user)
     informer = Informer(
         client.Configuration(),
         handlers=None,  # type: ignore[arg-type]  # nothing is watched

@@ -1,4 +1,4 @@
-"""What is fought over is put back ten times, and then once a minute."""
+"""A target Secret that something else keeps changing is restored ten times, and then once a minute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def contested(clock: Clock) -> DriftBackoff:
     return backoff
 
 
-def test_ten_repairs_in_a_row_are_made_and_then_one_a_minute() -> None:
+def test_ten_repairs_are_made_at_once_and_then_one_a_minute() -> None:
     clock = Clock()
     backoff = contested(clock)
     for _ in range(3):
@@ -37,7 +37,7 @@ def test_ten_repairs_in_a_row_are_made_and_then_one_a_minute() -> None:
         backoff.record_write(KEY, ONE)
 
 
-def test_another_version_is_no_repair_and_a_long_peace_gives_all_back() -> None:
+def test_new_version_takes_no_token_and_tokens_are_refilled() -> None:
     clock = Clock()
     backoff = DriftBackoff(clock)
     for number in range(100):
@@ -51,7 +51,7 @@ def test_another_version_is_no_repair_and_a_long_peace_gives_all_back() -> None:
     assert backoff.must_wait(KEY)
 
 
-def test_a_fight_is_over_one_secret_and_forgotten_with_it() -> None:
+def test_limit_is_for_each_resource_and_ends_with_it() -> None:
     backoff = contested(Clock())
     assert not backoff.must_wait(OTHER)
     backoff.forget(KEY)

@@ -1,4 +1,4 @@
-"""Places are given to who has fewest, and nobody waits for what is free."""
+"""The tenant with the fewest places is next, and no tenant waits for a free place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(test: Callable[[FairShare], Coroutine[None, None, None]], total: int = 8
 
 
 class Run:
-    """One that holds a place as soon as it gets one, until told to go."""
+    """Acquires a place and holds it until :meth:`end`."""
 
     def __init__(self, fair_share: FairShare, host: str, tenant: str) -> None:
         self._fair_share, self._host, self._tenant = fair_share, host, tenant
@@ -59,7 +59,7 @@ def test_a_tenant_whose_hosts_hang_leaves_threads_to_others() -> None:
     run(test)
 
 
-def test_the_next_place_goes_to_who_has_fewest_however_long_the_line_of_another_is() -> None:
+def test_next_place_goes_to_the_tenant_with_the_fewest() -> None:
     async def test(fair_share: FairShare) -> None:
         noisy = [Run(fair_share, f"host-{number}", "noisy") for number in range(100)]
         shop = [Run(fair_share, f"shop-{number}", "shop") for number in range(3)]
@@ -73,7 +73,7 @@ def test_the_next_place_goes_to_who_has_fewest_however_long_the_line_of_another_
     run(test)
 
 
-def test_at_a_host_that_all_use_nobodys_line_is_waited_for() -> None:
+def test_tenant_with_no_place_is_next_at_a_shared_host() -> None:
     async def test(fair_share: FairShare) -> None:
         noisy = [Run(fair_share, "shared", "noisy") for _ in range(50)]
         await settled()
@@ -88,7 +88,7 @@ def test_at_a_host_that_all_use_nobodys_line_is_waited_for() -> None:
     run(test)
 
 
-def test_who_waits_for_a_place_at_a_host_keeps_no_thread_from_anybody() -> None:
+def test_waiting_for_a_host_holds_no_thread() -> None:
     async def test(fair_share: FairShare) -> None:
         waiting = [Run(fair_share, "slow", "shop") for _ in range(50)]
         await settled()
@@ -101,7 +101,7 @@ def test_who_waits_for_a_place_at_a_host_keeps_no_thread_from_anybody() -> None:
 
 
 @pytest.mark.parametrize("when", ["while it waits", "when its turn has just come", "when its turn comes at once"])
-def test_who_is_cancelled_leaves_the_line_and_keeps_nothing(when: str) -> None:
+def test_cancelled_waiter_leaves_the_queue_and_holds_nothing(when: str) -> None:
     async def test(fair_share: FairShare) -> None:
         await fair_share.acquire("host", "shop")
         await fair_share.acquire("host", "shop")
@@ -126,7 +126,7 @@ def test_who_is_cancelled_leaves_the_line_and_keeps_nothing(when: str) -> None:
     run(test)
 
 
-def test_slots_serve_a_namespace_while_another_hangs_at_many_hosts() -> None:
+def test_limits_serve_a_namespace_while_another_hangs_at_many_hosts() -> None:
     async def bounded() -> None:
         limits = Limits(threads=8, per_host=4, breaker_failures=5, breaker_seconds=30)
         go_on = asyncio.Event()

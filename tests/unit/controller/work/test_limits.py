@@ -1,4 +1,4 @@
-"""Bounds on blocking work, counted while it runs."""
+"""Limits of blocking work, counted while it runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from rotated_secrets.controller.work.limits import HostUnavailable, Limits
+from rotated_secrets.controller.work.queue import Draining
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.observability import logs
 
@@ -38,7 +39,7 @@ async def fail(limits: Limits, host: str) -> None:
             raise Unavailable("no answer")
 
 
-def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_others() -> None:
+def test_calls_to_one_host_are_limited_and_waiting_ones_hold_no_thread() -> None:
     async def test(limits: Limits, _: Clock) -> None:
         lock, go_on = threading.Lock(), threading.Event()
         now = most = 0
@@ -67,7 +68,7 @@ def test_a_host_is_used_by_so_many_at_a_time_and_the_rest_takes_no_thread_from_o
     run(test, threads=5)
 
 
-def test_a_host_that_does_not_answer_is_left_alone_for_a_while_then_tried_by_one() -> None:
+def test_host_that_does_not_answer_is_refused_for_a_while_then_tried_once() -> None:
     async def test(limits: Limits, clock: Clock) -> None:
         await fail(limits, "down")
         await fail(limits, "down")
@@ -88,7 +89,7 @@ def test_a_host_that_does_not_answer_is_left_alone_for_a_while_then_tried_by_one
     run(test)
 
 
-def test_a_failed_try_leaves_the_host_alone_again() -> None:
+def test_failed_try_opens_the_circuit_breaker_again() -> None:
     async def test(limits: Limits, clock: Clock) -> None:
         await fail(limits, "down")
         await fail(limits, "down")
@@ -106,7 +107,7 @@ def test_a_failed_try_leaves_the_host_alone_again() -> None:
     run(test)
 
 
-def test_an_answer_between_failures_starts_the_count_anew_and_other_errors_do_not_count() -> None:
+def test_success_resets_the_count_of_failures_and_other_errors_do_not_count() -> None:
     async def test(limits: Limits, clock: Clock) -> None:
         await fail(limits, "flaky")
         async with limits.host("flaky", "shop"):
@@ -122,7 +123,7 @@ def test_an_answer_between_failures_starts_the_count_anew_and_other_errors_do_no
     run(test)
 
 
-def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -> None:
+def test_waiters_are_refused_once_the_circuit_breaker_is_open() -> None:
     async def test(limits: Limits, _: Clock) -> None:
         go_on = asyncio.Event()
 
@@ -140,7 +141,7 @@ def test_those_that_wait_for_a_place_are_refused_once_the_host_is_left_alone() -
     run(test, per_host=2)
 
 
-def test_hosts_that_are_well_are_not_remembered() -> None:
+def test_nothing_is_kept_for_hosts_without_failures() -> None:
     async def test(limits: Limits, _: Clock) -> None:
         for n in range(10):
             async with limits.host(f"host-{n}", "shop"):
@@ -159,7 +160,7 @@ def test_a_call_logs_with_its_callers_fields() -> None:
     run(test)
 
 
-def test_what_one_tenant_cannot_reach_is_not_closed_to_others() -> None:
+def test_circuit_breaker_of_one_tenant_does_not_affect_others() -> None:
     async def test(limits: Limits, _: Clock) -> None:
         for _attempt in range(2):
             with pytest.raises(Unavailable):
@@ -170,5 +171,44 @@ def test_what_one_tenant_cannot_reach_is_not_closed_to_others() -> None:
                 pass
         async with limits.host("shared", "shop"):
             pass
+
+    run(test)
+
+
+async def enter(limits: Limits, host: str) -> None:
+    """Hold a place for a moment; fails where that means to wait."""
+    async with asyncio.timeout(0.2), limits.host(host, "shop"):
+        pass
+
+
+def test_open_circuit_breaker_refuses_without_waiting_for_a_place() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        await fail(limits, "down")
+        await fail(limits, "down")
+        clock.now += 31
+        async with limits.host("down", "shop"):
+            with pytest.raises(HostUnavailable):
+                await enter(limits, "down")
+
+    run(test, per_host=1)
+
+
+def test_draining_refuses_at_once_where_all_places_are_in_use_and_not_where_one_is_free() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        async with limits.host("database", "shop"):
+            limits.drain()
+            with pytest.raises(Draining):
+                await enter(limits, "database")
+        await enter(limits, "database")
+
+    run(test, per_host=1)
+
+
+def test_closed_limits_start_no_call() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        limits.close()
+        for start in (limits.run, limits.run_at_host):
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                await start(print)
 
     run(test)

@@ -1,4 +1,4 @@
-"""Who was looked at rests, until something about it changes or is due."""
+"""A RotatedSecret needs no new look until an input changes, or until it is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUTS = LookInputs(uid="u", generation=1, requests={}, target_version="7", poli
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
-def test_what_was_never_looked_at_does_not_rest() -> None:
+def test_key_without_entry_is_not_current() -> None:
     assert not ObservedCache().is_current(KEY, INPUTS, NOW)
 
 
@@ -30,14 +30,14 @@ def test_what_was_never_looked_at_does_not_rest() -> None:
         {"policy": "another policy"},
     ],
 )
-def test_any_change_ends_the_rest(change: dict[str, object]) -> None:
+def test_any_changed_input_needs_a_look(change: dict[str, object]) -> None:
     cache = ObservedCache()
     cache.store(KEY, cache.start_look(KEY), INPUTS, None)
     assert cache.is_current(KEY, INPUTS, NOW)
     assert not cache.is_current(KEY, replace(INPUTS, **change), NOW)  # type: ignore[arg-type]
 
 
-def test_what_is_due_ends_the_rest() -> None:
+def test_due_time_needs_a_look() -> None:
     cache = ObservedCache()
     cache.store(KEY, cache.start_look(KEY), INPUTS, NOW + HOUR)
     assert cache.is_current(KEY, INPUTS, NOW)
@@ -45,7 +45,7 @@ def test_what_is_due_ends_the_rest() -> None:
     assert not cache.is_current(KEY, INPUTS, NOW + HOUR)
 
 
-def test_glances_go_on_while_nothing_changes_and_never_miss_what_is_due() -> None:
+def test_checks_repeat_while_nothing_changes_and_never_come_after_the_due_time() -> None:
     cache = ObservedCache()
     cache.store(KEY, cache.start_look(KEY), INPUTS, None, check_every=MINUTE)
     assert [cache.next_check(KEY, NOW + n * HOUR) for n in range(3)] == [NOW + n * HOUR + MINUTE for n in range(3)]
@@ -53,7 +53,7 @@ def test_glances_go_on_while_nothing_changes_and_never_miss_what_is_due() -> Non
     assert cache.next_check(KEY, NOW) == NOW + timedelta(seconds=10)
 
 
-def test_news_from_the_store_ends_the_rest() -> None:
+def test_invalidate_needs_a_look() -> None:
     cache = ObservedCache()
     cache.store(KEY, cache.start_look(KEY), INPUTS, None)
     cache.invalidate(KEY)
@@ -61,7 +61,7 @@ def test_news_from_the_store_ends_the_rest() -> None:
     assert cache.next_check(KEY, NOW) is None
 
 
-def test_news_that_comes_during_a_look_is_not_slept_through() -> None:
+def test_invalidate_during_a_look_is_not_lost() -> None:
     cache = ObservedCache()
     token = cache.start_look(KEY)
     cache.invalidate(KEY)
@@ -69,7 +69,7 @@ def test_news_that_comes_during_a_look_is_not_slept_through() -> None:
     assert not cache.is_current(KEY, INPUTS, NOW)
 
 
-def test_older_look_does_not_settle_what_a_newer_one_has_begun() -> None:
+def test_older_look_does_not_store_after_a_newer_one_has_started() -> None:
     cache = ObservedCache()
     older, newer = cache.start_look(KEY), cache.start_look(KEY)
     cache.store(KEY, older, INPUTS, None)
@@ -77,7 +77,7 @@ def test_older_look_does_not_settle_what_a_newer_one_has_begun() -> None:
     del newer
 
 
-def test_a_change_of_the_target_secret_alone_is_told_from_others() -> None:
+def test_only_target_changed_is_true_for_no_other_change() -> None:
     cache = ObservedCache()
     changed = replace(INPUTS, target_version="8")
     assert not cache.only_target_changed(KEY, changed, NOW)

@@ -1,4 +1,4 @@
-"""The work queue's promises, checked against random histories, and its waits."""
+"""The work queue's invariants, checked with random histories, and its waits."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ async def until_idle(queue: WorkQueue) -> None:
     turns=st.integers(0, 3),
     workers=st.integers(1, 4),
 )
-def test_no_key_is_worked_twice_at_once_and_none_is_lost(
+def test_no_key_is_worked_on_twice_at_once_and_none_is_lost(
     adds: list[tuple[Key, int]], fails: set[int], turns: int, workers: int
 ) -> None:
-    """Every add is followed by a look that begins after it and succeeds."""
+    """Every add is followed by a reconcile that starts after it and succeeds."""
 
     async def history() -> None:
         queue = make(workers)
@@ -99,7 +99,7 @@ def test_no_key_is_worked_twice_at_once_and_none_is_lost(
     run(history())
 
 
-def test_adds_while_a_key_waits_make_one_look() -> None:
+def test_adds_while_a_key_waits_make_one_reconcile() -> None:
     async def test() -> None:
         looks: Counter[Key] = Counter()
 
@@ -118,7 +118,7 @@ def test_adds_while_a_key_waits_make_one_look() -> None:
     run(test())
 
 
-def test_a_key_added_while_it_is_worked_is_worked_once_more() -> None:
+def test_key_added_during_its_reconcile_is_reconciled_once_more() -> None:
     async def test() -> None:
         begun, go_on = asyncio.Event(), asyncio.Event()
         looks = 0
@@ -166,7 +166,7 @@ def test_keys_can_be_added_from_other_threads() -> None:
     run(test())
 
 
-def test_a_reconcile_says_when_it_wants_to_look_again() -> None:
+def test_reconcile_returns_when_it_is_due_again() -> None:
     async def test() -> None:
         looks = asyncio.Queue[Key]()
 
@@ -183,7 +183,7 @@ def test_a_reconcile_says_when_it_wants_to_look_again() -> None:
     run(test())
 
 
-def test_a_look_replaces_the_due_time_set_before_it() -> None:
+def test_reconcile_replaces_the_due_time_set_before_it() -> None:
     async def test() -> None:
         async def reconcile(key: Key) -> None:
             return None
@@ -229,7 +229,7 @@ def test_waits_after_failures_double_up_to_the_cap_and_start_over_after_success(
     assert ceilings == [1, 2, 4, 6, 1]
 
 
-def test_what_would_be_tried_in_vain_for_a_while_is_not_tried_before() -> None:
+def test_retry_is_not_made_before_it_can_succeed() -> None:
     async def test() -> None:
         async def reconcile(key: Key) -> None:
             raise RetryLater("the host is left alone", not_before=3600)
@@ -246,7 +246,7 @@ def test_what_would_be_tried_in_vain_for_a_while_is_not_tried_before() -> None:
     run(test())
 
 
-def test_a_known_reason_is_told_without_a_stack_trace_and_an_unknown_error_with_one(
+def test_known_error_is_logged_without_stack_trace_and_unknown_one_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def test() -> None:
@@ -262,15 +262,15 @@ def test_a_known_reason_is_told_without_a_stack_trace_and_an_unknown_error_with_
             await until_idle(queue)
 
     run(test())
-    told, untold = caplog.records
-    assert (told.levelno, told.exc_info) == (logging.WARNING, None)
-    assert "the store is away" in told.getMessage()
-    assert untold.levelno == logging.ERROR
-    assert untold.exc_info
-    assert "hunter2" not in untold.getMessage()
+    known, unknown = caplog.records
+    assert (known.levelno, known.exc_info) == (logging.WARNING, None)
+    assert "the store is away" in known.getMessage()
+    assert unknown.levelno == logging.ERROR
+    assert unknown.exc_info
+    assert "hunter2" not in unknown.getMessage()
 
 
-def test_draining_waits_for_what_is_under_way_and_begins_nothing() -> None:
+def test_draining_waits_for_running_work_and_starts_none() -> None:
     async def test() -> None:
         begun, go_on = asyncio.Event(), asyncio.Event()
         finished: list[Key] = []
@@ -297,7 +297,7 @@ def test_draining_waits_for_what_is_under_way_and_begins_nothing() -> None:
     run(test())
 
 
-def test_draining_gives_up_at_its_timeout() -> None:
+def test_draining_cancels_work_at_its_timeout() -> None:
     async def test() -> None:
         begun = asyncio.Event()
 
@@ -315,7 +315,7 @@ def test_draining_gives_up_at_its_timeout() -> None:
     run(test())
 
 
-def test_draining_turns_away_who_waits_for_a_thread_or_a_place_and_lets_the_rest_finish() -> None:
+def test_draining_refuses_waiting_tasks_and_lets_running_ones_finish() -> None:
     async def test() -> None:
         limits = Limits(threads=1, per_host=1, breaker_failures=5, breaker_seconds=1)
         go_on, steps = threading.Event(), list[tuple[Key, str]]()

@@ -1,4 +1,4 @@
-"""The heap of due times against the simplest model of one: a dictionary."""
+"""The heap of due times, compared with the simplest model of it: a dictionary."""
 
 from __future__ import annotations
 
