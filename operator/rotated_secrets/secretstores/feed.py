@@ -140,26 +140,26 @@ class PollFeed:
     def changes(self) -> list[Change]:
         """See :class:`ChangeFeed`. Must not be called concurrently."""
         with self._lock:
-            followed = dict(self._known)
-        ours = sum(arn.account == self._account for arn in followed)
-        listed = self._list(followed) if self._include is not None or ours > self._pages else None
+            tracked = dict(self._known)
+        ours = sum(arn.account == self._account for arn in tracked)
+        listed = self._list(tracked) if self._include is not None or ours > self._pages else None
         now = listed or {}
         until = self._clock() + self._seconds
-        for arn in followed:
+        for arn in tracked:
             if listed is None or arn.account != self._account:
                 row = self._describe(arn) if self._clock() < until else self._before.get(arn)
                 if row is not None:
                     now[arn] = row
         with self._lock:
             known = dict(self._known)
-        before = {arn: row for arn, row in self._before.items() if self._is_relevant(arn, followed)}
+        before = {arn: row for arn, row in self._before.items() if self._is_relevant(arn, tracked)}
         self._before = now
         return list(differences(before, now, known))
 
-    def _is_relevant(self, arn: Arn, followed: Mapping[Arn, Stages]) -> bool:
-        return arn in followed or (self._include is not None and self._include(arn))
+    def _is_relevant(self, arn: Arn, tracked: Mapping[Arn, Stages]) -> bool:
+        return arn in tracked or (self._include is not None and self._include(arn))
 
-    def _list(self, followed: Mapping[Arn, Stages]) -> dict[Arn, SecretSummary] | None:
+    def _list(self, tracked: Mapping[Arn, Stages]) -> dict[Arn, SecretSummary] | None:
         """Return the relevant secrets of the account; None if the identity may not list them."""
         if self._clock() < self._list_denied_until:
             return None
@@ -168,7 +168,7 @@ class PollFeed:
         try:
             for row in self._store().list_summaries():
                 rows += 1
-                if self._is_relevant(row.arn, followed):
+                if self._is_relevant(row.arn, tracked):
                     found[row.arn] = row
         except AccessDenied as error:
             if self._include is not None:
