@@ -1,7 +1,7 @@
-"""What travels between rooms: versions, stages, secret values and the credentials inside them.
+"""Values that packages exchange: ARNs, versions, stages, secret values and the credentials inside them.
 
-Knows the JSON that AWS's rotation templates read and write, and nothing of where values come from or go to.
-Everything that holds a secret prints it as ``***``.
+Knows the JSON that AWS's rotation templates read and write. Must not know where values come from or go to. Everything
+that holds a secret prints it as ``***``.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _SECRET: Final = re.compile(r"secret:(?P<name>.+?)(?P<suffix>-[A-Za-z0-9]{6})?")
 
 
 class Arn(str):
-    """An Amazon Resource Name. It is its text, and knows its parts."""
+    """An Amazon Resource Name: a string with its parts as properties."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> Arn | None:
-        """The ARN that a text is; None where it is something else, such as a secret's name."""
+        """Parse an ARN; None if the text is something else, such as a secret's name."""
         found = cls(text)
         return found if text.startswith("arn:") and len(found._parts) == _ARN_PARTS else None
 
     @property
     def is_aws(self) -> bool:
-        """Whether its partition, region and account are such as AWS gives."""
+        """Whether its partition, service, region and account have AWS's form."""
         return _AWS.fullmatch(":".join(self._parts[1:5])) is not None
 
     @property
     def aws_partition(self) -> str:
-        """Such as ``aws`` or ``aws-cn``."""
+        """For example ``aws`` or ``aws-cn``."""
         return self._part(1)
 
     @property
@@ -60,15 +60,15 @@ class Arn(str):
 
     @property
     def resource(self) -> str:
-        """What follows the account, such as ``secret:NAME-SUFFIX``."""
+        """The part after the account, for example ``secret:NAME-SUFFIX``."""
         return self._part(5)
 
     @property
     def name(self) -> str:
         """A secret's name, without the hyphen and six characters that Secrets Manager adds.
 
-        Empty where it is no secret's ARN. A name may itself end as a suffix does: an ARN that a person wrote may lack
-        its suffix, one that the store returned never does.
+        Empty if it is not the ARN of a secret. A name may end with something like a suffix: an ARN that a person wrote
+        may lack its suffix, one that the store returned never does.
 
         Source: "What's in a Secrets Manager secret?", AWS Secrets Manager User Guide.
         """
@@ -77,12 +77,12 @@ class Arn(str):
 
     @property
     def full_name(self) -> str:
-        """A secret's name as it is written here, suffix and all."""
+        """A secret's name with its suffix."""
         return self.resource.removeprefix("secret:")
 
     @property
     def has_suffix(self) -> bool:
-        """Whether a secret's name ends as every ARN does that the store returns."""
+        """Whether a secret's name ends with a hyphen and six characters, as in every ARN that the store returns."""
         found = _SECRET.fullmatch(self.resource)
         return found is not None and found["suffix"] is not None
 
@@ -110,7 +110,7 @@ class Stage(StrEnum):
 
 
 class InvalidSecretValue(Exception):
-    """The value in the store is not one we can rotate; the message says what to write instead, never the value."""
+    """The value in the store cannot be rotated; the message says what to write instead, never the value."""
 
 
 class SecretText:
@@ -153,15 +153,15 @@ class SecretText:
 
 @dataclass(frozen=True)
 class SecretValue:
-    """The SecretString of one version: the text as stored and, where it is a JSON object, its keys."""
+    """The SecretString of one version: the text as stored and, if it is a JSON object, its keys."""
 
     text: SecretText
     fields: Mapping[str, Any] | None = field(repr=False, hash=False)
-    """The JSON object's keys in their order, read-only; None where the text is not a JSON object."""
+    """The JSON object's keys in their order, read-only; None if the text is not a JSON object."""
 
     @classmethod
     def parse(cls, text: str) -> SecretValue:
-        """Read a SecretString; a text that is no JSON object is kept whole, for plain tokens."""
+        """Parse a SecretString; a text that is not a JSON object, such as a token, is kept unchanged."""
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError):
@@ -169,13 +169,13 @@ class SecretValue:
         return cls(SecretText(text), MappingProxyType(fields) if isinstance(fields, dict) else None)
 
     def replacing(self, /, **changes: str) -> SecretValue:
-        """This value with some keys changed: every other key, known or not, is kept in its place."""
+        """Return this value with some keys changed; all other keys and their order are kept."""
         if self.fields is None:
             raise InvalidSecretValue("the secret value is not a JSON object, so no single key of it can be changed")
         changed = {**self.fields, **changes}
         try:
             text = json.dumps(changed, ensure_ascii=False)
-            # Half a character (a lone surrogate) in a key that is none of ours can be kept as an escape alone.
+            # A lone surrogate in another key can only be kept as a JSON escape.
             return SecretValue.parse(text if _is_encodable(text) else json.dumps(changed))
         except RecursionError:
             raise InvalidSecretValue("the secret value is nested too deeply; write it with fewer levels") from None
@@ -183,21 +183,21 @@ class SecretValue:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a credential logs in, as far as its value need not say it itself."""
+    """Where a credential logs in, as far as the secret value does not have to say it."""
 
     engine: str | None = None
     host: str | None = None
     port: int | None = None
-    names_user: bool = True
-    """Whether the value must hold ``username`` and ``password``; what a webhook sets may be called anything."""
-    settles: bool = False
-    """Whether what is said here holds whatever the value says: its keys then mean nothing to us but to a webhook."""
+    has_user: bool = True
+    """Whether the value must have ``username`` and ``password``; with a webhook it may have any keys."""
+    overrides_value: bool = False
+    """Whether this endpoint is used whatever the value says; its keys then mean something only to the webhook."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of a value that mean something."""
-        if self.settles:
-            return ("username", "password") if self.names_user else ()
+        """The keys of a value that the operator reads."""
+        if self.overrides_value:
+            return ("username", "password") if self.has_user else ()
         return ("engine", "host", "port", "username", "password", "dbname", "ssl", "masterarn")
 
 
@@ -215,10 +215,10 @@ class Credential:
     port: int | None = None
     dbname: str | None = None
     ssl: bool | None = None
-    """What the value's ``ssl`` key says; None where it has none."""
+    """The value's ``ssl`` key; None if it has none."""
     masterarn: SecretId | None = None
     value: SecretValue | None = field(default=None, compare=False, repr=False)
-    """The whole value that it was read from, for engines that know more keys than these."""
+    """The whole value, for engines that read more keys."""
     arn: Arn | None = field(default=None, compare=False)
     """The secret that it was read from."""
     version_id: VersionId | None = field(default=None, compare=False)
@@ -228,25 +228,25 @@ class Credential:
     def of(
         cls,
         value: SecretValue,
-        place: Endpoint = Endpoint(),
+        endpoint: Endpoint = Endpoint(),
         *,
         arn: Arn | None = None,
         version_id: VersionId | None = None,
     ) -> Credential:
-        """The credential inside a value; ``place`` says what the value leaves out.
+        """Parse the credential in a value; ``endpoint`` supplies what the value lacks.
 
         Raises:
-            InvalidSecretValue: the value is no JSON object, lacks a key or holds one of the wrong type.
+            InvalidSecretValue: the value is not a JSON object, lacks a key or has one of the wrong type.
         """
-        if value.fields is None and place.names_user:
+        if value.fields is None and endpoint.has_user:
             raise InvalidSecretValue(
                 "the secret value is not a JSON object; "
                 'write {"engine": …, "host": …, "username": …, "password": …} as AWS\'s rotation templates do'
             )
-        fields = {"engine": place.engine, "host": place.host, "port": place.port}
+        fields = {"engine": endpoint.engine, "host": endpoint.host, "port": endpoint.port}
         written = value.fields or {}
-        fields |= {key: written[key] for key in place.keys if written.get(key) not in (None, "")}
-        needed = ("engine", "host", "username", "password") if place.names_user else ("engine", "host")
+        fields |= {key: written[key] for key in endpoint.keys if written.get(key) not in (None, "")}
+        needed = ("engine", "host", "username", "password") if endpoint.has_user else ("engine", "host")
         missing = [key for key in needed if not fields.get(key)]
         if missing:
             raise InvalidSecretValue(f"the secret value lacks {', '.join(missing)}; add the missing keys to its JSON")
@@ -290,7 +290,7 @@ def _is_encodable(text: str) -> bool:
 
 
 def _port(found: object) -> int | None:
-    """AWS's templates and consoles write the port as a number or as a string of digits."""
+    """Parse a port, which AWS's templates and console write as a number or as a string of digits."""
     if found is None or found == "":
         return None
     if isinstance(found, (int, str)) and not isinstance(found, bool):
@@ -301,7 +301,7 @@ def _port(found: object) -> int | None:
 
 
 def _flag(found: object) -> bool | None:
-    """AWS's templates take a JSON boolean or the strings "true" and "false" in any case."""
+    """Parse a flag: AWS's templates accept a JSON boolean or the strings "true" and "false" in any case."""
     if found is None or isinstance(found, bool):
         return found
     if isinstance(found, str) and found.lower() in ("true", "false"):

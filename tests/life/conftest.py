@@ -21,7 +21,7 @@ from sandbox.applications.base import Account, DatabaseSide, ServerMissing
 from sandbox.applications.engines import ENGINES, running_side
 from sandbox.proxy import database_proxy
 from sandbox.secretsmanager import SecretsManager
-from tests.life.life import DATABASE, Life, Place
+from tests.support.life import DATABASE, Life, Place
 
 
 @dataclass(frozen=True)

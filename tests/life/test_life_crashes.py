@@ -10,7 +10,7 @@ from rotated_secrets.values import Stage
 from sandbox.applications.base import DatabaseSide
 from sandbox.proxy import SEND, Moment
 from tests.life.conftest import LiveOne, pairs_with
-from tests.life.life import Died, Life, Place, die
+from tests.support.life import Died, Life, Place, die
 
 ACTIONS = (actions.SetPending, actions.TestPending, actions.FinishPending, actions.ClearPending, actions.SyncTarget)
 FIRST_PARTS = (0.0, 0.35, 0.7, 1.0)

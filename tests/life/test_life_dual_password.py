@@ -13,7 +13,7 @@ from rotated_secrets.values import Stage
 from sandbox.applications.base import Account, DatabaseSide
 from sandbox.proxy import SEND, Moment
 from tests.life.conftest import LiveOne, pairs_with
-from tests.life.life import DATABASE, Died, Life, Place, die
+from tests.support.life import DATABASE, Died, Life, Place, die
 
 pytestmark = pairs_with(Strategy.DUAL_PASSWORD)
 BEFORE_RETIREMENT, AFTER_RETIREMENT = timedelta(hours=23), timedelta(hours=25)

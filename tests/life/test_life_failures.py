@@ -16,7 +16,7 @@ from rotated_secrets.rotation import actions
 from rotated_secrets.values import Arn, Credential, SecretText, Stage
 from sandbox.applications.base import Account, DatabaseSide
 from tests.life.conftest import LiveOne, Pair, pairs_with
-from tests.life.life import DATABASE, Died, Life, die
+from tests.support.life import DATABASE, Died, Life, die
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:life/orders-AbCdEf")
 AFTER_EVERY_BACKOFF = timedelta(hours=1)

@@ -10,7 +10,7 @@ from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.databases.registry import engine_named
 from sandbox.applications.base import DatabaseSide
 from tests.life.conftest import LiveOne, Pair, pairs_with
-from tests.life.life import Life
+from tests.support.life import Life
 
 
 def test_first_second_and_tenth_rotation(life: Life) -> None:

@@ -14,7 +14,7 @@ from rotated_secrets.values import Stage
 from sandbox.applications.base import DatabaseSide
 from sandbox.tls import CertificateAuthority
 from tests.life.conftest import LiveOne, pairs_with
-from tests.life.life import Life
+from tests.support.life import Life
 from tests.support.tap import Tap, tapped
 
 ONE_OF_EACH_ENGINE = pairs_with(Strategy.ALTERNATING_USERS)

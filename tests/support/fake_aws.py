@@ -88,7 +88,7 @@ class FakeStore:
     aws: FakeAws
     account: str
     region: str
-    whom: str
+    identity_name: str
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         found = self._found("DescribeSecret", secret)
@@ -124,13 +124,13 @@ class FakeStore:
         self._found("RotateSecret", arn)
 
     def list_summaries(self) -> Iterator[SecretSummary]:
-        self.aws.calls.append(("ListSecrets", self.whom, ""))
+        self.aws.calls.append(("ListSecrets", self.identity_name, ""))
         for secret in self.aws.secrets.values():
             if secret.arn.split(":")[3:5] == [self.region, self.account]:
                 yield SecretSummary(secret.arn, secret.name, secret.stages)
 
     def _found(self, operation: str, secret: str) -> FakeSecret:
-        self.aws.calls.append((operation, self.whom, secret))
+        self.aws.calls.append((operation, self.identity_name, secret))
         self.aws.before_call(operation, secret)
         secret = self.aws.returns.get(secret, secret)
         for found in self.aws.secrets.values():
@@ -145,12 +145,12 @@ class FakeStores:
     """AWS as one identity reaches it. Takes the place of ``AwsStores``."""
 
     aws: FakeAws
-    whom: str = "the operator"
+    identity_name: str = "the operator"
     account_id: str = HOME
     region: str = REGION
 
     def at(self, region: str | None = None) -> Any:
-        return FakeStore(self.aws, self.account_id, region or self.region, self.whom)
+        return FakeStore(self.aws, self.account_id, region or self.region, self.identity_name)
 
     def account(self) -> str:
         return self.account_id
@@ -159,6 +159,6 @@ class FakeStores:
         raise AssertionError(f"nothing is asked of {service}")
 
     def with_credentials(
-        self, credentials: object, *, whom: str, account: str, on_rejected: Callable[[], None]
+        self, credentials: object, *, identity_name: str, account: str, on_rejected: Callable[[], None]
     ) -> FakeStores:
-        return replace(self, whom=whom, account_id=account)
+        return replace(self, identity_name=identity_name, account_id=account)

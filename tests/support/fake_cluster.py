@@ -9,6 +9,7 @@ from typing import Any
 
 from rotated_secrets.cluster import Conflict, Forbidden, Json, NotFound
 
+COLLECTIONS = ("rotatedsecrets", "secrets", "leases")
 CREATED = "2026-01-01T00:00:00Z"
 
 
@@ -63,12 +64,19 @@ class FakeCluster:
 
     def pages(self, path: str, *, accept: str = "application/json") -> Iterator[list[Json]]:
         self.requests.append(("GET", path))
-        yield [copy.deepcopy(obj) for where, obj in self.objects.items() if where.rsplit("/", 1)[0].endswith(path)]
+        root, _, plural = path.rpartition("/")
+        yield [
+            copy.deepcopy(obj)
+            for where, obj in self.objects.items()
+            if where.startswith(f"{root}/") and where.split("/")[-2] == plural
+        ]
 
     def close(self) -> None:
         return
 
     def _found(self, path: str) -> Json:
+        if path.rsplit("/", 1)[1] in COLLECTIONS:
+            return {"items": next(self.pages(path)), "metadata": {}}
         if path not in self.objects:
             raise NotFound(f"{path}: the API server answered 404", 404)
         return self.objects[path]

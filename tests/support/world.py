@@ -40,7 +40,7 @@ from rotated_secrets.rotation.observation import Observation, Obstacle, Terms, w
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.run import Run, TryAgain
 from rotated_secrets.rotation.schedule import parse_schedule
-from rotated_secrets.rotation.status_updates import remembered
+from rotated_secrets.rotation.status_updates import initialised
 from rotated_secrets.rotation.strategies import pending_value
 from rotated_secrets.secretstores.base import (
     SecretDescription,
@@ -59,7 +59,7 @@ FIRST = VersionId("00000000-0000-0000-0000-000000000001")
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 CLONE_SUFFIX = "_clone"
 OURS = [strategy for strategy in Strategy if strategy is not Strategy.EXTERNAL]
-"""The strategies in which the operator itself makes the next version."""
+"""The strategies in which the operator itself creates the next version."""
 Call = Callable[[], None]
 
 
@@ -78,9 +78,9 @@ class ModelStore:
     stages: Stages = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     rotation_enabled: bool = False
-    """AWS rotates it itself, when it is asked to."""
+    """Whether AWS rotates it, when it is asked to."""
     rotations: list[VersionId] = field(default_factory=list)
-    """What AWS was asked to call the versions that it was to make."""
+    """The ids that AWS was asked to give to new versions."""
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         self.calls.append("DescribeSecret")
@@ -143,9 +143,9 @@ class ModelDatabase:
     refuses_to_lock_out: bool = False
     logins: list[str] = field(default_factory=list)
     set_with: list[tuple[Credential, Rights]] = field(default_factory=list)
-    """What every password was set with."""
+    """The credential of every set password."""
     kept: dict[str, SecretText] = field(default_factory=dict)
-    """The second password of a user, where it has one."""
+    """The second password of a user, if it has one."""
     limits: PasswordLimits = PasswordLimits()  # noqa: RUF009 - frozen
 
     def logs_in(self, credential: Credential) -> bool:
@@ -172,7 +172,7 @@ class ModelDatabase:
 
 @dataclass(eq=False)
 class ModelSession(AbstractContextManager["ModelSession"]):
-    """An admin session. The server ends it when it was idle for too long; then every use of it fails."""
+    """An admin session. The server ends it if it is idle for too long; then every use of it fails."""
 
     database: ModelDatabase
     alive: bool = True
@@ -232,21 +232,21 @@ class ModelSession(AbstractContextManager["ModelSession"]):
 
 @dataclass
 class ModelWorkload:
-    """What runs beside the resource: the version on its pod template, and how often that was written."""
+    """A workload: the version on its pod template, and how often that was written."""
 
     version_id: VersionId | None = None
     made_with: VersionId | None = None
-    """What its pods began with when it was made, where that was after the first delivery."""
+    """The version with which its pods started, if the workload was created after the first delivery."""
     writes: int = 0
     restarted_at: int | None = None
-    """Which delivery it was restarted for last."""
+    """The delivery for which it was restarted last."""
     in_the_way: RestartKind | None = None
-    """What comes of restarting it, where it is not restarted."""
+    """The result of a restart that fails."""
 
 
 @dataclass
 class World:
-    """One secret, its database, its resource, its target Secret, and what must hold among them."""
+    """One secret, its database, its resource, its target Secret, and the invariants between them."""
 
     rotation: Rotation
     now: datetime = CREATED
@@ -256,11 +256,11 @@ class World:
     target_spoiled: bool = False
     obstacle: Obstacle | None = None
     workloads: dict[Workload, ModelWorkload] = field(default_factory=dict)
-    """What rollout.restart names."""
+    """The workloads that rollout.restart names."""
     deliveries: list[VersionId] = field(default_factory=list)
-    """The versions that the target Secret came to hold, one after the other."""
+    """The versions that the target Secret held, in their order."""
     late_call: bool = False
-    """The call is one that a frozen operator had begun: nobody can check anything before it."""
+    """Whether the call was begun by an operator that froze: no check can come before it."""
     was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
     _proven: set[Credential] = field(default_factory=set)
 
@@ -273,7 +273,7 @@ class World:
         self.store.stages = {FIRST: frozenset({Stage.CURRENT})}
         self.database.passwords["app"] = SecretText("first")
 
-    # ---- what single calls must not break
+    # ---- invariants of single calls
 
     @property
     def rotations(self) -> int:
@@ -299,7 +299,7 @@ class World:
             self.deliveries.append(version.version_id)
 
     def restarts(self, workload: ModelWorkload, version_id: VersionId) -> None:
-        """Its pods begin anew, and read the target Secret."""
+        """Restart its pods, which then read the target Secret."""
         if not self.late_call:
             assert self.deliveries[-1] == version_id, "restarted for a version that the target Secret does not hold"
             assert len(self.deliveries) > 1, "the first delivery has restarted something"
@@ -311,7 +311,7 @@ class World:
         workload.version_id = version_id
         workload.writes += 1
 
-    # ---- what must hold between any two calls
+    # ---- invariants between any two calls
 
     def check(self) -> None:
         assert set(self.database.passwords) <= {"app", "app" + CLONE_SUFFIX}, "a third user"
@@ -346,7 +346,7 @@ class World:
 
 @dataclass
 class ModelStatus:
-    """The resource's status, written only if nobody else has written since it was read."""
+    """The resource's status, written only if it has not changed since it was read."""
 
     world: World
     read: RotatedSecretStatus
@@ -375,7 +375,7 @@ class ModelTarget:
 
 @dataclass
 class ModelWorkloads:
-    """The workloads, restarted only by who leads: two that restart by turns are not what the plan is to keep apart."""
+    """The workloads, restarted only by the leader: the plan does not have to prevent two operators from alternating."""
 
     world: World
     status: ModelStatus
@@ -393,7 +393,7 @@ class ModelWorkloads:
 
 
 class ModelOperator:
-    """One operator process: it looks, and then does one action of the product's loop a step."""
+    """One operator process: it observes, and then does one action of the product's loop in each step."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -401,7 +401,7 @@ class ModelOperator:
         self.run: Run | None = None
 
     def step(self) -> Waiting | None:
-        """The first look or one action. Returns what the run came to when it is over."""
+        """Observe, or do one action. Returns how the run ended, once it has."""
         try:
             if self.run is None:
                 self.run = self._look()
@@ -426,7 +426,7 @@ class ModelOperator:
         """The process is stopped for longer than its session and its Lease last.
 
         Returns:
-            The call that it was about to make, past its last check: nothing else of it is to be feared.
+            The call that it was about to make after its last check: it can have no other late effect.
         """
         run, store = self.run, self.world.store
         self.end()
@@ -450,7 +450,7 @@ class ModelOperator:
                 return None
 
     def _late_restart(self, workload: ModelWorkload, version_id: VersionId) -> Call | None:
-        """A patch is refused where the workload was written since it was read."""
+        """A patch is refused if the workload was written since it was read."""
         writes = workload.writes
         if workload.version_id == version_id or workload.in_the_way is not None:
             return None
@@ -462,7 +462,7 @@ class ModelOperator:
         return patch
 
     def end(self) -> None:
-        """End the run: done, failed, or because the process died. Either way the server sees the connection go."""
+        """End the run: done, failed, or because the process died. In each case the server sees the connection close."""
         if self.run is not None:
             self.run.close()
         self.run = None
@@ -476,7 +476,7 @@ class ModelOperator:
             terms,
             stages,
             current,
-            remembered(world.status, terms, world.now),
+            initialised(world.status, terms, world.now),
             target.look(current),
             obstacle=world.obstacle,
         )
@@ -491,3 +491,33 @@ class ModelOperator:
             now=lambda: world.now,
         )
         return Run(terms, seen, ports, generation=1)
+
+
+QUERIES = ("SELECT 1",)
+
+
+def world_of(strategy: Strategy = Strategy.ALTERNATING_USERS, **rotation: object) -> World:
+    queries = () if strategy is Strategy.RANDOM_VALUE else QUERIES
+    return World(Rotation.model_validate({"strategy": strategy, "verify_queries": queries} | rotation))
+
+
+def settled(world: World) -> World:
+    """The world once it was looked at for the first time."""
+    ModelOperator(world).run_until_it_waits()
+    assert world.target is not None
+    return world
+
+
+def rotate(world: World, request: str) -> None:
+    world.request = request
+    ModelOperator(world).run_until_it_waits()
+    world.check()
+
+
+def put_pending(world: World, version_id: VersionId, secret: SecretValue) -> None:
+    world.store.versions[version_id] = StoredVersion(version_id, secret, world.now, ARN)
+    world.store.stages = {**world.store.stages, version_id: frozenset({Stage.PENDING})}
+
+
+def current(world: World) -> StoredVersion:
+    return world.store.get(ARN, stage=Stage.CURRENT)

@@ -40,9 +40,9 @@ def test_secret_is_never_logged_nor_pickled(caplog: pytest.LogCaptureFixture) ->
 
 def test_error_about_a_value_does_not_quote_it() -> None:
     for broken in ({"port": CANARY}, {"ssl": CANARY}, {"username": {CANARY: 1}}):
-        with pytest.raises(InvalidSecretValue) as told:
+        with pytest.raises(InvalidSecretValue) as message:
             Credential.of(value(**broken))
-        assert CANARY not in str(told.value)
+        assert CANARY not in str(message.value)
 
 
 @pytest.mark.parametrize("missing", ["engine", "host", "username", "password"])
@@ -53,13 +53,13 @@ def test_missing_key_is_named(missing: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["not json", "[1]", '"text"', "null", "", "{"])
-def test_what_is_no_json_object_is_no_credential(text: str) -> None:
+def test_value_that_is_not_a_json_object_is_no_credential(text: str) -> None:
     with pytest.raises(InvalidSecretValue, match="not a JSON object"):
         Credential.of(SecretValue.parse(text))
 
 
 @pytest.mark.parametrize(("written", "port"), [(5432, 5432), ("5432", 5432), (None, None), ("", None)])
-def test_port_is_a_number_or_its_digits(written: object, port: int | None) -> None:
+def test_port_is_a_number_or_a_string_of_digits(written: object, port: int | None) -> None:
     assert Credential.of(value(port=written)).port == port
 
 
@@ -77,10 +77,10 @@ def test_ssl_is_a_boolean_or_its_name(written: object, ssl: bool | None) -> None
 
 
 @pytest.mark.parametrize("key", ["engine", "host", "username", "password", "dbname", "masterarn"])
-def test_half_a_character_is_refused_by_the_name_of_its_key(key: str) -> None:
-    with pytest.raises(InvalidSecretValue, match=f"^{key} in the secret value holds half a character") as told:
+def test_half_a_character_is_refused_and_its_key_named(key: str) -> None:
+    with pytest.raises(InvalidSecretValue, match=f"^{key} in the secret value holds half a character") as message:
         Credential.of(SecretValue.parse(json.dumps(FIELDS | {key: f"{CANARY}\ud83d"})))
-    assert CANARY not in str(told.value)
+    assert CANARY not in str(message.value)
 
 
 def test_half_a_character_in_another_key_is_kept() -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from rotated_secrets.api import names
 from rotated_secrets.api.rules import VALIDATIONS
 from rotated_secrets.api.spec import RotatedSecretSpec
-from rotated_secrets.api.status import RotatedSecretStatus
+from rotated_secrets.api.status import ConditionType, RotatedSecretStatus
 
 Schema = dict[str, Any]
 
@@ -79,20 +79,24 @@ def _columns() -> list[Schema]:
     def column(name: str, path: str, description: str, *, kind: str = "string", priority: int = 0) -> Schema:
         return {"name": name, "type": kind, "jsonPath": path, "description": description, "priority": priority}
 
-    def condition(kind: str, field: str) -> str:
+    def condition(kind: ConditionType, field: str) -> str:
         return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
     return [
-        column("Ready", condition("Ready", "status"), "Whether the target Secret holds a credential that works."),
+        column(
+            "Ready",
+            condition(ConditionType.READY, "status"),
+            "Whether the target Secret holds a credential that works.",
+        ),
         column("Strategy", ".spec.rotation.strategy", "How the credential is replaced."),
         column("Engine", ".status.engine", "The database engine."),
         column("Active user", ".status.activeUser", "The user in the current version."),
         column("Last rotation", ".status.lastRotationTime", "Time since the last rotation.", kind="date"),
         column("Next rotation", ".status.nextRotationTime", "When the next rotation is due, in UTC."),
         column("Age", ".metadata.creationTimestamp", "Time since the resource was created.", kind="date"),
-        column("Reason", condition("Ready", "reason"), "Reason of the condition Ready.", priority=1),
-        column("Held", condition("Held", "reason"), "Reason of the condition Held.", priority=1),
-        column("Message", condition("Ready", "message"), "Message of the condition Ready.", priority=1),
+        column("Reason", condition(ConditionType.READY, "reason"), "Reason of the condition Ready.", priority=1),
+        column("Held", condition(ConditionType.HELD, "reason"), "Reason of the condition Held.", priority=1),
+        column("Message", condition(ConditionType.READY, "message"), "Message of the condition Ready.", priority=1),
     ]
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from rotated_secrets.api.fields import Duration, StoreSecretId, length_of
 from rotated_secrets.api.rules import CelRule, WrittenModel, text_matches, unchanged
+from rotated_secrets.api.schedule_grammar import CRON_PATTERN, RATE_PATTERN
 
 RETIRE_AFTER = "24h"
 PASSWORD_LENGTH = 32
@@ -155,7 +156,7 @@ class Rotation(WrittenModel):
             str,
             Field(max_length=256),
             text_matches(
-                "rate[(][1-9][0-9]{0,5} (minute|minutes|hour|hours|day|days)[)]|cron[(][^()]+[)]",
+                f"{RATE_PATTERN}|{CRON_PATTERN}",
                 "write rate(N hours), rate(N days) or cron(MINUTES HOURS DAY-OF-MONTH MONTH DAY-OF-WEEK YEAR), "
                 "for example cron(0 2 ? * SUN *), in UTC",
             ),

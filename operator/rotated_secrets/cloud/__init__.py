@@ -1,1 +1,1 @@
-"""What AWS's own APIs say of databases: where they answer, and which is a copy of which."""
+"""Endpoints and copies of databases, according to AWS APIs."""

@@ -1,4 +1,4 @@
-"""Which database a secret is for that a service of AWS manages: its tags say so. Pure."""
+"""Finds the database of a secret that an AWS service manages, by the secret's tags. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TAGS: Final = {
     "aws:rds:primarydbclusterarn": ("rds", "cluster"),
     "aws:redshift:primaryclusterarn": ("redshift", "cluster"),
 }
-"""By lower case key: AWS's own documents and functions write them differently.
+"""The tags by lower-case key, because AWS's documents and functions use different cases.
 
-A tag whose key begins with "aws:" is AWS's own: nobody else can add, change or remove one ("Tag naming limits and
-requirements", Tagging AWS Resources User Guide). So a tenant who may tag a secret cannot make it another database's.
+Only AWS can add, change or remove tags whose keys begin with "aws:" ("Tag naming limits and requirements", Tagging AWS
+Resources User Guide). So a tenant who may tag a secret cannot assign it to another database.
 """
 
 _RESOURCE: Final = re.compile(r"(?P<kind>db|cluster):(?P<name>[A-Za-z0-9-]{1,63})")
@@ -39,7 +39,7 @@ class Resource:
 
     @classmethod
     def of(cls, arn: str) -> Resource | None:
-        """What an ARN names; None where it is not one of these."""
+        """Return the resource of an ARN; None if it is of another kind."""
         parsed = Arn.parse(arn)
         found = _RESOURCE.fullmatch(parsed.resource) if parsed is not None else None
         if parsed is None or found is None or not parsed.is_aws:
@@ -54,7 +54,7 @@ class Resource:
 
 
 def database_of(tags: Mapping[str, str], secret: Arn) -> Resource | None:
-    """The database that a managed secret is for; None where AWS manages it for none.
+    """Return the database of a managed secret; None if AWS manages it for none.
 
     Raises:
         CloudRefused: the tag does not name a database of the secret's own account and region.

@@ -1,6 +1,6 @@
-"""One call to an API of AWS that tells of databases, and the ways in which it can fail.
+"""Makes one call to an AWS API that describes databases, and translates its errors.
 
-Must not know what is asked for, nor by whom the answer is used.
+Must not know what is requested, nor how the response is used.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ BAD_CREDENTIALS: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""Those of the caller, not what they ask for. Source: the same."""
+"""Errors of the caller's credentials. Source: the same."""
 THROTTLING: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled"})
 
 
 _RENEWED: Final = "new ones are requested"
 OPERATOR: Final = "the operator's identity"
-"""Who asks, unless somebody else does."""
+"""Description of the default identity."""
 
 
 class CloudError(Exception):
-    """A call failed; the message names what was asked for, the cause and the next step."""
+    """A call failed; the message names what was requested, the cause and the next step."""
 
 
 class CloudUnavailable(CloudError):
@@ -47,41 +47,47 @@ class CloudUnavailable(CloudError):
 
 
 class CloudDenied(CloudError):
-    """The identity may not ask, or is not believed to be who it is; the message says what to mend."""
+    """The identity may not make the call, or AWS rejects its credentials; the message says what to correct."""
 
 
 class CloudRefused(CloudError):
     """Trying again will not help."""
 
 
-class NotThere(CloudRefused):
+class DatabaseNotFound(CloudRefused):
     """There is no such instance or cluster."""
 
 
-def ask(service: str, operation: str, about: str, whom: str, call: Callable[[], T]) -> T:
-    """Make a call; ``about`` says in words what it is about, and ``whom`` who makes it.
+def ask(service: str, operation: str, about: str, identity_name: str, call: Callable[[], T]) -> T:
+    """Make a call; ``about`` describes the resource in messages, and ``identity_name`` the caller.
 
     Raises: CloudError.
     """
     try:
         return call()
     except ClientError as error:
-        failure = _answered(error, service, operation, about, whom)
+        failure = _from_response(error, service, operation, about, identity_name)
     except BotoCoreError as error:
         failure = CloudUnavailable(f"no answer from AWS to {operation} on {about} ({type(error).__name__})")
     raise failure
 
 
-def _answered(error: ClientError, service: str, operation: str, about: str, whom: str) -> CloudError:
+def _from_response(error: ClientError, service: str, operation: str, about: str, identity_name: str) -> CloudError:
     code = str(error.response["Error"].get("Code", ""))
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     if code in DENIAL:
-        return CloudDenied(f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {whom}")
+        return CloudDenied(
+            f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {identity_name}"
+        )
     if code in BAD_CREDENTIALS:
-        remedy = "give its ServiceAccount an IAM role, or renew its access key" if whom == OPERATOR else _RENEWED
-        return CloudDenied(f"AWS does not accept {whom} for {operation} on {about}: its credentials ({code}); {remedy}")
+        remedy = (
+            "give its ServiceAccount an IAM role, or renew its access key" if identity_name == OPERATOR else _RENEWED
+        )
+        return CloudDenied(
+            f"AWS does not accept {identity_name} for {operation} on {about}: its credentials ({code}); {remedy}"
+        )
     if "NotFound" in code:
-        return NotThere(f"AWS finds no {about} ({operation}: {code})")
+        return DatabaseNotFound(f"AWS finds no {about} ({operation}: {code})")
     if status >= 500 or code in THROTTLING:
         return CloudUnavailable(f"AWS failed at {operation} on {about} ({code or status}); it is tried again later")
     return CloudRefused(f"AWS refuses {operation} on {about} ({code})")

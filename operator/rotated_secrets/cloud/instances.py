@@ -1,7 +1,7 @@
-"""Where databases answer that RDS or Redshift runs, and which is a copy of which, by the word of AWS's API alone.
+"""Endpoints and copies of databases that RDS or Redshift runs, according to the AWS API only.
 
-A host name is only a hint which instance to ask about: what counts is the end point that AWS then names. Must not know
-secrets, rotations, or who wants to log in.
+A host name is only a hint which instance to describe: the endpoint that AWS returns decides. Must not know secrets,
+rotations or logins.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from rotated_secrets.cloud.arns import Resource
-from rotated_secrets.cloud.calls import OPERATOR, CloudRefused, CloudUnavailable, NotThere, ask
+from rotated_secrets.cloud.calls import OPERATOR, CloudRefused, CloudUnavailable, DatabaseNotFound, ask
 from rotated_secrets.values import Endpoint
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from mypy_boto3_rds.type_defs import DBClusterTypeDef, DBInstanceMessageTypeDef, DBInstanceTypeDef, FilterTypeDef
     from mypy_boto3_redshift import RedshiftClient
 
-KEPT_SECONDS: Final = 300.0
-"""How long an answer counts. An instance that is renamed, or a replica that is promoted, is noticed so much later."""
-MOST_CALLS: Final = 20
-"""To find out about one copy: a chain of replicas is at most three long, and a cluster has at most fifteen."""
+CACHE_SECONDS: Final = 300.0
+"""How long a response is cached. A renamed instance or a promoted replica is noticed with this delay."""
+MAX_CALLS: Final = 20
+"""Most calls to check one copy: a chain of replicas has at most three, and a cluster at most fifteen."""
 
 ENGINES: Final = (
     (re.compile(r"postgres"), "postgres"),
@@ -37,7 +37,7 @@ ENGINES: Final = (
     (re.compile(r"(custom-)?oracle-.+"), "oracle"),
     (re.compile(r"(custom-)?sqlserver-.+"), "sqlserver"),
 )
-"""RDS's names of engines ("Engine", CreateDBInstance and CreateDBCluster) and those of secret values."""
+"""RDS's engine names ("Engine", CreateDBInstance and CreateDBCluster) and the names in secret values."""
 
 Address = tuple[str, int]
 """A host name in lower case, and a port."""
@@ -46,57 +46,57 @@ _LABEL: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 class Databases:
-    """What one identity can see of databases in every region. Safe to use from several threads."""
+    """The databases that one identity can describe, in every region. Safe to use from several threads."""
 
     def __init__(
         self,
         client: Callable[[str, str], Any],
         clock: Callable[[], float] = time.monotonic,
         *,
-        whom: str = OPERATOR,
+        identity_name: str = OPERATOR,
     ) -> None:
-        """``client`` gives a boto3 client of a service in a region; ``whom`` says in words who asks by it."""
+        """``client`` returns a boto3 client of a service in a region; ``identity_name`` describes its identity."""
         self._client = client
-        self._whom = whom
+        self._identity_name = identity_name
         self._clock = clock
-        self._places: dict[str, tuple[Endpoint, float]] = {}
+        self._endpoints: dict[str, tuple[Endpoint, float]] = {}
         self._copies: dict[tuple[Address, Address], float] = {}
 
-    def place_of(self, database: Resource) -> Endpoint:
-        """Which engine it is, and where it answers.
+    def locate(self, database: Resource) -> Endpoint:
+        """Return the engine and the endpoint of a database.
 
         Raises:
-            CloudUnavailable: it is not there yet, or AWS does not answer.
+            CloudUnavailable: it has no endpoint yet, or AWS does not answer.
             CloudDenied, CloudRefused: see there.
         """
-        found, until = self._places.get(database.arn, (None, 0.0))
+        found, until = self._endpoints.get(database.arn, (None, 0.0))
         if found is None or until <= self._clock():
             found = self._redshift(database) if database.service == "redshift" else self._rds(database)
-            self._places[database.arn] = (found, self._clock() + KEPT_SECONDS)
+            self._endpoints[database.arn] = (found, self._clock() + CACHE_SECONDS)
         return found
 
     def is_copy(self, host: str, port: int, *, of: Address, region: str) -> bool:
-        """Whether ``host:port`` is the data of another end point by another name, or a read replica of it.
+        """Whether ``host:port`` serves the same data as another endpoint, or is a read replica of it.
 
-        That is: another end point of the same cluster, or of an instance in it; or a replica of the instance or
-        cluster, in whichever region, or of such a replica.
+        It is if it is another endpoint of the same cluster, an instance of that cluster, a replica of the instance or
+        cluster in any region, or a replica of such a replica.
 
         Args:
-            host: of the one that may be a copy.
-            port: of the same.
-            of: end point of an instance or cluster.
-            region: where that one is.
+            host: host of the possible copy.
+            port: port of the possible copy.
+            of: endpoint of an instance or cluster.
+            region: region of that instance or cluster.
 
         Raises:
-            CloudUnavailable, CloudDenied, CloudRefused: nobody knows.
+            CloudUnavailable, CloudDenied, CloudRefused: it could not be determined.
         """
-        asked, primary = (_plain(host), port), (_plain(of[0]), of[1])
+        asked, primary = (_normalized(host), port), (_normalized(of[0]), of[1])
         until = self._copies.get((asked, primary), 0.0)
         if until > self._clock():
             return True
         found = any(asked in node.addresses for node in self._relatives(primary, region))
         if found:
-            self._copies[asked, primary] = self._clock() + KEPT_SECONDS
+            self._copies[asked, primary] = self._clock() + CACHE_SECONDS
         return found
 
     # ---- one database
@@ -105,12 +105,14 @@ class Databases:
         client: RDSClient = self._client("rds", database.region)
         if database.kind == "db":
             instance = _instances(
-                str(database), self._whom, lambda: client.describe_db_instances(DBInstanceIdentifier=database.arn)
+                str(database),
+                self._identity_name,
+                lambda: client.describe_db_instances(DBInstanceIdentifier=database.arn),
             )[0]
             endpoint = instance.get("Endpoint", {})
-            return _place(database, instance.get("Engine"), endpoint.get("Address"), endpoint.get("Port"))
-        cluster = _cluster(client, database.arn, str(database), self._whom)
-        return _place(database, cluster.get("Engine"), cluster.get("Endpoint"), cluster.get("Port"))
+            return _endpoint(database, instance.get("Engine"), endpoint.get("Address"), endpoint.get("Port"))
+        cluster = _cluster(client, database.arn, str(database), self._identity_name)
+        return _endpoint(database, cluster.get("Engine"), cluster.get("Endpoint"), cluster.get("Port"))
 
     def _redshift(self, database: Resource) -> Endpoint:
         client: RedshiftClient = self._client("redshift", database.region)
@@ -118,16 +120,16 @@ class Databases:
             "redshift",
             "DescribeClusters",
             str(database),
-            self._whom,
+            self._identity_name,
             lambda: client.describe_clusters(ClusterIdentifier=database.name),
         )
         endpoint = answer["Clusters"][0].get("Endpoint", {})
-        return _place(database, "redshift", endpoint.get("Address"), endpoint.get("Port"))
+        return _endpoint(database, "redshift", endpoint.get("Address"), endpoint.get("Port"))
 
     # ---- many of one kind
 
     def _relatives(self, primary: Address, region: str) -> Iterator[_Node]:
-        """What answers at ``primary``, and all that has its data, nearest first."""
+        """Yield the database at ``primary`` and everything that has its data, nearest first."""
         first = self._named_by(primary[0], region)
         if first is None or primary not in first.addresses:
             return
@@ -135,22 +137,22 @@ class Databases:
         while todo:
             node = todo.pop(0)
             yield node
-            for names in _together(node.related - known):
+            for names in _batches(node.related - known):
                 calls += 1
-                if calls > MOST_CALLS:
-                    raise CloudRefused(f"{MOST_CALLS} calls were not enough to find all copies of {primary[0]}")
+                if calls > MAX_CALLS:
+                    raise CloudRefused(f"{MAX_CALLS} calls were not enough to find all copies of {primary[0]}")
                 todo += [each for each in self._named(names) if self._is_new(each, node, known)]
 
     @staticmethod
     def _is_new(node: _Node, source: _Node, known: set[_Name]) -> bool:
-        """Not seen yet, and named by both sides: an identifier alone may be that of something else."""
+        """Whether a node is new and related to its source; an identifier alone could name something else."""
         if node.name in known or not node.belongs_to(source):
             return False
         known.add(node.name)
         return True
 
     def _named_by(self, host: str, region: str) -> _Node | None:
-        """The instance or cluster whose end point the host may be: both names begin with the identifier.
+        """Return the instance or cluster that may have this host: host names begin with its identifier.
 
         Source: "Endpoint", DescribeDBInstances and DescribeDBClusters; "Types of Aurora endpoints", Aurora User Guide.
         """
@@ -161,23 +163,23 @@ class Databases:
         return next(self._named([_Name(region, kind, name)]), None)
 
     def _named(self, names: Sequence[_Name]) -> Iterator[_Node]:
-        """Those that there are of some names in one region: several instances, or one cluster."""
+        """Yield the existing ones of some names in one region: several instances, or one cluster."""
         region, about = names[0].region, ", ".join(map(str, names))
         client: RDSClient = self._client("rds", region)
         try:
             if names[0].kind == "cluster":
-                yield _Node.of_cluster(_cluster(client, names[0].name, about, self._whom), region)
+                yield _Node.of_cluster(_cluster(client, names[0].name, about, self._identity_name), region)
             else:
                 wanted: list[FilterTypeDef] = [{"Name": "db-instance-id", "Values": [name.name for name in names]}]
-                found = _instances(about, self._whom, lambda: client.describe_db_instances(Filters=wanted))
+                found = _instances(about, self._identity_name, lambda: client.describe_db_instances(Filters=wanted))
                 yield from (_Node.of_instance(instance, region) for instance in found)
-        except NotThere:
+        except DatabaseNotFound:
             return
 
 
 @dataclass(frozen=True)
 class _Name:
-    """An identifier, which counts in its region, and among instances or clusters alone."""
+    """An identifier, which is unique in its region among instances or among clusters."""
 
     region: str
     kind: str
@@ -186,7 +188,7 @@ class _Name:
 
     @classmethod
     def of(cls, text: str, region: str, kind: str) -> _Name:
-        """An ARN, or a mere identifier where it is clear of what."""
+        """Parse an ARN, or an identifier in the given region and of the given kind."""
         found = Resource.of(text)
         return cls(found.region, found.kind, found.name.lower()) if found else cls(region, kind, text.lower())
 
@@ -196,14 +198,14 @@ class _Name:
 
 @dataclass(frozen=True)
 class _Node:
-    """An instance or a cluster: where it answers, and what has the same data."""
+    """An instance or a cluster, with its endpoints and the nodes that have the same data."""
 
     name: _Name
     addresses: frozenset[Address]
     related: frozenset[_Name]
-    """Its replicas, its members, and the cluster that it is a member of."""
+    """Its replicas, its members, and its cluster."""
     sources: frozenset[_Name]
-    """What it is a replica or member of."""
+    """The nodes of which it is a replica or member."""
 
     @classmethod
     def of_instance(cls, found: DBInstanceTypeDef, region: str) -> _Node:
@@ -224,7 +226,7 @@ class _Node:
     def of_cluster(cls, found: DBClusterTypeDef, region: str) -> _Node:
         own = (found.get("Endpoint"), found.get("ReaderEndpoint"), *found.get("CustomEndpoints", ()))
         members = [member.get("DBInstanceIdentifier") for member in found.get("DBClusterMembers", ())]
-        # Replicas of a Multi-AZ cluster are instances, those of an Aurora cluster are clusters: tried as both.
+        # Replicas of a Multi-AZ cluster are instances, those of an Aurora cluster are clusters: both are tried.
         replicas = found.get("ReadReplicaIdentifiers", ())
         return cls(
             _Name.of(found["DBClusterIdentifier"], region, "cluster"),
@@ -237,21 +239,23 @@ class _Node:
         return other.name in self.sources or self.name in other.sources
 
 
-def _instances(about: str, whom: str, call: Callable[[], DBInstanceMessageTypeDef]) -> list[DBInstanceTypeDef]:
-    found = ask("rds", "DescribeDBInstances", about, whom, call)["DBInstances"]
+def _instances(about: str, identity_name: str, call: Callable[[], DBInstanceMessageTypeDef]) -> list[DBInstanceTypeDef]:
+    found = ask("rds", "DescribeDBInstances", about, identity_name, call)["DBInstances"]
     if not found:
-        raise NotThere(f"AWS finds no {about}")
+        raise DatabaseNotFound(f"AWS finds no {about}")
     return found
 
 
-def _cluster(client: RDSClient, name: str, about: str, whom: str) -> DBClusterTypeDef:
-    found = ask("rds", "DescribeDBClusters", about, whom, lambda: client.describe_db_clusters(DBClusterIdentifier=name))
+def _cluster(client: RDSClient, name: str, about: str, identity_name: str) -> DBClusterTypeDef:
+    found = ask(
+        "rds", "DescribeDBClusters", about, identity_name, lambda: client.describe_db_clusters(DBClusterIdentifier=name)
+    )
     if not found["DBClusters"]:
-        raise NotThere(f"AWS finds no {about}")
+        raise DatabaseNotFound(f"AWS finds no {about}")
     return found["DBClusters"][0]
 
 
-def _place(database: Resource, engine: str | None, host: str | None, port: int | None) -> Endpoint:
+def _endpoint(database: Resource, engine: str | None, host: str | None, port: int | None) -> Endpoint:
     if not host or not port:
         raise CloudUnavailable(f"{database} has no endpoint yet; it is tried again later")
     return Endpoint(_engine(database, engine or ""), host, port)
@@ -271,11 +275,11 @@ def _names(region: str, kind: str, *texts: str | None) -> frozenset[_Name]:
 
 
 def _addresses(port: int | None, *hosts: str | None) -> frozenset[Address]:
-    return frozenset((_plain(host), port) for host in hosts if host and port)
+    return frozenset((_normalized(host), port) for host in hosts if host and port)
 
 
-def _together(names: Iterable[_Name]) -> Iterator[list[_Name]]:
-    """What one call each can ask about: all instances of a region, and each cluster by itself."""
+def _batches(names: Iterable[_Name]) -> Iterator[list[_Name]]:
+    """Group names by call: one for all instances of a region, and one for each cluster."""
     for (_, kind), some in groupby(sorted(names, key=_order), key=lambda name: (name.region, name.kind)):
         if kind == "cluster":
             yield from ([name] for name in some)
@@ -287,5 +291,5 @@ def _order(name: _Name) -> tuple[str, str, str]:
     return name.region, name.kind, name.name
 
 
-def _plain(host: str) -> str:
+def _normalized(host: str) -> str:
     return host.rstrip(".").lower()

@@ -1,1 +1,1 @@
-"""Keeps the target Secret equal to the current version. Knows Kubernetes, and neither the store nor databases."""
+"""Keeps the target Secret equal to the current version. Knows Kubernetes, but neither the store nor databases."""

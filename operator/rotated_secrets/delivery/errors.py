@@ -1,4 +1,4 @@
-"""The ways in which delivering a Secret can fail. No message holds a value, of a secret or of a template."""
+"""Errors of delivery. Messages never contain a value of a secret or of a template."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from rotated_secrets.api.status import Reason
 
 
 class DeliveryError(Exception):
-    """The target Secret was not written; ``reason`` is that of the condition Synced."""
+    """The target Secret was not written; ``reason`` is the reason of the condition Synced."""
 
     reason: Reason = Reason.SYNC_FAILED
 
 
 class TemplateFailed(DeliveryError):
-    """The Secret's content cannot be made from this value; whoever wrote the resource or the value can mend it."""
+    """The Secret's content cannot be rendered from this value; the author of the resource or the value can fix it."""
 
     reason = Reason.TEMPLATE_FAILED
 
 
 class SecretConflict(DeliveryError):
-    """A Secret is in the way that we must not, or cannot, change; the message says how to let us."""
+    """An existing Secret must not or cannot be changed; the message says how to allow it."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -26,12 +26,12 @@ class SecretConflict(DeliveryError):
 
 
 class DeliveryRefused(DeliveryError):
-    """The API server doesn't take what we write, or lacks what we read; whoever wrote the resource can mend it."""
+    """The API server rejects what is written, or lacks what is read; the author of the resource can fix it."""
 
 
 class DeliveryDenied(DeliveryError):
-    """The operator's ServiceAccount may not do this; its administrator can mend it."""
+    """The operator's ServiceAccount may not do this; the administrator of the operator can fix it."""
 
 
 class DeliveryUnavailable(DeliveryError):
-    """The API server could not be reached, or the Secret changed while we looked: try again."""
+    """The API server could not be reached, or the Secret changed meanwhile: try again."""

@@ -1,6 +1,7 @@
-"""What goes into the target Secret: the value's own keys, and those of the template. Pure.
+"""Renders the content of the target Secret: the keys of the value, and those of the template. Pure.
 
-A value that is no JSON object is one key, ``value``. Where template and value have the same key, the template's wins.
+A value that is not a JSON object becomes one key, ``value``. If template and value have the same key, the template's
+wins.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.values import SecretText, SecretValue
 
 MAX_SECRET: Final = 1024 * 1024
-"""Bytes that the API server takes in one Secret, over all its values."""
+"""Most bytes that the API server accepts in one Secret, over all its values."""
 
 PLAIN_KEY: Final = "value"
-"""The key, and the template variable, of a value that is no JSON object."""
+"""The key, and the template variable, of a value that is not a JSON object."""
 
 KUBERNETES_TYPES: Final[Mapping[SecretType, str]] = {
     SecretType.OPAQUE: "Opaque",
@@ -33,18 +34,18 @@ _KEY: Final = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z0-9]{1,253}")
 
 
 def check_template(target: Target) -> None:
-    """Raise TemplateFailed for what can be told without the value: a loop, an unknown filter, a bad key."""
+    """Raise TemplateFailed for errors that do not depend on the value: a loop, an unknown filter, a bad key."""
     for name, source in target.template.items():
         _check_key(name, "template key")
         template.check(name, source)
 
 
 def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
-    """The Secret's keys and their content.
+    """Return the Secret's keys and their content.
 
     Raises:
-        TemplateFailed: a template fails, a key cannot be one of a Secret, a key that the Secret's type needs is
-            missing, or all of it is too large.
+        TemplateFailed: a template fails, a key is not allowed in a Secret, a key that the Secret's type needs is
+            missing, or the whole is too large.
     """
     fields: Mapping[str, Any] = {PLAIN_KEY: value.text.reveal()} if value.fields is None else value.fields
     texts: dict[str, str] = {}
@@ -56,7 +57,7 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
     for key, source in target.template.items():
         _check_key(key, "template key")
         texts[key] = template.rendered(key, source, fields)
-        # One after the other: each alone may fill a Secret, and all of them together the memory.
+        # Checked after each one: each may be as large as a Secret, so that all of them could exhaust the memory.
         size += _size(key, texts[key])
         _check_size(size)
     _check_size(sum(_size(key, text) for key, text in texts.items()))
@@ -75,7 +76,7 @@ def _check_key(key: str, what: str) -> None:
 def _size(key: str, text: str) -> int:
     try:
         return len(text.encode())
-    except UnicodeEncodeError:  # its own message would hold the text
+    except UnicodeEncodeError:  # the error's own message would contain the text
         raise TemplateFailed(
             f"key {key} holds half of a surrogate pair, which is not text; correct the value"
         ) from None
@@ -87,14 +88,14 @@ def _check_size(size: int) -> None:
 
 
 def _check_type(kind: SecretType, texts: Mapping[str, str]) -> None:
-    """What the API server checks of a Secret's type, said before it is asked.
+    """Check what the API server would check of a Secret's type, to give a better message.
 
     Source: "Types of Secret", Kubernetes documentation, and the API server's validation of each.
     """
-    complain = _COMPLAINTS.get(kind)
-    complaint = complain(texts) if complain is not None else None
-    if complaint:
-        raise TemplateFailed(f"a Secret of type {kind} needs {complaint}; add it to target.template")
+    check = _TYPE_CHECKS.get(kind)
+    needed = check(texts) if check is not None else None
+    if needed:
+        raise TemplateFailed(f"a Secret of type {kind} needs {needed}; add it to target.template")
 
 
 def _basic_auth(texts: Mapping[str, str]) -> str | None:
@@ -118,7 +119,7 @@ def _ssh(texts: Mapping[str, str]) -> str | None:
     return None if texts.get("ssh-privatekey") else "a key ssh-privatekey that is not empty"
 
 
-_COMPLAINTS: Final[Mapping[SecretType, Callable[[Mapping[str, str]], str | None]]] = {
+_TYPE_CHECKS: Final[Mapping[SecretType, Callable[[Mapping[str, str]], str | None]]] = {
     SecretType.BASIC_AUTH: _basic_auth,
     SecretType.TLS: _tls,
     SecretType.DOCKERCONFIGJSON: _docker,

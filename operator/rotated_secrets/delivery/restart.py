@@ -1,8 +1,8 @@
-"""What restarting a workload means: what is written on it, and what is to be said about it. Pure.
+"""How a workload is restarted: the annotation that is written, and the message about it. Pure.
 
-An annotation of its pod template names the version that its pods began with, so that writing it twice is writing it
-once: a pod template that has not changed replaces no pod. Each RotatedSecret has an annotation of its own, so that two
-of them can restart one workload without undoing each other's.
+An annotation of the pod template names the version with which the pods were started. So a repeated write has no effect:
+Kubernetes replaces no pods if the pod template has not changed. Each RotatedSecret uses a different annotation, so that
+two of them can restart the same workload.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from rotated_secrets.api.rollout import Workload, WorkloadKind
 from rotated_secrets.values import VersionId
 
 _NAME_LENGTH: Final = 63
-"""Characters of an annotation's name behind its domain, at most ("Annotations", Kubernetes documentation)."""
+"""Most characters of an annotation's name after its domain ("Annotations", Kubernetes documentation)."""
 _HASH_LENGTH: Final = 8
 
 
 class RestartKind(Enum):
-    """What came of asking for a restart."""
+    """How a restart ended."""
 
     RESTARTED = auto()
     UNCHANGED = auto()
-    """It had been restarted for this version before."""
+    """The workload was restarted for this version before."""
     MISSING = auto()
     REFUSED = auto()
-    """Somebody has to mend something first."""
+    """A person has to correct something first."""
     UNAVAILABLE = auto()
-    """Nobody knows; what is in the way will pass."""
+    """It is unknown whether it was restarted; the obstacle is temporary."""
 
 
 @dataclass(frozen=True)
 class Restart:
-    """What came of asking for a restart of one workload."""
+    """The result of restarting one workload."""
 
     kind: RestartKind
     message: str = ""
-    """Why it was not restarted and what to do, or when its pods are replaced where that is not at once."""
+    """Why it was not restarted and what to do, or when its pods are replaced if this is not at once."""
 
 
 def annotation_of(owner_name: str) -> str:
-    """The pod template's annotation by which a RotatedSecret of this name restarts a workload beside it."""
+    """Return the pod template's annotation with which a RotatedSecret of this name restarts workloads."""
     key = f"{RESTARTED_FOR_ANNOTATION}.{owner_name}"
     limit = len(key.partition("/")[0]) + 1 + _NAME_LENGTH
     if len(key) <= limit:
@@ -54,15 +54,15 @@ def annotation_of(owner_name: str) -> str:
     return f"{key[: limit - _HASH_LENGTH - 1]}-{digest}"
 
 
-def begins_with(live: Mapping[str, Any], annotation: str) -> VersionId | None:
-    """The version that the pods of a workload begin with, where it was restarted for one."""
+def restarted_for(live: Mapping[str, Any], annotation: str) -> VersionId | None:
+    """Return the version for which a workload was last restarted, if there is one."""
     template = (live.get("spec") or {}).get("template") or {}
     found = ((template.get("metadata") or {}).get("annotations") or {}).get(annotation)
     return None if found is None else VersionId(found)
 
 
 def patch_for(live: Mapping[str, Any], annotation: str, version_id: VersionId) -> dict[str, Any]:
-    """A merge patch that changes this one annotation of the pod template, if ``live`` is how the workload still is."""
+    """Return a merge patch for this annotation of the pod template; it fails if the workload differs from ``live``."""
     metadata = live["metadata"]
     return {
         "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
@@ -70,8 +70,8 @@ def patch_for(live: Mapping[str, Any], annotation: str, version_id: VersionId) -
     }
 
 
-def caveat(workload: Workload, live: Mapping[str, Any]) -> str:
-    """Why its pods are not replaced at once, or not all of them; empty where they are."""
+def delay_reason(workload: Workload, live: Mapping[str, Any]) -> str:
+    """Return why not all pods are replaced at once; empty if they are."""
     spec = live.get("spec") or {}
     if workload.kind is WorkloadKind.DEPLOYMENT:
         return "it is paused: its pods are replaced when it is resumed" if spec.get("paused") else ""

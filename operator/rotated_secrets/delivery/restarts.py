@@ -1,6 +1,6 @@
 """Restarts workloads at the API server, as ``kubectl rollout restart`` does, and changes nothing else about them.
 
-A patch carries what it was decided on, so that a replica that was frozen in the middle and wakes up late is refused.
+A patch carries the uid and resourceVersion that were read, so that the late patch of a frozen replica is rejected.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 from rotated_secrets.api.names import MANAGED_BY
 from rotated_secrets.api.rollout import Workload, WorkloadKind
 from rotated_secrets.cluster import MERGE_PATCH, Cluster, ClusterError, Conflict
-from rotated_secrets.delivery.restart import Restart, RestartKind, annotation_of, begins_with, caveat, patch_for
+from rotated_secrets.delivery.restart import Restart, RestartKind, annotation_of, delay_reason, patch_for, restarted_for
 from rotated_secrets.values import VersionId
 
 _PLURALS: Final = {
@@ -20,42 +20,42 @@ _PLURALS: Final = {
     WorkloadKind.DAEMON_SET: "daemonsets",
 }
 _TRIES: Final = 5
-"""A workload in the middle of a rollout has its status written several times a second."""
+"""Attempts, because a workload's status changes several times a second during a rollout."""
 
-Told = Callable[[Workload, VersionId, Restart], None]
-"""Told of what came of each restart."""
+OnRestart = Callable[[Workload, VersionId, Restart], None]
+"""Called with the result of each restart."""
 
 
 class ClusterWorkloads:
-    """The workloads beside one RotatedSecret. See :class:`rotated_secrets.rotation.steps.ClusterWorkloads`."""
+    """The workloads in the namespace of one RotatedSecret. See :class:`rotated_secrets.rotation.ports.Workloads`."""
 
-    def __init__(self, cluster: Cluster, *, namespace: str, owner_name: str, told: Told) -> None:
+    def __init__(self, cluster: Cluster, *, namespace: str, owner_name: str, on_restart: OnRestart) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._annotation = annotation_of(owner_name)
-        self._told = told
+        self._on_restart = on_restart
 
     def restart(self, workload: Workload, version_id: VersionId) -> Restart:
-        """Have the pods of this workload begin with this version; nothing, where they do."""
+        """Restart the pods of this workload with this version, unless this was done before."""
         restart = self._restart(workload, version_id)
-        self._told(workload, version_id, restart)
+        self._on_restart(workload, version_id, restart)
         return restart
 
     def _restart(self, workload: Workload, version_id: VersionId) -> Restart:
         for _ in range(_TRIES):
             try:
-                live = self._called("GET", workload)
-                if begins_with(live, self._annotation) == version_id:
+                live = self._request("GET", workload)
+                if restarted_for(live, self._annotation) == version_id:
                     return Restart(RestartKind.UNCHANGED)
-                live = self._called("PATCH", workload, patch_for(live, self._annotation, version_id))
+                live = self._request("PATCH", workload, patch_for(live, self._annotation, version_id))
             except Conflict:
                 continue
             except ClusterError as error:
-                return _why_not(workload, self._namespace, error)
-            return Restart(RestartKind.RESTARTED, caveat(workload, live))
+                return _failure(workload, self._namespace, error)
+            return Restart(RestartKind.RESTARTED, delay_reason(workload, live))
         return Restart(RestartKind.UNAVAILABLE, "it changes too fast to be patched; trying again")
 
-    def _called(self, method: str, workload: Workload, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _request(self, method: str, workload: Workload, body: dict[str, Any] | None = None) -> dict[str, Any]:
         path = f"/apis/apps/v1/namespaces/{self._namespace}/{_PLURALS[workload.kind]}/{workload.name}"
         if body is None:
             return self._cluster.request(method, path)
@@ -63,8 +63,8 @@ class ClusterWorkloads:
         return self._cluster.request(method, path, query=query, body=body, content_type=MERGE_PATCH)
 
 
-def _why_not(workload: Workload, namespace: str, error: ClusterError) -> Restart:
-    """In our words: those of an admission webhook may repeat what the workload's containers are given."""
+def _failure(workload: Workload, namespace: str, error: ClusterError) -> Restart:
+    """Translate an error. The API server's message is not used: it may repeat data of the workload."""
     match error.status:
         case 404:
             return Restart(

@@ -1,8 +1,8 @@
-"""The target Secret as it is and as it should be, and what lies between the two. Pure.
+"""Compares the target Secret with its desired state, and computes what to write. Pure.
 
-A Secret is ours by the annotation that names its owner; any other is touched only where it consents by the annotation
-that asks for adoption. What we put on it is remembered on it, so that it can be taken off again without touching what
-others put there.
+A Secret belongs to the RotatedSecret that its owner annotation names; any other Secret is changed only if its adoption
+annotation allows it. An annotation records what the operator wrote, so that the operator can remove it later without
+touching what others wrote.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from rotated_secrets.values import Arn, SecretText, VersionId
 
 _V = TypeVar("_V")
 _ID_LENGTH = 64
-"""Characters of a ClientRequestToken at most (PutSecretValue, API Reference)."""
+"""Most characters of a ClientRequestToken (PutSecretValue, API Reference)."""
 
 _TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
 
 
 @dataclass(frozen=True)
 class LiveSecret:
-    """A Secret as the API server has it. Its data stay base64, since someone else's may be no text."""
+    """A Secret as the API server returns it. Its data stay base64, since data written by others may not be text."""
 
     namespace: str
     name: str
@@ -52,7 +52,7 @@ class LiveSecret:
 
     @classmethod
     def parse(cls, obj: Mapping[str, Any]) -> LiveSecret:
-        """Read what the API server returned, by a request or a watch."""
+        """Parse what the API server returned, by a request or a watch."""
         metadata = obj["metadata"]
         return cls(
             namespace=metadata["namespace"],
@@ -71,11 +71,11 @@ class LiveSecret:
 
     @property
     def owner(self) -> str | None:
-        """``namespace/name`` of the RotatedSecret whose Secret this is, if it is one's."""
+        """``namespace/name`` of the RotatedSecret that owns this Secret, if there is one."""
         return self.annotations.get(names.OWNER_ANNOTATION)
 
     def manifest(self) -> dict[str, Any]:
-        """The body of a request that writes it: uid and resourceVersion, where it has them, are preconditions."""
+        """Return the body of a request that writes it; uid and resourceVersion, if set, are preconditions."""
         identity = {"uid": self.uid, "resourceVersion": self.resource_version} if self.uid else {}
         return {
             "apiVersion": "v1",
@@ -96,7 +96,7 @@ class LiveSecret:
 
 @dataclass(frozen=True)
 class DesiredSecret:
-    """What a RotatedSecret wants of its target Secret for one version of its value."""
+    """What a RotatedSecret's target Secret should be for one version of the value."""
 
     namespace: str
     name: str
@@ -122,7 +122,7 @@ class DesiredSecret:
         secret_arn: Arn,
         rotated_at: datetime,
     ) -> DesiredSecret:
-        """What ``resource`` wants, its rendered ``data`` given. Not for creationPolicy None, which wants nothing."""
+        """Return the desired Secret of ``resource`` with its rendered ``data``. Not for creationPolicy None."""
         target = resource.spec.target
         return cls(
             namespace=resource.namespace,
@@ -150,7 +150,7 @@ class DesiredSecret:
 
 
 class TargetKind(Enum):
-    """How the target Secret stands to what it should be."""
+    """How the target Secret compares with its desired state."""
 
     ABSENT = auto()
     EQUAL = auto()
@@ -160,19 +160,19 @@ class TargetKind(Enum):
 
 @dataclass(frozen=True)
 class TargetState:
-    """What a look at the target Secret told."""
+    """The result of comparing the target Secret with its desired state."""
 
     kind: TargetKind
     version_id: VersionId | None = None
-    """The version that the Secret says it holds, where the Secret is ours."""
+    """The version that the Secret holds according to its annotation; None if it belongs to others."""
     reason: Reason | None = None
-    """For a conflict, that of the condition Synced."""
+    """For a conflict, the reason of the condition Synced."""
     message: str = ""
-    """For a conflict what is in the way and how to clear it, for a difference what differs; never a value."""
+    """For a conflict, the cause and how to resolve it; for a difference, what differs; never a value."""
 
 
 def compare(live: LiveSecret | None, desired: DesiredSecret) -> TargetState:
-    """How ``live`` stands to ``desired``. What was written by :func:`wanted` compares as EQUAL."""
+    """Compare ``live`` with ``desired``. The result of :func:`applied` compares as EQUAL."""
     who = f"Secret {desired.namespace}/{desired.name}"
     if live is None:
         if not desired.is_merged:
@@ -188,21 +188,21 @@ def compare(live: LiveSecret | None, desired: DesiredSecret) -> TargetState:
     if obstacle is not None:
         reason, message = obstacle
         return TargetState(TargetKind.CONFLICT, version_id, reason, message)
-    differences = list(_differences(live, wanted(live, desired)))
+    differences = list(_differences(live, applied(live, desired)))
     if not differences:
         return TargetState(TargetKind.EQUAL, version_id)
     return TargetState(TargetKind.DIFFERS, version_id, message=f"{who}: {', '.join(differences)}")
 
 
 def _is_ours(live: LiveSecret, desired: DesiredSecret) -> bool:
-    """By the annotation or, where someone took that off, by the reference to this very RotatedSecret."""
+    """Whether the annotation or, if that was removed, an ownerReference names this RotatedSecret."""
     if live.owner is None:
         return any(reference.get("uid") == desired.owner_uid for reference in live.owner_references)
     return live.owner == desired.owner
 
 
 def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reason, str] | None:
-    """Why we must not, or cannot, write it, in the order in which a person would clear the way."""
+    """Return why the Secret must not or cannot be written, in the order in which a person would resolve it."""
     if not _is_ours(live, desired) and live.annotations.get(names.ADOPT_ANNOTATION) != desired.owner_name:
         belongs = f"belongs to {names.KIND} {live.owner}" if live.owner else f"exists and belongs to no {names.KIND}"
         return Reason.NOT_OURS, (
@@ -236,52 +236,52 @@ def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reaso
     return None
 
 
-def wanted(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
-    """The Secret as it is to be written, with everything in ``live`` that others put there."""
+def applied(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
+    """Return the Secret to write: ``desired`` applied to ``live``, with everything that others wrote kept."""
     data = {key: SecretText(base64.b64encode(text.reveal().encode()).decode()) for key, text in desired.data.items()}
     if live is None:
         live = LiveSecret(desired.namespace, desired.name, desired.type, {}, {}, (), {})
-    before = _remembered(live)
+    before = _last_written(live)
     managed_by = {names.MANAGED_BY_LABEL: names.MANAGED_BY}
-    labels = {**_kept(live.labels, before["labels"]), **desired.labels}
+    labels = {**_without(live.labels, before["labels"]), **desired.labels}
     return replace(
         live,
-        # Someone else's Secret keeps the manager it has: Helm for one tells its own by this label.
+        # A Secret of others keeps its manager label: Helm, for example, recognises its objects by it.
         labels={**managed_by, **labels} if desired.is_merged else {**labels, **managed_by},
         annotations={
-            **_kept(live.annotations, before["annotations"]),
+            **_without(live.annotations, before["annotations"]),
             **desired.annotations,
             names.OWNER_ANNOTATION: desired.owner,
             names.VERSION_ID_ANNOTATION: desired.version_id,
             names.SECRET_ARN_ANNOTATION: desired.secret_arn,
             names.ROTATED_AT_ANNOTATION: _rotated_at(live, desired),
-            names.WRITTEN_ANNOTATION: _memory(desired),
+            names.WRITTEN_ANNOTATION: _written_keys(desired),
         },
         owner_references=_owner_references(live.owner_references, desired),
-        data={**_kept(live.data, before["data"]), **data} if desired.is_merged else data,
+        data={**_without(live.data, before["data"]), **data} if desired.is_merged else data,
     )
 
 
-def _kept(entries: Mapping[str, _V], ours: Collection[str]) -> dict[str, _V]:
+def _without(entries: Mapping[str, _V], ours: Collection[str]) -> dict[str, _V]:
     return {key: value for key, value in entries.items() if key not in ours}
 
 
 def _rotated_at(live: LiveSecret, desired: DesiredSecret) -> str:
-    """As it stands there for this version: whoever put the version knows the time only by its own clock."""
+    """Keep the time that was written for this version, because the clocks of two operators may differ."""
     known = live.annotations.get(names.ROTATED_AT_ANNOTATION)
     if known and live.annotations.get(names.VERSION_ID_ANNOTATION) == desired.version_id:
         return known
     return desired.rotated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _memory(desired: DesiredSecret) -> str:
-    """What we are about to write, for the day when it is no longer wanted."""
+def _written_keys(desired: DesiredSecret) -> str:
+    """Record the keys that are written, so that they can be removed when they are no longer wanted."""
     written = {"labels": desired.labels, "annotations": desired.annotations, "data": desired.data}
     return json.dumps({part: sorted(keys) for part, keys in written.items()}, separators=(",", ":"))
 
 
-def _remembered(live: LiveSecret) -> Mapping[str, Collection[str]]:
-    """What was written last; nothing, where the annotation is gone or was edited beyond reading."""
+def _last_written(live: LiveSecret) -> Mapping[str, Collection[str]]:
+    """Return the keys that were written last; none if the annotation is missing or cannot be parsed."""
     nothing: dict[str, Collection[str]] = {"labels": (), "annotations": (), "data": ()}
     try:
         written = json.loads(live.annotations.get(names.WRITTEN_ANNOTATION, "{}"))
@@ -291,7 +291,7 @@ def _remembered(live: LiveSecret) -> Mapping[str, Collection[str]]:
 
 
 def _owner_references(found: Collection[Mapping[str, Any]], desired: DesiredSecret) -> tuple[Mapping[str, Any], ...]:
-    """Others' references as they are; ours where the Secret is to go with its RotatedSecret."""
+    """Keep the references of others; add the operator's if the Secret is deleted together with its RotatedSecret."""
     others = tuple(reference for reference in found if not _is_to_our_kind(reference))
     if desired.is_merged or desired.deletion_policy is DeletionPolicy.RETAIN:
         return others
@@ -310,19 +310,19 @@ def _is_to_our_kind(reference: Mapping[str, Any]) -> bool:
     return group == names.GROUP and reference.get("kind") == names.KIND
 
 
-def _differences(live: LiveSecret, right: LiveSecret) -> Iterator[str]:
-    yield from _changes("key", live.data, right.data)
-    yield from _changes("label", live.labels, right.labels)
-    yield from _changes("annotation", live.annotations, right.annotations)
-    if live.owner_references != right.owner_references:
+def _differences(live: LiveSecret, expected: LiveSecret) -> Iterator[str]:
+    yield from _changes("key", live.data, expected.data)
+    yield from _changes("label", live.labels, expected.labels)
+    yield from _changes("annotation", live.annotations, expected.annotations)
+    if live.owner_references != expected.owner_references:
         yield "the ownerReference is wrong"
 
 
-def _changes(what: str, found: Mapping[str, object], right: Mapping[str, object]) -> Iterator[str]:
-    for key in sorted(found.keys() | right.keys()):
+def _changes(what: str, found: Mapping[str, object], expected: Mapping[str, object]) -> Iterator[str]:
+    for key in sorted(found.keys() | expected.keys()):
         if key not in found:
             yield f"{what} {key} is missing"
-        elif key not in right:
+        elif key not in expected:
             yield f"{what} {key} does not belong there"
-        elif found[key] != right[key]:
+        elif found[key] != expected[key]:
             yield f"{what} {key} differs"

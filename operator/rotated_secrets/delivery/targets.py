@@ -1,8 +1,8 @@
-"""Reads and writes target Secrets at the API server, and never one that is not ours.
+"""Reads and writes target Secrets at the API server, and never changes a Secret of others without consent.
 
-Every write carries what it was decided on (uid and resourceVersion, or that there was none), so a Secret that someone
-else makes or changes in between makes the write fail and is looked at afresh. What the API server says in errors may
-repeat what was sent, so only its status, reason and field names are passed on.
+Every write carries the uid and resourceVersion that were read (or says that there was no Secret). If another program
+creates or changes the Secret in between, the write fails and the Secret is read again. Errors of the API server may
+repeat the request, so only their status, reason and field names are used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rotated_secrets.delivery.errors import (
     DeliveryUnavailable,
     SecretConflict,
 )
-from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare, wanted
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare
 from rotated_secrets.values import SecretText
 
 CA_KEY: Final = "ca.crt"
@@ -31,49 +31,50 @@ _METHODS: Final = {"get": "GET", "create": "POST", "update": "PUT"}
 
 
 class TargetSecrets:
-    """The Secrets of the cluster that one client sees. Safe to use from several threads."""
+    """The Secrets of one cluster. Safe to use from several threads."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     def read(self, namespace: str, name: str) -> LiveSecret | None:
-        """The Secret as it is now; None where there is none.
+        """Read a Secret; None if it does not exist.
 
         Raises:
-            Denied: the operator may not read it.
-            Unavailable: nobody knows.
+            DeliveryDenied: the operator may not read it.
+            DeliveryUnavailable: the API server did not answer.
         """
         try:
-            return self._called("get", namespace, name)
-        except _Gone:
+            return self._request("get", namespace, name)
+        except _Missing:
             return None
 
     def write(self, desired: DesiredSecret, live: LiveSecret | None) -> LiveSecret:
-        """Make the Secret what it should be, provided that it still is as ``live`` says.
+        """Write the desired Secret, provided that the present one is still ``live``.
 
         Raises:
-            SecretConflict: it is in the way; nothing was written.
-            Refused: the API server does not take it.
-            Denied: the operator may not write it.
-            Unavailable: it changed, appeared or went in between, or the API server did not answer; look again.
+            SecretConflict: the present Secret must not or cannot be changed; nothing was written.
+            DeliveryRefused: the API server rejects it.
+            DeliveryDenied: the operator may not write it.
+            DeliveryUnavailable: it changed, appeared or was deleted in between, or the API server did not answer; read
+                it again.
         """
         state = compare(live, desired)
         if state.kind is TargetKind.CONFLICT:
             raise SecretConflict(state.reason or Reason.SECRET_CONFLICT, state.message)
-        namespace, name, body = desired.namespace, desired.name, wanted(live, desired).manifest()
+        namespace, name, body = desired.namespace, desired.name, applied(live, desired).manifest()
         try:
-            return self._called("create" if live is None else "update", namespace, name, body)
-        except _Gone:
+            return self._request("create" if live is None else "update", namespace, name, body)
+        except _Missing:
             raise DeliveryUnavailable(
                 f"Secret {namespace}/{name}, or its namespace, was deleted while it was written; reading it again"
             ) from None
 
     def entry(self, namespace: str, name: str, key: str, field: str) -> SecretText:
-        """What a Secret holds under a key, in base64; ``field`` of the spec names the Secret.
+        """Return what a Secret holds under a key, in base64; ``field`` of the spec names the Secret.
 
         Raises:
-            Refused: there is no such Secret, or nothing under this key.
-            Denied, Unavailable: as for :meth:`read`.
+            DeliveryRefused: there is no such Secret, or nothing under this key.
+            DeliveryDenied, DeliveryUnavailable: as for :meth:`read`.
         """
         live = self.read(namespace, name)
         if live is None:
@@ -83,11 +84,11 @@ class TargetSecrets:
         return live.data[key]
 
     def certificate_authorities(self, namespace: str, name: str, field: str = "database.tls.caSecretName") -> str:
-        """The PEM text under ``ca.crt`` of a Secret that holds CA certificates; ``field`` of the spec names the Secret.
+        """Return the CA certificates (PEM) under ``ca.crt`` of a Secret; ``field`` of the spec names the Secret.
 
         Raises:
-            Refused: there is no such Secret, or no such certificates in it.
-            Denied, Unavailable: as for :meth:`read`.
+            DeliveryRefused: there is no such Secret, or no such certificates in it.
+            DeliveryDenied, DeliveryUnavailable: as for :meth:`read`.
         """
         encoded = self.entry(namespace, name, CA_KEY, field)
         try:
@@ -100,7 +101,7 @@ class TargetSecrets:
             )
         return text
 
-    def _called(self, verb: str, namespace: str, name: str, body: dict[str, Any] | None = None) -> LiveSecret:
+    def _request(self, verb: str, namespace: str, name: str, body: dict[str, Any] | None = None) -> LiveSecret:
         path = f"/api/v1/namespaces/{namespace}/secrets"
         if verb != "create":
             path += f"/{name}"
@@ -108,28 +109,28 @@ class TargetSecrets:
         try:
             return LiveSecret.parse(self._cluster.request(_METHODS[verb], path, query=query, body=body))
         except ClusterError as error:
-            told = _told(verb, namespace, name, error)
-        # Outside the handler: the API server's own words must not come along as the context.
-        raise told
+            failure = _translate(verb, namespace, name, error)
+        # Raised outside the handler, so that the API server's message is not its context.
+        raise failure
 
 
-class _Gone(DeliveryError):
-    """There is no such Secret, or no such namespace."""
+class _Missing(DeliveryError):
+    """The Secret or its namespace does not exist."""
 
 
-def _told(verb: str, namespace: str, name: str, error: ClusterError) -> DeliveryError:
+def _translate(verb: str, namespace: str, name: str, error: ClusterError) -> DeliveryError:
     who = f"{verb} Secret {namespace}/{name}"
     match error.status:
         case 0:
             return DeliveryUnavailable(f"{who}: the API server did not answer; trying again")
         case 404:
-            return _Gone(who)
+            return _Missing(who)
         case 409:
             return DeliveryUnavailable(f"{who}: it changed in the meantime; reading it again")
         case 401:
             return DeliveryDenied(f"{who}: the API server rejects the operator's token; check its ServiceAccount")
         case 403:
-            return DeliveryDenied(f"{who}: {_prohibition(verb, namespace, error)}")
+            return DeliveryDenied(f"{who}: {_denial(verb, namespace, error)}")
         case 400 | 413 | 422:
             fields = ", ".join(_fields(error)) or "the Secret as a whole"
             return DeliveryRefused(
@@ -139,8 +140,8 @@ def _told(verb: str, namespace: str, name: str, error: ClusterError) -> Delivery
             return DeliveryUnavailable(f"{who}: the API server answered {status}; trying again")
 
 
-def _prohibition(verb: str, namespace: str, error: ClusterError) -> str:
-    """Why it is forbidden, in our words: the API server's own, an admission webhook's for instance, may repeat data."""
+def _denial(verb: str, namespace: str, error: ClusterError) -> str:
+    """Return why it is forbidden. The API server's message is not used: an admission webhook may repeat data in it."""
     said = str(error.answer.get("message", ""))
     if "exceeded quota" in said:
         return f"a ResourceQuota of namespace {namespace} is used up; raise it"

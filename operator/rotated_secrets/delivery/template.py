@@ -1,8 +1,8 @@
-"""Templates of target Secrets: Jinja2, cut down to what cannot loop, reach Python or grow without bound.
+"""Templates of target Secrets: Jinja2, restricted so that they cannot loop, reach Python or grow without limit.
 
-Allowed are names, constants, comparisons, tests, ``if``, ``~`` and the filters below. What a template may produce is
-counted while it renders, by its filters too, since a chain of them grows faster than its input. Knows neither
-Kubernetes nor the resource.
+Allowed are names, constants, comparisons, tests, ``if``, ``~`` and the filters below. The size of the output is counted
+during rendering, also in filters, because the output of a chain of filters can grow fast. Must not know Kubernetes or
+the resource.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ MAX_TEMPLATE: Final = 64 * 1024
 MAX_OUTPUT: Final = 1024 * 1024
 _MAX_EXPRESSIONS: Final = 1000
 _MAX_DEPTH: Final = 40
-_BUDGET: Final = " budget"  # no template can name it
+_BUDGET: Final = " budget"  # no template can use this name
 _CONCATENATION: Final = "~"
 _SELF: Final = "self"
-"""The one name that Jinja2 gives a meaning of its own, an object of Python's, whatever the variables are."""
+"""The only name that Jinja2 reserves: it is a Python object, whatever the variables are."""
 
 TESTS: Final = ("boolean", "defined", "false", "none", "number", "string", "true", "undefined")
 
 
 class _TooLong(Exception):
-    """The template produces more than a Secret can hold."""
+    """The output is larger than a Secret can be."""
 
 
 class _Budget:
-    """How many characters one rendering may still make."""
+    """Number of characters that one rendering may still produce."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -51,7 +51,7 @@ class _Budget:
 
 
 def as_text(value: object) -> str:
-    """A value of the secret's JSON as text: strings as they are, everything else as JSON."""
+    """Return a value of the secret's JSON as text: strings unchanged, everything else as JSON."""
     if isinstance(value, (str, Undefined)):
         return str(value)
     return json.dumps(value, ensure_ascii=False)
@@ -67,7 +67,7 @@ def _replaced(value: object, old: str, new: str) -> str:
 
 
 _PLAIN_FILTERS: Final[Mapping[str, Callable[..., str]]] = {
-    # Unlike Jinja2's own, which leaves "/" alone, so that a password with one would end the URL's host part.
+    # Jinja2's own filter does not encode "/", so that a password with a slash would end the host part of a URL.
     "urlencode": lambda value: quote(as_text(value), safe=""),
     "b64encode": lambda value: base64.b64encode(as_text(value).encode()).decode(),
     "upper": lambda value: as_text(value).upper(),
@@ -82,7 +82,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[int, ...]]] = {"replace": (2,), "default": 
 
 
 def _counted(plain: Callable[..., str]) -> Callable[..., str]:
-    """A filter whose result is taken from the rendering's budget; given the context, Jinja2 never runs it early."""
+    """Return a filter that counts its result; because it takes the context, Jinja2 does not run it at compile time."""
 
     @pass_context
     def counted(context: Context, *arguments: object) -> str:
@@ -128,7 +128,7 @@ _ALLOWED: Final = (
     nodes.Filter,
     nodes.Concat,
 )
-_SPELLED: Final[Mapping[type[nodes.Node], str]] = {
+_DESCRIPTIONS: Final[Mapping[type[nodes.Node], str]] = {
     nodes.For: "a loop",
     nodes.Call: "a call",
     nodes.Getattr: "an attribute (a.b)",
@@ -146,15 +146,15 @@ _SPELLED: Final[Mapping[type[nodes.Node], str]] = {
 
 
 class _Refused(Exception):
-    """The template uses what is not allowed; the message says what."""
+    """The template uses something that is not allowed; the message says what."""
 
 
 def _check(node: nodes.Node, depth: int = 0) -> int:
-    """How many nodes there are below; raises _Refused at the first that is not allowed."""
+    """Return the number of nodes in this tree; raises _Refused at the first that is not allowed."""
     if depth > _MAX_DEPTH:
         raise _Refused(f"it is nested deeper than {_MAX_DEPTH} levels")
     if not isinstance(node, _ALLOWED):
-        raise _Refused(f"{_spelled(node)} is not allowed")
+        raise _Refused(f"{_description(node)} is not allowed")
     if isinstance(node, nodes.Name) and node.name == _SELF:
         raise _Refused(f"the name {_SELF} is not allowed: it means the template itself")
     if isinstance(node, nodes.Operand) and node.op not in ("eq", "ne", "in", "notin"):
@@ -174,12 +174,12 @@ def _check_filter(node: nodes.Filter) -> None:
         raise _Refused(f"the filter {node.name!r} takes {wanted} arguments, without names")
 
 
-def _spelled(node: nodes.Node) -> str:
-    return next((said for kind, said in _SPELLED.items() if isinstance(node, kind)), type(node).__name__.lower())
+def _description(node: nodes.Node) -> str:
+    return next((said for kind, said in _DESCRIPTIONS.items() if isinstance(node, kind)), type(node).__name__.lower())
 
 
 class _CountedConcatenation(NodeTransformer):
-    """Makes ``a ~ b`` a filter of ours, so that its result is counted as well."""
+    """Replaces ``a ~ b`` by a counting filter."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802 - the visitor's naming
         self.generic_visit(node)
@@ -200,24 +200,24 @@ def _compiled(source: str) -> Template:
 
 
 def check(name: str, source: str) -> None:
-    """Raise TemplateFailed where a template could never render, whatever the value."""
-    _ready(name, source)
+    """Raise TemplateFailed if a template cannot render with any value."""
+    _load(name, source)
 
 
 def rendered(name: str, source: str, variables: Mapping[str, Any]) -> str:
-    """The template's text.
+    """Return the rendered template.
 
     Raises:
-        TemplateFailed: it uses what is not allowed, names a variable that isn't there, or makes too much. The message
-            names the template and the variable, never a value.
+        TemplateFailed: it uses something that is not allowed or a variable that does not exist, or its output is too
+            large. The message names the template and the variable, never a value.
     """
-    template = _ready(name, source)
+    template = _load(name, source)
     budget = _Budget(MAX_OUTPUT)
     output = _Budget(MAX_OUTPUT)
     try:
         return "".join([output.spend(chunk) for chunk in template.generate({**variables, _BUDGET: budget})])
     except UndefinedError as error:
-        # Jinja2's own words name the variable, and our templates know no attribute that could hold a value.
+        # Jinja2's message names only the variable: templates cannot use attributes, whose message could have a value.
         raise TemplateFailed(f"template {name}: {error.message}; the value has: {_listed(variables)}") from None
     except _TooLong:
         raise TemplateFailed(
@@ -227,7 +227,7 @@ def rendered(name: str, source: str, variables: Mapping[str, Any]) -> str:
         raise TemplateFailed(f"template {name} cannot be evaluated with this value ({type(error).__name__})") from None
 
 
-def _ready(name: str, source: str) -> Template:
+def _load(name: str, source: str) -> Template:
     try:
         return _compiled(source)
     except _Refused as error:

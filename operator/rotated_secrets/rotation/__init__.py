@@ -1,1 +1,1 @@
-"""What to do next in a rotation, and doing it through the store's and the database's protocols."""
+"""Plans rotations, and runs them over the protocols of the store, the database and the target Secret."""

@@ -1,4 +1,4 @@
-"""What the plan can ask for: each action is one look or one side effect, and says all that its doer must know."""
+"""The actions that the plan can choose: each is one read or one side effect, with all the data that it needs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rotated_secrets.values import VersionId
 
 
 class _Doing:
-    """Facts that hold for every action of a kind."""
+    """Facts about each kind of action."""
 
     needs_database: ClassVar[bool] = True
-    """Whether it connects to the database, and so waits for a place at its host."""
+    """Whether it connects to the database, and so waits for a free slot at its host."""
     aws_step: ClassVar[str | None] = None
     """Which of AWS's four steps it is, for metrics and logs."""
 
 
 @dataclass(frozen=True)
 class WriteStatus(_Doing):
-    """Make a decision durable before it is acted on. Refused where another operator wrote a claim meanwhile."""
+    """Make a decision durable before acting on it. Rejected if another operator wrote a claim meanwhile."""
 
     needs_database = False
 
@@ -38,27 +38,27 @@ class ReadPending(_Doing):
 
 @dataclass(frozen=True)
 class ProbeCurrent(_Doing):
-    """Log in as AWSCURRENT, once, and run the verify queries."""
+    """Log in with AWSCURRENT once, and run the verify queries."""
 
 
 @dataclass(frozen=True)
 class ProbePending(_Doing):
-    """Log in as AWSPENDING, once: with one user, either it or AWSCURRENT must be known to the database."""
+    """Log in with AWSPENDING once: with one user, the database must accept either it or AWSCURRENT."""
 
 
 @dataclass(frozen=True)
 class Lock(_Doing):
-    """Open the admin session, take the base user's lock without waiting, and look whether the users are ours."""
+    """Open the admin session, take the base user's lock without waiting, and check the users."""
 
 
 @dataclass(frozen=True)
 class Refresh(_Doing):
-    """Read the stages again, now that nobody else may move them."""
+    """Read the stages again, now that the lock keeps other operators from moving them."""
 
 
 @dataclass(frozen=True)
 class CreatePending(_Doing):
-    """createSecret: put the next version, staged AWSPENDING."""
+    """createSecret: put the next version with the stage AWSPENDING."""
 
     aws_step = "createSecret"
 
@@ -67,21 +67,21 @@ class CreatePending(_Doing):
 
 @dataclass(frozen=True)
 class SetPending(_Doing):
-    """setSecret: the pending user exists, has the base user's rights and the pending password."""
+    """setSecret: give the pending user, which is created if needed, the base user's rights and the pending password."""
 
     aws_step = "setSecret"
 
 
 @dataclass(frozen=True)
 class TestPending(_Doing):
-    """testSecret: the pending credential logs in, is who it should be and may do what it should."""
+    """testSecret: check that the pending credential logs in as the right user, and that the verify queries succeed."""
 
     aws_step = "testSecret"
 
 
 @dataclass(frozen=True)
 class FinishPending(_Doing):
-    """finishSecret: AWSCURRENT moves to the pending version."""
+    """finishSecret: move AWSCURRENT to the pending version."""
 
     aws_step = "finishSecret"
 
@@ -90,7 +90,7 @@ class FinishPending(_Doing):
 
 @dataclass(frozen=True)
 class ClearPending(_Doing):
-    """Take AWSPENDING off the version that is AWSCURRENT already."""
+    """Remove AWSPENDING from the version that is AWSCURRENT already."""
 
     needs_database = False
 
@@ -104,7 +104,7 @@ class SyncTarget(_Doing):
 
 @dataclass(frozen=True)
 class RestartWorkload(_Doing):
-    """Have a workload's pods begin anew, with this version; nothing, where they did."""
+    """Restart a workload's pods with this version, unless this was done before."""
 
     needs_database = False
 
@@ -114,31 +114,31 @@ class RestartWorkload(_Doing):
 
 @dataclass(frozen=True)
 class Restore(_Doing):
-    """Put back the password that the pending user had, or lock out the clone that had none."""
+    """Restore the password that the pending user had; disable the login of a clone that had none."""
 
 
 @dataclass(frozen=True)
 class Abandon(_Doing):
-    """Take AWSPENDING off a version that will not become current."""
+    """Remove AWSPENDING from a version that will not become current."""
 
     version_id: VersionId
 
 
 @dataclass(frozen=True)
 class TakeBack(_Doing):
-    """AWSCURRENT moves back to the version before: an operator that woke up late finished what was rolled back."""
+    """Move AWSCURRENT back to the previous version, after a frozen operator finished one that was rolled back."""
 
     version_id: VersionId
 
 
 @dataclass(frozen=True)
 class Retire(_Doing):
-    """DualPassword: take the old password away, so that AWSCURRENT's is the user's only one."""
+    """DualPassword: remove the old password, so that the user has only AWSCURRENT's."""
 
 
 @dataclass(frozen=True)
 class RequestRotation(_Doing):
-    """External: have AWS rotate, and call the new version so."""
+    """External: ask AWS to rotate, and to give the new version this id."""
 
     needs_database = False
 
@@ -152,19 +152,19 @@ class Hold:
     reason: Reason
     message: str
     until: datetime | None = None
-    """When something else is due, or the reason is gone, where that is known."""
+    """When something else is due or the reason ends, if this is known."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Wait for something that is in the way now and will pass: a lock, a database that is down."""
+    """Wait for a temporary obstacle to pass, such as a lock or a database that is down."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Sleep:
-    """Nothing is to be done before ``until``; None: before something happens."""
+    """Do nothing before ``until``; None: before something happens."""
 
     until: datetime | None
 

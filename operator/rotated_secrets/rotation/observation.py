@@ -1,4 +1,4 @@
-"""What is known of one secret, its database users and its target Secret while a rotation is decided on. Immutable."""
+"""The plan's input: what is known of one secret, its database users and its target Secret. Immutable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rotated_secrets.values import Arn, Credential, Endpoint, InvalidSecretValue
 
 
 class Login(Enum):
-    """What a login answered."""
+    """Result of a login."""
 
     UNTRIED = "untried"
     WORKS = "works"
@@ -28,32 +28,32 @@ class Login(Enum):
 
 @dataclass(frozen=True)
 class Terms:
-    """What was asked for: the part of the resource that a rotation depends on, read once."""
+    """The parts of the resource that a rotation depends on, parsed once."""
 
     arn: Arn
     rotation: Rotation
     schedule: Schedule | None
     request: str | None
-    """What the annotation that asks for a rotation says now."""
+    """The present value of the annotation that requests a rotation."""
     created_at: datetime
-    """When the resource was created: the slot of a rotation that is due at creation."""
+    """Creation time of the resource: the slot of a rotation that is due at creation."""
     endpoint: Endpoint | None = Endpoint()  # noqa: RUF009 - frozen
-    """Where the credential logs in beside what its value says; None where it logs in nowhere that we know of."""
+    """Where the credential logs in, as far as its value does not say so; None if there is no known database."""
     resync: str | None = None
-    """What the annotation that asks for a look at everything says now."""
+    """The present value of the annotation that requests a resync."""
     request_interval: timedelta | None = None
-    """How often requests are served when they come without end; as many as the history holds may come at once."""
+    """Average time between requested rotations, at least; a burst may be as long as the history."""
     restart: tuple[Workload, ...] = ()
-    """What is restarted when the target Secret has a new value."""
+    """Workloads to restart when the target Secret has a new value."""
 
     @property
     def has_database(self) -> bool:
-        """Whether there is something that knows the credential, and can be asked whether it is right."""
+        """Whether there is a database in which the credential can be tested."""
         return self.endpoint is not None
 
     @property
     def keeps_current(self) -> bool:
-        """Whether AWSCURRENT goes on logging in while the next version is set and tested."""
+        """Whether AWSCURRENT still logs in while the next version is set and tested."""
         return self.rotation.strategy in (Strategy.ALTERNATING_USERS, Strategy.DUAL_PASSWORD)
 
     def credential(self, version: StoredVersion) -> Credential:
@@ -67,7 +67,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What a person must mend before anything is rotated. What is current is delivered all the same."""
+    """What a person must correct before a rotation can start. AWSCURRENT is delivered nevertheless."""
 
     reason: Reason
     message: str
@@ -75,54 +75,54 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Observation:
-    """One look at everything. An action's result is the next observation."""
+    """Everything that is known at one moment. Each action returns the next observation."""
 
     stages: Stages
     current: StoredVersion
     """The version that carries AWSCURRENT."""
     status: RotatedSecretStatus
-    """As last written: the claim in it says why a rotation runs."""
+    """The status as last written: its claim says why a rotation runs."""
     target: TargetState | None
-    """How the target Secret compares with AWSCURRENT rendered; None where nothing is delivered."""
+    """How the target Secret compares with AWSCURRENT rendered; None if nothing is delivered."""
     elsewhere: str | None = None
-    """Who else rotates this secret, so that we must not: a sentence."""
+    """A sentence that says what else rotates this secret, so that the operator must not; None if nothing does."""
     obstacle: Obstacle | None = None
     credential: Credential | None = None
-    """What is in AWSCURRENT; None where the strategy reaches no database."""
+    """The credential in AWSCURRENT; None if the strategy uses no database."""
     pending: StoredVersion | None = None
     """The version that carries AWSPENDING, once it was read."""
     pending_credential: Credential | None = None
-    """What is in AWSPENDING, once it was read; None where no credential is in it."""
+    """The credential in AWSPENDING, once it was read; None if it holds none."""
     pending_problem: str | None = None
-    """Why there is no credential in AWSPENDING, though it was read."""
+    """Why AWSPENDING, which was read, holds no credential."""
     login: Login = Login.UNTRIED
-    """What AWSCURRENT's login answered."""
+    """Result of the login with AWSCURRENT."""
     login_message: str = ""
     pending_login: Login = Login.UNTRIED
-    """What AWSPENDING's login answered, where it was asked instead."""
+    """Result of the login with AWSPENDING, if it was tried instead."""
     failed_checks: tuple[str, ...] = ()
-    """What did not succeed as AWSCURRENT's user, though it logs in."""
+    """Checks that failed as AWSCURRENT's user, although its login works."""
     used_ids: frozenset[VersionId] = frozenset()
-    """Ids that the store refused because it knows another value under them."""
+    """Ids that the store rejected because it holds a different value under them."""
     locked: bool = False
-    """This run holds the database's lock of the base user, on the admin session that it will use."""
+    """Whether this run holds the base user's lock, on the admin session that it uses."""
     fresh: bool = False
-    """The stages were read under the lock, or a version that this run created proves that nothing moved."""
+    """Whether the stages were read under the lock, or a version that this run created proves that they did not move."""
     password_set: bool = False
-    """This run set the pending password and the rights."""
+    """Whether this run set the pending password and the rights."""
     tested: bool = False
     failure: str | None = None
-    """Why this attempt cannot succeed, as this run found out."""
+    """Why this attempt cannot succeed, if this run found a reason."""
     refusal: str | None = None
-    """Why the admin session is not to be had: no way on, and no way back either."""
+    """Why no admin session can be opened: without it neither the rotation nor a rollback can continue."""
     restored: bool = False
-    """This run put the old password back."""
+    """Whether this run restored the old password."""
     retired: bool = False
-    """This run took the old password away."""
+    """Whether this run removed the old password."""
     restarts: Mapping[Workload, Restart] = field(default_factory=dict)
-    """What came of the restarts that this run asked for, for AWSCURRENT."""
+    """Results of the restarts that this run requested for AWSCURRENT."""
     asked: bool = False
-    """This run had AWS rotate, or found that it does."""
+    """Whether this run asked AWS to rotate, or found it already rotating."""
 
     @classmethod
     def first(
@@ -136,7 +136,7 @@ class Observation:
         elsewhere: str | None = None,
         obstacle: Obstacle | None = None,
     ) -> Observation:
-        """What is known before anything is done.
+        """Return the observation before the first action.
 
         Raises:
             InvalidSecretValue: see :meth:`Terms.credential`.
@@ -145,7 +145,7 @@ class Observation:
         return cls(stages, current, status, target, elsewhere, obstacle, credential)
 
     def with_pending(self, pending: StoredVersion, terms: Terms) -> Observation:
-        """This observation once AWSPENDING was read, or made."""
+        """Return this observation with AWSPENDING, which was read or created."""
         credential, problem = None, None
         if terms.has_database:
             try:
@@ -156,13 +156,13 @@ class Observation:
 
     @property
     def current_credential(self) -> Credential:
-        """AWSCURRENT's credential, for strategies that reach a database.
+        """AWSCURRENT's credential, for strategies that use a database.
 
         Raises:
-            InvalidSecretValue: this one does not.
+            InvalidSecretValue: this strategy uses none.
         """
         if self.credential is None:
-            raise InvalidSecretValue("this strategy reaches no database, so the secret value holds no credential")
+            raise InvalidSecretValue("this strategy uses no database, so the secret value holds no credential")
         return self.credential
 
     @property
@@ -175,17 +175,17 @@ class Observation:
 
     @property
     def pending_id(self) -> VersionId | None:
-        """The version that carries AWSPENDING, read or not."""
+        """The version that carries AWSPENDING, also before its value is read."""
         return version_at(self.stages, Stage.PENDING)
 
     @property
     def synced(self) -> bool:
-        """Nothing stands between AWSCURRENT and the pods: the target Secret holds it, or there is none to be held."""
+        """Whether the target Secret holds AWSCURRENT, or nothing is to be delivered."""
         return self.target is None or self.target.kind is TargetKind.EQUAL
 
     @property
     def proven(self) -> bool:
-        """AWSCURRENT was seen to log in, now or when the status said so."""
+        """Whether a login with AWSCURRENT has succeeded, in this run or according to the status."""
         if self.login in (Login.WORKS, Login.REJECTED):
             return self.login is Login.WORKS
         ready = self.status.condition(ConditionType.READY)
@@ -193,16 +193,16 @@ class Observation:
 
 
 def version_at(stages: Stages, stage: Stage) -> VersionId | None:
-    """The version that carries a stage, if one does."""
+    """Return the version that carries a stage, if one does."""
     return next((version for version, labels in stages.items() if stage in labels), None)
 
 
 def with_stage_moved(
     stages: Stages, stage: Stage, *, to: VersionId | None = None, remove_from: VersionId | None = None
 ) -> Stages:
-    """The stages after UpdateSecretVersionStage.
+    """Return the stages after UpdateSecretVersionStage.
 
-    AWSPREVIOUS goes to the version that AWSCURRENT leaves (UpdateSecretVersionStage, API Reference).
+    AWSPREVIOUS moves to the version that AWSCURRENT leaves (UpdateSecretVersionStage, API Reference).
     """
     after = {version: set(labels) for version, labels in stages.items()}
     if remove_from is not None:
@@ -217,7 +217,7 @@ def with_stage_moved(
 
 
 def known_ids(seen: Observation) -> Iterable[VersionId]:
-    """Every id of a version that exists or existed, as far as this look tells."""
+    """Every id of a version that is known to exist or to have existed."""
     yield from seen.stages
     yield from seen.used_ids
     yield from (entry.version_id for entry in seen.status.history if entry.version_id is not None)

@@ -1,4 +1,4 @@
-"""Making passwords, and refusing policies that no good password can meet. Pure but for the system's randomness."""
+"""Generates passwords, and rejects policies that allow no strong password. Pure except for the system's randomness."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rotated_secrets.databases.base import PasswordLimits
 from rotated_secrets.values import SecretText
 
 MINIMUM_BITS = 64
-"""Fewer bits of entropy than this can be searched by a patient attacker who has a verifier."""
+"""Least entropy: with fewer bits, an attacker who has a hash can search all passwords."""
 
 _UNLIMITED = PasswordLimits()
 
 _UNQUOTED = "_-"
-"""Punctuation that needs no quoting in URLs, shells and connection strings, and so stays when the rest is excluded."""
+"""Punctuation that needs no quoting in URLs, shells and connection strings. Allowed even if punctuation is excluded."""
 
 
 class InvalidPasswordPolicy(Exception):
-    """No password, or none worth the name, meets the policy; says which field to change."""
+    """No password, or no strong one, meets the policy; the message says which field to change."""
 
 
 def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> None:
@@ -37,12 +37,12 @@ def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) ->
         )
     if not alphabet:
         raise InvalidPasswordPolicy("rotation.password leaves no character to choose from; exclude fewer")
-    for name, signs in limits.demanded:
-        if not any(sign in alphabet for sign in signs):
+    for name, characters in limits.demanded:
+        if not any(character in alphabet for character in characters):
             raise InvalidPasswordPolicy(
                 f"this engine rejects a password without {name}, and rotation.password excludes all of them; allow some"
             )
-    if emptied := [field for field, signs in required.items() if not signs]:
+    if emptied := [field for field, characters in required.items() if not characters]:
         raise InvalidPasswordPolicy(
             f"rotation.password.excludeCharacters leaves none of a required type; set {' and '.join(emptied)} to true, "
             "or requireEachIncludedType to false"
@@ -56,33 +56,33 @@ def check_policy(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) ->
 
 
 def length_of(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> int:
-    """How many characters a password has: as asked for, else as usual, or what the engine takes where that is fewer."""
+    """Return a password's length: the policy's, else the default or the engine's maximum if that is shorter."""
     usual = PASSWORD_LENGTH if limits.longest is None else min(PASSWORD_LENGTH, limits.longest)
     return usual if policy.length is None else policy.length
 
 
-def bits_of(length: int, signs: int) -> float:
-    """The entropy of a text of ``length`` characters, each drawn evenly from ``signs``."""
-    return length * math.log2(signs)
+def bits_of(length: int, characters: int) -> float:
+    """Return the entropy of a text of ``length`` characters, drawn uniformly from ``characters`` different ones."""
+    return length * math.log2(characters)
 
 
 def make_password(policy: PasswordPolicy, limits: PasswordLimits = _UNLIMITED) -> SecretText:
-    """A password drawn evenly from all that meet the policy and begin with a letter, where letters are allowed.
+    """Return a password drawn uniformly from all that meet the policy and begin with a letter, if letters are allowed.
 
     Raises:
-        InvalidPasswordPolicy: none can be made.
+        InvalidPasswordPolicy: no password meets the policy.
     """
     check_policy(policy, limits)
     alphabet, required = _alphabet(policy, limits), _required_types(policy, limits)
-    first = "".join(sign for sign in alphabet if sign in string.ascii_letters) or alphabet
-    while True:  # ends soon: with 64 bits and more, even a type of one character is drawn every few times
+    first = "".join(character for character in alphabet if character in string.ascii_letters) or alphabet
+    while True:  # ends soon: with at least 64 bits, even a type of one character is drawn every few tries
         drawn = secrets.choice(first) + "".join(secrets.choice(alphabet) for _ in range(length_of(policy, limits) - 1))
-        if all(any(sign in signs for sign in drawn) for signs in required.values()):
+        if all(any(character in characters for character in drawn) for characters in required.values()):
             return SecretText(drawn)
 
 
 def _included_types(policy: PasswordPolicy, limits: PasswordLimits) -> dict[str, str]:
-    """The characters of each included type, by the field that leaves the type out.
+    """The characters of each included type, by the field that excludes the type.
 
     Source: GetRandomPassword, AWS Secrets Manager API Reference, whose parameters the fields are named after.
     """
@@ -92,19 +92,20 @@ def _included_types(policy: PasswordPolicy, limits: PasswordLimits) -> dict[str,
         "excludeNumbers": "" if policy.exclude_numbers else string.digits,
         "excludePunctuation": "" if policy.exclude_punctuation else string.punctuation,
     }
-    return {field: _without(signs, policy, limits) for field, signs in types.items() if signs}
+    return {field: _without(characters, policy, limits) for field, characters in types.items() if characters}
 
 
 def _required_types(policy: PasswordPolicy, limits: PasswordLimits) -> dict[str, str]:
-    """Characters of which each password has one, by the field or the engine's word for them."""
-    demanded = {name: _without(signs, policy, limits) for name, signs in limits.demanded}
+    """Sets of characters of which each password has at least one, by field or by the engine's name for them."""
+    demanded = {name: _without(characters, policy, limits) for name, characters in limits.demanded}
     return demanded | (_included_types(policy, limits) if policy.require_each_included_type else {})
 
 
 def _alphabet(policy: PasswordPolicy, limits: PasswordLimits) -> str:
-    signs = "".join(_included_types(policy, limits).values())
-    return signs + _without(_UNQUOTED, policy, limits) if policy.exclude_punctuation else signs
+    characters = "".join(_included_types(policy, limits).values())
+    return characters + _without(_UNQUOTED, policy, limits) if policy.exclude_punctuation else characters
 
 
-def _without(signs: str, policy: PasswordPolicy, limits: PasswordLimits) -> str:
-    return "".join(sign for sign in signs if sign not in policy.exclude_characters + limits.excluded)
+def _without(characters: str, policy: PasswordPolicy, limits: PasswordLimits) -> str:
+    excluded = policy.exclude_characters + limits.excluded
+    return "".join(character for character in characters if character not in excluded)

@@ -1,10 +1,10 @@
-"""The plan of a rotation: given what is seen, the one thing to do next. Pure; every decision is here or in policies.
+"""The plan of a rotation: decides from an observation what to do next. Pure; every decision is here or in policies.
 
 Invariant: AWSCURRENT moves only to a version whose credential was set and tested under the base user's lock, and the
-credential that pods hold is never changed while they hold it, except by strategies that have one user alone.
+credential that pods use is never changed while they use it, except by strategies that have only one user.
 
-The functions below are asked in their order, which is the order of a rotation read backwards: what is furthest along
-is brought to its end before anything new begins. So it does not matter where an earlier run stopped.
+The functions below are called in the reverse order of a rotation: the step that is furthest along is completed before
+anything new begins. So it does not matter where an earlier run stopped.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from rotated_secrets.rotation.observation import Login, Observation, Terms, vers
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
     BEFORE_SET,
+    between_set_and_finish,
     first_verdict,
     is_ours,
     is_stale,
     login_rejected,
     managed_elsewhere,
-    may_be_the_only_one,
+    may_replace_current_password,
     next_due,
     next_retirement,
-    one_user_between,
-    resync_asked,
+    resync_requested,
     retry_at,
     set_began,
     too_many_requests,
@@ -58,7 +58,7 @@ from rotated_secrets.rotation.policies import (
     was_rolled_back,
     why_rotate,
 )
-from rotated_secrets.rotation.rollout import note_first, roll_out
+from rotated_secrets.rotation.rollout import record_first_delivery, roll_out
 from rotated_secrets.rotation.status_updates import (
     claimed,
     failed,
@@ -77,21 +77,21 @@ from rotated_secrets.values import Stage, VersionId
 
 
 def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
-    """The next action. Doing what it says, again and again, brings every rotation to its end, whoever began it."""
-    if delivery := _deliver(seen, terms, now) or note_first(seen, terms):
+    """Return the next action. Repeating plan and action completes every rotation, also one that another run began."""
+    if delivery := _deliver(seen, terms, now) or record_first_delivery(seen, terms):
         return delivery
     if terms.rotation.strategy is Strategy.EXTERNAL:
         return external.follow(seen, terms, now)
     for decide in (
-        _take_back,
-        _tidy_up,
-        _conclude,
-        _vouch,
+        _undo_late_finish,
+        _clear_pending,
+        _close_claim,
+        _verify_login,
         roll_out,
-        _give_way,
-        _note_failure,
+        _leave_to_others,
+        _record_failure,
         _roll_back,
-        _proceed,
+        _continue_pending,
         _retire,
         _begin,
     ):
@@ -103,7 +103,7 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
 
 
 def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """The target Secret holds AWSCURRENT, unless that is known not to log in: what the Secret holds may still work."""
+    """Write AWSCURRENT into the target Secret, unless its login fails: the credential in the Secret may still work."""
     target = seen.target
     if target is None or target.kind not in (TargetKind.ABSENT, TargetKind.DIFFERS):
         return None
@@ -116,10 +116,11 @@ def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     return SyncTarget()
 
 
-def _take_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """AWSCURRENT is a version that was rolled back, and does not log in.
+def _undo_late_finish(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Move AWSCURRENT back if its version was rolled back and does not log in.
 
-    Another operator was frozen just before finishSecret, lost its lock, and woke up when we had rolled back.
+    This happens when another operator freezes just before finishSecret, loses its lock, and continues after the
+    rollback.
     """
     previous = version_at(seen.stages, Stage.PREVIOUS)
     if previous is None or seen.elsewhere is not None or not was_rolled_back(seen):
@@ -129,13 +130,13 @@ def _take_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     return TakeBack(previous) if seen.login is Login.REJECTED else None
 
 
-def _tidy_up(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """AWSPENDING on AWSCURRENT's version is a finished rotation's last trace: a crash before, or a Lambda's habit."""
+def _clear_pending(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Remove AWSPENDING from AWSCURRENT's version: left by a crash, or by a Lambda that does not remove it."""
     return ClearPending() if seen.pending_id == seen.current_id and seen.elsewhere is None else None
 
 
-def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """A claim whose rotation has ended, well or not, is taken down in the history."""
+def _close_claim(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Move the claim of a rotation that has ended, successfully or not, into the history."""
     claim = seen.claim
     if claim is None:
         return None
@@ -153,9 +154,9 @@ def _conclude(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 
 
 def _pending_is_lost(seen: Observation, terms: Terms) -> Action | None:
-    """Someone took AWSPENDING off a version whose password the user may have by now, and no other."""
+    """Handle AWSPENDING being removed by others from a version whose password may be the only one that works."""
     claim = seen.claim
-    if claim is None or not (may_be_the_only_one(terms) and set_began(seen)):
+    if claim is None or not (may_replace_current_password(terms) and set_began(seen)):
         return None
     match seen.login:
         case Login.UNTRIED:
@@ -172,25 +173,25 @@ def _pending_is_lost(seen: Observation, terms: Terms) -> Action | None:
     )
 
 
-def _give_way(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Leave alone what someone else rotates; take AWSPENDING off what we began from a version that is gone."""
+def _leave_to_others(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Hold if something else rotates the secret; abandon a pending version that was made from an old AWSCURRENT."""
     if is_ours(seen, terms) and set_began(seen):
-        return None  # in the middle of setting a password there is no way back but through
+        return None  # the database may have the pending password: the rotation must continue
     if seen.pending_id is not None and seen.elsewhere is None and is_stale(seen, terms):
-        return Abandon(seen.pending_id)  # the database is left as it is: its users belong to the newer version now
+        return Abandon(seen.pending_id)  # the database is not changed: its users belong to the newer version now
     verdict = managed_elsewhere(seen, terms)
     return Hold(verdict.reason, verdict.message) if verdict else None
 
 
-def _vouch(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Nobody has seen this AWSCURRENT log in yet, so Ready could not be told; or somebody asks for a look anew."""
-    if not terms.has_database or seen.login is not Login.UNTRIED or one_user_between(seen, terms):
+def _verify_login(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Try the login with AWSCURRENT if it has not succeeded yet (Ready needs it), or if a resync is requested."""
+    if not terms.has_database or seen.login is not Login.UNTRIED or between_set_and_finish(seen, terms):
         return None
-    return ProbeCurrent() if resync_asked(seen, terms) or not seen.proven else None
+    return ProbeCurrent() if resync_requested(seen, terms) or not seen.proven else None
 
 
-def _note_failure(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """This run found that the attempt cannot succeed: make the intent to roll back durable before anything else."""
+def _record_failure(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Record that the attempt cannot succeed: the intent to roll back must be durable before the rollback begins."""
     if seen.claim is None or seen.claim.failure is not None:
         return None
     if seen.refusal is not None and not set_began(seen):
@@ -199,22 +200,22 @@ def _note_failure(seen: Observation, terms: Terms, now: datetime) -> Action | No
 
 
 def _roll_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """The claim says that this attempt failed: undo what the database may know of it, then drop its version."""
+    """Roll back an attempt that the claim marks as failed: restore the database, then drop the pending version."""
     claim = seen.claim
     if claim is None or claim.failure is None or seen.pending_id is None:
         return None
     if not (terms.has_database and set_began(seen)) or seen.restored or claim.version_id != seen.pending_id:
         return Abandon(seen.pending_id)
-    return _examine(seen, terms) or _prove_login(seen, terms) or _under_lock(seen) or Restore()
+    return _check_pending(seen, terms) or _prove_login(seen, terms) or _under_lock(seen) or Restore()
 
 
-def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """AWSPENDING is ours: set it, test it, and make it current."""
+def _continue_pending(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Set, test and finish an AWSPENDING that an operator created."""
     pending_id, claim = seen.pending_id, seen.claim
     if pending_id is None:
         return None
-    if unlike := _examine(seen, terms):
-        return unlike
+    if wrong := _check_pending(seen, terms):
+        return wrong
     if claim is None or claim.version_id != pending_id:
         return WriteStatus(resumed(seen, terms, pending_id, now))
     if claim.step in (Step.SET, Step.TEST) and not terms.has_database:
@@ -226,10 +227,10 @@ def _proceed(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     return (_set_and_test(seen, terms) if terms.has_database else None) or _finish(seen, pending_id)
 
 
-def _examine(seen: Observation, terms: Terms) -> Action | None:
-    """Read AWSPENDING's value; None where it is what we would have made of AWSCURRENT.
+def _check_pending(seen: Observation, terms: Terms) -> Action | None:
+    """Read AWSPENDING's value, and return None if the operator would create the same from AWSCURRENT.
 
-    Whoever can write the secret can stage any value so, and neither the admin nor a roll-back is to follow it.
+    A person who can write the secret can stage any value as AWSPENDING; neither setSecret nor a rollback may use it.
     """
     claim, pending_id = seen.claim, seen.pending_id
     if seen.pending is None or pending_id is None:
@@ -238,20 +239,20 @@ def _examine(seen: Observation, terms: Terms) -> Action | None:
     if mismatch is None:
         return None
     if claim is not None and claim.version_id == pending_id and set_began(seen):
-        # The database may know this password and no other.
+        # This password may be the only one that works.
         return Hold(
             Reason.INVALID_SPEC,
             f"held: {mismatch}; set rotation.strategy and cloneSuffix back to the values they had when this rotation "
             "began",
         )
-    return Abandon(pending_id)  # nothing of it was ever set
+    return Abandon(pending_id)  # it was never set in the database
 
 
 def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
     waiting = _may_set(seen, terms) or _under_lock(seen)
     if waiting is not None:
         return waiting
-    # A login is no proof of a finished setSecret: whatever an earlier run reached, this one sets and tests anew.
+    # A login does not prove that setSecret finished (rights may be missing), so each run sets and tests again.
     if not seen.password_set:
         return _at_step(seen, Step.SET, retains=retains(terms)) or SetPending()
     if not seen.tested:
@@ -264,7 +265,7 @@ def _finish(seen: Observation, pending_id: VersionId) -> Action:
 
 
 def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """An old password has lived beside the delivered new one for long enough."""
+    """Retire the old password after the new one has been delivered for long enough."""
     retiring = seen.status.retiring
     if retiring is None or seen.claim is not None:
         return None
@@ -275,21 +276,21 @@ def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if retiring.after is None:
         return WriteStatus(retiring_at(seen.status, now + terms.rotation.retire_delay))
     if now < retiring.after or retiring.user != seen.current_credential.username:
-        return None  # the next rotation of that user ends it, if nothing does before
+        return None  # at the latest the next rotation of that user retires it
     if seen.refusal is not None and why_rotate(seen, terms, now) is not None:
         return None
     return _prove_login(seen, terms) or _under_lock(seen) or Retire()
 
 
 def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Nothing is under way: claim what is due, then make the pending version."""
+    """Start a rotation: claim what is due, then create the pending version."""
     claim, cause = seen.claim, why_rotate(seen, terms, now)
-    asked_again = claim is not None and cause is not None and cause.request not in (None, claim.request)
+    requested_again = claim is not None and cause is not None and cause.request not in (None, claim.request)
     if claim is None and cause is None:
         return too_many_requests(seen, terms, now)
     if verdict := first_verdict(BEFORE_CLAIM, seen, terms):
         return Hold(verdict.reason, verdict.message)
-    if claim is None or asked_again:
+    if claim is None or requested_again:
         return WriteStatus(claimed(seen, terms, cause, now)) if cause is not None else None
     if (wait_until := retry_at(seen, terms)) is not None and now < wait_until:
         return Sleep(wait_until)
@@ -304,7 +305,7 @@ def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 
 
 def _may_set(seen: Observation, terms: Terms) -> Action | None:
-    """The order of checks before set; None where all are passed."""
+    """Run the checks before setSecret in their order; None if all pass."""
     if verdict := unsynced(seen, terms):
         return Hold(verdict.reason, verdict.message)
     if terms.has_database and (probe := _prove_login(seen, terms)):
@@ -314,12 +315,12 @@ def _may_set(seen: Observation, terms: Terms) -> Action | None:
 
 
 def _prove_login(seen: Observation, terms: Terms) -> Action | None:
-    """The secret knows its user's password; None where that is seen, or known to be not so."""
+    """Prove by a login that the secret has its user's password; None if this is proven or cannot be."""
     if seen.password_set:
         return None
     if seen.login is Login.UNTRIED:
         return ProbeCurrent()
-    might_be_pending = seen.pending_id is not None and set_began(seen) and may_be_the_only_one(terms)
+    might_be_pending = seen.pending_id is not None and set_began(seen) and may_replace_current_password(terms)
     if seen.login is Login.REJECTED and might_be_pending and seen.pending_login is Login.UNTRIED:
         return ProbePending()
     if Login.UNREACHABLE in (seen.login, seen.pending_login):
@@ -337,7 +338,7 @@ def _under_lock(seen: Observation) -> Action | None:
 
 
 def _at_step(seen: Observation, step: Step, **changes: object) -> Action | None:
-    """Tell the step before it begins: durable, since the roll-back depends on it."""
+    """Record the step in the status before it begins, because a rollback depends on it."""
     if seen.claim is None or seen.claim.step is step:
         return None
     return WriteStatus(with_claim(seen.status, step=step, message=f"{step} begins", **changes))

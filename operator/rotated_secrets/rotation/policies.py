@@ -1,4 +1,4 @@
-"""Why rotate now, why not yet: small pure functions in chains, each answering None or (reason, message)."""
+"""Why a rotation is due, and why it has to wait: small pure functions, each returns None or (reason, message)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.strategies import descends_from, is_clone
 
 ATTEMPTS = 3
-"""How often a slot or request is tried before it is given up."""
+"""Number of attempts for a slot or request before it is given up."""
 
 BACKOFF = timedelta(seconds=30)
-"""The wait after the first failed attempt; each further one waits four times as long."""
+"""Wait after the first failed attempt; each further wait is four times as long."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why something is held."""
+    """Why a rotation is held."""
 
     reason: Reason
     message: str
@@ -30,7 +30,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a rotation is due, and what it will have served."""
+    """Why a rotation is due, and which slot and request it serves."""
 
     trigger: Trigger
     slot: datetime | None
@@ -41,7 +41,7 @@ class Cause:
 
 
 def why_rotate(seen: Observation, terms: Terms, now: datetime) -> Cause | None:
-    """All that is due now, as one rotation: a request and a missed slot do not make two."""
+    """Return everything that is due now as one rotation: a request and a missed slot do not cause two."""
     slot = _due_at_creation(seen, terms) or _due_by_schedule(seen, terms, now)
     request = _requested(seen, terms)
     if request is not None and too_many_requests(seen, terms, now) is None:
@@ -52,38 +52,38 @@ def why_rotate(seen: Observation, terms: Terms, now: datetime) -> Cause | None:
 
 
 def too_many_requests(seen: Observation, terms: Terms, now: datetime) -> Hold | None:
-    """Hold what is asked for while so much was asked for lately; what is due by schedule does not wait for it."""
+    """Limit the rate of requested rotations; scheduled rotations do not wait for it."""
     interval = terms.request_interval
-    # A request that fails is tried again by itself, which nobody asked for.
-    begun = [each for each in seen.status.history if each.attempt == 1]
-    if _requested(seen, terms) is None or interval is None or len(begun) < HISTORY_LENGTH:
+    # Later attempts are retries by the operator, not requests.
+    started = [each for each in seen.status.history if each.attempt == 1]
+    if _requested(seen, terms) is None or interval is None or len(started) < HISTORY_LENGTH:
         return None
-    until = begun[-1].started_at + HISTORY_LENGTH * interval
+    until = started[-1].started_at + HISTORY_LENGTH * interval
     if now >= until:
         return None
     due = (until, next_due(seen, terms), next_retirement(seen, now))
     return Hold(
         Reason.TOO_MANY_REQUESTS,
-        f"held: {HISTORY_LENGTH} rotations started since {begun[-1].started_at:%Y-%m-%dT%H:%M:%SZ}; this request runs "
-        f"at {until:%Y-%m-%dT%H:%M:%SZ}; check who sets the annotation so often",
+        f"held: {HISTORY_LENGTH} rotations started since {started[-1].started_at:%Y-%m-%dT%H:%M:%SZ}; this request "
+        f"runs at {until:%Y-%m-%dT%H:%M:%SZ}; check who sets the annotation so often",
         min(moment for moment in due if moment is not None),
     )
 
 
 def _requested(seen: Observation, terms: Terms) -> str | None:
-    """A request that was not served yet."""
+    """The request that has not been served yet, if there is one."""
     return terms.request if terms.request and terms.request != seen.status.handled_requests.rotate else None
 
 
 def next_due(seen: Observation, terms: Terms) -> datetime | None:
-    """When the schedule comes true next, whether or not that is past."""
+    """The next due time of the schedule after the last rotation; it may be in the past."""
     if terms.schedule is None:
         return None
     return terms.schedule.next_after(_last_served(seen, terms))
 
 
 def _due_at_creation(seen: Observation, terms: Terms) -> datetime | None:
-    """rotateImmediately counts once: an older status knows a slot, a later change of the spec finds one."""
+    """Apply rotateImmediately only once: the status records its slot, so a later change of the spec has no effect."""
     first = seen.status.handled_requests.slot is None and seen.status.last_rotation_time is None
     return terms.created_at if terms.rotation.rotate_immediately and first else None
 
@@ -95,7 +95,7 @@ def _due_by_schedule(seen: Observation, terms: Terms, now: datetime) -> datetime
 
 
 def _last_served(seen: Observation, terms: Terms) -> datetime:
-    """The moment from which the schedule counts, from what is persisted alone, never from when the operator started."""
+    """The time from which the schedule counts. It comes from persisted state only, never from the operator's start."""
     status = seen.status
     moments = (
         status.schedule.since if status.schedule else None,
@@ -107,7 +107,7 @@ def _last_served(seen: Observation, terms: Terms) -> datetime:
 
 
 def retry_at(seen: Observation, terms: Terms) -> datetime | None:
-    """When the claim's next attempt may begin; None where it is not waiting after a failed one."""
+    """When the claim's next attempt may begin; None unless the previous attempt failed."""
     claim, history = seen.claim, seen.status.history
     if claim is None or claim.attempt == 1 or not history:
         return None
@@ -117,13 +117,13 @@ def retry_at(seen: Observation, terms: Terms) -> datetime | None:
 
 
 def next_retirement(seen: Observation, now: datetime) -> datetime | None:
-    """When an old password ends that still works. One that is overdue waits for what is in its way, not for a time."""
+    """When the old password must stop working; None if this is overdue, because then it waits for an obstacle."""
     after = seen.status.retiring.after if seen.status.retiring is not None else None
     return after if after is not None and after > now else None
 
 
-def resync_asked(seen: Observation, terms: Terms) -> bool:
-    """Whether somebody asked for a look at everything that was not taken yet."""
+def resync_requested(seen: Observation, terms: Terms) -> bool:
+    """Whether a resync was requested and has not been done yet."""
     return terms.resync is not None and terms.resync != seen.status.handled_requests.resync
 
 
@@ -133,23 +133,23 @@ Policy = Callable[[Observation, Terms], Verdict | None]
 
 
 def suspended(seen: Observation, terms: Terms) -> Verdict | None:
-    """Hold while the resource says so."""
+    """Hold while rotation.suspend is true."""
     if not terms.rotation.suspend:
         return None
     return Verdict(Reason.SUSPENDED, "held: rotation.suspend is true; set it to false to let the due rotation run")
 
 
-def obstructed(seen: Observation, terms: Terms) -> Verdict | None:
-    """Hold while something about the resource has to be mended first."""
+def has_obstacle(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold while a person has to correct something first."""
     return Verdict(seen.obstacle.reason, f"held: {seen.obstacle.message}") if seen.obstacle else None
 
 
-# ---- why hold: before the pending version is made or the password is set
+# ---- why hold: before the pending version is created or the password is set
 
 
 def unsynced(seen: Observation, terms: Terms) -> Verdict | None:
-    """Hold while the target Secret holds another version: pods would go on with a user about to change."""
-    if seen.synced or one_user_between(seen, terms):
+    """Hold while the target Secret has another version: pods would use a credential that is about to change."""
+    if seen.synced or between_set_and_finish(seen, terms):
         return None
     why = seen.target.message if seen.target is not None and seen.target.message else "it holds another version"
     if seen.login is Login.REJECTED:
@@ -160,10 +160,10 @@ def unsynced(seen: Observation, terms: Terms) -> Verdict | None:
 
 
 def login_rejected(seen: Observation, terms: Terms) -> Verdict | None:
-    """Hold unless the secret proves that it knows its user's password.
+    """Hold unless a login proves that the secret has its user's password.
 
-    Otherwise a tenant could write any user's name into a secret and have the admin set that user's password. The claim
-    is no proof: it is read from the resource.
+    Otherwise a tenant could write any user's name into a secret, and the admin would set that user's password. The
+    claim is no proof, because it is read from the resource.
     """
     if seen.login is not Login.REJECTED or seen.pending_login is Login.WORKS or seen.password_set:
         return None
@@ -176,8 +176,8 @@ def login_rejected(seen: Observation, terms: Terms) -> Verdict | None:
 def verify_queries_fail(seen: Observation, terms: Terms) -> Verdict | None:
     """Hold while the checks fail for the current credential too: then the check is wrong, not the rotation.
 
-    Unless the current user is a clone: what it lacks, its base user may have been given since, and a rotation is what
-    brings that along. A check that is wrong all the same fails in testSecret.
+    Does not hold if the current user is a clone: it may lack rights that its base user received later, and the rotation
+    copies them. If the check itself is wrong, it fails in testSecret.
     """
     if not seen.failed_checks or is_clone(terms.rotation, seen.current_credential.username):
         return None
@@ -188,51 +188,54 @@ def verify_queries_fail(seen: Observation, terms: Terms) -> Verdict | None:
     )
 
 
-BEFORE_CLAIM: tuple[Policy, ...] = (suspended, obstructed)
+BEFORE_CLAIM: tuple[Policy, ...] = (suspended, has_obstacle)
 BEFORE_SET: tuple[Policy, ...] = (unsynced, login_rejected, verify_queries_fail)
 
 
 def first_verdict(policies: tuple[Policy, ...], seen: Observation, terms: Terms) -> Verdict | None:
-    """The answer of the first policy that has one."""
+    """The first verdict in the order of the policies."""
     return next((verdict for policy in policies if (verdict := policy(seen, terms)) is not None), None)
 
 
-def one_user_between(seen: Observation, terms: Terms) -> bool:
-    """With one user, AWSCURRENT stops working between setSecret and finishSecret, and only going on mends that."""
+def between_set_and_finish(seen: Observation, terms: Terms) -> bool:
+    """Whether AWSCURRENT may not work now: with one user it fails between setSecret and finishSecret.
+
+    Only finishing the rotation (or rolling it back) ends this state.
+    """
     return not terms.keeps_current and seen.pending_id is not None and set_began(seen)
 
 
-def may_be_the_only_one(terms: Terms) -> bool:
-    """Whether a password that was set may have replaced AWSCURRENT's.
+def may_replace_current_password(terms: Terms) -> bool:
+    """Whether setting the pending password may replace the password of AWSCURRENT.
 
-    With DualPassword too: the strategy may have been another when the rotation began.
+    True for DualPassword too, because the strategy may have been different when the rotation began.
     """
     return terms.has_database and terms.rotation.strategy is not Strategy.ALTERNATING_USERS
 
 
 def set_began(seen: Observation) -> bool:
-    """The claim says that setSecret may have begun, so that the database may know the pending password."""
+    """Whether setSecret may have started, according to the claim: then the database may know the pending password."""
     return seen.claim is not None and seen.claim.step is not Step.CREATE
 
 
 def was_rolled_back(seen: Observation) -> bool:
-    """AWSCURRENT's version is one whose attempt failed, or is being undone."""
+    """Whether the attempt that created AWSCURRENT's version failed, or is being rolled back."""
     claim, current = seen.claim, seen.current_id
     undone = [entry.version_id for entry in seen.status.history if entry.outcome is not Outcome.SUCCEEDED]
     return current in undone or (claim is not None and claim.failure is not None and claim.version_id == current)
 
 
-# ---- whose AWSPENDING
+# ---- who created AWSPENDING
 
 
 def is_ours(seen: Observation, terms: Terms) -> bool:
-    """AWSPENDING's version was made from the current one, by this operator or another that reckons like it."""
+    """Whether an operator created AWSPENDING's version from the current one (each operator computes the same ids)."""
     pending = seen.pending_id
     return pending is not None and descends_from(terms.arn, [seen.current_id], pending)
 
 
 def is_stale(seen: Observation, terms: Terms) -> bool:
-    """AWSPENDING's version was made by us, from a version that is no longer current."""
+    """Whether an operator created AWSPENDING's version from a version that is no longer current."""
     pending, claim = seen.pending_id, seen.claim
     if pending is None or is_ours(seen, terms):
         return False
@@ -240,7 +243,7 @@ def is_stale(seen: Observation, terms: Terms) -> bool:
 
 
 def managed_elsewhere(seen: Observation, terms: Terms) -> Verdict | None:
-    """Hold where someone else rotates this secret, or is in the middle of it."""
+    """Hold if something else rotates this secret, or is in the middle of a rotation."""
     if seen.elsewhere is not None:
         return Verdict(Reason.MANAGED_ELSEWHERE, f"held: {seen.elsewhere}")
     pending = seen.pending_id

@@ -1,6 +1,6 @@
-"""What a rotation needs of its neighbours, and no more: the database, the status, the target Secret, the workloads.
+"""Protocols that a rotation needs: the database, the status, the target Secret, the workloads, and reports.
 
-The store's protocol is its own room's (:mod:`rotated_secrets.secretstores.base`).
+The protocol of the store is in :mod:`rotated_secrets.secretstores.base`.
 """
 
 from __future__ import annotations
@@ -23,100 +23,100 @@ from rotated_secrets.values import Credential, VersionId
 
 
 class LookAgain(Exception):
-    """What was seen is no longer so, or another operator is at work: observe again before anything else is done."""
+    """The observation is outdated, or another operator is at work: observe again before doing anything else."""
 
 
 class Database(Protocol):
-    """The database that one secret's credential logs in to."""
+    """The database in which one secret's credential logs in."""
 
     @property
     def limits(self) -> PasswordLimits:
-        """What it takes as a password."""
+        """What it accepts as a password."""
 
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         """See :meth:`rotated_secrets.databases.base.Engine.verify`."""
 
     def open_admin(self, own: Credential) -> AdminSession:
-        """Log in by the admin secret or, where there is none, as ``own``.
+        """Log in with the admin secret or, if there is none, with ``own``.
 
         See :meth:`rotated_secrets.databases.base.Engine.open_admin`.
         """
 
 
 class StatusWriter(Protocol):
-    """Where the resource's status is kept."""
+    """Stores the resource's status."""
 
     def write(self, status: RotatedSecretStatus) -> None:
-        """Make a status durable. Raises: LookAgain, where another operator has written one since it was read."""
+        """Make a status durable. Raises: LookAgain, if another operator has written it since it was read."""
 
 
 class Workloads(Protocol):
-    """What runs beside the resource and reads the target Secret."""
+    """The workloads in the resource's namespace that read the target Secret."""
 
     def restart(self, workload: Workload, version_id: VersionId) -> Restart:
-        """Restart its pods with this version, unless they run with it. An obstacle is returned, not raised."""
+        """Restart its pods with this version, unless this was done before. A failure is returned, not raised."""
 
 
 class TargetSecret(Protocol):
     """The Secret that pods mount."""
 
     def look(self, current: StoredVersion) -> TargetState:
-        """Compare it, as it was last read or written, with this version rendered."""
+        """Compare the Secret, as last read or written, with this version rendered."""
 
     def look_again(self, current: StoredVersion) -> TargetState:
-        """Read it, and compare it with this version rendered."""
+        """Read the Secret again, and compare it with this version rendered."""
 
     def write(self, current: StoredVersion) -> TargetState:
-        """Make it hold this version; returns what came of it."""
+        """Write this version into the Secret; returns the resulting state."""
 
 
 @dataclass(frozen=True)
 class PasswordSet:
-    """What setSecret did beside setting a password, for events and people."""
+    """What setSecret did in addition to setting a password, for Events and logs."""
 
     user: str
     rights: RightsReport
     sessions: int | None
-    """How many sessions the user had when its password was set; None where that can't be seen."""
+    """Number of the user's sessions when its password was set; None if the admin cannot see them."""
 
 
 class Reports(Protocol):
-    """Tells people what a run does. Nothing here decides, and nothing here fails."""
+    """Reports what a run does, in Events, metrics and logs. Its methods decide nothing and never raise."""
 
     def acting(self, action: Doing) -> AbstractContextManager[None]:
-        """Stand around an action while it is done."""
+        """Surround an action while it runs, for example to measure its time."""
 
     def acted(self, action: Doing, seen: Observation) -> None:
-        """An action was done, and this is known after it."""
+        """An action is done; ``seen`` is the observation after it."""
 
     def set_password(self, report: PasswordSet) -> None:
         """SetSecret has set a password."""
 
     def failed(self, error: Exception) -> None:
-        """An action could not be done now, and is tried again."""
+        """An action failed, and will be tried again."""
 
     def value_refused(self, error: Refused) -> None:
-        """The secret value asks for what is never done, such as a connection to a host that is guarded."""
+        """The secret value is rejected, for example because its host is not allowed."""
 
     def concluding(self, seen: Observation) -> None:
-        """The run is over; its status is about to be written."""
+        """The run has ended; its status is about to be written."""
 
     def concluded(self, status: RotatedSecretStatus) -> None:
-        """The run is over, and this status says what came of it."""
+        """The run has ended, and this status has been written."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """What one run acts on."""
+    """Everything that one run acts on."""
 
     store: SecretStore
     database: Database | None
-    """None where the strategy reaches no database."""
+    """None if the strategy uses no database."""
     status: StatusWriter
     target: TargetSecret | None
-    """None where nothing is delivered."""
+    """None if nothing is delivered."""
     workloads: Workloads | None
     reports: Reports
     guard: Callable[[], None]
-    """Raises when this operator may not act any more; called before every side effect."""
+    """Raises if this operator may no longer act; called before every side effect."""
     now: Callable[[], datetime]

@@ -1,6 +1,6 @@
-"""Random values for API keys and tokens: which keys of a secret value they replace, and what they are made of.
+"""Random values for API keys and tokens: which keys of a secret value they replace, and how they are generated.
 
-Pure but for the system's randomness. Knows nothing of who will use a value.
+Pure except for the system's randomness. Must not know databases or webhooks.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from rotated_secrets.rotation.password import (
 from rotated_secrets.values import InvalidSecretValue, SecretText, SecretValue
 
 Draw = Callable[[], SecretText]
-"""Makes a new value, another one with each call."""
+"""Generates a new value with each call."""
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _HEXADECIMAL = 16
 _UNLIMITED = PasswordLimits()
 
 
-def drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> Draw:
-    """How new values are made: passwords or, with RandomValue, what ``rotation.random`` asks for.
+def value_generator(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> Draw:
+    """Return a function that generates new values: passwords or, with RandomValue, what ``rotation.random`` says.
 
-    ``limits`` are those of what takes the value. The function returned raises InvalidPasswordPolicy.
+    ``limits`` are those of the engine. The returned function raises InvalidPasswordPolicy.
     """
     if rotation.strategy is not Strategy.RANDOM_VALUE:
         return lambda: make_password(rotation.password, limits)
-    wanted, policy = wanted_of(rotation), rotation.password
+    wanted, policy = random_settings(rotation), rotation.password
     if wanted.format is ValueFormat.PASSWORD:
         return lambda: _prefixed(wanted.prefix, make_password(policy, limits).reveal())
     return lambda: _prefixed(wanted.prefix, _drawn(wanted.format, length_of(policy)))
 
 
-def check_drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> None:
-    """Raises: InvalidPasswordPolicy, where no value can be made or none worth the name; says which field to change."""
-    form, policy = wanted_of(rotation).format, rotation.password
+def check_generator(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> None:
+    """Raises: InvalidPasswordPolicy, if no value is possible or it would be too weak; names the field to change."""
+    form, policy = random_settings(rotation).format, rotation.password
     if rotation.strategy is not Strategy.RANDOM_VALUE or form is ValueFormat.PASSWORD:
         check_policy(policy, limits)
         return
@@ -73,8 +73,8 @@ def check_drawing(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> No
 
 
 def check_keys(rotation: Rotation, value: SecretValue) -> None:
-    """Raises: InvalidSecretValue, where the value does not have what is to be replaced."""
-    keys, fields = wanted_of(rotation).keys, value.fields
+    """Raises: InvalidSecretValue, if the value lacks a key that is to be replaced."""
+    keys, fields = random_settings(rotation).keys, value.fields
     if fields is None:
         if value.text.reveal().lstrip().startswith(("{", "[")):
             raise InvalidSecretValue(
@@ -95,8 +95,8 @@ def check_keys(rotation: Rotation, value: SecretValue) -> None:
         )
 
 
-def replaced(rotation: Rotation, value: SecretValue, draw: Draw) -> SecretValue:
-    """The next version's value: each of the keys by a value of its own, or plain text as a whole.
+def with_new_values(rotation: Rotation, value: SecretValue, draw: Draw) -> SecretValue:
+    """Return the next version's value: each key with a different new value, or plain text replaced as a whole.
 
     Raises:
         InvalidSecretValue: see :func:`check_keys`.
@@ -104,18 +104,15 @@ def replaced(rotation: Rotation, value: SecretValue, draw: Draw) -> SecretValue:
     check_keys(rotation, value)
     if value.fields is None:
         return SecretValue.parse(draw().reveal())
-    return value.replacing(**{key: draw().reveal() for key in wanted_of(rotation).keys})
+    return value.replacing(**{key: draw().reveal() for key in random_settings(rotation).keys})
 
 
-def wanted_of(rotation: Rotation) -> RandomValue:
+def random_settings(rotation: Rotation) -> RandomValue:
     return rotation.random or RandomValue()
 
 
 def difference(now: SecretValue, then: SecretValue, but: Iterable[str]) -> str | None:
-    """What differs between two values beside the keys ``but``: the name of the first such key; None where nothing does.
-
-    Both are JSON objects.
-    """
+    """Return the first key, other than the keys ``but``, in which two JSON objects differ; None if they are equal."""
     ours, theirs = dict(now.fields or {}), dict(then.fields or {})
     for key in (*ours, *theirs):
         if key not in but and (key not in ours or key not in theirs or _text(ours[key]) != _text(theirs[key])):
@@ -124,7 +121,7 @@ def difference(now: SecretValue, then: SecretValue, but: Iterable[str]) -> str |
 
 
 def _text(found: object) -> str:
-    """To compare by: a JSON number that is none (NaN) does not equal itself, and 1 equals true."""
+    """Return a text for comparisons: in Python NaN does not equal itself, and 1 equals True."""
     return json.dumps(found)
 
 
@@ -157,10 +154,10 @@ def _bits(form: ValueFormat, length: int) -> float:
 
 
 def _ignored(form: ValueFormat, policy: PasswordPolicy) -> list[str]:
-    """Fields that ask for something which this format does not give."""
-    heeded = set() if form is ValueFormat.UUID else {"length"}
+    """Fields that are set, although this format does not use them."""
+    used_fields = set() if form is ValueFormat.UUID else {"length"}
     return [
         f"rotation.password.{field.alias}"
         for name, field in PasswordPolicy.model_fields.items()
-        if name not in heeded and getattr(policy, name) != field.default
+        if name not in used_fields and getattr(policy, name) != field.default
     ]

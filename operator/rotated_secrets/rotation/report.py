@@ -1,4 +1,4 @@
-"""What people are told: the status at the end of a run, and the events between two statuses. Pure."""
+"""Computes what users see: the status at the end of a run, and the Events between two statuses. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
-from rotated_secrets.rotation.rollout import not_restarted, remembering_rollout
+from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
 from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
@@ -37,17 +37,17 @@ STEP_FAILED = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One condition: whether it is true (None: unknown), why, and what to do."""
+    """The content of one condition: whether it is true (None: unknown), why, and what to do."""
 
     status: bool | None
     reason: Reason
     message: str
 
 
-def reported(
+def final_status(
     seen: Observation, terms: Terms, waiting: Waiting, *, generation: int, now: datetime
 ) -> RotatedSecretStatus:
-    """The status after a run that came to ``waiting``."""
+    """Return the status after a run that ended with ``waiting``."""
     credential = seen.credential
     synced = _synced(seen)
     due = retry_at(seen, terms) or next_due(seen, terms)
@@ -64,7 +64,7 @@ def reported(
             "next_rotation_time": due.replace(microsecond=0) if due else None,
         }
     )
-    status = remembering_rollout(status, seen, terms)
+    status = with_rollout_recorded(status, seen, terms)
     findings = {
         ConditionType.READY: _ready(seen, terms, synced),
         ConditionType.SYNCED: synced,
@@ -81,7 +81,7 @@ def reported(
 def with_findings(
     status: RotatedSecretStatus, findings: dict[ConditionType, Finding], *, generation: int, now: datetime
 ) -> RotatedSecretStatus:
-    """The status with these conditions, the others as they were."""
+    """Return the status with these conditions changed."""
     status = status.model_copy(update={"observed_generation": generation})
     for kind, finding in findings.items():
         status = status.with_condition(
@@ -113,7 +113,7 @@ def _synced(seen: Observation) -> Finding:
     if target is None:
         return Finding(True, Reason.NOTHING_TO_DELIVER, "target.creationPolicy is None: no Secret is written")
     if target.kind is TargetKind.EQUAL:
-        old = [f"{workload}: {restart.message}" for workload, restart in not_restarted(seen)]
+        old = [f"{workload}: {restart.message}" for workload, restart in failed_restarts(seen)]
         behind = f"; not restarted for it: {'; '.join(old)}" if old else ""
         return Finding(True, Reason.UP_TO_DATE, f"the target Secret holds version {seen.current_id}{behind}")
     if target.kind is TargetKind.CONFLICT:
@@ -135,10 +135,10 @@ def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
         return Finding(False, Reason.RETIRE_FAILED, f"{waiting.message}; it is tried again")
     if last is None:
         return Finding(None, Reason.NEVER_ROTATED, "no rotation has been due since this resource was created")
-    return _ended(last)
+    return _outcome(last)
 
 
-def _ended(entry: HistoryEntry) -> Finding:
+def _outcome(entry: HistoryEntry) -> Finding:
     match entry.outcome:
         case Outcome.SUCCEEDED:
             return Finding(True, Reason.ROTATION_SUCCEEDED, entry.message)
@@ -152,14 +152,16 @@ def _ended(entry: HistoryEntry) -> Finding:
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event to record."""
+    """An Event to record."""
 
     reason: EventReason
     message: str
 
 
-def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus, strategy: Strategy) -> Iterator[NewEvent]:
-    """What happened to the rotation between two statuses."""
+def events_for_status(
+    before: RotatedSecretStatus, after: RotatedSecretStatus, strategy: Strategy
+) -> Iterator[NewEvent]:
+    """Return what happened to the rotation between two statuses."""
     was, claim = before.rotation, after.rotation
     if claim is not None and (was is None or was.started_at != claim.started_at):
         yield NewEvent(
@@ -167,13 +169,13 @@ def told_by_status(before: RotatedSecretStatus, after: RotatedSecretStatus, stra
             f"{claim.trigger}: attempt {claim.attempt} creates version {claim.version_id} from {claim.from_version_id}",
         )
     if len(after.history) > 0 and (not before.history or after.history[0] != before.history[0]):
-        yield from _told_by_history(after.history[0], over=claim is None)
+        yield from _events_for_history(after.history[0], over=claim is None)
     if before.retiring is not None and after.retiring is None and after.history == before.history:
-        yield _told_by_retirement(before.retiring, strategy)
-    yield from _told_by_hold(before, after)
+        yield _event_for_retirement(before.retiring, strategy)
+    yield from _events_for_hold(before, after)
 
 
-def _told_by_retirement(old: Retiring, strategy: Strategy) -> NewEvent:
+def _event_for_retirement(old: Retiring, strategy: Strategy) -> NewEvent:
     which = f"the password of version {old.version_id} for user {old.user}"
     if strategy in (Strategy.EXTERNAL, Strategy.RANDOM_VALUE):
         return NewEvent(
@@ -183,7 +185,7 @@ def _told_by_retirement(old: Retiring, strategy: Strategy) -> NewEvent:
     return NewEvent(EventReason.OLD_PASSWORD_RETIRED, f"{which} no longer works")
 
 
-def _told_by_history(entry: HistoryEntry, *, over: bool) -> Iterator[NewEvent]:
+def _events_for_history(entry: HistoryEntry, *, over: bool) -> Iterator[NewEvent]:
     whose = f"of user {entry.user} " if entry.user else ""
     took = (entry.finished_at - entry.started_at).total_seconds()
     match entry.outcome:
@@ -200,7 +202,7 @@ def _told_by_history(entry: HistoryEntry, *, over: bool) -> Iterator[NewEvent]:
         yield NewEvent(EventReason.ROTATION_FAILED, f"rotation {whose}failed at {entry.step}: {entry.message}")
 
 
-def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> Iterator[NewEvent]:
+def _events_for_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> Iterator[NewEvent]:
     was, held = before.condition(ConditionType.HELD), after.condition(ConditionType.HELD)
     was_held, is_held = (found is not None and found.status == "True" for found in (was, held))
     if held is not None and is_held and (not was_held or (was is not None and was.reason != held.reason)):
@@ -209,15 +211,15 @@ def _told_by_hold(before: RotatedSecretStatus, after: RotatedSecretStatus) -> It
         yield NewEvent(EventReason.ROTATION_RESUMED, f"no longer held ({was.reason})")
 
 
-def told_by_sync(before: TargetState, current: VersionId, *, asked_anew: bool) -> NewEvent:
-    """What writing the target Secret means to people; ``asked_anew`` says that the resource itself was edited."""
-    if not asked_anew and before.kind is TargetKind.DIFFERS and before.version_id == current:
+def event_for_sync(before: TargetState, current: VersionId, *, spec_changed: bool) -> NewEvent:
+    """Return the Event for a write of the target Secret; ``spec_changed`` says that the resource itself was edited."""
+    if not spec_changed and before.kind is TargetKind.DIFFERS and before.version_id == current:
         return NewEvent(EventReason.SECRET_DRIFT_REPAIRED, f"{before.message}; corrected")
     return NewEvent(EventReason.SECRET_SYNCED, f"the target Secret holds version {current}")
 
 
-def told_by_restart(workload: Workload, version_id: VersionId, restart: Restart) -> NewEvent | None:
-    """What came of asking for a restart; nothing, where there was nothing to do."""
+def event_for_restart(workload: Workload, version_id: VersionId, restart: Restart) -> NewEvent | None:
+    """Return the Event for a restart of a workload; None if there was nothing to do."""
     match restart.kind:
         case RestartKind.UNCHANGED:
             return None
@@ -229,8 +231,8 @@ def told_by_restart(workload: Workload, version_id: VersionId, restart: Restart)
     )
 
 
-def told_by_rights(report: PasswordSet) -> Iterator[NewEvent]:
-    """What setSecret found and did beside setting a password."""
+def events_for_rights(report: PasswordSet) -> Iterator[NewEvent]:
+    """Return the Events for rights that setSecret repaired, and for those that still differ."""
     if report.rights.repaired:
         yield NewEvent(EventReason.RIGHTS_REPAIRED, "; ".join(report.rights.repaired))
     if report.rights.remaining:

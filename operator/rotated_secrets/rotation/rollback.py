@@ -1,6 +1,7 @@
-"""The way back from what a rotation has done: the old password, the stage, the second password. One side effect each.
+"""Undoes what a rotation has done: restores the old password, moves stages back, removes the second password.
 
-Called by the steps, with the session that they hold. Decides nothing: what a call answered goes into the observation.
+Called by the steps, with their admin session; each function has one side effect. Decides nothing: the result of a call
+goes into the observation.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from rotated_secrets.values import Credential, InvalidSecretValue, Stage, Versio
 def restore(
     seen: Observation, terms: Terms, store: SecretStore, database: Database, admin: AdminSession
 ) -> Observation:
-    """Put back the password that the pending user had before; a clone that had none is locked out.
+    """Restore the password that the pending user had before; disable the login of a clone that had none.
 
-    A user that neither AWSCURRENT nor AWSPREVIOUS knows is left as it is: nobody holds its old password.
+    A user that is in neither AWSCURRENT nor AWSPREVIOUS is not changed: its old password is stored nowhere.
     """
     pending = pending_credential(seen)
     users = users_of(terms.rotation, pending.username)
@@ -30,14 +31,14 @@ def restore(
     refused = None
     try:
         if earlier is not None:
-            # Rights are left alone: the other user's are those that pods live by.
+            # Rights are not changed: pods use the other user.
             admin.set_password(users, earlier, Rights.IGNORE)
         elif pending.username == users.clone:
             admin.disable_login(pending.username)
     except Refused as error:
         refused = str(error)
     if earlier is not None and terms.rotation.strategy is not Strategy.ALTERNATING_USERS:
-        # Nobody else's password is at stake with two users; with one, AWSPENDING may be the only one that works.
+        # With one user, AWSPENDING may be the only password that works; with two, pods use the other user's.
         try:
             database.verify(earlier, users, ())
         except AuthenticationFailed as error:
@@ -47,10 +48,10 @@ def restore(
 
 
 def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, store: SecretStore) -> Credential | None:
-    """The last credential of this user before AWSPENDING.
+    """Return this user's last credential before AWSPENDING.
 
-    Of AWSPREVIOUS the password alone is taken: nobody has compared its other keys, and whoever can write the secret
-    could steer the admin by them.
+    Only the password is taken from AWSPREVIOUS: its other keys have not been checked, and a person who can write the
+    secret could redirect the admin's session with them.
     """
     current = seen.current_credential
     if current.username == pending.username:
@@ -67,7 +68,7 @@ def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, st
 
 
 def drop_pending(seen: Observation, version_id: VersionId, terms: Terms, store: SecretStore) -> Observation:
-    """Take AWSPENDING off a version."""
+    """Remove AWSPENDING from a version."""
     try:
         store.move_stage(terms.arn, Stage.PENDING, remove_from=version_id)
     except StoreRefused as error:
@@ -81,7 +82,7 @@ def drop_pending(seen: Observation, version_id: VersionId, terms: Terms, store: 
 
 
 def take_back(seen: Observation, version_id: VersionId, terms: Terms, store: SecretStore) -> NoReturn:
-    """Move AWSCURRENT back to ``version_id``. Raises LookAgain always: nothing is as it was seen."""
+    """Move AWSCURRENT back to ``version_id``. Always raises LookAgain: the observation is outdated afterwards."""
     try:
         store.move_stage(terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
     except StoreRefused as error:
@@ -92,7 +93,7 @@ def take_back(seen: Observation, version_id: VersionId, terms: Terms, store: Sec
 
 
 def retire(seen: Observation, terms: Terms, admin: AdminSession) -> Observation:
-    """Make AWSCURRENT's password the user's only one."""
+    """Make AWSCURRENT's password the only one of its user."""
     current = seen.current_credential
     try:
         admin.set_password(users_of(terms.rotation, current.username), current, Rights.IGNORE)
@@ -102,7 +103,7 @@ def retire(seen: Observation, terms: Terms, admin: AdminSession) -> Observation:
 
 
 def pending_credential(seen: Observation) -> Credential:
-    """AWSPENDING's. Raises LookAgain where that was not read."""
+    """Return AWSPENDING's credential. Raises: LookAgain, if it was not read."""
     if seen.pending_credential is None:
         raise LookAgain("AWSPENDING was not read")
     return seen.pending_credential

@@ -1,7 +1,7 @@
-"""When workloads are restarted: once for each version, after their Secret holds it. Pure.
+"""Decides when workloads are restarted: once for each version, after their Secret holds it. Pure.
 
-Invariant: no workload is restarted for a version that the target Secret does not hold, that was not seen to log in, or
-whose rotation has not ended; nor for the version that it began with. Which version that is, the status remembers.
+Invariant: no workload is restarted for a version that the target Secret does not hold, whose login has not succeeded,
+or whose rotation has not ended; nor for the version with which it started. The status records which version that is.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.policies import is_ours
 from rotated_secrets.values import VersionId
 
-MISSING_FOR = timedelta(minutes=2)
-"""How long after a version was made a workload is looked for that isn't there: one that is deleted without its pods,
-to be created anew with them, is away for a moment. What is created later begins with the new value anyway."""
+MISSING_GRACE = timedelta(minutes=2)
+"""How long after the creation of a version a missing workload is tried again: one that is deleted without its pods and
+recreated is missing for a moment. A workload that is created later starts with the new value anyway."""
 
-SOON, LATER = timedelta(seconds=30), timedelta(minutes=5)
-"""When to try again what will pass, and what somebody has to mend."""
+RETRY_SOON, RETRY_LATER = timedelta(seconds=30), timedelta(minutes=5)
+"""When to retry a restart after a transient failure, and after one that a person has to correct."""
 
 
-def note_first(seen: Observation, terms: Terms) -> Action | None:
-    """The first delivery: all that runs begins with this version. Told at once, for a rotation may follow at once."""
+def record_first_delivery(seen: Observation, terms: Terms) -> Action | None:
+    """Record the first delivered version, with which all workloads start; at once, since a rotation may follow."""
     if not terms.restart or not _is_delivered(seen) or seen.status.rolled_out_version_id is not None:
         return None
     return WriteStatus(_rolled_out(seen.status, seen.current_id))
 
 
 def roll_out(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Restart what has not been restarted for AWSCURRENT. What cannot be keeps nothing else from going on."""
+    """Restart the workloads that have not been restarted for AWSCURRENT. A failure does not block other actions."""
     status, current = seen.status, seen.current_id
     if not terms.restart or not _is_delivered(seen) or _is_rolled_out(status, current):
         return None
     if (terms.has_database and not seen.proven) or seen.claim is not None or is_ours(seen, terms):
         return None
     if status.rolling_out_version_id != current:
-        # Durable, since what was restarted is no longer what the status says, should AWSCURRENT go back meanwhile.
+        # Recorded first: if AWSCURRENT moves back meanwhile, some workloads no longer run with the recorded version.
         return WriteStatus(status.model_copy(update={"rolling_out_version_id": current}))
     for workload in terms.restart:
         if workload not in seen.restarts:
             return RestartWorkload(workload, current)
-    return None if any(_moments(seen, now)) else WriteStatus(_rolled_out(status, current))
+    return None if any(_retry_times(seen, now)) else WriteStatus(_rolled_out(status, current))
 
 
 def _is_delivered(seen: Observation) -> bool:
@@ -61,36 +61,36 @@ def _rolled_out(status: RotatedSecretStatus, version_id: VersionId) -> RotatedSe
     return status.model_copy(update={"rolled_out_version_id": version_id, "rolling_out_version_id": None})
 
 
-def tried_again_at(seen: Observation, now: datetime) -> datetime | None:
-    """When to ask again for restarts that were asked for in vain."""
-    return min(_moments(seen, now), default=None)
+def restarts_retried_at(seen: Observation, now: datetime) -> datetime | None:
+    """Return when to retry the restarts that failed; None if there is nothing to retry."""
+    return min(_retry_times(seen, now), default=None)
 
 
-def _moments(seen: Observation, now: datetime) -> Iterator[datetime]:
+def _retry_times(seen: Observation, now: datetime) -> Iterator[datetime]:
     if _is_rolled_out(seen.status, seen.current_id):
         return
     for restart in seen.restarts.values():
         match restart.kind:
             case RestartKind.REFUSED:
-                yield now + LATER
+                yield now + RETRY_LATER
             case RestartKind.UNAVAILABLE:
-                yield now + SOON
-            case RestartKind.MISSING if now < seen.current.created_at + MISSING_FOR:
-                yield now + SOON
+                yield now + RETRY_SOON
+            case RestartKind.MISSING if now < seen.current.created_at + MISSING_GRACE:
+                yield now + RETRY_SOON
 
 
-def remembering_rollout(status: RotatedSecretStatus, seen: Observation, terms: Terms) -> RotatedSecretStatus:
-    """The status at the end of a run, where there is nothing to restart: what is delivered is what everybody has.
+def with_rollout_recorded(status: RotatedSecretStatus, seen: Observation, terms: Terms) -> RotatedSecretStatus:
+    """Record the delivered version as rolled out if the spec names no workload.
 
-    So a workload that is added later is not restarted for it.
+    So a workload that is added to the spec later is not restarted for this version.
     """
     if terms.restart or not _is_delivered(seen):
         return status
     return _rolled_out(status, seen.current_id)
 
 
-def not_restarted(seen: Observation) -> Iterator[tuple[Workload, Restart]]:
-    """What this run could not restart."""
+def failed_restarts(seen: Observation) -> Iterator[tuple[Workload, Restart]]:
+    """The workloads that this run could not restart."""
     for workload, restart in seen.restarts.items():
         if restart.kind not in (RestartKind.RESTARTED, RestartKind.UNCHANGED):
             yield workload, restart

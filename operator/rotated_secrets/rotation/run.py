@@ -1,7 +1,7 @@
-"""The one loop of a rotation: observe, plan, act, report. Everything that drives a rotation runs this.
+"""The loop of a rotation: observe, plan, act, report. Everything that drives a rotation uses it.
 
-What the plan decides is done by the steps; here are the order of the two, what becomes of each kind of error, and what
-people are told at the end. Knows its neighbours by their protocols (:mod:`rotated_secrets.rotation.ports`) alone.
+The plan decides and the steps act; this module holds the loop around them, the handling of each kind of error, and the
+report at the end. Knows other packages only by protocols (:mod:`rotated_secrets.rotation.ports`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from rotated_secrets.rotation.actions import Action, Doing, Hold, Retry, Sleep, 
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.ports import LookAgain, Ports
-from rotated_secrets.rotation.report import reported
-from rotated_secrets.rotation.rollout import tried_again_at
+from rotated_secrets.rotation.report import final_status
+from rotated_secrets.rotation.rollout import restarts_retried_at
 from rotated_secrets.rotation.steps import Steps
 from rotated_secrets.secretstores.base import StoreError
 from rotated_secrets.values import InvalidSecretValue
 
 STALE_AFTER = 0.5
-"""Seconds after which the target Secret is read again before a rotation goes on from an old look at it."""
+"""Seconds after which the target Secret is read again before a rotation continues."""
 
 
 class TryAgain(Exception):
-    """A run ended before its work was done, for a reason that is already reported: run again after a pause."""
+    """A run ended early, for a reason that is already reported: run again after a pause."""
 
     def __init__(self, message: str, not_before: float = 0.0) -> None:
         super().__init__(message)
@@ -37,10 +37,10 @@ class TryAgain(Exception):
 
 
 class Run:
-    """One run over one secret, from what was seen until the plan waits. Every method may block.
+    """One run over one secret, from the first observation until the plan waits. Every method may block.
 
-    A run has two phases: :meth:`advance` without a database, and, where that is not the end, with one. In between the
-    caller waits for its turn at the database's host.
+    A run has two phases: :meth:`advance` without a database and, if the plan needs one, with it. In between the caller
+    waits for a free slot at the database's host.
     """
 
     def __init__(self, terms: Terms, seen: Observation, ports: Ports, *, generation: int) -> None:
@@ -48,7 +48,7 @@ class Run:
         self.terms = terms
         self.seen = seen
         self.waiting: Waiting | None = None
-        """What the plan came to, once it has nothing more to do now."""
+        """How the plan ended; None while there is more to do."""
         self._ports = ports
         self._generation = generation
         self._observed_at = time.monotonic()
@@ -64,8 +64,8 @@ class Run:
         """Act until the plan waits or, without ``database``, until it needs one. Returns whether it waits.
 
         Raises:
-            TryAgain: the run is over; it is reported.
-            Unavailable: the database does not answer; it is reported, and :meth:`conclude` may follow.
+            TryAgain: the run has ended; the reason is reported.
+            Unavailable: the database does not answer; this is reported, and :meth:`conclude` may follow.
         """
         if database:
             self._refresh_stale_target()
@@ -75,7 +75,7 @@ class Run:
         return True
 
     def step(self, *, database: bool = True) -> bool:
-        """Do the next action, or note that the plan waits. Returns False where the action needs a database.
+        """Do the next action, or store how the plan waits. Returns False if the action needs a database.
 
         Raises: as :meth:`advance`.
         """
@@ -89,19 +89,19 @@ class Run:
         return True
 
     def conclude(self) -> Hold | Sleep:
-        """Write the status that tells what the run came to, and return how long to wait.
+        """Write the status at the end of the run, and return how long to wait.
 
         Raises:
-            TryAgain: something that will pass is in the way.
+            TryAgain: a temporary obstacle stopped the run.
         """
         waiting, seen = self.waiting, self.seen
         if waiting is None:
             raise TryAgain(self._trouble)
         self._ports.guard()
         self._ports.reports.concluding(seen)
-        with self._errors_reported():
+        with self._errors_final_status():
             now = self._ports.now()
-            status = reported(seen, self.terms, waiting, generation=self._generation, now=now)
+            status = final_status(seen, self.terms, waiting, generation=self._generation, now=now)
             self._ports.status.write(status)
         self._ports.reports.concluded(status)
         if isinstance(waiting, Retry):
@@ -111,42 +111,42 @@ class Run:
         return self._with_restarts(waiting)
 
     def database_is_unreachable(self, message: str, for_seconds: float) -> None:
-        """Go on with what can be done without the database; trying it again is no use ``for_seconds``."""
+        """Continue without the database; a retry cannot succeed within ``for_seconds``."""
         self._not_before = for_seconds
         self.seen = replace(self.seen, login=Login.UNREACHABLE, login_message=message)
 
     def raise_if_unreachable(self) -> None:
-        """Raises: Unavailable, where a login found that the server does not answer."""
+        """Raises: Unavailable, if a login found that the server does not answer."""
         if self.seen.login is Login.UNREACHABLE:
             raise Unavailable(self.seen.login_message)
 
     def close(self) -> None:
-        """Close the admin session, which frees its lock."""
+        """Close the admin session, which releases its lock."""
         self._steps.close()
 
     def _act(self, action: Doing) -> None:
-        with self._errors_reported(), self._ports.reports.acting(action):
+        with self._errors_final_status(), self._ports.reports.acting(action):
             self.seen = self._steps.act(action, self.seen)
         self._ports.reports.acted(action, self.seen)
 
     def _refresh_stale_target(self) -> None:
-        """Read the target Secret again after a wait: what pods hold now decides whether a password may change."""
+        """Read the target Secret again after a wait: what pods use now decides whether a password may change."""
         target, waited = self._ports.target, time.monotonic() - self._observed_at
         if target is not None and self.seen.claim is not None and waited > STALE_AFTER:
-            with self._errors_reported():
+            with self._errors_final_status():
                 self.seen = replace(self.seen, target=target.look_again(self.seen.current))
 
     def _with_restarts(self, waiting: Hold | Sleep) -> Hold | Sleep:
-        """Wait no longer than until workloads that could not be restarted are tried again."""
-        again = tried_again_at(self.seen, self._ports.now())
+        """Shorten the wait if restarts that failed are due to be tried again."""
+        again = restarts_retried_at(self.seen, self._ports.now())
         if again is None:
             return waiting
         until = waiting.until if isinstance(waiting, Sleep) else None
         return Sleep(min(again, until) if until else again)
 
     @contextlib.contextmanager
-    def _errors_reported(self) -> Iterator[None]:
-        """Report what stops a run, and end it. Errors of leadership pass through."""
+    def _errors_final_status(self) -> Iterator[None]:
+        """Report errors and end the run by TryAgain. Errors about leadership pass through."""
         reports = self._ports.reports
         try:
             yield

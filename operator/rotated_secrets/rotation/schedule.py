@@ -1,6 +1,6 @@
-"""When a rotation is due: AWS's schedule expressions, in UTC.
+"""Schedule expressions of AWS, in UTC: when a rotation is due.
 
-Knows nothing of resources or clocks: every function takes the moment it needs.
+Must not know resources or clocks: every function takes the time it needs.
 """
 
 from __future__ import annotations
@@ -15,35 +15,37 @@ from typing import Protocol
 from aws_croniter import AwsCroniter
 from aws_croniter.exceptions import AwsCroniterExpressionError
 
+from rotated_secrets.api.schedule_grammar import CRON_PATTERN, RATE_PATTERN
+
 AWS_MINIMUM = timedelta(hours=4)
 """AWS rotates a secret "as often as every four hours" (RotationRulesType, Secrets Manager API Reference)."""
 
-_RATE = re.compile(r"rate\((?P<count>[1-9]\d{0,5}) (?P<unit>minute|hour|day)s?\)")
-_CRON = re.compile(r"cron\((?P<fields>[^()]+)\)")
+_RATE = re.compile(RATE_PATTERN)
+_CRON = re.compile(CRON_PATTERN)
 _CHECKED_OCCURRENCES = 400
-"""How many occurrences of a cron expression are looked at for the shortest gap: a year of daily ones."""
+"""Number of due times of a cron expression that are checked for the shortest gap: a year of daily ones."""
 
 
 class InvalidSchedule(Exception):
-    """The expression is not one of AWS's, never comes true or comes true too often; says what to write instead."""
+    """The expression is not valid, is never due or is due too often; the message says what to write instead."""
 
 
 class Schedule(Protocol):
-    """A schedule expression that has been read and found acceptable."""
+    """A valid schedule expression, parsed."""
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first due time later than ``moment``; None where there is none any more."""
+        """The first due time later than ``moment``; None if there is none."""
 
     def last_due(self, after: datetime, now: datetime) -> datetime | None:
-        """The last due time later than ``after`` and not later than ``now``: of several missed ones, one counts."""
+        """The last due time after ``after`` and not after ``now``: several missed ones count as one."""
 
     def shortest_gap(self) -> timedelta | None:
-        """The shortest time between two due times; None where there is no due time at all."""
+        """The shortest time between two due times; None if there is no due time."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """``rate(10 days)``: so long after the last rotation."""
+    """``rate(10 days)``: due this long after the last rotation."""
 
     interval: timedelta
 
@@ -69,23 +71,23 @@ class Cron:
         return following
 
     def last_due(self, after: datetime, now: datetime) -> datetime | None:
-        # The library compares whole minutes, and leaves the moment itself out.
+        # The library compares whole minutes, and excludes the given moment itself.
         latest: datetime | None = _croniter(self.fields).get_prev(now.astimezone(UTC) + timedelta(minutes=1))[0]
         return latest if latest is not None and after < latest <= now else None
 
     def shortest_gap(self) -> timedelta | None:
-        start = datetime(2024, 1, 1, tzinfo=UTC)  # fixed, so that the verdict on an expression never changes
+        start = datetime(2024, 1, 1, tzinfo=UTC)  # fixed, so that an expression is always judged the same way
         due = [time for time in _croniter(self.fields).get_next(start, _CHECKED_OCCURRENCES) if time is not None]
         return min((later - earlier for earlier, later in pairwise(due)), default=timedelta.max) if due else None
 
 
 @lru_cache(maxsize=4096)
 def parse_schedule(expression: str, minimum: timedelta = AWS_MINIMUM) -> Schedule:
-    """Read ``rate(…)`` or ``cron(…)``.
+    """Parse ``rate(…)`` or ``cron(…)``.
 
     Args:
-        expression: as in AWS's RotationRulesType; minutes are understood beside AWS's hours and days.
-        minimum: the shortest time between two rotations that is acceptable.
+        expression: as in AWS's RotationRulesType; minutes are allowed in addition to AWS's hours and days.
+        minimum: the shortest allowed time between two rotations.
 
     Raises:
         InvalidSchedule: see there.
@@ -103,10 +105,11 @@ def parse_schedule(expression: str, minimum: timedelta = AWS_MINIMUM) -> Schedul
 
 
 def _read(expression: str) -> Schedule:
-    if rate := _RATE.fullmatch(expression):
-        return Rate(timedelta(**{f"{rate['unit']}s": int(rate["count"])}))
-    if cron := _CRON.fullmatch(expression):
-        fields = " ".join(cron["fields"].split())
+    if _RATE.fullmatch(expression):
+        count, unit = _argument(expression).split()
+        return Rate(timedelta(**{f"{unit.removesuffix('s')}s": int(count)}))
+    if _CRON.fullmatch(expression):
+        fields = " ".join(_argument(expression).split())
         try:
             AwsCroniter(fields)
         except (AwsCroniterExpressionError, ValueError) as error:
@@ -116,6 +119,11 @@ def _read(expression: str) -> Schedule:
         f"schedule {expression} is not understood; write rate(10 days), rate(12 hours) "
         "or six fields as in cron(0 2 ? * SUN *)"
     )
+
+
+def _argument(expression: str) -> str:
+    """Return the text between the parentheses."""
+    return expression.partition("(")[2].removesuffix(")")
 
 
 @lru_cache(maxsize=4096)

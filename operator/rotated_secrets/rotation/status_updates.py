@@ -1,6 +1,6 @@
-"""What is remembered of rotations in the status: the claim, what was served, the history. Pure.
+"""Updates of what the status records about rotations: the claim, served slots and requests, the history. Pure.
 
-Each function answers the status to write next; the plan says when.
+Each function returns the status to write next; the plan decides when.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rotated_secrets.rotation.strategies import lineage, next_successor, next_us
 from rotated_secrets.values import VersionId
 
 
-def remembered(status: RotatedSecretStatus, terms: Terms, now: datetime) -> RotatedSecretStatus:
-    """The status with what must be known from the first look on, so that a later change of the spec never rotates.
+def initialised(status: RotatedSecretStatus, terms: Terms, now: datetime) -> RotatedSecretStatus:
+    """Record since when the schedule applies, so that a later change of the spec never starts a rotation.
 
-    Since when the schedule applies; and, where no rotation was asked for at creation, that creation has been served.
+    Without rotateImmediately, also record the slot of the creation as served.
     """
     schedule, handled = status.schedule, status.handled_requests
     expression = terms.rotation.schedule
@@ -54,7 +54,7 @@ def claimed(seen: Observation, terms: Terms, cause: Cause, now: datetime) -> Rot
 
 
 def resumed(seen: Observation, terms: Terms, pending_id: VersionId, now: datetime) -> RotatedSecretStatus:
-    """A claim for a rotation whose own was lost, or that another operator began: it serves what is due, if anything."""
+    """Claim a rotation that another operator began or whose claim was lost; it serves what is due, if anything."""
     if seen.claim is not None:
         return with_claim(seen.status, version_id=pending_id)
     cause = why_rotate(seen, terms, now) or Cause(Trigger.RESUME, None, None)
@@ -64,7 +64,7 @@ def resumed(seen: Observation, terms: Terms, pending_id: VersionId, now: datetim
         request=cause.request,
         from_version_id=seen.current_id,
         version_id=pending_id,
-        # Nobody knows how far it got, so the roll-back must reckon with the worst.
+        # It is unknown how far it got, so a rollback must assume that the password was set.
         step=Step.SET if terms.has_database else Step.CREATE,
         retains=retains(terms),
         started_at=now,
@@ -74,12 +74,12 @@ def resumed(seen: Observation, terms: Terms, pending_id: VersionId, now: datetim
 
 
 def retains(terms: Terms) -> bool:
-    """Whether a rotation leaves the old password valid: told before it is set, for the strategy may be changed then."""
+    """Whether a rotation keeps the old password valid. Recorded before setSecret, as the strategy may change later."""
     return terms.rotation.strategy is Strategy.DUAL_PASSWORD
 
 
 def with_failure(status: RotatedSecretStatus, failure: str) -> RotatedSecretStatus:
-    """The status with the claim's attempt marked as failed: the intent to roll back, durable before it begins."""
+    """Mark the claim's attempt as failed: this makes the intent to roll back durable before the rollback begins."""
     return with_claim(status, failure=failure, message=failure)
 
 
@@ -103,7 +103,7 @@ def served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> Rota
 
 
 def _retiring(seen: Observation, terms: Terms, claim: Claim) -> Retiring | None:
-    """What this rotation leaves valid beside the new password, or what an earlier one left and this one did not end."""
+    """The old password that stays valid beside the new one: left by this rotation, or by an earlier one."""
     user, before = _user_of(seen, terms, claim), seen.status.retiring
     if claim.retains and user is not None:
         return Retiring(version_id=claim.from_version_id, user=user)
@@ -111,7 +111,7 @@ def _retiring(seen: Observation, terms: Terms, claim: Claim) -> Retiring | None:
 
 
 def retiring_at(status: RotatedSecretStatus, moment: datetime) -> RotatedSecretStatus:
-    """The target Secret holds the new password from now on: when the old one ends."""
+    """Record when the old password must stop working, now that the target Secret holds the new one."""
     if status.retiring is None:
         return status
     return status.model_copy(update={"retiring": status.retiring.model_copy(update={"after": moment})})
@@ -122,7 +122,7 @@ def retired(status: RotatedSecretStatus) -> RotatedSecretStatus:
 
 
 def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
-    """Someone else moved AWSCURRENT. What the claim was to serve is still to be served, from what is current now."""
+    """Drop the claim because AWSCURRENT was moved by others. Its slot or request remains due, from the new version."""
     message = f"AWSCURRENT was moved to version {seen.current_id} by someone else"
     entry = _entry(seen, terms, claim, now, Outcome.ABANDONED, message)
     return seen.status.model_copy(update={"rotation": None}).with_history(entry)
@@ -136,7 +136,7 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
         entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
         return _without_claim(seen.status, claim).with_history(entry)
     status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
-    # Its version is chosen, and its time told, when the attempt begins.
+    # The version and the start time of the next attempt are set when it begins.
     again = claim.model_copy(
         update={
             "attempt": claim.attempt + 1,
@@ -151,7 +151,7 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
 
 
 def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretStatus:
-    """The claim is over, and what it was to serve is not tried again."""
+    """Remove the claim and record its slot and request as served."""
     before = status.handled_requests
     handled = before.model_copy(update={"rotate": claim.request or before.rotate, "slot": claim.slot or before.slot})
     return status.model_copy(update={"rotation": None, "handled_requests": handled})

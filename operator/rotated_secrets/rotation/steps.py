@@ -1,6 +1,6 @@
-"""Doing what the plan asks: one look or one side effect at the store, the database, the resource or the target Secret.
+"""Runs the actions of the plan: each is one read or one side effect on store, database, status or target Secret.
 
-Knows the protocols of its neighbours alone. Decides nothing: what a call answered goes into the next observation.
+Knows other packages only by protocols. Decides nothing: the result of a call goes into the next observation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rotated_secrets.rotation import actions, rollback
 from rotated_secrets.rotation.external import not_configured
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
-from rotated_secrets.rotation.random_value import drawing
+from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
 from rotated_secrets.rotation.strategies import pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
@@ -30,7 +30,7 @@ from rotated_secrets.values import Credential, Stage, VersionId
 
 
 class Steps:
-    """The actions of one run over one secret. Holds the admin session, and with it the lock, until it is closed."""
+    """Runs the actions of one run over one secret. Holds the admin session and its lock until it is closed."""
 
     def __init__(self, terms: Terms, ports: Ports) -> None:
         self._terms = terms
@@ -40,23 +40,23 @@ class Steps:
         self._session: AdminSession | None = None
 
     def close(self) -> None:
-        """Close the admin session, which frees its lock."""
+        """Close the admin session, which releases its lock."""
         session, self._session = self._session, None
         if session is not None:
             session.__exit__(None, None, None)
 
     def act(self, action: actions.Doing, seen: Observation) -> Observation:
-        """Do it, once, and return what is known then.
+        """Run the action once, and return the next observation.
 
         Raises:
             LookAgain: see there.
-            StoreError, DatabaseError: it could not be done, and nobody knows whether it was.
+            StoreError, DatabaseError: it failed, and it is unknown whether it had an effect.
         """
         self._ports.guard()
         match action:
             case actions.WriteStatus(status):
                 self._ports.status.write(status)
-                # What this run found out about the attempt is in the status now, and not about the next attempt.
+                # The status has the failure now; it must not count for the next attempt.
                 return replace(seen, status=status, failure=None, refusal=None)
             case actions.ReadPending():
                 return self._read_pending(seen)
@@ -94,7 +94,7 @@ class Steps:
                 dropped = rollback.drop_pending(seen, version_id, self._terms, self._store)
                 return replace(dropped, used_ids=seen.used_ids | {version_id})
 
-    # ---- looks
+    # ---- reads
 
     def _read_pending(self, seen: Observation) -> Observation:
         try:
@@ -105,10 +105,10 @@ class Steps:
 
     def _probe_current(self, seen: Observation) -> Observation:
         current = seen.current_credential
-        # Alone: a clone that lost rights does not hold a rotation up, for the rotation gives them back.
-        alone = Users(current.username)
+        # Without the clone: one that lost rights must not block a rotation, because the rotation restores them.
+        only = Users(current.username)
         try:
-            failed = self._reached.verify(current, alone, self._terms.rotation.verify_queries)
+            failed = self._reached.verify(current, only, self._terms.rotation.verify_queries)
         except AuthenticationFailed as error:
             return replace(seen, login=Login.REJECTED, login_message=str(error))
         except Unavailable as error:
@@ -148,18 +148,18 @@ class Steps:
     # ---- the four steps
 
     def _create(self, seen: Observation, version_id: VersionId) -> Observation:
-        value = pending_value(self._terms, seen, drawing(self._terms.rotation, self._limits))
+        value = pending_value(self._terms, seen, value_generator(self._terms.rotation, self._limits))
         try:
             self._store.put_pending(self._terms.arn, version_id, value)
         except VersionExists:
             return self._version_exists(seen, version_id)
         stages = with_stage_moved(seen.stages, Stage.PENDING, to=version_id)
         pending = StoredVersion(version_id, value, self._ports.now(), self._terms.arn)
-        # The version could not have been made from a value that had been replaced: its id would exist.
+        # The stages are fresh: had AWSCURRENT been replaced, this version id would exist already.
         return replace(seen.with_pending(pending, self._terms), stages=stages, fresh=True)
 
     def _version_exists(self, seen: Observation, version_id: VersionId) -> Observation:
-        """Another operator, or an earlier attempt, made it: go on with it if it is pending, else with the next id."""
+        """Continue with a version that another operator or attempt created, if it is pending; else use the next id."""
         stages = self._store.describe(self._terms.arn).stages
         if Stage.CURRENT not in stages.get(seen.current_id, frozenset()):
             raise LookAgain("AWSCURRENT was moved meanwhile")
@@ -193,7 +193,7 @@ class Steps:
 
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
         if self._session is not None and not self._session.try_lock(self._users(seen.current_credential).base):
-            raise LookAgain("the lock was lost")  # asked on the session that has it: only its loss can be the reason
+            raise LookAgain("the lock was lost")  # this session holds the lock, so a refusal means that it was lost
         try:
             self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
         except StoreRefused as error:
@@ -221,7 +221,7 @@ class Steps:
             raise LookAgain("this run cannot restart workloads")
         return replace(seen, restarts={**seen.restarts, workload: self._ports.workloads.restart(workload, version_id)})
 
-    # ---- somebody else's four steps
+    # ---- rotation by AWS
 
     def _request_rotation(self, seen: Observation, version_id: VersionId) -> Observation:
         arn = self._terms.arn
@@ -229,17 +229,17 @@ class Steps:
         if Stage.CURRENT not in found.stages.get(seen.current_id, frozenset()):
             raise LookAgain("AWSCURRENT was moved meanwhile")
         if not found.rotation_enabled:
-            # Asked all the same, AWS would turn on again what somebody has turned off.
+            # RotateSecret would turn on a rotation that a person has turned off.
             return replace(seen, refusal=not_configured(arn))
         try:
             self._store.rotate(arn, version_id)
         except StoreRefused as error:
             if found.version_at(Stage.PENDING) in (None, seen.current_id):
                 return replace(seen, refusal=str(error))
-            # A rotation is under way, or stuck, which AWS takes up again when it is asked: it serves us as well.
+            # A rotation is running, or is stuck and AWS resumes it when asked: this serves the request too.
         return replace(seen, stages=found.stages, asked=True)
 
-    # ---- who and where
+    # ---- users and ports
 
     def _users(self, credential: Credential) -> Users:
         return users_of(self._terms.rotation, credential.username)
@@ -247,7 +247,7 @@ class Steps:
     @property
     def _reached(self) -> Database:
         if self._ports.database is None:
-            raise DatabaseError("this strategy reaches no database")
+            raise DatabaseError("this strategy uses no database")
         return self._ports.database
 
     @property
@@ -257,7 +257,7 @@ class Steps:
         return self._session
 
     def _kept(self, seen: Observation) -> Credential | None:
-        """What goes on logging in beside the pending credential of the same user."""
+        """The credential that must still log in beside the pending one of the same user."""
         dual = self._terms.rotation.strategy is Strategy.DUAL_PASSWORD
         return seen.current_credential if dual else None
 

@@ -1,4 +1,4 @@
-"""What each strategy makes of a credential: which users there are, which version follows which, what is in it. Pure."""
+"""The strategies: which users there are, which version follows which, and what the next version holds. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from functools import lru_cache
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.databases.base import Users
 from rotated_secrets.rotation.observation import Observation, Terms
-from rotated_secrets.rotation.random_value import Draw, check_keys, difference, replaced, wanted_of
+from rotated_secrets.rotation.random_value import Draw, check_keys, difference, random_settings, with_new_values
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Credential, InvalidSecretValue, SecretValue, VersionId
 
 _NAMESPACE = uuid.UUID("5b1a3c1e-0c7b-5e0f-9d55-6f2f6f1c9a10")
-"""Fixed for ever: two operators that look at the same secret must name its next version alike."""
+"""Never changes: two operators that see the same secret must give its next version the same id."""
 
 _SUCCESSORS = 256
-"""How many attempts from one version are told from a stranger's. Each that fails takes one."""
+"""Number of ids that are recognised as made from one version. Each failed attempt uses one."""
 
 
 def successor(arn: Arn, version: VersionId, n: int) -> VersionId:
-    """The id of the n-th version made from ``version``, the same whoever computes it.
+    """Return the id of the n-th version made from ``version``; every operator computes the same one.
 
-    It is a UUID, as AWS wants a ClientRequestToken (32 to 64 characters) to be (PutSecretValue, API Reference).
+    It is a UUID, which fits AWS's ClientRequestToken of 32 to 64 characters (PutSecretValue, API Reference).
     """
     return VersionId(str(uuid.uuid5(_NAMESPACE, f"{arn}|{version}|{n}")))
 
@@ -34,7 +34,7 @@ def descends_from(arn: Arn, versions: Iterable[VersionId], candidate: VersionId)
 
 
 def next_successor(arn: Arn, version: VersionId, used: Iterable[VersionId]) -> VersionId:
-    """The first successor of ``version`` after all that are known to have been used."""
+    """Return the first successor of ``version`` after all that are known to be used."""
     numbers = _successors(arn, version)
     return successor(arn, version, max((numbers.get(each, -1) for each in used), default=-1) + 1)
 
@@ -45,12 +45,12 @@ def _successors(arn: Arn, version: VersionId) -> dict[VersionId, int]:
 
 
 def lineage(terms: Terms) -> Arn:
-    """What names successors: those that AWS is asked to make are told from those that we make."""
+    """Return the name from which successors' ids are computed; External's differ, since AWS creates those versions."""
     return Arn(f"{terms.arn}|External") if terms.rotation.strategy is Strategy.EXTERNAL else terms.arn
 
 
 def users_of(rotation: Rotation, username: str) -> Users:
-    """The base user and, with AlternatingUsers, its clone, from the name of either."""
+    """Return the base user and, with AlternatingUsers, its clone, given the name of either."""
     if rotation.strategy is not Strategy.ALTERNATING_USERS:
         return Users(username)
     base = username.removesuffix(rotation.clone_suffix) or username
@@ -58,32 +58,32 @@ def users_of(rotation: Rotation, username: str) -> Users:
 
 
 def is_clone(rotation: Rotation, username: str) -> bool:
-    """Whether this is the one of two users that was made after the other."""
+    """Whether this user is the clone of AlternatingUsers."""
     return username == users_of(rotation, username).clone
 
 
 def pending_value(terms: Terms, seen: Observation, draw: Draw) -> SecretValue:
-    """The next version's value: every key kept, the password new, and with AlternatingUsers the other user.
+    """Return the next version's value: a new password and, with AlternatingUsers, the other user; other keys are kept.
 
-    With RandomValue, what it says to replace is new; ``draw`` makes each new password or value.
+    With RandomValue, the configured keys are replaced. ``draw`` generates each new password or value.
 
     Raises:
         InvalidSecretValue: the strategy doesn't fit the value.
     """
     check_value(terms, seen.current)
     if terms.rotation.strategy is Strategy.RANDOM_VALUE:
-        return replaced(terms.rotation, seen.current.value, draw)
+        return with_new_values(terms.rotation, seen.current.value, draw)
     user = next_user(terms.rotation, seen.current_credential)
     return seen.current.value.replacing(username=user, password=draw().reveal())
 
 
 def next_user(rotation: Rotation, current: Credential) -> str:
-    """The user that the next version will hold."""
+    """Return the user that the next version will hold."""
     return users_of(rotation, current.username).alternate(current.username)
 
 
 def check_value(terms: Terms, current: StoredVersion) -> None:
-    """Raises: InvalidSecretValue, where the strategy doesn't fit the value."""
+    """Raises: InvalidSecretValue, if the strategy doesn't fit the value."""
     if terms.rotation.strategy is not Strategy.RANDOM_VALUE:
         return
     if "engine" in (current.value.fields or {}) and not terms.has_database:
@@ -95,10 +95,10 @@ def check_value(terms: Terms, current: StoredVersion) -> None:
 
 
 def pending_mismatch(terms: Terms, seen: Observation) -> str | None:
-    """Why a pending value is not one that we would have made from the current one; None where it is.
+    """Return why the pending value is not one that the operator would make from the current one; None if it is.
 
-    As AWS's templates do, so that nobody who can write AWSPENDING steers the admin's session elsewhere; and as they do
-    not, that goes for every key: engines know more of them.
+    AWS's templates check this too, so that a person who can write AWSPENDING cannot redirect the admin's session.
+    Unlike them, this compares every key, because engines read more keys than the templates do.
     """
     if seen.pending is None:
         return "AWSPENDING was not read"
@@ -119,7 +119,7 @@ def _random_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersio
         check_keys(terms.rotation, pending.value)
     except InvalidSecretValue as error:
         return f"AWSPENDING: {error}"
-    return _other_keys_mismatch(current, pending, wanted_of(terms.rotation).keys)
+    return _other_keys_mismatch(current, pending, random_settings(terms.rotation).keys)
 
 
 def _other_keys_mismatch(current: StoredVersion, pending: StoredVersion, but: Iterable[str]) -> str | None:

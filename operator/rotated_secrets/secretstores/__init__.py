@@ -1,1 +1,1 @@
-"""Where versions live: one protocol, one file a store."""
+"""Secret stores: one protocol, and one file for each store."""

@@ -1,6 +1,7 @@
-"""AWS as one identity reaches it: a store for each region, and clients of whatever else must be asked.
+"""Access to AWS with one identity: a store for each region, and clients of other services.
 
-Knows time-outs, retries, endpoints and how requests are counted; not what is asked, nor why somebody asks as whom.
+Knows timeouts, retries, endpoints and how requests are counted. Must not know which calls are made, nor why an identity
+is used.
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ from rotated_secrets.secretstores.quota import Buckets
 T = TypeVar("T")
 
 OnRequest = Callable[[str, str], None]
-"""Told of every request with its operation and :class:`Outcome`: each attempt of a retried call is one."""
+"""Called with the operation and the :class:`CallOutcome` of every request; each attempt of a retried call is one."""
 
-READING: Final = ("Assume", "Describe", "Get", "List")
-"""How the names begin of operations that change nothing."""
-MOST_CLIENTS: Final = 64
-"""Of one identity. Each is of a service in a region; some regions are named by secret values, so by tenants."""
+READ_PREFIXES: Final = ("Assume", "Describe", "Get", "List")
+"""Prefixes of the names of operations that change nothing."""
+MAX_CLIENTS: Final = 64
+"""Most clients of one identity. Each is for a service in a region; tenants can name regions in secret values."""
 
 
 @dataclass(frozen=True)
 class AwsSettings:
-    """How to reach AWS; credentials come from the SDK's own chain. Seconds, unless said otherwise."""
+    """How to reach AWS; credentials come from the SDK's credential chain. Times are in seconds."""
 
     region: str | None = None
-    """Where secrets are that name no region; None takes the SDK's own setting."""
+    """Region of secrets whose name contains none; None takes the SDK's setting."""
     endpoint_url: str | None = None
-    """Of Secrets Manager in ``region``; every other endpoint is the SDK's own."""
+    """Endpoint of Secrets Manager in ``region``; every other endpoint is the SDK's default."""
     connect_timeout: float = 3.0
     read_timeout: float = 10.0
     attempts: int = 4
-    """Requests a call may take, the first included (botocore's standard mode)."""
+    """Attempts of one call, the first included (botocore's standard mode)."""
     connections: int = 32
     writes_per_second: float = 40.0
-    """Of PutSecretValue and UpdateSecretVersionStage in one account and region, whose quota is 50 a second and not
-    adjustable.
+    """Rate limit of PutSecretValue and UpdateSecretVersionStage in one account and region. The quota is 50 a second and
+    not adjustable.
 
     Source: "AWS Secrets Manager quotas", AWS Secrets Manager User Guide.
     """
@@ -65,24 +66,24 @@ class AwsStores:
         on_request: OnRequest | None = None,
         session: boto3.session.Session | botocore.session.Session | None = None,
         *,
-        whom: str = OPERATOR,
+        identity_name: str = OPERATOR,
         account: str | None = None,
         on_rejected: Callable[[], None] | None = None,
         buckets: Buckets | None = None,
         before_write: Callable[[], None] | None = None,
     ) -> None:
-        """The operator's own identity, unless told otherwise; :meth:`with_credentials` makes others.
+        """Use the operator's own identity by default; :meth:`with_credentials` returns stores of other identities.
 
         Args:
             settings: how to reach AWS.
             on_request: see there.
-            session: whose credentials are used.
-            whom: who asks, in words.
-            account: that the identity belongs to, where that is known.
-            on_rejected: called when AWS does not accept the credentials (any more).
-            buckets: shared with other identities.
-            before_write: called before each request that changes something, each attempt of a retried one included;
-                what it raises is raised instead.
+            session: provides the credentials.
+            identity_name: description of the identity, for messages.
+            account: the identity's account, if it is known.
+            on_rejected: called when AWS does not accept the credentials, or no longer does.
+            buckets: rate limits, shared with other identities.
+            before_write: called before each request that changes something, including each attempt of a retried one;
+                an error that it raises replaces the request.
         """
         silence_aws_debug_logs()
         if isinstance(session, botocore.session.Session):
@@ -91,7 +92,7 @@ class AwsStores:
             session = session or boto3.session.Session()
             self._create = session.client
             settings = replace(settings, region=settings.region or session.region_name)
-        self.whom = whom
+        self.identity_name = identity_name
         self._settings = settings
         self._on_request = on_request
         self._on_rejected = on_rejected
@@ -104,17 +105,17 @@ class AwsStores:
         self._account_lock = threading.Lock()
 
     def with_credentials(
-        self, credentials: RefreshableCredentials, *, whom: str, account: str, on_rejected: Callable[[], None]
+        self, credentials: RefreshableCredentials, *, identity_name: str, account: str, on_rejected: Callable[[], None]
     ) -> AwsStores:
-        """The same AWS as somebody else, who never falls back to the operator's own credentials. See ``__init__``."""
+        """Return stores of another identity, which never uses the operator's own credentials. See ``__init__``."""
         session = botocore.session.Session()
-        session.register_component("data_loader", _loader())
-        session.register_component("credential_provider", CredentialResolver([_Given(credentials)]))
+        session.register_component("data_loader", _model_loader())
+        session.register_component("credential_provider", CredentialResolver([_FixedCredentials(credentials)]))
         return AwsStores(
             self._settings,
             self._on_request,
             session,
-            whom=whom,
+            identity_name=identity_name,
             account=account,
             on_rejected=on_rejected,
             buckets=self._buckets,
@@ -127,7 +128,7 @@ class AwsStores:
         return self._settings.region or ""
 
     def at(self, region: str | None = None) -> AwsStore:
-        """The store in this region, or in the operator's own.
+        """Return the store of this region, or of the operator's own.
 
         Raises:
             StoreRefused: there is no such region, or none is set.
@@ -135,30 +136,30 @@ class AwsStores:
         name = region or self.region
         with self._lock:
             if name not in self._stores:
-                client = ask(self._asked("a client", name), lambda: self._made("secretsmanager", name))
+                client = ask(self._call("a client", name), lambda: self._new_client("secretsmanager", name))
                 bucket = self._buckets.of(self._account or "", name)
-                self._stores[name] = AwsStore(client, bucket, self.whom, self._before_write)
+                self._stores[name] = AwsStore(client, bucket, self.identity_name, self._before_write)
             return self._stores[name]
 
     def account(self) -> str:
-        """The twelve digits of the account that this identity belongs to, asked for once.
+        """Return the twelve digits of this identity's account; AWS is asked once.
 
         Raises: StoreError, as every call to the store.
         """
         with self._account_lock:
             if self._account is None:
-                asked = self._asked("GetCallerIdentity", self.region)
+                aws_call = self._call("GetCallerIdentity", self.region)
                 client = self.client("sts", self.region)
-                self._account = ask(asked, lambda: client.get_caller_identity()["Account"])
+                self._account = ask(aws_call, lambda: client.get_caller_identity()["Account"])
             return self._account
 
     def client(self, service: Any, region: str | None, *, signed: bool = True) -> Any:
-        """A client of one of AWS's services, with this identity, these time-outs and retries, and the same counting.
+        """Return a client of an AWS service with this identity and settings, whose requests are counted too.
 
         Args:
-            service: as boto3 calls it.
-            region: where.
-            signed: whether as this identity, or as nobody.
+            service: its name in boto3.
+            region: its region; None or empty takes the SDK's setting.
+            signed: whether requests are signed with this identity's credentials.
 
         Raises:
             StoreRefused: there is no such region, or none is set.
@@ -166,18 +167,18 @@ class AwsStores:
         key = (service if signed else f"unsigned {service}", region or "")
         with self._lock:
             if key not in self._clients:
-                asked = self._asked(f"a client of {service}", region or "")
-                self._clients[key] = ask(asked, lambda: self._made(service, region, signed=signed))
-                if len(self._clients) > MOST_CLIENTS:
+                aws_call = self._call(f"a client of {service}", region or "")
+                self._clients[key] = ask(aws_call, lambda: self._new_client(service, region, signed=signed))
+                if len(self._clients) > MAX_CLIENTS:
                     self._clients.popitem(last=False)
             self._clients.move_to_end(key)
             return self._clients[key]
 
-    def _asked(self, operation: str, region: str) -> AwsCall:
-        return AwsCall(operation, region, whom=self.whom)
+    def _call(self, operation: str, region: str) -> AwsCall:
+        return AwsCall(operation, region, identity_name=self.identity_name)
 
-    def _made(self, service: Any, region: str | None, *, signed: bool = True) -> Any:
-        # An endpoint serves one service in one region: elsewhere it would answer with other secrets of the same name.
+    def _new_client(self, service: Any, region: str | None, *, signed: bool = True) -> Any:
+        # The endpoint serves one service in one region: for another it would return other secrets of the same name.
         is_ours = service == "secretsmanager" and region == self._settings.region
         client = self._create(
             service,
@@ -190,28 +191,28 @@ class AwsStores:
                 max_pool_connections=self._settings.connections,
                 tcp_keepalive=True,
                 user_agent_extra="rotated-secrets",
-                # Only set where it is wanted: what is None here would be no signature either.
+                # Set only if needed: None would mean an unsigned request too.
                 **({} if signed else {"signature_version": UNSIGNED}),
             ),
         )
-        client.meta.events.register("response-received", self._seen)
-        if self._before_write is not None and service != "secretsmanager":  # whose store sees to that itself
-            client.meta.events.register("before-send", self._about_to_send)
+        client.meta.events.register("response-received", self._on_response)
+        if self._before_write is not None and service != "secretsmanager":  # AwsStore does this itself
+            client.meta.events.register("before-send", self._before_send)
         return client
 
-    def _about_to_send(self, event_name: str, **_: object) -> None:
-        if self._before_write is not None and not event_name.rpartition(".")[2].startswith(READING):
+    def _before_send(self, event_name: str, **_: object) -> None:
+        if self._before_write is not None and not event_name.rpartition(".")[2].startswith(READ_PREFIXES):
             self._before_write()
 
-    def _seen(self, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+    def _on_response(self, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
         if self._on_request:
             self._on_request(event_name.rpartition(".")[2], outcome_of(parsed_response))
         if self._on_rejected and parsed_response and parsed_response.get("Error", {}).get("Code") in BAD_CREDENTIALS:
             self._on_rejected()
 
 
-class _Given(CredentialProvider):
-    """Hands one client's session the credentials that it is to have."""
+class _FixedCredentials(CredentialProvider):
+    """Provides fixed credentials to a session."""
 
     METHOD = "rotated-secrets"
 
@@ -224,6 +225,6 @@ class _Given(CredentialProvider):
 
 
 @functools.cache
-def _loader() -> Any:
-    """Of the models of AWS's services, which are large: one for all identities."""
+def _model_loader() -> Any:
+    """Return the loader of botocore's service models, which are large: one is shared by all identities."""
     return botocore.loaders.create_loader()

@@ -1,7 +1,7 @@
 """One identity's view of one region's secrets at AWS Secrets Manager, by boto3.
 
-Must not know rotation strategies, databases or Kubernetes, nor as whom it asks. Nothing that leaves it holds a secret
-value outside ``SecretText``.
+Must not know rotation strategies, databases, Kubernetes or where its credentials come from. Returns secret values only
+inside ``SecretText``.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 LABELS: Final = frozenset(stage.value for stage in Stage)
 PAGE: Final = 100
-"""Most that ListSecrets returns at once."""
-SETTLED_AFTER: Final = 60.0
-"""Seconds after which a version that was put must be there for everyone to read."""
+"""Largest page of ListSecrets."""
+VISIBLE_AFTER: Final = 60.0
+"""Seconds after PutSecretValue from which every read shows the version."""
 
 _until_visible: Final = stamina.RetryingCaller(attempts=None, timeout=5.0, wait_initial=0.1, wait_max=1.0)
 
@@ -41,26 +41,26 @@ class AwsStore:
         self,
         client: SecretsManagerClient,
         writes: TokenBucket,
-        whom: str = OPERATOR,
+        identity_name: str = OPERATOR,
         before_write: Callable[[], None] | None = None,
     ) -> None:
-        """``whom`` says in words who asks; ``before_write`` is called before each request that changes something."""
+        """``identity_name`` is for messages; ``before_write`` is called before each request that changes something."""
         self._client = client
-        self._whom = whom
+        self._identity_name = identity_name
         self._region = client.meta.region_name
         self._put: dict[Arn, tuple[VersionId, float]] = {}
         for operation in WRITES:
-            # Before each attempt rather than each call, for retries count as well.
-            client.meta.events.register(f"before-send.secrets-manager.{operation}", _calling(writes.take))
+            # Before each attempt, not each call, because AWS counts retries as well.
+            client.meta.events.register(f"before-send.secrets-manager.{operation}", _handler(writes.take))
         if before_write is not None:
-            # Each attempt here, too: an operator that was frozen in a call is not to send it again when it wakes.
+            # Each attempt here too: an operator that was frozen during a call must not retry it afterwards.
             for operation in (*WRITES, "RotateSecret"):
-                client.meta.events.register(f"before-send.secrets-manager.{operation}", _calling(before_write))
+                client.meta.events.register(f"before-send.secrets-manager.{operation}", _handler(before_write))
 
     def describe(self, secret: SecretId | Arn) -> SecretDescription:
         """DescribeSecret. Source: API_DescribeSecret."""
-        asked = self._asked("DescribeSecret", secret)
-        answer = ask(asked, lambda: self._client.describe_secret(SecretId=secret))
+        aws_call = self._call("DescribeSecret", secret)
+        answer = ask(aws_call, lambda: self._client.describe_secret(SecretId=secret))
         primary = answer.get("PrimaryRegion")
         deleted = answer.get("DeletedDate")
         return SecretDescription(
@@ -69,7 +69,7 @@ class AwsStore:
             stages=_stages(answer.get("VersionIdsToStages", {})),
             rotation_enabled=answer.get("RotationEnabled", False),
             owning_service=answer.get("OwningService"),
-            # A primary with replicas names its own region there.
+            # For a primary with replicas AWS returns its own region.
             primary_region=primary if primary and f":{primary}:" not in answer["ARN"] else None,
             deleted_at=deleted.astimezone(UTC) if deleted else None,
             tags=MappingProxyType({tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", ())}),
@@ -84,13 +84,13 @@ class AwsStore:
             which["VersionStage"] = stage.value
         if version_id:
             which["VersionId"] = version_id
-        asked = self._asked("GetSecretValue", secret, _of(version_id, stage))
+        aws_call = self._call("GetSecretValue", secret, _which(version_id, stage))
 
         def call() -> StoredVersion:
-            answer = ask(asked, lambda: self._client.get_secret_value(SecretId=secret, **which))
+            answer = ask(aws_call, lambda: self._client.get_secret_value(SecretId=secret, **which))
             if "SecretString" not in answer:
                 raise InvalidSecretValue(
-                    f"secret {secret}{asked.detail} holds binary data; store its JSON or text as SecretString"
+                    f"secret {secret}{aws_call.detail} holds binary data; store its JSON or text as SecretString"
                 )
             return StoredVersion(
                 VersionId(answer["VersionId"]),
@@ -105,9 +105,9 @@ class AwsStore:
 
     def put_pending(self, arn: Arn, version_id: VersionId, value: SecretValue) -> None:
         """PutSecretValue with AWSPENDING alone. Source: API_PutSecretValue."""
-        asked = self._asked("PutSecretValue", arn, _of(version_id, None))
+        aws_call = self._call("PutSecretValue", arn, _which(version_id, None))
         ask(
-            asked,
+            aws_call,
             lambda: self._client.put_secret_value(
                 SecretId=arn,
                 ClientRequestToken=version_id,
@@ -131,55 +131,55 @@ class AwsStore:
             try:
                 self._client.update_secret_version_stage(SecretId=arn, VersionStage=stage.value, **named)
             except ClientError as error:
-                # Where the answer to the first attempt was lost, the second is refused: the stage has moved already.
+                # If the response to the first attempt was lost, AWS refuses the second: the stage has moved already.
                 retried = error.response["ResponseMetadata"].get("RetryAttempts", 0)
                 refused = outcome_of(error.response) is CallOutcome.REFUSED
-                if not (retried and refused and self._shows(arn, stage, to, remove_from)):
+                if not (retried and refused and self._has_moved(arn, stage, to, remove_from)):
                     raise
 
-        asked = self._asked("UpdateSecretVersionStage", arn, _of(to or remove_from, stage))
+        aws_call = self._call("UpdateSecretVersionStage", arn, _which(to or remove_from, stage))
         if self._just_put(arn, to):
-            _until_visible(SecretNotFound, ask, asked, call)
+            _until_visible(SecretNotFound, ask, aws_call, call)
         else:
-            ask(asked, call)
+            ask(aws_call, call)
         if stage is Stage.PENDING and remove_from:
             self._put.pop(arn, None)
 
     def rotate(self, arn: Arn, version_id: VersionId) -> None:
-        """RotateSecret, which rotates at once unless told otherwise. Source: "RotateImmediately", API_RotateSecret."""
-        asked = self._asked("RotateSecret", arn)
-        ask(asked, lambda: self._client.rotate_secret(SecretId=arn, ClientRequestToken=version_id))
+        """RotateSecret, which rotates at once by default. Source: "RotateImmediately", API_RotateSecret."""
+        aws_call = self._call("RotateSecret", arn)
+        ask(aws_call, lambda: self._client.rotate_secret(SecretId=arn, ClientRequestToken=version_id))
 
     def list_summaries(self) -> Iterator[SecretSummary]:
-        """ListSecrets, in pages; it may lag minutes behind, and leaves deleted ones out. Source: API_ListSecrets."""
+        """ListSecrets, in pages; it may lag by minutes, and omits deleted secrets. Source: API_ListSecrets."""
         pages = iter(self._client.get_paginator("list_secrets").paginate(PaginationConfig={"PageSize": PAGE}))
-        asked = self._asked("ListSecrets")
-        while page := ask(asked, lambda: next(pages, None)):
+        aws_call = self._call("ListSecrets")
+        while page := ask(aws_call, lambda: next(pages, None)):
             for row in page["SecretList"]:
                 yield SecretSummary(Arn(row["ARN"]), row["Name"], _stages(row.get("SecretVersionsToStages", {})))
 
-    def _asked(self, operation: str, secret: str | None = None, detail: str = "") -> AwsCall:
-        return AwsCall(operation, self._region, secret, detail, self._whom)
+    def _call(self, operation: str, secret: str | None = None, detail: str = "") -> AwsCall:
+        return AwsCall(operation, self._region, secret, detail, self._identity_name)
 
     def _just_put(self, secret: SecretId | Arn, version_id: VersionId | None, *, pending: bool = False) -> bool:
-        """Whether this version (or the pending one) was put here so lately that a read may not show it yet."""
+        """Whether this store put this version (or the pending one) so recently that a read may not show it yet."""
         put, at = self._put.get(Arn(secret), (None, 0.0))
         return (
-            bool(put) and (put == version_id or (pending and not version_id)) and time.monotonic() - at < SETTLED_AFTER
+            bool(put) and (put == version_id or (pending and not version_id)) and time.monotonic() - at < VISIBLE_AFTER
         )
 
-    def _shows(self, arn: Arn, stage: Stage, to: VersionId | None, remove_from: VersionId | None) -> bool:
+    def _has_moved(self, arn: Arn, stage: Stage, to: VersionId | None, remove_from: VersionId | None) -> bool:
         found = self.describe(arn).version_at(stage)
         return found == to if to else found != remove_from
 
 
-def ask(asked: AwsCall, call: Callable[[], T]) -> T:
-    """Make a call; what the SDK raises is told as the store's own. Raises: StoreError."""
+def ask(aws_call: AwsCall, call: Callable[[], T]) -> T:
+    """Make a call, and translate the SDK's errors. Raises: StoreError."""
     try:
         return call()
     except (ClientError, BotoCoreError) as error:
-        failure = translate(error, asked)
-    # Outside the handler: the SDK's exception must not come along as its context.
+        failure = translate(error, aws_call)
+    # Raised outside the handler, so that the SDK's exception is not its context.
     raise failure
 
 
@@ -190,11 +190,11 @@ def _stages(labels: Mapping[str, Iterable[str]]) -> Stages:
     return {version: stages for version, stages in rotation.items() if stages}
 
 
-def _of(version_id: VersionId | None, stage: Stage | None) -> str:
+def _which(version_id: VersionId | None, stage: Stage | None) -> str:
     return (f", version {version_id}" if version_id else "") + (f", stage {stage}" if stage else "")
 
 
-def _calling(call: Callable[[], None]) -> Callable[..., None]:
+def _handler(call: Callable[[], None]) -> Callable[..., None]:
     def handle(**_: object) -> None:
         call()
 

@@ -1,6 +1,6 @@
-"""What a secret store does for a rotation, and the ways in which it can say no.
+"""The protocol of a secret store, and its errors.
 
-Knows nothing of databases, Kubernetes or rotation strategies.
+Must not know databases, Kubernetes or rotation strategies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 from rotated_secrets.values import Arn, SecretId, SecretValue, Stage, VersionId
 
 Stages = Mapping[VersionId, frozenset[Stage]]
-"""Which labels each version carries; versions without one of :class:`Stage`'s labels are not listed."""
+"""The stages of each version; versions without one of :class:`Stage`'s labels are not included."""
 
 
 class StoreError(Exception):
@@ -22,7 +22,7 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The store could not be reached, timed out or failed inside: try again later."""
+    """The store could not be reached, timed out or had an internal error: try again later."""
 
 
 class StoreThrottled(StoreUnavailable):
@@ -34,15 +34,15 @@ class AccessDenied(StoreError):
 
 
 class SecretNotFound(StoreError):
-    """No such secret, version or stage."""
+    """There is no such secret, version or stage."""
 
 
 class VersionExists(StoreError):
-    """PutSecretValue with a ClientRequestToken that another value has used already."""
+    """PutSecretValue with a ClientRequestToken that was used for another value already."""
 
 
 class StoreRefused(StoreError):
-    """The request itself is not acceptable (scheduled for deletion, too many versions, a stage that has moved)."""
+    """The store rejects the request (the secret is scheduled for deletion, has too many versions, a stage moved)."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ class SecretDescription:
     stages: Stages
     rotation_enabled: bool = False
     owning_service: str | None = None
-    """The AWS service that manages this secret (``rds`` for an RDS-managed admin secret), if one does."""
+    """The AWS service that manages this secret (``rds`` for an RDS-managed admin secret), if there is one."""
     primary_region: str | None = None
-    """Set on replicas: the region whose secret this one copies."""
+    """Set on replicas: the region of the primary secret."""
     deleted_at: datetime | None = None
-    """When its deletion was asked for; None for a secret in use."""
+    """When its deletion was requested; None for a secret in use."""
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """What its tags say, by key. Those whose keys begin with ``aws:`` are AWS's own: nobody else can write them."""
+    """Its tags. Only AWS can write those whose keys begin with ``aws:``."""
 
     def version_at(self, stage: Stage) -> VersionId | None:
-        """The version that carries a stage, if one does."""
+        """Return the version that carries a stage, if one does."""
         return next((version for version, stages in self.stages.items() if stage in stages), None)
 
 
@@ -75,7 +75,7 @@ class StoredVersion:
     value: SecretValue
     created_at: datetime
     arn: Arn
-    """Whose version it is, by the store's word: what was asked for may have been a name."""
+    """The secret's ARN as the store returned it; the request may have had a name instead."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class SecretStore(Protocol):
     def get(
         self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
     ) -> StoredVersion:
-        """The version that carries ``stage``, or the one named, or both at once; AWSCURRENT where neither is given.
+        """Return the version with this stage or id, or with both; AWSCURRENT if neither is given.
 
         Raises:
             SecretNotFound: no such secret, or no version carries that stage.
@@ -117,16 +117,16 @@ class SecretStore(Protocol):
     def move_stage(
         self, arn: Arn, stage: Stage, *, to: VersionId | None = None, remove_from: VersionId | None = None
     ) -> None:
-        """Attach a stage to one version and take it off another, in one step (UpdateSecretVersionStage).
+        """Attach a stage to one version and remove it from another, atomically (UpdateSecretVersionStage).
 
         Raises:
-            StoreRefused: the stage is not on ``remove_from`` (any more).
+            StoreRefused: the stage is not, or no longer, on ``remove_from``.
         """
 
     def rotate(self, arn: Arn, version_id: VersionId) -> None:
-        """Have AWS rotate a secret by what is configured for it, now; ``version_id`` is what it is to call the new one.
+        """Ask AWS to rotate a secret now, as configured for it; ``version_id`` is the id for the new version.
 
-        Returns when AWS has begun. Repeating it with the same id does not make a second version.
+        Returns when AWS has begun. Repeating it with the same id does not create a second version.
 
         Raises:
             StoreRefused: no rotation is configured, or an earlier one has not ended.

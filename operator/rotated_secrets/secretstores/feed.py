@@ -1,7 +1,7 @@
-"""Which secrets moved in the store without us: a person, a Lambda, another operator.
+"""Detects changes in the store that others made: a person, a Lambda, another operator.
 
-The comparison is pure; asking is one ListSecrets call a hundred secrets, or one DescribeSecret a secret where that
-takes no more calls. Must not know who is interested in a secret or what they do about it.
+The comparison is pure. A poll takes one ListSecrets call for a hundred secrets, or one DescribeSecret call for each
+secret if that takes no more calls. Must not know who uses a secret, nor what a change causes.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 100
 """Rows of one ListSecrets call. Source: ``MaxResults``, API_ListSecrets."""
-LIST_AGAIN: Final = 3600.0
-"""Seconds until an identity that may not list is seen whether it may now."""
+LIST_RETRY_SECONDS: Final = 3600.0
+"""Seconds after which ListSecrets is tried again with an identity that was denied."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A secret whose stages are not what was known of it."""
+    """A secret whose stages differ from the known ones."""
 
     arn: Arn
     name: str
     stages: Stages | None
-    """Which versions carry which stages now; None for a secret that is gone or scheduled for deletion."""
+    """The present stages of its versions; None for a secret that is gone or scheduled for deletion."""
 
 
 class ChangeFeed(Protocol):
-    """Tells of changes in one region. Safe to use from several threads."""
+    """Reports changes in one region. Safe to use from several threads."""
 
-    def noted(self, arn: Arn, stages: Stages) -> None:
-        """What someone has just read of a secret, or written: no change for this feed to tell of."""
+    def track(self, arn: Arn, stages: Stages) -> None:
+        """Track a secret with the stages that were just read or written: they are not reported as a change."""
 
     def forget(self, arn: Arn) -> None:
-        """Nobody is interested in this secret any more."""
+        """Stop tracking this secret."""
 
     def changes(self) -> list[Change]:
-        """What changed since the last time, of the secrets that matter; the first time, what was not noted so.
+        """Return the relevant changes since the last call; the first call compares with the tracked stages.
 
-        Raises: StoreError, as the store's own calls; what was known stays as it was, so nothing is lost.
+        Raises: StoreError, as the store's calls; the known stages are kept, so no change is lost.
         """
 
 
 def differences(
     before: Mapping[Arn, SecretSummary], now: Mapping[Arn, SecretSummary], known: Mapping[Arn, Stages]
 ) -> Iterator[Change]:
-    """Compare two listings, and with what is known already.
+    """Compare a listing with the last one and with the known stages.
 
-    A listing may lag some minutes behind (Source: API_ListSecrets). So a secret counts as changed when its row differs
-    from the last listing's *and* from what is known: an old row that keeps coming after our own write tells nothing
-    new, nor does the row that catches up with that write.
+    A listing may lag by some minutes (Source: API_ListSecrets). So a secret counts as changed if its row differs from
+    the last listing *and* from the known stages: then neither an outdated row after the operator's own write nor the
+    row that shows this write is reported.
     """
     for arn, row in now.items():
         last = before.get(arn)
@@ -77,10 +77,10 @@ def differences(
 
 
 class PollFeed:
-    """Asks after the secrets that were noted, and keeps a row of none that does not matter.
+    """Polls tracked secrets, and keeps no rows of other secrets.
 
-    Secrets of other accounts are in no list: they are described one by one. So are all, where that is no more calls
-    than a listing, or where the identity may not list, unless ``also`` is given.
+    Secrets of other accounts are in no listing: they are described one by one. All secrets are, if that takes no more
+    calls than a listing or if the identity may not list, unless ``include`` is given.
     """
 
     def __init__(
@@ -88,37 +88,37 @@ class PollFeed:
         store: Callable[[], SecretStore],
         account: str,
         *,
-        whom: str = "",
-        also: Callable[[Arn], bool] | None = None,
+        identity_name: str = "",
+        include: Callable[[Arn], bool] | None = None,
         seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """What one identity sees in one region.
+        """Poll one region with one identity.
 
         Args:
-            store: gives that identity's.
-            account: it belongs to.
-            whom: it is, in words.
-            also: says which secrets matter besides those that were noted. Where it is given the account is always
-                listed, and there are no changes where it may not be.
-            seconds: after which a poll describes no more secrets; the next goes on with those that were left.
-            clock: in seconds.
+            store: returns the identity's store.
+            account: the identity's account.
+            identity_name: description of the identity, for the log.
+            include: says which secrets are relevant besides the tracked ones. If it is given, the account is always
+                listed, and a denied listing is raised.
+            seconds: time after which a poll describes no more secrets; the next poll continues with the others.
+            clock: returns seconds.
         """
         self._store = store
         self._account = account
-        self._whom = whom
-        self._also = also
+        self._identity_name = identity_name
+        self._include = include
         self._seconds = seconds
         self._clock = clock
-        self._may_not_list_until = 0.0
+        self._list_denied_until = 0.0
         self._pages = 1
-        """That the last listing took."""
+        """Number of pages of the last listing."""
         self._before: dict[Arn, SecretSummary] = {}
         self._known: dict[Arn, Stages] = {}
-        """Those that were described longest ago come first."""
+        """Tracked secrets; those described longest ago come first."""
         self._lock = threading.Lock()
 
-    def noted(self, arn: Arn, stages: Stages) -> None:
+    def track(self, arn: Arn, stages: Stages) -> None:
         """See :class:`ChangeFeed`."""
         with self._lock:
             self._known[arn] = stages
@@ -128,60 +128,62 @@ class PollFeed:
         with self._lock:
             self._known.pop(arn, None)
 
-    def follows_any(self) -> bool:
-        """Whether anybody is interested in a secret here."""
+    def tracks_any(self) -> bool:
+        """Whether any secret is tracked."""
         with self._lock:
             return bool(self._known)
 
     def __len__(self) -> int:
-        """Rows that are kept for the next comparison."""
+        """Number of rows that are kept for the next comparison."""
         return len(self._before)
 
     def changes(self) -> list[Change]:
-        """See :class:`ChangeFeed`. One caller at a time."""
+        """See :class:`ChangeFeed`. Must not be called concurrently."""
         with self._lock:
-            followed = dict(self._known)
-        ours = sum(arn.account == self._account for arn in followed)
-        listed = self._listed(followed) if self._also is not None or ours > self._pages else None
+            tracked = dict(self._known)
+        ours = sum(arn.account == self._account for arn in tracked)
+        listed = self._list(tracked) if self._include is not None or ours > self._pages else None
         now = listed or {}
         until = self._clock() + self._seconds
-        for arn in followed:
+        for arn in tracked:
             if listed is None or arn.account != self._account:
-                row = self._described(arn) if self._clock() < until else self._before.get(arn)
+                row = self._describe(arn) if self._clock() < until else self._before.get(arn)
                 if row is not None:
                     now[arn] = row
         with self._lock:
             known = dict(self._known)
-        before = {arn: row for arn, row in self._before.items() if self._matters(arn, followed)}
+        before = {arn: row for arn, row in self._before.items() if self._is_relevant(arn, tracked)}
         self._before = now
         return list(differences(before, now, known))
 
-    def _matters(self, arn: Arn, followed: Mapping[Arn, Stages]) -> bool:
-        return arn in followed or (self._also is not None and self._also(arn))
+    def _is_relevant(self, arn: Arn, tracked: Mapping[Arn, Stages]) -> bool:
+        return arn in tracked or (self._include is not None and self._include(arn))
 
-    def _listed(self, followed: Mapping[Arn, Stages]) -> dict[Arn, SecretSummary] | None:
-        """What matters of the account's secrets; None where the identity may not list them."""
-        if self._clock() < self._may_not_list_until:
+    def _list(self, tracked: Mapping[Arn, Stages]) -> dict[Arn, SecretSummary] | None:
+        """Return the relevant secrets of the account; None if the identity may not list them."""
+        if self._clock() < self._list_denied_until:
             return None
         found: dict[Arn, SecretSummary] = {}
         rows = 0
         try:
             for row in self._store().list_summaries():
                 rows += 1
-                if self._matters(row.arn, followed):
+                if self._is_relevant(row.arn, tracked):
                     found[row.arn] = row
         except AccessDenied as error:
-            if self._also is not None:
+            if self._include is not None:
                 raise
-            if not self._may_not_list_until:
-                log.warning("each secret of %s is described at each poll, by one call each: %s", self._whom, error)
-            self._may_not_list_until = self._clock() + LIST_AGAIN
+            if not self._list_denied_until:
+                log.warning(
+                    "each secret of %s is described at each poll, by one call each: %s", self._identity_name, error
+                )
+            self._list_denied_until = self._clock() + LIST_RETRY_SECONDS
             return None
-        self._may_not_list_until = 0.0
+        self._list_denied_until = 0.0
         self._pages = max(1, math.ceil(rows / PAGE))
         return found
 
-    def _described(self, arn: Arn) -> SecretSummary | None:
+    def _describe(self, arn: Arn) -> SecretSummary | None:
         with self._lock:
             if arn in self._known:
                 self._known[arn] = self._known.pop(arn)
@@ -190,7 +192,7 @@ class PollFeed:
         except SecretNotFound:
             return None
         except StoreError as error:
-            # Whoever asked for this secret is told by their own call; the others' changes must not wait for it.
-            log.debug("no word of %s at this poll, so it counts as it was: %s", arn, error)
+            # The reconciler sees this error at its own call; changes of other secrets must not wait for it.
+            log.debug("%s could not be described at this poll, so it counts as unchanged: %s", arn, error)
             return self._before.get(arn)
         return SecretSummary(found.arn, found.name, found.stages) if found.deleted_at is None else None

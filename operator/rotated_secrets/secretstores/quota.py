@@ -1,4 +1,4 @@
-"""Keeps requests under a rate that the store allows. Knows no store."""
+"""Rate limits for requests to a store. Must not know a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Lets ``burst`` requests through at once and ``rate`` a second after that; the others wait their turn."""
+    """Allows ``burst`` requests at once and ``rate`` a second after that; further requests wait."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class TokenBucket:
         self._lock = threading.Lock()
 
     def take(self) -> None:
-        """Take a token, waiting until there is one. Tokens are promised in the order in which they are asked for."""
+        """Take a token, and wait until there is one. Tokens are given in the order of the calls."""
         with self._lock:
             now = self._now()
             self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
@@ -39,7 +39,7 @@ class TokenBucket:
 
 
 class Buckets:
-    """One bucket for each account and region: that is what AWS counts for. Safe to use from several threads."""
+    """One bucket for each account and region, as AWS's quotas are. Safe to use from several threads."""
 
     def __init__(self, rate: float) -> None:
         """``rate`` is requests a second."""
@@ -48,6 +48,6 @@ class Buckets:
         self._lock = threading.Lock()
 
     def of(self, account: str, region: str) -> TokenBucket:
-        """That of an account in a region, whichever of its identities asks."""
+        """Return the bucket of an account in a region, shared by all identities of the account."""
         with self._lock:
             return self._buckets.setdefault((account, region), TokenBucket(self._rate, 1))

@@ -1,7 +1,7 @@
-"""IAM roles that the operator takes on for others, by a token of theirs or by its own identity.
+"""IAM roles that the operator assumes for RotatedSecrets, with a ServiceAccount's token or with its own identity.
 
-Must not know Kubernetes, nor who may have a role: that is settled before. The credentials are kept in memory alone,
-until shortly before they expire, and are fetched anew by whichever call then needs them.
+Must not know Kubernetes, nor who may use a role: this is decided before. Credentials are kept only in memory, until
+shortly before they expire; the next call then fetches new ones.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from rotated_secrets.secretstores.aws import AwsStores
 from rotated_secrets.secretstores.sts_errors import translate_assuming
 from rotated_secrets.values import Arn, SecretText
 
-LONGEST_SESSION: Final = 64
-"""Characters of a RoleSessionName, which may be letters, digits and ``_=,.@-``. Source: AssumeRole, AWS STS."""
+MAX_SESSION_NAME: Final = 64
+"""Most characters of a RoleSessionName, which may be letters, digits and ``_=,.@-``. Source: AssumeRole, AWS STS."""
 
 Token = Callable[[], SecretText]
-"""Asks for a fresh token. May raise StoreError."""
+"""Returns a fresh token. May raise StoreError."""
 
 
 @dataclass(frozen=True)
 class AssumedRole:
-    """A role, and the one way by which it is taken on: by ``subject``'s token, or with ``external_id``."""
+    """A role, and how it is assumed: with ``subject``'s token, or with ``external_id``."""
 
     arn: Arn
     session: str
-    """Its RoleSessionName, by which CloudTrail tells who it was."""
+    """Its RoleSessionName, which CloudTrail records."""
     external_id: str | None = None
-    """What the operator's own identity shows."""
+    """The ExternalId that the operator's own identity sends."""
     subject: str | None = None
-    """Whose token is shown, as AWS's trust policies write it: ``system:serviceaccount:NAMESPACE:NAME``."""
+    """The ServiceAccount of the token, as AWS's trust policies write it: ``system:serviceaccount:NAMESPACE:NAME``."""
     subject_uid: str | None = None
-    """Tells a ServiceAccount from a later one of the same name."""
+    """Distinguishes a ServiceAccount from a later one of the same name."""
 
     @property
     def account(self) -> str:
-        """That the role belongs to."""
+        """The account of the role."""
         return self.arn.account
 
     def __str__(self) -> str:
@@ -50,51 +50,53 @@ class AssumedRole:
 
 
 def session_name(namespace: str, name: str) -> str:
-    """A RoleSessionName that tells whose session it is; a namespace holds no dot, so no two are alike."""
+    """Return a RoleSessionName that names the resource; a namespace has no dot, so names are unique."""
     full = re.sub(r"[^\w=,.@-]", "-", f"{namespace}.{name}", flags=re.ASCII)
-    if len(full) <= LONGEST_SESSION:
+    if len(full) <= MAX_SESSION_NAME:
         return full
     digest = hashlib.sha256(full.encode()).hexdigest()[:8]
-    return f"{full[: LONGEST_SESSION - len(digest) - 1]}-{digest}"
+    return f"{full[: MAX_SESSION_NAME - len(digest) - 1]}-{digest}"
 
 
-def stores_as(own: AwsStores, role: AssumedRole, token: Token | None) -> AwsStores:
-    """AWS as a role, nothing of which is asked for before it is needed.
+def stores_for_role(own: AwsStores, role: AssumedRole, token: Token | None) -> AwsStores:
+    """Return stores that use a role. The role is assumed when a call first needs it.
 
-    Every call may raise AccessDenied and StoreUnavailable for the role's sake, too.
+    Every call may also raise AccessDenied and StoreUnavailable because of the role.
 
     Args:
-        own: the operator's.
+        own: the operator's own stores.
         role: the role.
-        token: of the role's subject, where it has one.
+        token: returns a token of the role's subject, if it has one.
     """
-    credentials = _Credentials(_Assuming(own, role, token))
-    return own.with_credentials(credentials, whom=str(role), account=role.account, on_rejected=credentials.discard)
+    credentials = _Credentials(_RoleRequest(own, role, token))
+    return own.with_credentials(
+        credentials, identity_name=str(role), account=role.account, on_rejected=credentials.discard
+    )
 
 
 class _Credentials(DeferredRefreshableCredentials):
-    """The SDK's own, but that they can be thrown away: a session may be revoked before it expires."""
+    """The SDK's refreshable credentials, which can also be discarded: a session may be revoked before it expires."""
 
-    def __init__(self, refresh: _Assuming) -> None:
+    def __init__(self, refresh: _RoleRequest) -> None:
         self._discarded = False
-        self._assuming = refresh
+        self._request = refresh
         super().__init__(self._refreshed, "rotated-secrets")
 
     def discard(self) -> None:
-        """Have the next call fetch new ones."""
+        """Make the next call fetch new credentials."""
         self._discarded = True
 
     def refresh_needed(self, refresh_in: int | None = None) -> bool:
         return self._discarded or bool(super().refresh_needed(refresh_in))
 
     def _refreshed(self) -> dict[str, str]:
-        found = self._assuming()
+        found = self._request()
         self._discarded = False
         return found
 
 
-class _Assuming:
-    """Asks STS. One call at a time: the SDK's credentials see to that."""
+class _RoleRequest:
+    """Requests credentials from STS. Not called concurrently, because the SDK's credentials take a lock."""
 
     def __init__(self, own: AwsStores, role: AssumedRole, token: Token | None) -> None:
         self._own = own
@@ -120,5 +122,5 @@ class _Assuming:
                 "token": found["SessionToken"],
                 "expiry_time": found["Expiration"].isoformat(),
             }
-        # Outside the handler: the SDK's exception must not come along as its context.
+        # Raised outside the handler, so that the SDK's exception is not its context.
         raise failure

@@ -1,6 +1,6 @@
-"""What STS's errors mean to whoever wants a role taken on: what its owner, or the cluster's, has to mend.
+"""Translates STS errors into this package's errors, with what the owner of the role or of the cluster has to correct.
 
-Messages never quote a token; where they name the cluster's issuer, it is what AWS reads in the token itself.
+Messages never quote a token; they name the cluster's issuer as AWS reads it in the token.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUDIENCE: Final = "sts.amazonaws.com"
-"""Whom a token must be for. Source: "Create a role for OpenID Connect federation", IAM User Guide."""
+"""The audience that a token must have. Source: "Create a role for OpenID Connect federation", IAM User Guide."""
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
 
 
 def translate_assuming(
     error: ClientError | BotoCoreError, role: AssumedRole, token: SecretText | None, region: str
 ) -> StoreError:
-    """The store's error for one of STS's. Source: "Errors" of AssumeRole and AssumeRoleWithWebIdentity, AWS STS."""
+    """Return the store's error. Source: "Errors" of AssumeRole and AssumeRoleWithWebIdentity, AWS STS."""
     operation = "AssumeRole" if token is None else "AssumeRoleWithWebIdentity"
-    asked = AwsCall(f"{operation} on {role}", region)
+    aws_call = AwsCall(f"{operation} on {role}", region)
     if not isinstance(error, ClientError):
         if isinstance(error, sdk.ParamValidationError):
-            return StoreRefused(f"the AWS client refuses {asked}; correct source.credentials")
-        return translate(error, asked)
+            return StoreRefused(f"the AWS client refuses {aws_call}; correct source.credentials")
+        return translate(error, aws_call)
     code = str(error.response["Error"].get("Code", ""))
     metadata = error.response["ResponseMetadata"]
     status = metadata.get("HTTPStatusCode", 0)
-    log.info("AWS answered %s with %s: request id %s", asked, code or status, metadata.get("RequestId", "unknown"))
+    log.info("AWS answered %s with %s: request id %s", aws_call, code or status, metadata.get("RequestId", "unknown"))
     if code in THROTTLING:
-        return StoreThrottled(f"AWS throttles {asked} ({code}); it is tried again later")
+        return StoreThrottled(f"AWS throttles {aws_call} ({code}); it is tried again later")
     if code == "IDPCommunicationError" or status >= 500:
-        return StoreUnavailable(f"AWS failed at {asked} ({code or status}); it is tried again later")
+        return StoreUnavailable(f"AWS failed at {aws_call} ({code or status}); it is tried again later")
     if code == "RegionDisabledException":
         return StoreRefused(f"AWS STS is not active in {region} for account {role.account}; activate it there")
-    said = f"{code}: {_words(error, token)}" if _words(error, token) else code
+    said = f"{code}: {_aws_message(error, token)}" if _aws_message(error, token) else code
     if token is None:
-        return _refused_to_operator(code, said, error, role, asked)
-    return _refused_to_token(code, said, role, token, asked)
+        return _operator_refused(code, said, error, role, aws_call)
+    return _token_refused(code, said, role, token, aws_call)
 
 
-def _refused_to_operator(code: str, said: str, error: ClientError, role: AssumedRole, asked: AwsCall) -> StoreError:
+def _operator_refused(code: str, said: str, error: ClientError, role: AssumedRole, aws_call: AwsCall) -> StoreError:
     if code in BAD_CREDENTIALS:
-        return translate(error, asked)
+        return translate(error, aws_call)
     if code == "AccessDenied":
         condition = {"StringEquals": {"sts:ExternalId": role.external_id}}
         return AccessDenied(
@@ -63,10 +63,10 @@ def _refused_to_operator(code: str, said: str, error: ClientError, role: Assumed
             f"operator's identity with \"Condition\": {json.dumps(condition)}, and the operator's identity must be "
             "allowed sts:AssumeRole on it"
         )
-    return StoreRefused(f"AWS refuses {asked} ({code}); correct source.credentials.roleArn")
+    return StoreRefused(f"AWS refuses {aws_call} ({code}); correct source.credentials.roleArn")
 
 
-def _refused_to_token(code: str, said: str, role: AssumedRole, token: SecretText, asked: AwsCall) -> StoreError:
+def _token_refused(code: str, said: str, role: AssumedRole, token: SecretText, aws_call: AwsCall) -> StoreError:
     url = _issuer(token)
     issuer = url.partition("://")[2] if url else "ISSUER"
     if code == "AccessDenied":
@@ -92,11 +92,11 @@ def _refused_to_token(code: str, said: str, role: AssumedRole, token: SecretText
             f"AWS's checks of the token of {role.subject} for {role} failed ({said}); make the cluster's OIDC issuer "
             "and its IAM OIDC provider match"
         )
-    return StoreRefused(f"AWS refuses {asked} ({code}); correct source.credentials.roleArn")
+    return StoreRefused(f"AWS refuses {aws_call} ({code}); correct source.credentials.roleArn")
 
 
-def _words(error: ClientError, token: SecretText | None) -> str:
-    """AWS's own. Those about a request that is malformed quote it, and are not told."""
+def _aws_message(error: ClientError, token: SecretText | None) -> str:
+    """Return AWS's message without the token and the parts that differ each time."""
     words = str(error.response["Error"].get("Message", ""))
     if token is not None:
         words = words.replace(token.reveal(), "***")
@@ -104,7 +104,7 @@ def _words(error: ClientError, token: SecretText | None) -> str:
 
 
 def _issuer(token: SecretText) -> str | None:
-    """Who issued a token, by its own word: what AWS looks for a provider by."""
+    """Return the issuer that a token names, by which AWS finds the OIDC provider."""
     parts = token.reveal().split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))

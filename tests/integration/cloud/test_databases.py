@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from rotated_secrets.cloud.arns import Resource, database_of
-from rotated_secrets.cloud.calls import CloudDenied, CloudRefused, CloudUnavailable, NotThere
+from rotated_secrets.cloud.calls import CloudDenied, CloudRefused, CloudUnavailable, DatabaseNotFound
 from rotated_secrets.cloud.instances import Databases
 from rotated_secrets.values import Arn, Endpoint
 from sandbox.secretsmanager import SecretsManager
@@ -73,20 +73,20 @@ def test_instance_has_its_end_point_and_our_name_of_its_engine(rds: Rds, databas
     theirs = {"postgres": "postgres", "mariadb": "mariadb", "mysql": "mysql", "oracle-se2": "oracle"}
     for name, ours in {**theirs, "sqlserver-ex": "sqlserver"}.items():
         made = rds.instance(name, name, port=6000, EngineVersion="1.0")
-        place = databases.place_of(resource(made["DBInstanceArn"]))
+        place = databases.locate(resource(made["DBInstanceArn"]))
         assert place == Endpoint(ours, made["Endpoint"]["Address"], 6000)
 
 
 def test_engine_that_is_not_rotated_here_is_said_so(rds: Rds, databases: Databases) -> None:
     made = rds.cluster("orders", "neptune")
     with pytest.raises(CloudRefused, match="DB cluster orders in eu-west-1 runs neptune, which the operator does not"):
-        databases.place_of(resource(made["DBClusterArn"]))
+        databases.locate(resource(made["DBClusterArn"]))
 
 
 @pytest.mark.parametrize("engine", ["aurora-postgresql", "aurora-mysql"])
 def test_cluster_has_the_end_point_of_its_writer(rds: Rds, databases: Databases, engine: str) -> None:
     made = rds.cluster("orders", engine)
-    assert databases.place_of(resource(made["DBClusterArn"])) == Endpoint(engine, made["Endpoint"], made["Port"])
+    assert databases.locate(resource(made["DBClusterArn"])) == Endpoint(engine, made["Endpoint"], made["Port"])
 
 
 def test_redshift_cluster_has_its_end_point(account: SecretsManager, databases: Databases) -> None:
@@ -94,24 +94,24 @@ def test_redshift_cluster_has_its_end_point(account: SecretsManager, databases: 
         ClusterIdentifier="orders", NodeType="ra3.xlplus", MasterUsername="root", MasterUserPassword="Passw0rd1"
     )["Cluster"]
     arn = f"arn:aws:redshift:eu-west-1:{account.access_key_id}:cluster:orders"
-    assert databases.place_of(resource(arn)) == Endpoint("redshift", made["Endpoint"]["Address"], 5439)
+    assert databases.locate(resource(arn)) == Endpoint("redshift", made["Endpoint"]["Address"], 5439)
 
 
 def test_answer_counts_for_a_while(rds: Rds, databases: Databases, clock: Clock) -> None:
     orders = resource(rds.instance("orders")["DBInstanceArn"])
     for _ in range(3):
-        databases.place_of(orders)
+        databases.locate(orders)
     assert clock.asked == ["DescribeDBInstances ok"]
     clock.now += 301
-    databases.place_of(orders)
+    databases.locate(orders)
     assert clock.asked == ["DescribeDBInstances ok"] * 2
 
 
 def test_database_that_is_gone_is_named(databases: Databases, account: SecretsManager) -> None:
-    with pytest.raises(NotThere, match="finds no DB instance gone in eu-west-1"):
-        databases.place_of(resource(f"arn:aws:rds:eu-west-1:{account.access_key_id}:db:gone"))
-    with pytest.raises(NotThere, match="finds no Redshift cluster gone in eu-west-1"):
-        databases.place_of(resource(f"arn:aws:redshift:eu-west-1:{account.access_key_id}:cluster:gone"))
+    with pytest.raises(DatabaseNotFound, match="finds no DB instance gone in eu-west-1"):
+        databases.locate(resource(f"arn:aws:rds:eu-west-1:{account.access_key_id}:db:gone"))
+    with pytest.raises(DatabaseNotFound, match="finds no Redshift cluster gone in eu-west-1"):
+        databases.locate(resource(f"arn:aws:redshift:eu-west-1:{account.access_key_id}:cluster:gone"))
 
 
 # ---- what is a copy of what
@@ -213,7 +213,7 @@ def answered(code: str, status: int = 400) -> ClientError:
 def test_failures_are_told_apart(error: Exception, expected: type[Exception], says: str) -> None:
     databases = Databases(lambda service, region: Failing(error))
     with pytest.raises(expected, match=says) as caught:
-        databases.place_of(resource(INSTANCE))
+        databases.locate(resource(INSTANCE))
     assert caught.value.__context__ is None
     with pytest.raises(expected):
         databases.is_copy("a.b.example.com", 1, of=("orders.b.example.com", 1), region="eu-west-1")

@@ -40,7 +40,9 @@ class Beside:
         def tell(workload: Workload, version_id: VersionId, restart: Restart) -> None:
             self.told.append((workload, version_id, restart))
 
-        return ClusterWorkloads(connected or self.connected, namespace=self.namespace, owner_name=owner_name, told=tell)
+        return ClusterWorkloads(
+            connected or self.connected, namespace=self.namespace, owner_name=owner_name, on_restart=tell
+        )
 
     def make(self, kind: WorkloadKind = WorkloadKind.DEPLOYMENT, **spec: Any) -> Workload:
         labels = {"app": "api"}
@@ -176,6 +178,6 @@ def test_an_api_server_that_does_not_answer_is_asked_again_later(namespace: str)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         configuration = client.Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
         with closing(connection.Cluster(configuration, timeout=0.2, connections=1, retries=0)) as away:
-            workloads = ClusterWorkloads(away, namespace=namespace, owner_name="orders-db", told=lambda *_: None)
+            workloads = ClusterWorkloads(away, namespace=namespace, owner_name="orders-db", on_restart=lambda *_: None)
             restart = workloads.restart(Workload(kind=WorkloadKind.DEPLOYMENT, name="api"), V1)
     assert restart.kind is RestartKind.UNAVAILABLE

@@ -1,4 +1,7 @@
-"""A connection is as protected as it was asked to be, or is not made; and a stranger's answers do no harm."""
+"""A connection is as protected as it was asked to be, or is not made; and a stranger's answers do no harm.
+
+What is the same for every engine is in tests/life/test_life_tls_modes.py.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ from rotated_secrets.databases.base import Server, Tls, Unavailable, Users
 from rotated_secrets.databases.mongo import MongoEngine
 from rotated_secrets.databases.mongo.login import LONGEST_ANSWER
 from sandbox.mongo import MongoServer, mongo_server
-from sandbox.tls import CertificateAuthority
 from tests.integration.mongo.conftest import credential_of
 
 ENGINE = MongoEngine()
@@ -42,15 +44,6 @@ def handshakes(server: MongoServer) -> int:
     return sum(server.command({"serverStatus": 1})["transportSecurity"].values())
 
 
-@pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
-def test_a_trusted_server_is_spoken_to_in_tls(mongo: MongoServer, mode: TlsMode) -> None:
-    assert look(mongo, mode, mongo.ca_pem) == []
-
-
-def test_require_encrypts_without_certificates(mongo: MongoServer) -> None:
-    assert look(mongo, TlsMode.REQUIRE, None) == []
-
-
 def test_disable_is_what_it_says(mongo: MongoServer, either: MongoServer) -> None:
     many, asking = 6, 2  # and the server counts a little late
     for mode, in_tls in ((TlsMode.DISABLE, 0), (TlsMode.VERIFY_FULL, many)):
@@ -59,27 +52,6 @@ def test_disable_is_what_it_says(mongo: MongoServer, either: MongoServer) -> Non
         assert abs(handshakes(either) - before - in_tls) <= asking
     with pytest.raises(Unavailable, match="requires TLS where none was asked for"):
         look(mongo, TlsMode.DISABLE, None)
-
-
-@pytest.mark.parametrize("mode", [TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
-@pytest.mark.parametrize("trusted", ["another", "system"])
-def test_a_server_signed_by_another_authority_is_not_spoken_to(mongo: MongoServer, mode: TlsMode, trusted: str) -> None:
-    ca = CertificateAuthority.create().certificate if trusted == "another" else None
-    with pytest.raises(Unavailable, match="not signed by a trusted authority"):
-        look(mongo, mode, ca)
-
-
-def test_only_full_verification_looks_at_the_name(mongo: MongoServer) -> None:
-    """The name of the host, that is, and not the address that was connected to."""
-    assert look(mongo, TlsMode.VERIFY_CA, mongo.ca_pem, "db.example.com") == []
-    with pytest.raises(Unavailable, match="another name"):
-        look(mongo, TlsMode.VERIFY_FULL, mongo.ca_pem, "db.example.com")
-
-
-def test_the_certificate_is_verified_for_an_address_too(mongo: MongoServer) -> None:
-    assert look(mongo, TlsMode.VERIFY_FULL, mongo.ca_pem, "127.0.0.1") == []
-    with pytest.raises(Unavailable, match="another name"):
-        look(mongo, TlsMode.VERIFY_FULL, mongo.ca_pem, "10.0.0.1")
 
 
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
@@ -98,11 +70,6 @@ def test_a_server_without_tls_is_never_spoken_to_in_the_clear(mongo: MongoServer
             ENGINE.verify(where, credential_of("app", "Kanarienvogel", source="admin"), Users("app"))
     # One handshake of TLS, and nothing after it.
     assert [each[:2] for each in said] == [b"\x16\x03"]
-
-
-def test_a_broken_ca_bundle_is_unavailable(mongo: MongoServer) -> None:
-    with pytest.raises(Unavailable):
-        look(mongo, TlsMode.VERIFY_FULL, "not a certificate")
 
 
 def test_a_name_is_not_looked_up_again(mongo: MongoServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""A connection is as protected as it was asked to be, or is not made."""
+"""A connection is as protected as it was asked to be, or is not made.
+
+What is the same for every engine is in tests/life/test_life_tls_modes.py.
+"""
 
 from __future__ import annotations
 
@@ -32,45 +35,10 @@ def look(server: MysqldServer, mode: TlsMode, ca: str | None, host: str = "local
     return ENGINE.verify(where, admin, Users(server.admin_user), queries)
 
 
-@pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
-def test_a_trusted_server_is_spoken_to_in_tls(mysql: MysqldServer, mode: TlsMode) -> None:
-    assert look(mysql, mode, mysql.ca_pem, "localhost", ENCRYPTED) == []
-
-
-def test_require_encrypts_without_certificates(mysql: MysqldServer) -> None:
-    assert look(mysql, TlsMode.REQUIRE, None, "localhost", ENCRYPTED) == []
-
-
 def test_disable_is_what_it_says(mysql: MysqldServer) -> None:
     assert look(mysql, TlsMode.DISABLE, None, "localhost", ENCRYPTED) == [
         "verify query 1 failed: error 3037 (SQLSTATE 22023)"
     ]
-
-
-@pytest.mark.parametrize("mode", [TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
-@pytest.mark.parametrize("trusted", ["another", "system"])
-def test_a_server_signed_by_another_authority_is_not_spoken_to(
-    mysql: MysqldServer, mode: TlsMode, trusted: str
-) -> None:
-    ca = CertificateAuthority.create().certificate if trusted == "another" else None
-    with pytest.raises(Unavailable, match="not signed by a trusted authority"):
-        look(mysql, mode, ca)
-
-
-def test_only_full_verification_looks_at_the_name(mysql: MysqldServer) -> None:
-    assert look(mysql, TlsMode.VERIFY_CA, mysql.ca_pem, "db.example.com") == []
-    with pytest.raises(Unavailable, match="another name"):
-        look(mysql, TlsMode.VERIFY_FULL, mysql.ca_pem, "db.example.com")
-
-
-def test_the_certificate_is_verified_for_an_address_too(mysql: MysqldServer) -> None:
-    assert look(mysql, TlsMode.VERIFY_FULL, mysql.ca_pem, "127.0.0.1") == []
-
-
-def test_a_broken_ca_bundle_is_unavailable(mysql: MysqldServer) -> None:
-    for broken in ("not a certificate", "", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
-        with pytest.raises(Unavailable):
-            look(mysql, TlsMode.VERIFY_FULL, broken)
 
 
 def test_the_environment_has_no_say(

@@ -17,8 +17,8 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "plugin"
 PROGRAM = """
 import dataclasses
 from rotated_secrets.api.rotation import Rights, Strategy
-from rotated_secrets.controller.look.database_access import Connections, Trust
-from rotated_secrets.api.spec import Tls
+from rotated_secrets.controller.look.database_access import DatabaseAccess, Trust
+from rotated_secrets.api.spec import TlsSpec
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Users
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.databases.registry import engine_named
@@ -31,8 +31,13 @@ VALUE = '{"engine": "sqlite-users", "host": "192.0.2.7", "username": "orders", "
 current = Credential.of(SecretValue.parse(VALUE))
 engine = engine_named(current.engine)
 assert engine.strategies == {Strategy.SINGLE_USER}
-database = Connections(
-    engine, application=current, trust=Trust(Tls(), None, None), rules=HostRules(), read_admin=None, metrics=Metrics()
+database = DatabaseAccess(
+    engine,
+    application=current,
+    trust=Trust(TlsSpec(), None, None),
+    rules=HostRules(),
+    read_admin=None,
+    metrics=Metrics(),
 )
 users = Users(current.username)
 

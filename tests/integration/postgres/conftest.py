@@ -107,14 +107,17 @@ def make_tenant(server: PostgresServer, *, base: str | None = None, database: st
     mark = secrets.token_hex(4)
     base, database, admin = base or f"app_{mark}", database or f"shop_{mark}", f"admin_{mark}"
     password, admin_password = secrets.token_urlsafe(12), secrets.token_urlsafe(12)
-    server.sql(
+    statements = [
         SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(base), Literal(password)),
         SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(Identifier(admin), Literal(admin_password)),
-        SQL("CREATE DATABASE {} OWNER {}").format(Identifier(database), Identifier(base)),
-        logged=False,
-    )
+        # Copying files takes half the time of writing them to the log.
+        SQL("CREATE DATABASE {} OWNER {}" + (" STRATEGY FILE_COPY" if server.major >= 15 else "")).format(
+            Identifier(database), Identifier(base)
+        ),
+    ]
     if server.major >= 16:
-        server.sql(SQL("GRANT {} TO {} WITH ADMIN OPTION").format(Identifier(base), Identifier(admin)))
+        statements.append(SQL("GRANT {} TO {} WITH ADMIN OPTION").format(Identifier(base), Identifier(admin)))
+    server.sql(*statements, logged=False)
     return Tenant(
         server,
         Users(base, base + "_clone"),

@@ -1,4 +1,7 @@
-"""A connection is as protected as it was asked to be, or is not made."""
+"""A connection is as protected as it was asked to be, or is not made.
+
+What is the same for every engine is in tests/life/test_life_tls_modes.py.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ ENCRYPTED = "SELECT 1 / (SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend
 
 
 @pytest.fixture(scope="module")
-def server(tls_installation: Installation) -> Iterator[PostgresServer]:
-    with postgres_server(tls_installation) as running:
+def plain(tls_installation: Installation) -> Iterator[PostgresServer]:
+    with postgres_server(tls_installation, tls=False) as running:
         yield running
 
 
@@ -31,52 +34,17 @@ def look(server: PostgresServer, mode: TlsMode, ca: str | None, host: str = "loc
     return ENGINE.verify(where, admin, Users(server.admin_user), queries)
 
 
-@pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
-def test_a_trusted_server_is_spoken_to_in_tls(server: PostgresServer, mode: TlsMode) -> None:
-    assert look(server, mode, server.ca_pem, "localhost", ENCRYPTED) == []
-
-
-def test_require_encrypts_without_certificates(server: PostgresServer) -> None:
-    assert look(server, TlsMode.REQUIRE, None, "localhost", ENCRYPTED) == []
-
-
-def test_disable_is_what_it_says(server: PostgresServer) -> None:
-    assert look(server, TlsMode.DISABLE, None, "localhost", ENCRYPTED) == [
+def test_disable_is_what_it_says(postgres: PostgresServer) -> None:
+    assert look(postgres, TlsMode.DISABLE, None, "localhost", ENCRYPTED) == [
         "verify query 1 failed: SQLSTATE 22012 (DivisionByZero)"
     ]
 
 
-@pytest.mark.parametrize("mode", [TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
-@pytest.mark.parametrize("trusted", ["another", "system"])
-def test_a_server_signed_by_another_authority_is_not_spoken_to(
-    server: PostgresServer, mode: TlsMode, trusted: str
-) -> None:
-    ca = CertificateAuthority.create().certificate if trusted == "another" else None
-    with pytest.raises(Unavailable, match="not signed by a trusted authority"):
-        look(server, mode, ca)
-
-
-def test_only_full_verification_looks_at_the_name(server: PostgresServer) -> None:
-    assert look(server, TlsMode.VERIFY_CA, server.ca_pem, "db.example.com") == []
-    with pytest.raises(Unavailable, match="another name"):
-        look(server, TlsMode.VERIFY_FULL, server.ca_pem, "db.example.com")
-
-
-def test_the_certificate_is_verified_for_an_address_too(server: PostgresServer) -> None:
-    assert look(server, TlsMode.VERIFY_FULL, server.ca_pem, "127.0.0.1") == []
-
-
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
-def test_a_server_without_tls_is_never_spoken_to_in_the_clear(tls_installation: Installation, mode: TlsMode) -> None:
-    with postgres_server(tls_installation, tls=False) as plain:
-        with pytest.raises(Unavailable, match="offers no TLS"):
-            look(plain, mode, CertificateAuthority.create().certificate)
-        assert "connection authenticated" not in plain.log().rpartition("ready to accept")[2]
-
-
-def test_a_broken_ca_bundle_is_unavailable(server: PostgresServer) -> None:
-    with pytest.raises(Unavailable):
-        look(server, TlsMode.VERIFY_FULL, "not a certificate")
+def test_a_server_without_tls_is_never_spoken_to_in_the_clear(plain: PostgresServer, mode: TlsMode) -> None:
+    with pytest.raises(Unavailable, match="offers no TLS"):
+        look(plain, mode, CertificateAuthority.create().certificate)
+    assert "connection authenticated" not in plain.log().rpartition("ready to accept")[2]
 
 
 def test_a_server_that_asks_for_the_text_of_the_password_does_not_get_it() -> None:

@@ -27,7 +27,7 @@ def everything(_: Arn) -> bool:
 @pytest.fixture
 def feed(stores: AwsStores, store: AwsStore, proxy: StoreProxy) -> PollFeed:
     """A feed that has seen all there is."""
-    feed = PollFeed(lambda: store, stores.account(), also=everything)
+    feed = PollFeed(lambda: store, stores.account(), include=everything)
     feed.changes()
     proxy.clear()
     return feed
@@ -38,7 +38,7 @@ def test_an_idle_poll_costs_a_call_a_hundred_secrets(
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: aws.create_secret(Name=f"s{number}", SecretString="{}"), range(101)))
-    feed = PollFeed(lambda: store, stores.account(), also=everything)
+    feed = PollFeed(lambda: store, stores.account(), include=everything)
     feed.changes()
     proxy.clear()
     for _ in range(3):
@@ -54,7 +54,7 @@ def test_sees_what_someone_else_moved(aws: SecretsManagerClient, store: AwsStore
 
 def test_is_silent_about_what_we_moved_ourselves(store: AwsStore, secret: Arn, feed: PollFeed) -> None:
     store.put_pending(secret, VersionId(str(uuid.uuid4())), SecretValue.parse("{}"))
-    feed.noted(secret, store.describe(secret).stages)
+    feed.track(secret, store.describe(secret).stages)
     assert feed.changes() == []
 
 
@@ -80,7 +80,7 @@ def test_secrets_of_another_account_are_described_one_by_one(
     account: SecretsManager, aws: SecretsManagerClient, proxy: StoreProxy, secret: Arn, feed: PollFeed, store: AwsStore
 ) -> None:
     theirs = Arn(secret.replace(account.access_key_id, "999999999999"))
-    feed.noted(theirs, store.describe(secret).stages)
+    feed.track(theirs, store.describe(secret).stages)
     proxy.clear()
     feed.changes()
     assert [call.name for call in proxy.calls] == ["ListSecrets", "DescribeSecret"]
@@ -100,7 +100,7 @@ def test_one_who_follows_few_secrets_keeps_few_rows_and_lists_only_where_that_is
     calls = []
     for arn in (secret, *others, None):
         if arn is not None:
-            feed.noted(arn, store.describe(arn).stages)
+            feed.track(arn, store.describe(arn).stages)
         proxy.clear()
         assert feed.changes() == []
         calls.append([call.name for call in proxy.calls])

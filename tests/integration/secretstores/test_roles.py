@@ -17,7 +17,7 @@ import pytest
 
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreError, StoreRefused, StoreUnavailable
-from rotated_secrets.secretstores.roles import AssumedRole, Token, stores_as
+from rotated_secrets.secretstores.roles import AssumedRole, Token, stores_for_role
 from rotated_secrets.values import Arn, SecretId, SecretText, SecretValue, Stage, VersionId
 from sandbox.proxy import StoreProxy
 from sandbox.secretsmanager import SecretsManager
@@ -80,7 +80,7 @@ def password(stores: AwsStores) -> str:
 
 def refused(own: AwsStores, role: AssumedRole, token: Token | None = None) -> StoreError:
     with pytest.raises(StoreError) as caught:
-        stores_as(own, role, token).at().describe(SECRET)
+        stores_for_role(own, role, token).at().describe(SECRET)
     assert caught.value.__context__ is None
     return caught.value
 
@@ -90,7 +90,7 @@ def test_token_gives_the_role_and_the_role_its_accounts_secret(
 ) -> None:
     with pytest.raises(SecretNotFound):
         own.at().describe(SECRET)
-    stores = stores_as(own, federated, Tokens())
+    stores = stores_for_role(own, federated, Tokens())
     assert "of the tenant" in password(stores)
     assert stores.account() == tenant.account
     # A token is shown without a signature: the operator itself needs no right for it.
@@ -99,14 +99,14 @@ def test_token_gives_the_role_and_the_role_its_accounts_secret(
 
 def test_external_id_gives_the_role(own: AwsStores, account: SecretsManager, tenant: Tenant) -> None:
     role = by_external_id(tenant.role("orders", tenant.trusting_operator(account, "prod/shop")))
-    assert "of the tenant" in password(stores_as(own, role, None))
+    assert "of the tenant" in password(stores_for_role(own, role, None))
 
 
 def test_credentials_are_kept_for_all_that_is_asked_and_nothing_is_asked_too_early(
     own: AwsStores, federated: AssumedRole, proxy: StoreProxy
 ) -> None:
     tokens = Tokens()
-    stores = stores_as(own, federated, tokens)
+    stores = stores_for_role(own, federated, tokens)
     store = stores.at()
     assert proxy.count() == 0
     with ThreadPoolExecutor(8) as threads:
@@ -120,7 +120,7 @@ def test_what_expires_soon_is_fetched_anew_before_it_fails(
     own: AwsStores, account: SecretsManager, tenant: Tenant, proxy: StoreProxy
 ) -> None:
     arn = tenant.role("orders", tenant.trusting_operator(account, "prod/shop"), seconds=5)
-    store = stores_as(own, by_external_id(arn), None).at()
+    store = stores_for_role(own, by_external_id(arn), None).at()
     for _ in range(3):
         store.describe(SECRET)
     assert len({call.caller for call in proxy.calls if call.name == "DescribeSecret"}) == 3
@@ -130,7 +130,7 @@ def test_what_aws_takes_back_before_it_expires_is_fetched_anew(
     own: AwsStores, federated: AssumedRole, proxy: StoreProxy
 ) -> None:
     tokens = Tokens()
-    store = stores_as(own, federated, tokens).at()
+    store = stores_for_role(own, federated, tokens).at()
     store.describe(SECRET)
     proxy.answer_with("ExpiredTokenException", "The security token included in the request is expired", times=1)
     with pytest.raises(
@@ -144,7 +144,7 @@ def test_what_aws_takes_back_before_it_expires_is_fetched_anew(
 def test_requests_of_every_identity_are_counted(
     own: AwsStores, federated: AssumedRole, requests: list[tuple[str, str]]
 ) -> None:
-    stores_as(own, federated, Tokens()).at().describe(SECRET)
+    stores_for_role(own, federated, Tokens()).at().describe(SECRET)
     assert requests == [("AssumeRoleWithWebIdentity", "ok"), ("DescribeSecret", "ok")]
 
 
@@ -204,7 +204,7 @@ def test_nothing_secret_is_logged(
 ) -> None:
     tokens = Tokens()
     with caplog.at_level(logging.DEBUG):
-        password(stores_as(own, federated, tokens))
+        password(stores_for_role(own, federated, tokens))
         tenant.trust("orders", tenant.trusting_account(ISSUER, "shop", "somebody-else"))
         told = str(refused(own, federated, tokens))
     assert "AWS answered AssumeRoleWithWebIdentity" in caplog.text
@@ -218,7 +218,7 @@ def test_identities_of_one_account_share_its_quota(
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", account.endpoint_url)
     own = connect(AwsSettings(region=account.region, writes_per_second=4))
     trust = tenant.trusting_operator(account, "prod/shop")
-    one, two = (stores_as(own, by_external_id(tenant.role(name, trust)), None).at() for name in ("one", "two"))
+    one, two = (stores_for_role(own, by_external_id(tenant.role(name, trust)), None).at() for name in ("one", "two"))
     arn, value = one.describe(SECRET).arn, SecretValue.parse("{}")
     two.describe(SECRET)
     began = time.monotonic()
@@ -243,7 +243,7 @@ class TestWhatTheDocumentsSay:
         tenant.provider(issuer)
         trust, may, *_ = policies
         arn = tenant.role("orders", trust, actions=allowed(may))
-        store = stores_as(own, by_token(arn), Tokens(iss=issuer)).at()
+        store = stores_for_role(own, by_token(arn), Tokens(iss=issuer)).at()
         version = store.get(SECRET)
         new = VersionId("5d1b8a00-0000-4000-8000-000000000000")
         store.put_pending(version.arn, new, version.value)
@@ -257,7 +257,7 @@ class TestWhatTheDocumentsSay:
         _, _, trust, may = policies
         arn = tenant.role("orders", trust)
         assert allowed(may) == {"sts:AssumeRole"}
-        stores_as(own, by_external_id(arn, "prod/shop"), None).at().describe(SECRET)
+        stores_for_role(own, by_external_id(arn, "prod/shop"), None).at().describe(SECRET)
         assert isinstance(refused(own, by_external_id(arn, "prod/evil")), AccessDenied)
 
 

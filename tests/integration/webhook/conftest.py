@@ -19,7 +19,7 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.values import SecretId
 from sandbox.secretsmanager import SecretsManager
 from sandbox.tls import CertificateAuthority
-from tests.integration.webhook.driver import Rotating
+from tests.support.webhook_driver import Rotating
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "webhook" / "receiver.py"
 KEY = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="

@@ -34,7 +34,7 @@ from tests.integration.webhook.conftest import (
     example,
     passes,
 )
-from tests.integration.webhook.driver import Rotating
+from tests.support.webhook_driver import Rotating
 
 DOCUMENT = EXAMPLE.parents[2] / "docs" / "webhook.md"
 Send = Callable[..., tuple[int, dict[str, Any]]]

@@ -25,7 +25,7 @@ from tests.integration.webhook.conftest import (
     passes,
     wait_a_second,
 )
-from tests.integration.webhook.driver import Died, Rotating
+from tests.support.webhook_driver import Died, Rotating
 
 
 def dies_before(step: type[Action]) -> Any:

@@ -1,4 +1,4 @@
-"""What goes into the target Secret, and what a template may never do."""
+"""The content of the target Secret, and what a template must never do."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def _one(source: str, value: SecretValue | None = None) -> str:
 def _failure(source: str, value: SecretValue | None = None) -> str:
     with pytest.raises(TemplateFailed) as caught:
         _one(source, value)
-    told = str(caught.value)
-    assert CANARY not in told
-    assert "OUT" in told
+    message = str(caught.value)
+    assert CANARY not in message
+    assert "OUT" in message
     cause: BaseException | None = caught.value
     while cause is not None and not cause.__suppress_context__:
         cause = cause.__cause__ or cause.__context__
         assert CANARY not in repr(cause)
-    return told
+    return message
 
 
-def test_every_key_goes_in_as_it_is_and_everything_else_as_json() -> None:
+def test_strings_are_delivered_unchanged_and_other_values_as_json() -> None:
     assert _texts(_target(), _value()) == {
         "engine": "postgres",
         "host": "db.example.org",
@@ -71,7 +71,7 @@ def test_every_key_goes_in_as_it_is_and_everything_else_as_json() -> None:
     }
 
 
-def test_what_is_rendered_prints_as_stars() -> None:
+def test_rendered_content_prints_as_stars() -> None:
     assert CANARY not in repr(render(_target(), _value()))
 
 
@@ -89,7 +89,7 @@ def test_without_own_keys_only_the_template_is_delivered() -> None:
     assert _texts(_target(template={"A": "a"}, includeKeys="None"), _value()) == {"A": "a"}
 
 
-def test_a_url_survives_every_character_of_a_password() -> None:
+def test_password_with_any_character_can_be_in_a_url() -> None:
     url = _one("postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/x")
     assert url == f"postgresql://orders:{CANARY}%2F%40%3A%23@db.example.org:5432/x"
 
@@ -111,7 +111,7 @@ def test_a_url_survives_every_character_of_a_password() -> None:
         ("<{{ '<&>' }}>", "<<&>>"),
     ],
 )
-def test_what_templates_can_say(source: str, text: str) -> None:
+def test_allowed_templates_render(source: str, text: str) -> None:
     check_template(_target(template={"OUT": source}))
     assert _one(source) == text
 
@@ -171,7 +171,7 @@ def test_what_templates_can_say(source: str, text: str) -> None:
         ("x" * 65537, "longer than 64 KiB"),
     ],
 )
-def test_what_templates_cannot_say_is_known_without_the_value(source: str, said: str) -> None:
+def test_forbidden_templates_are_refused_without_the_value(source: str, said: str) -> None:
     target = Target.model_construct(template={"OUT": source})
     with pytest.raises(TemplateFailed) as caught:
         check_template(target)
@@ -182,11 +182,11 @@ def test_what_templates_cannot_say_is_known_without_the_value(source: str, said:
 @pytest.mark.parametrize(
     "name", ["range", "dict", "lipsum", "cycler", "joiner", "namespace", "self", "_", "__builtins__"]
 )
-def test_nothing_but_the_values_keys_has_a_name(name: str) -> None:
+def test_templates_know_no_names_but_the_values_keys(name: str) -> None:
     _failure("{{ " + name + " }}")
 
 
-def test_an_unknown_variable_is_named_with_those_that_there_are() -> None:
+def test_unknown_variable_is_named_with_the_known_ones() -> None:
     assert "'user' is undefined; the value has: dbname, engine, host, password, port, ssl" in _failure("{{ user }}")
 
 
@@ -232,14 +232,14 @@ def test_a_template_cannot_grow_beyond_what_a_secret_holds(source: str) -> None:
     assert peak < 16 * MAX_SECRET
 
 
-def test_all_of_a_secret_is_bounded() -> None:
+def test_size_of_the_whole_secret_is_limited() -> None:
     target = _target(template={f"K{number}": "{{ a }}" * 15 for number in range(2)})
     with pytest.raises(TemplateFailed, match="Kubernetes accepts 1048576 at most"):
         render(target, SecretValue.parse(json.dumps({"a": "ü" * 30_000})))
 
 
 def test_all_keys_together_take_no_more_memory_than_one() -> None:
-    """The API server takes sixty-four of them in one resource, each a line long."""
+    """The API server accepts sixty-four of them in one resource, each a line long."""
     target = _target(template={f"K{number}": "{{ a }}" * 17 for number in range(64)}, includeKeys="None")
     value = SecretValue.parse(json.dumps({"a": "\U0001f511" * 15_000}))
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Whose a Secret is, when it differs, and what a write keeps of what others put there."""
+"""Who owns a Secret, when it differs, and which changes by others a write keeps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Reason
 from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
-from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, compare, wanted
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare
 from rotated_secrets.values import Arn, SecretText, VersionId
 
 CANARY = "cAnArY-4711"
@@ -55,14 +55,14 @@ def _texts(secret: LiveSecret) -> dict[str, str]:
 MERGE: dict[str, Any] = {"creation_policy": CreationPolicy.MERGE, "deletion_policy": DeletionPolicy.RETAIN}
 
 
-def test_nothing_there_is_absent_and_what_is_written_then_is_equal() -> None:
+def test_missing_secret_is_absent_and_equal_after_a_write() -> None:
     assert compare(None, _desired()).kind is TargetKind.ABSENT
-    state = compare(wanted(None, _desired()), _desired())
+    state = compare(applied(None, _desired()), _desired())
     assert (state.kind, state.version_id) == (TargetKind.EQUAL, "v1")
 
 
-def test_what_is_written_tells_whose_it_is_and_what_it_holds() -> None:
-    body = wanted(None, _desired(labels={"team": "a"})).manifest()
+def test_written_secret_names_its_owner_and_version() -> None:
+    body = applied(None, _desired(labels={"team": "a"})).manifest()
     assert body["metadata"]["labels"] == {"team": "a", MANAGED_BY: "rotated-secrets"}
     annotations = body["metadata"]["annotations"]
     assert annotations[OWNER] == "shop/orders-db"
@@ -81,7 +81,7 @@ def test_what_is_written_tells_whose_it_is_and_what_it_holds() -> None:
     assert "uid" not in body["metadata"], "a Secret that is made has no precondition but that there is none"
 
 
-def test_a_secret_that_exists_is_not_ours_and_told_how_to_be_handed_over() -> None:
+def test_existing_secret_is_not_ours_and_the_message_says_how_to_hand_it_over() -> None:
     state = compare(_live({"password": CANARY}), _desired())
     assert (state.kind, state.reason, state.version_id) == (TargetKind.CONFLICT, Reason.NOT_OURS, None)
     assert "kubectl annotate secret -n shop orders rotatedsecrets.io/adopt=orders-db" in state.message
@@ -98,7 +98,7 @@ def test_a_secret_that_exists_is_not_ours_and_told_how_to_be_handed_over() -> No
         {"rotatedsecrets.io/version-id": "v1"},
     ],
 )
-def test_no_other_annotation_is_consent(annotations: dict[str, str]) -> None:
+def test_no_other_annotation_allows_adoption(annotations: dict[str, str]) -> None:
     policies: tuple[dict[str, Any], ...] = ({}, MERGE)
     for policy in policies:
         state = compare(_live(annotations=annotations, labels={MANAGED_BY: "rotated-secrets"}), _desired(**policy))
@@ -106,24 +106,24 @@ def test_no_other_annotation_is_consent(annotations: dict[str, str]) -> None:
 
 
 def test_adoption_takes_over_also_from_another_rotated_secret() -> None:
-    others = wanted(None, _desired(owner_name="other", owner_uid="uid-2", labels={"theirs": "1"}))
+    others = applied(None, _desired(owner_name="other", owner_uid="uid-2", labels={"theirs": "1"}))
     consenting = replace(others, annotations={**others.annotations, ADOPT: "orders-db"}, uid="s-1")
     assert compare(consenting, _desired()).kind is TargetKind.DIFFERS
-    taken = wanted(consenting, _desired())
+    taken = applied(consenting, _desired())
     assert [reference["name"] for reference in taken.owner_references] == ["orders-db"]
     assert "theirs" not in taken.labels
     assert compare(taken, _desired(owner_name="other", owner_uid="uid-2")).reason is Reason.NOT_OURS
 
 
-def test_a_rotated_secret_made_anew_under_its_name_keeps_its_secret() -> None:
+def test_recreated_rotated_secret_keeps_its_secret() -> None:
     again = _desired(owner_uid="uid-2")
-    old = wanted(None, _desired())
+    old = applied(None, _desired())
     assert compare(old, again).kind is TargetKind.DIFFERS
-    assert [reference["uid"] for reference in wanted(old, again).owner_references] == ["uid-2"]
+    assert [reference["uid"] for reference in applied(old, again).owner_references] == ["uid-2"]
 
 
-def test_taking_the_owner_annotation_off_is_drift_while_the_reference_says_whose_it_is() -> None:
-    written = wanted(None, _desired())
+def test_removed_owner_annotation_is_drift_while_the_owner_reference_exists() -> None:
+    written = applied(None, _desired())
     bare = replace(written, annotations={})
     assert compare(bare, _desired()).kind is TargetKind.DIFFERS
     assert compare(replace(bare, owner_references=()), _desired()).reason is Reason.NOT_OURS
@@ -131,7 +131,7 @@ def test_taking_the_owner_annotation_off_is_drift_while_the_reference_says_whose
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"data": {}}, "key password is missing"),
         ({"data": {"password": SecretText("eA==")}}, "key password differs"),
@@ -144,38 +144,38 @@ def test_taking_the_owner_annotation_off_is_drift_while_the_reference_says_whose
         ({"owner_references": ()}, "the ownerReference is wrong"),
     ],
 )
-def test_drift_is_named_without_values_and_put_right(change: dict[str, Any], told: str) -> None:
+def test_drift_is_described_without_values_and_corrected(change: dict[str, Any], message: str) -> None:
     desired = _desired(labels={"team": "a"})
-    drifted = replace(wanted(None, desired), **change)
+    drifted = replace(applied(None, desired), **change)
     state = compare(drifted, desired)
     assert (state.kind, state.version_id) == (TargetKind.DIFFERS, "v1")
-    assert told in state.message
+    assert message in state.message
     assert CANARY not in state.message
     assert "eA==" not in state.message
-    assert wanted(drifted, desired) == wanted(None, desired)
+    assert applied(drifted, desired) == applied(None, desired)
 
 
 def test_a_new_version_differs() -> None:
-    state = compare(wanted(None, _desired()), _desired({"password": "new"}, version_id=VersionId("v2")))
+    state = compare(applied(None, _desired()), _desired({"password": "new"}, version_id=VersionId("v2")))
     assert (state.kind, state.version_id) == (TargetKind.DIFFERS, "v1")
 
 
-def test_labels_of_others_stay_and_ours_go_when_no_longer_wanted() -> None:
-    first = wanted(None, _desired(labels={"team": "a", "tier": "1"}, annotations={"example.org/a": "1"}))
+def test_labels_of_others_stay_and_own_labels_go_when_no_longer_wanted() -> None:
+    first = applied(None, _desired(labels={"team": "a", "tier": "1"}, annotations={"example.org/a": "1"}))
     seen = replace(first, labels={**first.labels, "velero": "yes"}, annotations={**first.annotations, "kubectl": "x"})
-    second = wanted(seen, _desired(labels={"tier": "2"}))
+    second = applied(seen, _desired(labels={"tier": "2"}))
     assert second.labels == {"tier": "2", "velero": "yes", MANAGED_BY: "rotated-secrets"}
     assert second.annotations["kubectl"] == "x"
     assert "example.org/a" not in second.annotations
 
 
-def test_merge_touches_only_its_own_keys_and_takes_them_out_again() -> None:
+def test_merge_changes_only_its_own_keys_and_removes_them_again() -> None:
     theirs = _live({"theirs": "1", "password": "old"}, annotations={ADOPT: "orders-db"}, labels={MANAGED_BY: "Helm"})
-    merged = wanted(theirs, _desired({"password": "new", "url": "x"}, **MERGE))
+    merged = applied(theirs, _desired({"password": "new", "url": "x"}, **MERGE))
     assert _texts(merged) == {"theirs": "1", "password": "new", "url": "x"}
     assert merged.labels == {MANAGED_BY: "Helm"}
     assert merged.owner_references == ()
-    fewer = wanted(merged, _desired({"password": "newer"}, **MERGE))
+    fewer = applied(merged, _desired({"password": "newer"}, **MERGE))
     assert _texts(fewer) == {"theirs": "1", "password": "newer"}
     assert (
         compare(
@@ -185,13 +185,13 @@ def test_merge_touches_only_its_own_keys_and_takes_them_out_again() -> None:
     )
 
 
-def test_merge_makes_no_secret() -> None:
+def test_merge_creates_no_secret() -> None:
     state = compare(None, _desired(**MERGE))
     assert (state.kind, state.reason) == (TargetKind.CONFLICT, Reason.SECRET_CONFLICT)
     assert "does not exist" in state.message
 
 
-def test_merge_takes_any_type_but_tokens_of_the_cluster() -> None:
+def test_merge_accepts_every_type_except_cluster_tokens() -> None:
     consenting = _live(annotations={ADOPT: "orders-db"}, type="example.org/anything")
     assert compare(consenting, _desired(**MERGE)).kind is TargetKind.DIFFERS
     token = replace(consenting, type="kubernetes.io/service-account-token")
@@ -199,14 +199,14 @@ def test_merge_takes_any_type_but_tokens_of_the_cluster() -> None:
 
 
 def test_a_type_cannot_be_changed_and_says_what_to_do() -> None:
-    state = compare(wanted(None, _desired()), _desired(type="kubernetes.io/basic-auth"))
+    state = compare(applied(None, _desired()), _desired(type="kubernetes.io/basic-auth"))
     assert (state.kind, state.reason) == (TargetKind.CONFLICT, Reason.SECRET_TYPE_IMMUTABLE)
     assert "delete the Secret, and it is created again" in state.message
     assert state.version_id == "v1"
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"immutable": True}, "is immutable"),
         ({"deleting": True, "finalizers": ("example.org/hold",)}, "waits for example.org/hold"),
@@ -216,43 +216,43 @@ def test_a_type_cannot_be_changed_and_says_what_to_do() -> None:
         ),
     ],
 )
-def test_what_cannot_be_written_is_a_conflict_before_it_is_needed(change: dict[str, Any], told: str) -> None:
-    state = compare(replace(wanted(None, _desired()), **change), _desired())
+def test_secret_that_cannot_be_written_is_a_conflict_even_without_changes(change: dict[str, Any], message: str) -> None:
+    state = compare(replace(applied(None, _desired()), **change), _desired())
     assert (state.kind, state.reason) == (TargetKind.CONFLICT, Reason.SECRET_CONFLICT)
-    assert told in state.message
+    assert message in state.message
 
 
 def test_other_owners_that_do_not_control_it_stay() -> None:
     release = {"kind": "Release", "apiVersion": "example.org/v1", "name": "r", "uid": "u"}
-    adopted = wanted(_live(annotations={ADOPT: "orders-db"}, owner_references=(release,)), _desired())
+    adopted = applied(_live(annotations={ADOPT: "orders-db"}, owner_references=(release,)), _desired())
     assert [reference["kind"] for reference in adopted.owner_references] == ["Release", "RotatedSecret"]
 
 
 def test_deletion_policy_can_be_switched_back_and_forth() -> None:
     delete, retain = _desired(), _desired(deletion_policy=DeletionPolicy.RETAIN)
-    owned = wanted(None, delete)
+    owned = applied(None, delete)
     assert compare(owned, retain).kind is TargetKind.DIFFERS
-    kept = wanted(owned, retain)
+    kept = applied(owned, retain)
     assert kept.owner_references == ()
     assert compare(kept, retain).kind is TargetKind.EQUAL
-    assert wanted(kept, delete).owner_references == owned.owner_references
+    assert applied(kept, delete).owner_references == owned.owner_references
 
 
 @pytest.mark.parametrize("memory", ["", "nonsense", "[]", '{"data": 3}', '{"data": [[]]}', '{"labels": null}'])
-def test_an_edited_memory_is_mended(memory: str) -> None:
-    written = wanted(None, _desired())
+def test_edited_record_of_written_keys_is_corrected(memory: str) -> None:
+    written = applied(None, _desired())
     forged = replace(written, annotations={**written.annotations, "rotatedsecrets.io/written": memory})
     assert compare(forged, _desired()).kind is TargetKind.DIFFERS
-    assert wanted(forged, _desired()) == written
+    assert applied(forged, _desired()) == written
 
 
 def test_no_secret_prints_its_data() -> None:
-    written = wanted(None, _desired())
+    written = applied(None, _desired())
     assert CANARY not in repr((written, _desired()))
     assert base64.b64encode(CANARY.encode()).decode() not in repr(written)
 
 
-def test_a_desired_secret_is_what_the_resource_says() -> None:
+def test_desired_secret_follows_the_resource() -> None:
     target = {"type": "basic-auth", "labels": {"a": "b"}, "deletionPolicy": "Retain"}
     resource = RotatedSecret.parse(
         {
@@ -296,7 +296,7 @@ _POLICIES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, MERGE, {"del
 
 
 @given(data=st.data())
-def test_whatever_was_there_what_was_written_is_equal(data: st.DataObject) -> None:
+def test_written_secret_is_equal_whatever_was_there_before(data: st.DataObject) -> None:
     draw = data.draw
     memory = draw(
         st.sampled_from([{}, {"rotatedsecrets.io/written": '{"labels":["a"],"annotations":["b"],"data":["c"]}'}])
@@ -309,6 +309,6 @@ def test_whatever_was_there_what_was_written_is_equal(data: st.DataObject) -> No
     )
     for _ in range(2):
         desired = _desired(draw(_OWN) or {"a": ""}, labels=draw(_OWN), annotations=draw(_OWN), **draw(_POLICIES))
-        live = wanted(live, desired)
+        live = applied(live, desired)
         assert compare(live, desired).kind is TargetKind.EQUAL
-        assert wanted(live, desired) == live
+        assert applied(live, desired) == live

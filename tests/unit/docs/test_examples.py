@@ -86,7 +86,7 @@ def test_the_first_policy_is_the_default_and_the_others_are_policies() -> None:
 def test_the_iam_policies_allow_what_is_called_and_nothing_else() -> None:
     """The first policy is what every installation needs, the second what some features need more."""
     needed, more = (allowed_by(json.loads(block)) for block in blocks(IAM, "json"))
-    asked = {each for (each,) in constants_of("_asked", aws_store) if each[0].isupper()}
+    asked = {each for (each,) in constants_of("_call", aws_store) if each[0].isupper()}
     always = asked - {"GetCallerIdentity", "RotateSecret"}
     assert needed == {f"secretsmanager:{each}" for each in always} | {"kms:Decrypt", "kms:GenerateDataKey"}
     described = {f"{service}:{operation}" for service, operation in constants_of("ask", instances)}

@@ -1,4 +1,4 @@
-"""A value that AWS's templates wrote is rotated by us, and one that we wrote by them: no team is locked in or out."""
+"""The operator rotates values that AWS's templates wrote, and the other way round: a team can switch either way."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stored(value: dict[str, object]) -> StoredVersion:
 
 
 def followed(template: Template, value: dict[str, object], endpoint: Endpoint = Endpoint()) -> dict[str, object]:  # noqa: B008
-    """The value that we make from this one."""
+    """Return the value that the operator creates from this one."""
     asked = terms(template, endpoint)
     made = pending_value(asked, seen(asked, stored(value)), lambda: SecretText("new"))
     fields: dict[str, object] = json.loads(made.text.reveal())
@@ -45,7 +45,7 @@ def followed(template: Template, value: dict[str, object], endpoint: Endpoint = 
 
 
 def followed_by_aws(template: Template, value: dict[str, object]) -> dict[str, object]:
-    """The value that the template makes from this one."""
+    """Return the value that the template creates from this one."""
     return {**value, "username": template.next_username(value), "password": "new"}
 
 
@@ -82,7 +82,9 @@ def test_the_engine_is_known_with_the_templates_strategy_and_users(template: Tem
     ],
     ids=str,
 )
-def test_what_we_make_is_what_the_template_makes(template: Template, engine: str, changes: dict[str, object]) -> None:
+def test_operator_and_template_create_the_same_value(
+    template: Template, engine: str, changes: dict[str, object]
+) -> None:
     value = template.value(engine, **changes)
     ours, theirs = followed(template, value), followed_by_aws(template, value)
     assert list(ours.items()) == list(theirs.items())
@@ -100,7 +102,7 @@ def test_a_key_that_the_value_does_not_have_is_not_added(template: Template, eng
 
 
 @each_template
-def test_we_and_the_template_take_turns(template: Template, engine: str) -> None:
+def test_operator_and_template_can_alternate(template: Template, engine: str) -> None:
     value, users = template.value(engine), []
     for turn in (followed, followed_by_aws, followed_by_aws, followed, followed, followed_by_aws):
         before, value = value, turn(template, value)
@@ -111,7 +113,7 @@ def test_we_and_the_template_take_turns(template: Template, engine: str) -> None
     assert users == [alternate, template.username] * 3
 
 
-def test_a_user_of_oracle_in_lower_case_is_the_same_user_to_us_and_to_the_template() -> None:
+def test_lower_case_oracle_user_is_the_same_user_for_operator_and_template() -> None:
     template = next(each for each in TEMPLATES if each.name == "SecretsManagerRDSOracleRotationMultiUser")
     value = template.value("oracle", username="orders")
     ours = next_user(terms(template).rotation, Credential.of(SecretValue.parse(json.dumps(value))))
@@ -120,7 +122,7 @@ def test_a_user_of_oracle_in_lower_case_is_the_same_user_to_us_and_to_the_templa
     assert again == "ORDERS"
 
 
-def test_an_elasticache_users_value_is_read_and_followed_without_a_key_more() -> None:
+def test_elasticache_value_needs_no_other_key_and_gets_none() -> None:
     value = ELASTICACHE.value(None)
     place = place_in(SecretValue.parse(json.dumps(value)))
     assert place is not None

@@ -1,4 +1,4 @@
-"""External: AWS is asked once, waited for and followed; nothing of the secret is ever written by us."""
+"""External: the operator asks AWS once, waits and follows AWSCURRENT; it never writes the secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Claim, ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Hold, Sleep, Waiting
-from rotated_secrets.rotation.external import LATEST, PATIENCE
+from rotated_secrets.rotation.external import LONGEST_PAUSE, ROTATION_TIMEOUT
 from rotated_secrets.rotation.observation import Login, with_stage_moved
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
@@ -26,13 +26,13 @@ from rotated_secrets.values import Arn, Credential, SecretText, Stage, VersionId
 from tests.support.world import ARN, CREATED, FIRST, Call, ModelOperator, World, value
 
 ASKED = Arn(f"{ARN}|External")
-"""What names the versions that AWS is asked for."""
+"""The name from which the ids of versions are computed that AWS is asked for."""
 READING = {"DescribeSecret", "GetSecretValue"}
 
 
 @dataclass
 class RotationFunction:
-    """What AWS invokes: it makes the version that it was asked for, or one of its own on its own schedule."""
+    """The rotation function that AWS invokes: it creates the requested version, or another one on its own schedule."""
 
     world: World
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -47,7 +47,7 @@ class RotationFunction:
             self._stage(Stage.PENDING, VersionId(f"by-aws-itself-{next(self.numbers)}"))
 
     def finish(self, *, works: bool = True, leaves_label: bool = True) -> None:
-        """All four steps; what carries AWSPENDING afterwards is the function's habit."""
+        """Run all four steps; it depends on the function which version carries AWSPENDING afterwards."""
         made, store = self.pending, self.world.store
         assert made is not None
         password = f"password-{next(self.numbers)}"
@@ -59,7 +59,7 @@ class RotationFunction:
             store.stages = with_stage_moved(store.stages, Stage.PENDING, remove_from=made)
 
     def give_up(self) -> None:
-        """A person takes the label off what the function could not finish."""
+        """A person removes AWSPENDING from the version that the function could not finish."""
         self.world.store.stages = with_stage_moved(self.world.store.stages, Stage.PENDING, remove_from=self.pending)
 
     def _stage(self, stage: Stage, version: VersionId) -> None:
@@ -84,7 +84,7 @@ def asked(world: World) -> int:
 # ---- following
 
 
-def test_without_schedule_and_request_it_follows_what_others_write() -> None:
+def test_without_schedule_and_request_it_only_follows_versions_of_others() -> None:
     world = world_of()
     function = RotationFunction(world)
     for _ in range(3):
@@ -122,7 +122,7 @@ def test_value_is_delivered_where_its_database_cannot_be_reached() -> None:
 
 
 @pytest.mark.parametrize("leaves_label", [True, False])
-def test_the_label_that_a_function_leaves_behind_is_its_own(leaves_label: bool) -> None:
+def test_pending_label_left_by_a_function_is_not_removed(leaves_label: bool) -> None:
     world = world_of()
     function = RotationFunction(world)
     function.begin_by_itself()
@@ -135,7 +135,7 @@ def test_the_label_that_a_function_leaves_behind_is_its_own(leaves_label: bool) 
 # ---- asking
 
 
-def test_request_has_aws_rotate_once_and_is_served_when_the_version_is_current() -> None:
+def test_request_asks_aws_once_and_is_served_when_the_version_is_current() -> None:
     world = world_of()
     world.request = "now"
     waiting = look(world)
@@ -158,7 +158,7 @@ def test_request_has_aws_rotate_once_and_is_served_when_the_version_is_current()
     assert set(world.store.calls) <= {*READING, "RotateSecret"}
 
 
-def test_schedule_asks_and_what_aws_did_by_itself_counts() -> None:
+def test_schedule_asks_aws_and_counts_rotations_that_aws_started() -> None:
     world = world_of(schedule="rate(1 day)")
     function = RotationFunction(world)
     world.now = CREATED + timedelta(hours=20)
@@ -173,7 +173,7 @@ def test_schedule_asks_and_what_aws_did_by_itself_counts() -> None:
     assert asked(world) == 1
 
 
-def test_rotation_that_is_under_way_serves_the_request_as_well() -> None:
+def test_running_rotation_serves_the_request_too() -> None:
     world = world_of()
     function = RotationFunction(world)
     function.begin_by_itself()
@@ -186,7 +186,7 @@ def test_rotation_that_is_under_way_serves_the_request_as_well() -> None:
     assert world.status.history[0].version_id == world.store.get(ARN, stage=Stage.CURRENT).version_id
 
 
-def test_crash_right_after_asking_does_not_ask_for_a_second_one() -> None:
+def test_crash_after_the_request_to_aws_causes_no_second_rotation() -> None:
     world = world_of()
     world.request = "now"
     operator = ModelOperator(world)
@@ -199,7 +199,7 @@ def test_crash_right_after_asking_does_not_ask_for_a_second_one() -> None:
     assert len(world.store.rotations) == asked(world) == 1
 
 
-def test_looks_are_further_apart_the_longer_it_takes() -> None:
+def test_pauses_grow_with_the_duration_of_the_rotation() -> None:
     world = world_of()
     world.request = "now"
     pauses = []
@@ -210,17 +210,17 @@ def test_looks_are_further_apart_the_longer_it_takes() -> None:
         pauses.append(waiting.until - world.now)
         world.now = waiting.until
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LATEST
+    assert pauses[-1] == LONGEST_PAUSE
 
 
-def test_rotation_that_never_ends_fails_and_is_asked_for_again_until_it_is_given_up() -> None:
+def test_rotation_that_never_ends_is_retried_and_then_given_up() -> None:
     world = world_of()
     world.request = "now"
     for attempt in range(1, ATTEMPTS + 1):
         look(world)
         assert world.status.rotation is not None
         assert world.status.rotation.attempt == attempt
-        world.now += PATIENCE
+        world.now += ROTATION_TIMEOUT
         look(world)
         assert world.status.history[0].outcome is Outcome.FAILED
         assert "rotation function" in world.status.history[0].message
@@ -233,13 +233,13 @@ def test_rotation_that_never_ends_fails_and_is_asked_for_again_until_it_is_given
     assert world.target.version_id == FIRST
 
 
-def test_stuck_rotation_is_taken_up_again_by_asking() -> None:
+def test_request_resumes_a_stuck_rotation() -> None:
     """AWS: "A previous rotation isn't complete. That rotation will be reattempted." """
     world = world_of()
     function = RotationFunction(world)
     world.request = "now"
     look(world)
-    world.now += PATIENCE
+    world.now += ROTATION_TIMEOUT
     look(world)
     world.now += timedelta(minutes=10)
     look(world)
@@ -249,7 +249,7 @@ def test_stuck_rotation_is_taken_up_again_by_asking() -> None:
     assert world.status.handled_requests.rotate == "now"
 
 
-def test_secret_without_rotation_is_not_made_to_rotate() -> None:
+def test_aws_is_not_asked_if_no_rotation_is_configured() -> None:
     world = world_of()
     world.store.rotation_enabled = False
     world.request = "now"
@@ -268,7 +268,7 @@ def test_secret_without_rotation_is_not_made_to_rotate() -> None:
     [({"suspend": True}, Reason.SUSPENDED), ({}, Reason.UNSYNCED)],
     ids=["suspended", "target Secret not in sync"],
 )
-def test_what_holds_a_rotation_holds_asking_for_one(changes: dict[str, object], reason: Reason) -> None:
+def test_reasons_that_hold_a_rotation_also_hold_a_request_to_aws(changes: dict[str, object], reason: Reason) -> None:
     world = world_of(**changes)
     if reason is Reason.UNSYNCED:
         function = RotationFunction(world)
@@ -281,7 +281,7 @@ def test_what_holds_a_rotation_holds_asking_for_one(changes: dict[str, object], 
     assert asked(world) == 0
 
 
-def test_only_one_resource_asks_and_every_one_follows() -> None:
+def test_only_one_resource_asks_aws_and_all_follow() -> None:
     world = world_of()
     function = RotationFunction(world)
     function.begin_by_itself()
@@ -297,7 +297,7 @@ def test_only_one_resource_asks_and_every_one_follows() -> None:
     assert world.target == world.store.get(ARN, stage=Stage.CURRENT)
 
 
-def test_request_that_comes_while_one_is_served_is_served_next() -> None:
+def test_request_during_a_rotation_is_served_next() -> None:
     world = world_of()
     function = RotationFunction(world)
     world.request = "first"
@@ -313,8 +313,8 @@ def test_request_that_comes_while_one_is_served_is_served_next() -> None:
     assert world.status.handled_requests.rotate == "second"
 
 
-def test_rotation_of_our_own_in_the_middle_is_not_left_behind() -> None:
-    """Someone changes the strategy while a password is being set."""
+def test_own_rotation_in_progress_holds_external() -> None:
+    """A person changes the strategy while a password is being set."""
     world = world_of()
     claim = Claim(
         trigger=Trigger.ANNOTATION,
@@ -331,11 +331,11 @@ def test_rotation_of_our_own_in_the_middle_is_not_left_behind() -> None:
     assert asked(world) == 0
 
 
-# ---- whatever happens
+# ---- any order of events
 
 
 class FollowingWorld(RuleBasedStateMachine):
-    """Two operators, neither of which knows that there is another, and AWS, which knows of neither."""
+    """Two operators that do not know each other, and AWS, which knows neither."""
 
     @initialize(schedule=st.sampled_from([None, "rate(1 day)"]), immediately=st.booleans())
     def begin(self, schedule: str | None, immediately: bool) -> None:
@@ -430,7 +430,7 @@ class FollowingWorld(RuleBasedStateMachine):
         assert self.late or len(self.world.store.rotations) <= 1 + self.requests + self.days + self.failures
 
     def teardown(self) -> None:
-        """Whatever happened: once AWS does what it is asked for, one operator alone brings everything to rest."""
+        """After any events, once AWS rotates when asked, one operator alone completes everything."""
         if not hasattr(self, "world"):
             return
         world = self.world

@@ -1,4 +1,4 @@
-"""Passwords meet their policy, and policies that allow no good password are refused."""
+"""Passwords meet their policy, and policies that allow no strong password are refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_password_meets_any_policy_that_can_be_met(
 
 
 @pytest.mark.parametrize(
-    ("policy", "told"),
+    ("policy", "message"),
     [
         (PasswordPolicy(exclude_characters=string.digits), "set excludeNumbers to true"),
         (PasswordPolicy(length=8), "48 bits of entropy"),
@@ -67,12 +67,12 @@ def test_password_meets_any_policy_that_can_be_met(
         ),
     ],
 )
-def test_impossible_policy_is_refused_with_the_field_to_change(policy: PasswordPolicy, told: str) -> None:
-    with pytest.raises(InvalidPasswordPolicy, match=told):
+def test_impossible_policy_is_refused_with_the_field_to_change(policy: PasswordPolicy, message: str) -> None:
+    with pytest.raises(InvalidPasswordPolicy, match=message):
         make_password(policy)
 
 
-def test_length_that_nobody_chose_fits_the_engine() -> None:
+def test_default_length_fits_the_engine() -> None:
     assert len(make_password(PasswordPolicy())) == 32
     assert len(make_password(PasswordPolicy(), PasswordLimits(longest=30))) == 30
     with pytest.raises(InvalidPasswordPolicy, match="at most 30"):

@@ -1,4 +1,4 @@
-"""What the plan does, told case by case on the model of the world."""
+"""The plan, case by case, on the model of the world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotated_secrets.api.rotation import Rights, Rotation, Strategy
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
@@ -18,43 +18,28 @@ from rotated_secrets.rotation.strategies import pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
 from tests.support.observations import seen
-from tests.support.world import ARN, CREATED, FIRST, OURS, ModelOperator, World, value
+from tests.support.world import (
+    ARN,
+    CREATED,
+    FIRST,
+    OURS,
+    ModelOperator,
+    World,
+    current,
+    put_pending,
+    rotate,
+    settled,
+    value,
+    world_of,
+)
 
-QUERIES = ("SELECT 1",)
 DATABASE_STRATEGIES = [strategy for strategy in OURS if strategy is not Strategy.RANDOM_VALUE]
-
-
-def world_of(strategy: Strategy = Strategy.ALTERNATING_USERS, **rotation: object) -> World:
-    queries = () if strategy is Strategy.RANDOM_VALUE else QUERIES
-    return World(Rotation.model_validate({"strategy": strategy, "verify_queries": queries} | rotation))
-
-
-def settled(world: World) -> World:
-    """The world once it was looked at for the first time."""
-    ModelOperator(world).run_until_it_waits()
-    assert world.target is not None
-    return world
-
-
-def rotate(world: World, request: str) -> None:
-    world.request = request
-    ModelOperator(world).run_until_it_waits()
-    world.check()
-
-
-def put_pending(world: World, version_id: VersionId, secret: SecretValue) -> None:
-    world.store.versions[version_id] = StoredVersion(version_id, secret, world.now, ARN)
-    world.store.stages = {**world.store.stages, version_id: frozenset({Stage.PENDING})}
-
-
-def current(world: World) -> StoredVersion:
-    return world.store.get(ARN, stage=Stage.CURRENT)
 
 
 # ---- the common case
 
 
-def test_rotation_costs_five_calls_beside_the_admins_and_three_logins() -> None:
+def test_rotation_needs_five_store_calls_and_three_logins_besides_the_admin() -> None:
     world = settled(world_of())
     rotate(world, "first")
     world.store.calls.clear()
@@ -94,7 +79,7 @@ def test_random_value_is_replaced_without_a_database() -> None:
 # ---- why rotate
 
 
-def test_nothing_rotates_that_was_not_asked_for() -> None:
+def test_no_rotation_without_schedule_or_request() -> None:
     world = settled(world_of())
     world.now += timedelta(days=1000)
     assert ModelOperator(world).run_until_it_waits() == Sleep(None)
@@ -110,7 +95,7 @@ def test_request_acts_once_also_across_restarts() -> None:
     assert world.rotations == 2
 
 
-def test_missed_due_times_and_a_request_make_one_rotation() -> None:
+def test_missed_due_times_and_a_request_cause_one_rotation() -> None:
     world = settled(world_of(schedule="rate(1 day)"))
     world.now += timedelta(days=7, hours=1)
     rotate(world, "request")
@@ -128,7 +113,7 @@ def test_schedule_counts_from_what_is_persisted_not_from_the_operators_start() -
     assert world.rotations == 1
 
 
-def test_new_schedule_never_rotates_by_surprise() -> None:
+def test_new_schedule_causes_no_immediate_rotation() -> None:
     world = settled(world_of(schedule="rate(90 days)"))
     world.now += timedelta(days=60)
     world.rotation = world.rotation.model_copy(update={"schedule": "rate(1 day)"})
@@ -224,7 +209,7 @@ def failing(world: World, until: Callable[[], bool], most: int = 60) -> None:
     raise AssertionError("it did not come so far")
 
 
-def test_first_clone_that_fails_its_test_is_locked_out() -> None:
+def test_login_of_a_new_clone_that_fails_its_test_is_disabled() -> None:
     world = settled(world_of())
     world.database.checks_fail_for = {"app_clone"}
     rotate(world, "request")
@@ -233,7 +218,7 @@ def test_first_clone_that_fails_its_test_is_locked_out() -> None:
     assert current(world).version_id == FIRST
 
 
-def test_a_clone_that_cannot_be_locked_out_is_told_and_keeps_no_rotation_from_being_tried_again() -> None:
+def test_clone_whose_login_cannot_be_disabled_is_reported_and_the_rotation_retried() -> None:
     world = settled(world_of())
     world.database.checks_fail_for = {"app_clone"}
     world.database.refuses_to_lock_out = True
@@ -248,7 +233,7 @@ def test_a_clone_that_cannot_be_locked_out_is_told_and_keeps_no_rotation_from_be
     assert world.rotations == 1
 
 
-def test_check_that_only_the_clone_fails_holds_up_no_rotation_that_may_mend_it() -> None:
+def test_check_that_only_the_clone_fails_does_not_hold_the_rotation() -> None:
     world = settled(world_of())
     rotate(world, "first")
     world.database.checks_fail_for = {"app_clone"}
@@ -257,7 +242,7 @@ def test_check_that_only_the_clone_fails_holds_up_no_rotation_that_may_mend_it()
     assert Credential.of(current(world).value).username == "app"
 
 
-def test_failed_test_gives_the_passive_user_its_previous_password_back() -> None:
+def test_failed_test_restores_the_passive_users_previous_password() -> None:
     world = settled(world_of())
     rotate(world, "first")
     world.database.checks_fail_for = {"app"}
@@ -267,7 +252,7 @@ def test_failed_test_gives_the_passive_user_its_previous_password_back() -> None
     assert world.database.logs_in(Credential.of(current(world).value))
 
 
-def test_failed_test_of_a_single_user_restores_the_password_that_pods_hold() -> None:
+def test_failed_test_of_a_single_user_restores_the_password_that_pods_use() -> None:
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     operator = ModelOperator(world)
@@ -333,7 +318,7 @@ def test_database_that_is_down_stops_no_sync_and_loses_no_rotation() -> None:
     assert world.rotations == 1
 
 
-# ---- what is held
+# ---- holds
 
 
 def test_current_that_does_not_log_in_keeps_the_secret_and_never_reaches_the_admin() -> None:
@@ -350,8 +335,10 @@ def test_current_that_does_not_log_in_keeps_the_secret_and_never_reaches_the_adm
 
 @pytest.mark.parametrize("strategy", DATABASE_STRATEGIES)
 @pytest.mark.parametrize("claim_is_forged", [False, True])
-def test_nobody_resets_a_strangers_password_by_writing_its_name(strategy: Strategy, claim_is_forged: bool) -> None:
-    """The tenant owns its secret, knows how ids are made, and may even write the status; it lacks the password."""
+def test_tenant_cannot_reset_another_users_password_by_writing_its_name(
+    strategy: Strategy, claim_is_forged: bool
+) -> None:
+    """The tenant owns its secret, can compute ids, and may even write the status; it does not have the password."""
     world = world_of(strategy)
     world.database.passwords["app"] = SecretText("the victim's")
     user = "app" if strategy is Strategy.SINGLE_USER else "app_clone"
@@ -371,8 +358,8 @@ def test_nobody_resets_a_strangers_password_by_writing_its_name(strategy: Strate
     assert "admin" not in world.database.logins
 
 
-def test_roll_back_restores_no_user_that_the_rotation_was_not_about() -> None:
-    """The tenant's own credential works, its last attempt failed, and now it stages values about someone else."""
+def test_rollback_changes_no_user_outside_the_rotation() -> None:
+    """The tenant's own credential works, its last attempt failed, and now it stages values for another user."""
     world = settled(world_of())
     world.database.checks_fail_for = {"app_clone"}
     world.request = "request"
@@ -399,12 +386,12 @@ def test_pending_that_asks_for_less_protection_than_current_proves_nothing() -> 
     world = world_of()
     less = SecretValue.parse(value("app_clone", "x").text.reveal().replace("{", '{"ssl": false, ', 1))
     pending = replace(current(world), value=less)
-    told = pending_mismatch(world.terms, seen(world.terms, current(world), pending))
-    assert told == "AWSPENDING and AWSCURRENT differ in ssl"
+    message = pending_mismatch(world.terms, seen(world.terms, current(world), pending))
+    assert message == "AWSPENDING and AWSCURRENT differ in ssl"
 
 
-def test_roll_back_takes_the_password_alone_from_previous_and_leaves_rights_as_they_are() -> None:
-    """Whoever can write the secret can stage any AWSPREVIOUS."""
+def test_rollback_uses_only_the_password_of_previous_and_keeps_rights() -> None:
+    """A person who can write the secret can stage any AWSPREVIOUS."""
     world = settled(world_of())
     rotate(world, "first")
     steering = SecretValue.parse(value("app", "first").text.reveal().replace("{", '{"authSource": "elsewhere", ', 1))
@@ -423,7 +410,7 @@ def test_roll_back_takes_the_password_alone_from_previous_and_leaves_rights_as_t
     assert rights is Rights.IGNORE
 
 
-def test_what_a_person_must_mend_holds_rotations_up_and_no_delivery() -> None:
+def test_obstacle_holds_rotations_but_not_delivery() -> None:
     world = world_of()
     world.obstacle = Obstacle(Reason.ACCESS_DENIED, "the admin secret is denied")
     world.request = "request"
@@ -437,7 +424,7 @@ def test_what_a_person_must_mend_holds_rotations_up_and_no_delivery() -> None:
     assert world.rotations == 1
 
 
-def test_password_that_lost_its_label_is_named_instead_of_forgotten() -> None:
+def test_version_that_lost_its_label_is_named_in_the_hold() -> None:
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     dying = ModelOperator(world)
@@ -454,7 +441,7 @@ def test_password_that_lost_its_label_is_named_instead_of_forgotten() -> None:
     assert world.rotations == 1 and current(world).version_id == lost
 
 
-def test_rotation_that_set_a_password_is_not_finished_by_a_strategy_that_tests_none() -> None:
+def test_rotation_that_set_a_password_is_not_finished_by_a_strategy_without_test() -> None:
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     dying = ModelOperator(world)
@@ -467,7 +454,7 @@ def test_rotation_that_set_a_password_is_not_finished_by_a_strategy_that_tests_n
     assert world.store.stages == stages
 
 
-def test_previous_value_that_is_no_credential_stops_no_roll_back() -> None:
+def test_previous_value_without_credential_does_not_stop_a_rollback() -> None:
     world = settled(world_of())
     world.database.checks_fail_for = {"app_clone"}
     junk = VersionId("44444444-4444-4444-4444-444444444444")
@@ -478,7 +465,7 @@ def test_previous_value_that_is_no_credential_stops_no_roll_back() -> None:
     assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
 
 
-def test_strategy_changed_in_the_middle_holds_what_the_database_may_know_already() -> None:
+def test_strategy_change_during_a_rotation_holds_if_the_password_may_be_set() -> None:
     world = settled(world_of(Strategy.SINGLE_USER))
     world.request = "request"
     dying = ModelOperator(world)
@@ -494,7 +481,7 @@ def test_strategy_changed_in_the_middle_holds_what_the_database_may_know_already
     assert world.rotations == 1
 
 
-def test_next_attempt_is_told_and_timed_when_it_begins() -> None:
+def test_next_attempt_gets_its_version_and_start_time_when_it_begins() -> None:
     world = settled(world_of())
     world.database.checks_fail_for = {"app_clone"}
     rotate(world, "request")
@@ -504,7 +491,7 @@ def test_next_attempt_is_told_and_timed_when_it_begins() -> None:
     assert world.status.history[0].started_at == world.now
 
 
-def test_pending_of_a_stranger_is_left_alone() -> None:
+def test_pending_version_of_others_is_left_alone() -> None:
     world = settled(world_of())
     put_pending(world, VersionId("22222222-2222-2222-2222-222222222222"), value("app_clone", "a Lambda's"))
     world.request = "request"
@@ -515,7 +502,7 @@ def test_pending_of_a_stranger_is_left_alone() -> None:
     assert Stage.PENDING in world.store.stages[VersionId("22222222-2222-2222-2222-222222222222")]
 
 
-def test_pending_made_from_a_version_that_is_gone_is_abandoned_and_the_database_left_as_it_is() -> None:
+def test_pending_made_from_an_old_version_is_abandoned_without_database_changes() -> None:
     world = settled(world_of())
     rotate(world, "first")
     put_pending(world, successor(ARN, FIRST, 7), value("app_clone", "stale"))
@@ -532,7 +519,7 @@ def test_pending_left_on_current_is_cleared() -> None:
     assert world.store.stages == {FIRST: frozenset({Stage.CURRENT})}
 
 
-def test_secret_that_aws_rotates_is_synced_and_otherwise_left_alone() -> None:
+def test_secret_that_aws_rotates_is_only_synced() -> None:
     world = settled(world_of())
     world.store.stages = {FIRST: frozenset({Stage.CURRENT, Stage.PENDING})}
     world.target_spoiled = True
@@ -547,7 +534,7 @@ def test_secret_that_aws_rotates_is_synced_and_otherwise_left_alone() -> None:
     assert world.store.stages == {FIRST: frozenset({Stage.CURRENT, Stage.PENDING})}
 
 
-def test_checks_that_fail_for_the_present_credential_hold_the_rotation() -> None:
+def test_checks_that_fail_for_the_current_credential_hold_the_rotation() -> None:
     world = settled(world_of())
     world.database.checks_fail_for = {"app"}
     world.request = "request"
@@ -556,7 +543,7 @@ def test_checks_that_fail_for_the_present_credential_hold_the_rotation() -> None
     assert "PutSecretValue" not in world.store.calls
 
 
-def test_lock_of_another_operator_is_waited_for_and_everything_looked_at_again() -> None:
+def test_lock_of_another_operator_causes_a_new_observation() -> None:
     world = settled(world_of())
     holder = world.database.open_admin(Credential.of(current(world).value))
     assert holder.try_lock("app")
@@ -568,7 +555,7 @@ def test_lock_of_another_operator_is_waited_for_and_everything_looked_at_again()
     assert world.rotations == 1
 
 
-def test_secret_in_the_targets_place_holds_the_rotation() -> None:
+def test_conflicting_target_secret_holds_the_rotation() -> None:
     world = settled(world_of())
     world.request = "request"
     operator = ModelOperator(world)
@@ -582,7 +569,7 @@ def test_secret_in_the_targets_place_holds_the_rotation() -> None:
     assert "PutSecretValue" not in world.store.calls
 
 
-def test_pending_that_is_not_as_we_would_have_made_it_is_never_set() -> None:
+def test_pending_that_the_operator_would_not_create_is_never_set() -> None:
     world = settled(world_of())
     pending = successor(ARN, FIRST, 0)
     put_pending(world, pending, value("app_clone", "x").replacing(host="another"))
@@ -614,7 +601,7 @@ def test_stages_are_read_again_under_the_lock_before_anothers_pending_is_set() -
     assert world.database.passwords == passwords
 
 
-def test_version_that_another_operator_made_meanwhile_is_gone_on_with() -> None:
+def test_version_that_another_operator_created_meanwhile_is_continued() -> None:
     world = settled(world_of())
     world.request = "request"
     late = ModelOperator(world)
@@ -627,7 +614,7 @@ def test_version_that_another_operator_made_meanwhile_is_gone_on_with() -> None:
     assert world.database.passwords["app_clone"] == SecretText("made by the other")
 
 
-def test_session_that_the_server_ended_finishes_nothing() -> None:
+def test_ended_admin_session_prevents_finish() -> None:
     world = settled(world_of())
     world.request = "request"
     operator = ModelOperator(world)
@@ -642,7 +629,7 @@ def test_session_that_the_server_ended_finishes_nothing() -> None:
     assert world.rotations == 1
 
 
-def test_version_that_exists_but_is_not_pending_is_passed_over() -> None:
+def test_version_that_exists_but_is_not_pending_is_skipped() -> None:
     world = settled(world_of())
     used = successor(ARN, FIRST, 0)
     world.store.versions[used] = StoredVersion(used, value("app_clone", "abandoned"), CREATED, ARN)
@@ -650,7 +637,7 @@ def test_version_that_exists_but_is_not_pending_is_passed_over() -> None:
     assert current(world).version_id == successor(ARN, FIRST, 1)
 
 
-def test_late_finish_of_what_was_rolled_back_is_taken_back() -> None:
+def test_late_finish_of_a_rolled_back_version_is_undone() -> None:
     world = settled(world_of())
     world.request = "request"
     frozen = ModelOperator(world)

@@ -1,4 +1,4 @@
-"""DualPassword: the old password goes on working beside the new one, and is taken away when its time has come."""
+"""DualPassword: the old password still works beside the new one, and is removed when its time has come."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.plan import plan
-from rotated_secrets.rotation.report import told_by_status
+from rotated_secrets.rotation.report import events_for_status
 from rotated_secrets.values import Credential, SecretText, Stage
-from tests.support.world import FIRST, ModelOperator, World
-from tests.unit.rotation.test_plan import current, rotate, settled, world_of
+from tests.support.world import FIRST, ModelOperator, World, current, rotate, settled, world_of
 
 DAY = timedelta(days=1)
 
@@ -36,7 +35,7 @@ def passwords(world: World) -> set[str]:
     return {text.reveal() for text in (database.passwords["app"], database.kept.get("app")) if text is not None}
 
 
-def test_old_password_lives_for_a_day_after_the_new_one_was_delivered() -> None:
+def test_old_password_works_for_a_day_after_delivery_of_the_new_one() -> None:
     world = dual()
     rotate(world, "request")
     delivered_at = world.now
@@ -52,13 +51,13 @@ def test_old_password_lives_for_a_day_after_the_new_one_was_delivered() -> None:
     assert world.status.retiring is None
 
 
-def test_retire_after_says_how_long_it_lives() -> None:
+def test_retire_after_sets_how_long_the_old_password_works() -> None:
     world = dual(retire_after="90m")
     rotate(world, "request")
     assert look(world) == Sleep(world.now + timedelta(minutes=90))
 
 
-def test_retiring_costs_one_login_beside_the_admins_and_no_rotation() -> None:
+def test_retirement_needs_one_login_besides_the_admin_and_no_rotation() -> None:
     world = dual()
     rotate(world, "request")
     world.database.logins.clear()
@@ -81,7 +80,7 @@ def test_next_rotation_ends_the_third_password_and_keeps_the_second() -> None:
     assert world.status.retiring is not None and world.status.retiring.version_id != FIRST
 
 
-def test_old_password_is_kept_as_long_as_the_secret_has_not_the_new_one() -> None:
+def test_old_password_is_kept_until_the_target_secret_has_the_new_one() -> None:
     world = dual()
     rotate(world, "request")
     old = world.store.versions[FIRST]
@@ -106,7 +105,7 @@ def test_nothing_is_retired_while_the_current_password_does_not_log_in() -> None
     assert world.status.retiring is not None
 
 
-def test_admin_that_may_not_retire_is_told_and_tried_again() -> None:
+def test_admin_without_right_to_retire_is_reported_and_retried() -> None:
     world = dual()
     rotate(world, "request")
     world.now += DAY
@@ -118,7 +117,7 @@ def test_admin_that_may_not_retire_is_told_and_tried_again() -> None:
     assert world.status.retiring is None
 
 
-def test_retirement_that_is_refused_is_told_and_holds_up_no_rotation() -> None:
+def test_refused_retirement_is_reported_and_blocks_no_rotation() -> None:
     world = dual()
     rotate(world, "one")
     world.now += DAY
@@ -135,7 +134,7 @@ def test_retirement_that_is_refused_is_told_and_holds_up_no_rotation() -> None:
     assert world.rotations == 2 and "first" not in passwords(world)
 
 
-def test_overdue_retirement_that_waits_for_the_secret_is_not_looked_at_without_a_pause() -> None:
+def test_overdue_retirement_that_waits_for_the_secret_causes_no_busy_loop() -> None:
     world = dual()
     rotate(world, "request")
     run = ModelOperator(world)
@@ -147,7 +146,7 @@ def test_overdue_retirement_that_waits_for_the_secret_is_not_looked_at_without_a
     assert plan(conflict, world.terms, world.now + 2 * DAY) == Sleep(None)
 
 
-def test_password_that_a_rotation_kept_is_retired_though_the_strategy_was_changed_before_it_was_told() -> None:
+def test_kept_password_is_retired_after_a_strategy_change() -> None:
     world = dual()
     world.request = "request"
     dying = ModelOperator(world)
@@ -162,7 +161,7 @@ def test_password_that_a_rotation_kept_is_retired_though_the_strategy_was_change
     assert passwords(world) == {Credential.of(current(world).value).password.reveal()}
 
 
-def test_password_of_another_user_is_not_forgotten_by_a_rotation_that_does_not_end_it() -> None:
+def test_retirement_of_another_users_password_survives_a_rotation() -> None:
     world = dual()
     rotate(world, "one")
     world.rotation = world.rotation.model_copy(update={"strategy": Strategy.ALTERNATING_USERS})
@@ -227,7 +226,7 @@ def test_retirement_is_finished_wherever_the_operator_died(actions: int) -> None
 
 
 @pytest.mark.parametrize("strategy", [Strategy.EXTERNAL, Strategy.RANDOM_VALUE])
-def test_a_strategy_that_changes_nothing_in_the_database_leaves_the_old_password_and_says_so(
+def test_strategy_without_database_changes_leaves_the_old_password_and_reports_it(
     strategy: Strategy,
 ) -> None:
     world = dual()
@@ -238,16 +237,16 @@ def test_a_strategy_that_changes_nothing_in_the_database_leaves_the_old_password
     assert look(world) == Sleep(None)
     assert world.status.retiring is None
     assert "first" in passwords(world)
-    (telling,) = told_by_status(before, world.status, strategy)
+    (telling,) = events_for_status(before, world.status, strategy)
     assert telling.reason is EventReason.OLD_PASSWORD_LEFT
     assert FIRST in telling.message
 
 
-def test_an_old_password_that_was_taken_away_is_told() -> None:
+def test_retired_password_is_reported() -> None:
     world = dual()
     rotate(world, "request")
     before = world.status
     world.now += 2 * DAY
     look(world)
-    (telling,) = told_by_status(before, world.status, Strategy.DUAL_PASSWORD)
+    (telling,) = events_for_status(before, world.status, Strategy.DUAL_PASSWORD)
     assert telling.reason is EventReason.OLD_PASSWORD_RETIRED

@@ -30,7 +30,7 @@ WORKLOADS = (
 
 
 class RotatingWorld(RuleBasedStateMachine):
-    """Two operators, neither of which knows that there is another."""
+    """Two operators that do not know each other."""
 
     @initialize(
         strategy=st.sampled_from(OURS),
@@ -124,7 +124,7 @@ class RotatingWorld(RuleBasedStateMachine):
         assert self.late or self.world.rotations <= 1 + self.asked + self.days
 
     def teardown(self) -> None:
-        """Whatever happened: once nothing is in the way any more, one operator alone brings everything to rest."""
+        """After any events, once all obstacles are gone, one operator alone completes everything."""
         if not hasattr(self, "world"):
             return
         world, operator = self.world, self.operators[0]

@@ -1,4 +1,4 @@
-"""Random values: what is replaced and what is kept, what they are made of, and which of them are refused."""
+"""Random values: what is replaced and what is kept, their formats, and which settings are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rotated_secrets.api.rotation import PasswordPolicy, RandomValue, Rotation, 
 from rotated_secrets.databases.base import PasswordLimits
 from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
-from rotated_secrets.rotation.random_value import check_drawing, drawing
+from rotated_secrets.rotation.random_value import check_generator, value_generator
 from rotated_secrets.rotation.strategies import check_value, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Endpoint, InvalidSecretValue, SecretValue, VersionId
@@ -27,7 +27,7 @@ from tests.support.observations import seen
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/token-AbCdEf")
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
-WEBHOOK = Endpoint(engine="webhook", host="hooks.example.com", names_user=False)
+WEBHOOK = Endpoint(engine="webhook", host="hooks.example.com", has_user=False)
 
 
 def rotation(length: int | None = None, **random: Any) -> Rotation:
@@ -44,13 +44,13 @@ def terms(asked: Rotation, endpoint: Endpoint | None = None) -> Terms:
 
 
 def following(asked: Rotation, text: str) -> StoredVersion:
-    value = pending_value(terms(asked), seen(terms(asked), version(text)), drawing(asked))
+    value = pending_value(terms(asked), seen(terms(asked), version(text)), value_generator(asked))
     return StoredVersion(VersionId("w"), value, MADE, ARN)
 
 
 def drawn(asked: Rotation) -> str:
-    check_drawing(asked)
-    return drawing(asked)().reveal()
+    check_generator(asked)
+    return value_generator(asked)().reveal()
 
 
 # ---- what is replaced
@@ -85,13 +85,13 @@ def test_plain_text_is_replaced_as_a_whole() -> None:
     assert re.fullmatch("[0-9a-f]{32}", after.value.text.reveal())
 
 
-def test_a_key_may_be_called_anything() -> None:
+def test_key_may_have_any_name() -> None:
     after = following(rotation(keys=("self", "API key")), '{"self": "a", "API key": "b"}')
     assert after.value.fields is not None and after.value.fields["self"] not in ("a", after.value.fields["API key"])
 
 
 @pytest.mark.parametrize(
-    ("asked", "text", "told"),
+    ("asked", "text", "message"),
     [
         (rotation(keys=("token", "pin")), '{"token": "x", "pin": 1234}', "no text at pin, which rotation.random.keys"),
         (rotation(keys=("a", "b", "c")), '{"b": "x"}', "no text at a, c"),
@@ -102,16 +102,16 @@ def test_a_key_may_be_called_anything() -> None:
         (rotation(keys=("token",)), '{"token": "x", "engine": "postgres"}', "lock out its application"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_a_sentence(asked: Rotation, text: str, told: str) -> None:
-    with pytest.raises(InvalidSecretValue, match=re.escape(told)):
+def test_value_that_does_not_fit_is_refused_with_a_reason(asked: Rotation, text: str, message: str) -> None:
+    with pytest.raises(InvalidSecretValue, match=re.escape(message)):
         following(asked, text)
 
 
-def test_a_value_with_an_engine_is_taken_where_a_webhook_sets_it() -> None:
+def test_value_with_an_engine_is_accepted_with_a_webhook() -> None:
     current = version('{"engine": "postgres", "password": "old"}')
     check_value(terms(rotation(), WEBHOOK), current)
     assert pending_value(
-        terms(rotation(), WEBHOOK), seen(terms(rotation(), WEBHOOK), current), drawing(rotation())
+        terms(rotation(), WEBHOOK), seen(terms(rotation(), WEBHOOK), current), value_generator(rotation())
     ).fields
 
 
@@ -124,7 +124,7 @@ def test_no_key_is_named_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pending", "told"),
+    ("pending", "message"),
     [
         ('{"id": 1, "token": "y", "n": NaN}', None),
         ('{"token": "y", "n": NaN, "id": 1}', None),
@@ -135,11 +135,11 @@ def test_no_key_is_named_twice() -> None:
         ("y", "the other is not"),
     ],
 )
-def test_only_the_random_keys_may_differ_from_the_current_version(pending: str, told: str | None) -> None:
+def test_only_the_random_keys_may_differ_from_the_current_version(pending: str, message: str | None) -> None:
     current = version('{"id": 1, "token": "x", "n": NaN}')
     asked = terms(rotation(keys=("token",)))
     mismatch = pending_mismatch(asked, seen(asked, current, version(pending)))
-    assert mismatch is None if told is None else told in (mismatch or "")
+    assert mismatch is None if message is None else message in (mismatch or "")
 
 
 def test_plain_text_does_not_become_json() -> None:
@@ -149,7 +149,7 @@ def test_plain_text_does_not_become_json() -> None:
 
 
 @given(fields, st.text(min_size=1, max_size=8), st.text(max_size=8))
-def test_no_other_key_is_followed_whatever_it_is(others: dict[str, Any], key: str, changed: str) -> None:
+def test_no_other_key_may_differ(others: dict[str, Any], key: str, changed: str) -> None:
     assume(key not in ("password", "engine") and others.get(key) != changed)
     before = {"password": "x", **others}
     assume(isinstance(before["password"], str))
@@ -158,13 +158,13 @@ def test_no_other_key_is_followed_whatever_it_is(others: dict[str, Any], key: st
     assert pending_mismatch(asked, seen(asked, version(json.dumps(before)), version(json.dumps(after))))
 
 
-# ---- what values are made of
+# ---- formats
 
 prefixes = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=12)
 
 
 @given(st.integers(8, 128), st.sampled_from(ValueFormat), prefixes)
-def test_every_value_is_refused_beforehand_or_as_it_was_asked_for(length: int, form: ValueFormat, prefix: str) -> None:
+def test_every_value_matches_its_settings_or_is_refused_beforehand(length: int, form: ValueFormat, prefix: str) -> None:
     asked = rotation(length, format=form, prefix=prefix)
     try:
         value = drawn(asked)
@@ -189,7 +189,7 @@ def test_every_value_is_refused_beforehand_or_as_it_was_asked_for(length: int, f
 
 
 @pytest.mark.parametrize("form", ValueFormat)
-def test_no_value_is_made_twice_and_every_sign_occurs(form: ValueFormat) -> None:
+def test_no_value_repeats_and_every_character_occurs(form: ValueFormat) -> None:
     values = [drawn(rotation(None if form is ValueFormat.UUID else 64, format=form)) for _ in range(300)]
     assert len(set(values)) == len(values)
     hexadecimal, letters = set("0123456789abcdef"), set(string.ascii_letters + string.digits)
@@ -202,7 +202,7 @@ def test_no_value_is_made_twice_and_every_sign_occurs(form: ValueFormat) -> None
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         (rotation(14, format=ValueFormat.HEX), "56 bits of entropy, and at least 64 are needed"),
         (rotation(33, format=ValueFormat.HEX), "write an even number"),
@@ -213,31 +213,31 @@ def test_no_value_is_made_twice_and_every_sign_occurs(form: ValueFormat) -> None
         (rotation(20, format=ValueFormat.UUID), "UUID ignores rotation.password.length"),
     ],
 )
-def test_what_can_be_guessed_or_cannot_be_made_is_refused(asked: Rotation, told: str) -> None:
-    with pytest.raises(InvalidPasswordPolicy, match=re.escape(told)):
-        check_drawing(asked)
+def test_weak_or_impossible_settings_are_refused(asked: Rotation, message: str) -> None:
+    with pytest.raises(InvalidPasswordPolicy, match=re.escape(message)):
+        check_generator(asked)
 
 
 @pytest.mark.parametrize(("form", "least"), [(ValueFormat.HEX, 16), (ValueFormat.BASE64URL, 11), ("Alphanumeric", 11)])
 def test_sixty_four_bits_are_enough(form: ValueFormat, least: int) -> None:
-    check_drawing(rotation(least, format=form))
+    check_generator(rotation(least, format=form))
 
 
 def test_a_prefix_adds_no_entropy() -> None:
     with pytest.raises(InvalidPasswordPolicy, match="32 bits"):
-        check_drawing(rotation(8, format=ValueFormat.HEX, prefix="a-long-prefix-"))
+        check_generator(rotation(8, format=ValueFormat.HEX, prefix="a-long-prefix-"))
 
 
-def test_a_field_that_would_do_nothing_is_refused() -> None:
+def test_field_that_the_format_ignores_is_refused() -> None:
     policy = PasswordPolicy(exclude_characters="0", exclude_uppercase=True)
     asked = Rotation(strategy=Strategy.RANDOM_VALUE, password=policy, random=RandomValue(format=ValueFormat.HEX))
     with pytest.raises(InvalidPasswordPolicy, match=r"password\.excludeCharacters and rotation\.password\.excludeUpp"):
-        check_drawing(asked)
+        check_generator(asked)
 
 
 def test_other_strategies_draw_passwords_within_the_limits_of_their_engine() -> None:
     asked = Rotation(strategy=Strategy.SINGLE_USER, password=PasswordPolicy(length=32))
     limits = PasswordLimits(longest=40, excluded="abcdefghijklmnop")
-    assert not set(drawing(asked, limits)().reveal()) & set(limits.excluded)
+    assert not set(value_generator(asked, limits)().reveal()) & set(limits.excluded)
     with pytest.raises(InvalidPasswordPolicy, match="at most 30"):
-        check_drawing(asked, PasswordLimits(longest=30))
+        check_generator(asked, PasswordLimits(longest=30))

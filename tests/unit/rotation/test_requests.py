@@ -1,4 +1,4 @@
-"""Requests that come without end are served now and then; nothing that is due is lost by it."""
+"""Endless requests are served at a limited rate, and no scheduled rotation is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL, BURST = timedelta(minutes=10), 10
 
 @dataclass
 class BoundedWorld(World):
-    """A world whose operator bounds requests."""
+    """A world whose operator limits requests."""
 
     @property
     def terms(self) -> Terms:
@@ -46,7 +46,7 @@ def used_up(world: World) -> None:
         world.now += timedelta(seconds=1)
 
 
-def test_ten_requests_are_served_at_once_and_the_next_when_its_time_has_come() -> None:
+def test_ten_requests_are_served_at_once_and_the_next_when_the_limit_allows() -> None:
     world = world_of()
     began = world.now
     used_up(world)
@@ -64,7 +64,7 @@ def test_ten_requests_are_served_at_once_and_the_next_when_its_time_has_come() -
     assert len(world.store.versions) == versions + 1
 
 
-def test_without_end_there_are_ten_in_a_hundred_minutes() -> None:
+def test_endless_requests_cause_ten_rotations_in_a_hundred_minutes() -> None:
     world = world_of()
     used_up(world)
     versions, minutes = len(world.store.versions), 200
@@ -74,7 +74,7 @@ def test_without_end_there_are_ten_in_a_hundred_minutes() -> None:
     assert BURST < len(world.store.versions) - versions <= minutes // 100 * BURST
 
 
-def test_what_is_due_by_schedule_waits_for_no_request_and_serves_none() -> None:
+def test_scheduled_rotation_does_not_wait_for_a_limited_request_nor_serve_it() -> None:
     world = world_of(schedule="cron(0 2 ? * * *)")
     world.now = world.now.replace(hour=1, minute=50) + timedelta(days=1)
     used_up(world)
@@ -89,7 +89,7 @@ def test_what_is_due_by_schedule_waits_for_no_request_and_serves_none() -> None:
     assert world.status.handled_requests.rotate == "one more", "and is not lost by it"
 
 
-def test_external_rotations_are_asked_for_no_more_often() -> None:
+def test_external_requests_have_the_same_limit() -> None:
     world = world_of(strategy=Strategy.EXTERNAL)
     entry = {
         "version_id": "v",
@@ -107,7 +107,7 @@ def test_external_rotations_are_asked_for_no_more_often() -> None:
     assert held.reason is Reason.TOO_MANY_REQUESTS
 
 
-def test_what_is_due_by_schedule_is_looked_at_in_time_though_a_request_waits() -> None:
+def test_limited_request_does_not_delay_the_schedule() -> None:
     world = world_of(schedule="rate(1 hour)")
     used_up(world)
     held = ask(world, "one more")
@@ -116,7 +116,7 @@ def test_what_is_due_by_schedule_is_looked_at_in_time_though_a_request_waits() -
     assert held.until <= world.now + timedelta(hours=1) < world.now + BURST * INTERVAL
 
 
-def test_a_request_that_fails_counts_once_however_often_it_is_tried() -> None:
+def test_retries_of_a_request_count_once() -> None:
     world = world_of()
     used_up(world)
     tried_again = [

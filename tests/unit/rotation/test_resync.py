@@ -1,4 +1,4 @@
-"""Asked for a look at everything: it is taken once, as if nothing were known, and nothing is rotated by it."""
+"""A resync checks everything once, as if nothing were known, and rotates nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL = [strategy for strategy in Strategy if strategy is not Strategy.RANDOM_VALU
 
 @dataclass
 class WorldWithResync(World):
-    """A world in whose resource somebody may ask for a look."""
+    """A world whose resource can request a resync."""
 
     resync: str | None = None
 
@@ -28,7 +28,7 @@ class WorldWithResync(World):
 
 
 def settled(strategy: Strategy = Strategy.ALTERNATING_USERS, **rotation: object) -> WorldWithResync:
-    """Looked at, Ready, and with nothing to do."""
+    """A world that is Ready and has nothing to do."""
     world = WorldWithResync(Rotation.model_validate({"strategy": strategy, **rotation}))
     look(world)
     world.database.logins.clear()
@@ -42,7 +42,7 @@ def look(world: World) -> object:
 
 
 @pytest.mark.parametrize("strategy", ALL)
-def test_a_login_that_is_proven_is_tried_again_once(strategy: Strategy) -> None:
+def test_resync_tries_a_proven_login_again_once(strategy: Strategy) -> None:
     world = settled(strategy)
     look(world)
     assert world.database.logins == [], "a look that nobody asked for logs in"
@@ -56,7 +56,7 @@ def test_a_login_that_is_proven_is_tried_again_once(strategy: Strategy) -> None:
     assert world.database.logins == ["app", "app"]
 
 
-def test_it_rotates_nothing_and_writes_nothing_where_all_is_well() -> None:
+def test_resync_without_findings_rotates_and_writes_nothing() -> None:
     world = settled()
     before, target = world.status, world.target
     world.store.calls.clear()
@@ -68,7 +68,7 @@ def test_it_rotates_nothing_and_writes_nothing_where_all_is_well() -> None:
     assert world.status.conditions == before.conditions
 
 
-def test_a_password_that_was_changed_behind_our_back_is_found() -> None:
+def test_resync_finds_a_password_that_others_changed() -> None:
     world = settled(Strategy.SINGLE_USER)  # the model holds the others to a password that nobody else may change
     world.database.passwords["app"] = SecretText("somebody else's")
     look(world)
@@ -89,7 +89,7 @@ def ready(world: World) -> tuple[str, str]:
     return found.status, found.reason
 
 
-def test_it_is_not_served_by_a_look_that_saw_nothing() -> None:
+def test_resync_is_not_served_while_the_database_is_unreachable() -> None:
     world = settled()
     world.database.down = True
     world.resync = "please"
@@ -101,7 +101,7 @@ def test_it_is_not_served_by_a_look_that_saw_nothing() -> None:
     assert world.database.logins == ["app"]
 
 
-def test_a_suspended_resource_is_looked_at_all_the_same() -> None:
+def test_resync_works_for_a_suspended_resource() -> None:
     world = settled(suspend=True)
     world.resync = "please"
     look(world)
@@ -109,7 +109,7 @@ def test_a_suspended_resource_is_looked_at_all_the_same() -> None:
     assert world.status.handled_requests.resync == "please"
 
 
-def test_a_value_without_a_database_has_nothing_to_log_in_to() -> None:
+def test_resync_of_a_value_without_database_tries_no_login() -> None:
     world = WorldWithResync(Rotation.model_validate({"strategy": Strategy.RANDOM_VALUE}), resync="please")
     assert look(world) == Sleep(None)
     assert world.database.logins == []
@@ -117,7 +117,7 @@ def test_a_value_without_a_database_has_nothing_to_log_in_to() -> None:
 
 
 @pytest.mark.parametrize("strategy", [each for each in ALL if each is not Strategy.EXTERNAL])
-def test_a_rotation_asked_for_at_the_same_time_serves_both(strategy: Strategy) -> None:
+def test_rotation_requested_together_with_a_resync_serves_both(strategy: Strategy) -> None:
     world = settled(strategy)
     world.request, world.resync = "rotate", "look"
     look(world)

@@ -1,4 +1,4 @@
-"""When workloads are restarted, told case by case on the model of the world."""
+"""When workloads are restarted, case by case, on the model of the world."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import WARNINGS
 from rotated_secrets.rotation.actions import Waiting
-from rotated_secrets.rotation.report import told_by_restart
-from rotated_secrets.rotation.rollout import LATER, MISSING_FOR, SOON, tried_again_at
+from rotated_secrets.rotation.report import event_for_restart
+from rotated_secrets.rotation.rollout import MISSING_GRACE, RETRY_LATER, RETRY_SOON, restarts_retried_at
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretText, SecretValue, Stage, VersionId
 from tests.support.world import ARN, FIRST, OURS, ModelOperator, ModelWorkload, World
@@ -56,7 +56,7 @@ def hand_move(world: World, to: VersionId) -> None:
 
 
 def by_hand(world: World, text: str) -> VersionId:
-    """Somebody puts a value of their own."""
+    """Another program or person puts a new value."""
     made = VersionId(f"by-hand-{text}")
     world.store.versions[made] = StoredVersion(made, SecretValue.parse(text), world.now, ARN)
     hand_move(world, made)
@@ -79,7 +79,7 @@ def test_each_rotation_restarts_each_workload_once(strategy: Strategy) -> None:
     assert world.status.rolling_out_version_id is None
 
 
-def test_the_first_delivery_restarts_nothing_and_is_noted() -> None:
+def test_first_delivery_restarts_nothing_and_is_recorded() -> None:
     world = world_of()
     look(world)
     assert restarts(world) == 0
@@ -92,7 +92,7 @@ def test_a_rotation_at_creation_follows_the_first_delivery_and_restarts() -> Non
     assert begun_with(world) == current(world) != FIRST
 
 
-def test_the_first_delivery_is_noted_also_while_the_database_is_down() -> None:
+def test_first_delivery_is_recorded_while_the_database_is_down() -> None:
     world = world_of(rotate_immediately=True)
     world.database.down = True
     look(world)
@@ -115,7 +115,7 @@ def test_drift_of_the_secret_is_repaired_and_nothing_restarts() -> None:
     assert restarts(world) == 1
 
 
-def test_a_version_moved_by_hand_and_its_way_back_restart_each_time() -> None:
+def test_version_moved_by_hand_restarts_and_so_does_moving_it_back() -> None:
     world = world_of(Strategy.RANDOM_VALUE)
     look(world)
     made = by_hand(world, "mine")
@@ -127,7 +127,7 @@ def test_a_version_moved_by_hand_and_its_way_back_restart_each_time() -> None:
     assert restarts(world) == 2
 
 
-def test_a_version_that_somebody_else_made_current_restarts_with_external_too() -> None:
+def test_version_that_others_made_current_restarts_with_external_too() -> None:
     world = world_of(Strategy.EXTERNAL)
     look(world)
     made = VersionId("by-aws")
@@ -139,7 +139,7 @@ def test_a_version_that_somebody_else_made_current_restarts_with_external_too() 
     assert restarts(world) == 1
 
 
-def test_a_version_that_went_back_before_it_was_delivered_restarts_nothing() -> None:
+def test_version_that_moved_back_before_delivery_restarts_nothing() -> None:
     world = world_of(Strategy.RANDOM_VALUE)
     look(world)
     by_hand(world, "mine")
@@ -186,7 +186,7 @@ def test_a_workload_that_is_added_later_waits_for_the_next_version() -> None:
     assert (restarts(world, API), restarts(world, QUEUE)) == (2, 1)
 
 
-def test_taking_rollout_out_and_back_in_restarts_nothing() -> None:
+def test_removing_and_adding_rollout_restarts_nothing() -> None:
     world = world_of()
     look(world)
     rotate(world, "one")
@@ -198,7 +198,7 @@ def test_taking_rollout_out_and_back_in_restarts_nothing() -> None:
     assert restarts(world) == 1
 
 
-# ---- not before its time
+# ---- not too early
 
 
 @pytest.mark.parametrize("strategy", OURS)
@@ -226,7 +226,7 @@ def test_a_version_that_does_not_log_in_restarts_nothing() -> None:
     assert begun_with(world) == made
 
 
-def test_a_version_delivered_while_the_database_is_down_restarts_once_it_was_seen_to_log_in() -> None:
+def test_version_delivered_while_the_database_is_down_restarts_after_its_first_login() -> None:
     world = world_of(Strategy.EXTERNAL)
     look(world)
     made = VersionId("by-aws")
@@ -241,7 +241,7 @@ def test_a_version_delivered_while_the_database_is_down_restarts_once_it_was_see
     assert begun_with(world) == made
 
 
-def test_what_is_still_to_be_restarted_waits_for_a_rotation_that_is_between_set_and_finish() -> None:
+def test_remaining_restarts_wait_for_a_rotation_between_set_and_finish() -> None:
     world = world_of(Strategy.SINGLE_USER)
     look(world)
     world.workloads[API].in_the_way = RestartKind.REFUSED
@@ -274,7 +274,7 @@ def test_a_version_that_cannot_be_delivered_restarts_nothing() -> None:
 
 
 @pytest.mark.parametrize("strategy", OURS)
-def test_a_crash_after_any_step_restarts_each_workload_once_all_the_same(strategy: Strategy) -> None:
+def test_crash_after_any_step_still_restarts_each_workload_once(strategy: Strategy) -> None:
     died, survived = True, 0
     while died:
         world = world_of(strategy, API, QUEUE)
@@ -289,7 +289,7 @@ def test_a_crash_after_any_step_restarts_each_workload_once_all_the_same(strateg
         survived += 1
 
 
-def test_a_crash_in_the_middle_and_a_move_back_leave_nobody_with_the_version_in_between() -> None:
+def test_crash_and_move_back_leave_no_workload_with_the_intermediate_version() -> None:
     world = world_of(Strategy.RANDOM_VALUE, API, QUEUE)
     look(world)
     by_hand(world, "mine")
@@ -303,10 +303,10 @@ def test_a_crash_in_the_middle_and_a_move_back_leave_nobody_with_the_version_in_
     assert begun_with(world, API) == FIRST
 
 
-# ---- what is in the way
+# ---- obstacles
 
 
-def test_a_workload_that_cannot_be_restarted_keeps_neither_the_others_nor_rotations_from_going_on() -> None:
+def test_failed_restart_blocks_neither_other_workloads_nor_rotations() -> None:
     world = world_of(Strategy.ALTERNATING_USERS, API, QUEUE)
     world.workloads[API].in_the_way = RestartKind.REFUSED
     look(world)
@@ -328,24 +328,24 @@ def test_a_workload_that_cannot_be_restarted_keeps_neither_the_others_nor_rotati
     assert "something is in the way" not in synced.message
 
 
-def test_a_workload_that_is_away_for_a_moment_is_restarted_when_it_is_back() -> None:
+def test_workload_that_is_missing_for_a_moment_is_restarted_when_it_is_back() -> None:
     world = world_of()
     look(world)
     world.workloads[API].in_the_way = RestartKind.MISSING
     made = rotate(world, "one")
-    world.now += SOON
+    world.now += RETRY_SOON
     world.workloads[API].in_the_way = None
     look(world)
     assert begun_with(world) == made
 
 
-def test_a_workload_that_stays_away_is_left_out_and_not_restarted_when_it_is_made() -> None:
+def test_workload_that_stays_missing_is_skipped_and_not_restarted_when_created() -> None:
     world = world_of()
     look(world)
     world.workloads[API].in_the_way = RestartKind.MISSING
     rotate(world, "one")
     assert world.status.rolling_out_version_id is not None
-    world.now += MISSING_FOR
+    world.now += MISSING_GRACE
     look(world)
     assert world.status.rolling_out_version_id is None
     world.workloads[API].in_the_way = None
@@ -355,9 +355,9 @@ def test_a_workload_that_stays_away_is_left_out_and_not_restarted_when_it_is_mad
 
 @pytest.mark.parametrize(
     ("kind", "wait"),
-    [(RestartKind.REFUSED, LATER), (RestartKind.UNAVAILABLE, SOON), (RestartKind.MISSING, SOON)],
+    [(RestartKind.REFUSED, RETRY_LATER), (RestartKind.UNAVAILABLE, RETRY_SOON), (RestartKind.MISSING, RETRY_SOON)],
 )
-def test_what_could_not_be_restarted_is_looked_at_again_in_time(kind: RestartKind, wait: timedelta) -> None:
+def test_failed_restart_is_retried_in_time(kind: RestartKind, wait: timedelta) -> None:
     world = world_of()
     look(world)
     world.workloads[API].in_the_way = kind
@@ -367,12 +367,12 @@ def test_what_could_not_be_restarted_is_looked_at_again_in_time(kind: RestartKin
     while operator.step() is None:
         seen = operator.run.seen if operator.run is not None else seen
     assert seen is not None
-    assert tried_again_at(seen, world.now) == world.now + wait
+    assert restarts_retried_at(seen, world.now) == world.now + wait
 
 
 @pytest.mark.parametrize("kind", RestartKind)
-def test_people_are_told_of_each_restart_and_warned_of_each_that_was_in_vain(kind: RestartKind) -> None:
-    telling = told_by_restart(API, VersionId("v2"), Restart(kind, "something about it"))
+def test_each_restart_and_each_failed_restart_causes_an_event(kind: RestartKind) -> None:
+    telling = event_for_restart(API, VersionId("v2"), Restart(kind, "something about it"))
     if kind is RestartKind.UNCHANGED:
         assert telling is None
         return

@@ -1,4 +1,4 @@
-"""Restarts against the model of the world, where AWSCURRENT is moved by anybody, and the list of workloads too."""
+"""Restarts against the model of the world, in which others move AWSCURRENT and change the list of workloads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL = [Workload(kind=WorkloadKind.DEPLOYMENT, name=name) for name in ("api", "qu
 
 
 class MovedWorld(RuleBasedStateMachine):
-    """The world asserts at each restart that it is for what is delivered, and the first since that was."""
+    """The world asserts at each restart that it is for the delivered version, and the first one since the delivery."""
 
     @initialize()
     def begin(self) -> None:
@@ -78,7 +78,7 @@ class MovedWorld(RuleBasedStateMachine):
                 assert workload.writes <= max(0, len(self.world.deliveries) - 1)
 
     def teardown(self) -> None:
-        """With nothing in the way, everybody on the list ends with the last version, unless they began with it."""
+        """Without obstacles, every listed workload ends with the last version, unless it started with it."""
         if not hasattr(self, "world"):
             return
         world, operator = self.world, self.operators[0]

@@ -1,4 +1,4 @@
-"""Schedule expressions: AWS's grammar in UTC, with a floor under how often."""
+"""Schedule expressions: AWS's grammar in UTC, with a minimum interval."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_next_due_time_follows_awss_grammar(expression: str, due: datetime) -> N
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("rate(3 hours)", "more often than the operator's minimum of 4:00:00"),
         ("cron(0 * * * ? *)", "more often than the operator's minimum"),
@@ -45,8 +45,8 @@ def test_next_due_time_follows_awss_grammar(expression: str, due: datetime) -> N
         ("", "write rate"),
     ],
 )
-def test_expression_that_cannot_be_kept_is_refused_with_what_to_write(expression: str, told: str) -> None:
-    with pytest.raises(InvalidSchedule, match=told):
+def test_invalid_expression_is_refused_with_what_to_write(expression: str, message: str) -> None:
+    with pytest.raises(InvalidSchedule, match=message):
         parse_schedule(expression)
 
 

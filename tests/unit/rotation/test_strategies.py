@@ -1,4 +1,4 @@
-"""Which users there are, which version follows which, and what is in it."""
+"""Which users there are, which version follows which, and what it holds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def following(rotation: Rotation, current: SecretValue, password: SecretText) ->
     return pending_value(terms(rotation), seen(terms(rotation), version(current)), lambda: password)
 
 
-def test_users_alternate_and_never_become_three() -> None:
+def test_users_alternate_and_there_are_never_three() -> None:
     current, users = value(), set()
     for number in range(6):
         current = following(ALTERNATING, current, SecretText(str(number)))
@@ -60,7 +60,7 @@ def test_users_alternate_and_never_become_three() -> None:
 
 
 @pytest.mark.parametrize("name", ["app", "app_clone"])
-def test_both_names_lead_to_the_same_users(name: str) -> None:
+def test_users_are_the_same_given_either_name(name: str) -> None:
     assert users_of(ALTERNATING, name) == Users("app", "app_clone")
 
 
@@ -80,7 +80,7 @@ def test_every_other_key_of_the_value_is_kept(unknown: dict[str, object]) -> Non
     assert after.fields["password"] == "new"
 
 
-def test_plain_text_is_replaced_whole_and_a_json_objects_password_alone() -> None:
+def test_plain_text_is_replaced_whole_and_in_a_json_object_only_the_password() -> None:
     assert following(RANDOM, SecretValue.parse("token"), NEW).text.reveal() == "new"
     after = following(RANDOM, SecretValue.parse('{"id": 1, "password": "old"}'), NEW)
     assert dict(after.fields or {}) == {"id": 1, "password": "new"}
@@ -93,7 +93,7 @@ def test_random_value_never_replaces_what_it_does_not_know(text: str) -> None:
 
 
 @given(st.uuids(), st.sets(st.integers(0, 200), max_size=20))
-def test_successors_are_found_again_by_anyone_and_never_used_twice(version: object, used: set[int]) -> None:
+def test_every_operator_computes_the_same_successors_and_none_is_reused(version: object, used: set[int]) -> None:
     current = VersionId(str(version))
     known = {successor(ARN, current, n) for n in used}
     after = next_successor(ARN, current, known)
@@ -104,7 +104,7 @@ def test_successors_are_found_again_by_anyone_and_never_used_twice(version: obje
 
 
 @pytest.mark.parametrize(
-    ("pending", "told"),
+    ("pending", "message"),
     [
         (value(username="app_clone"), None),
         (value(username="app"), "app_clone was expected"),
@@ -114,6 +114,6 @@ def test_successors_are_found_again_by_anyone_and_never_used_twice(version: obje
         (SecretValue.parse("no json"), "not a JSON object"),
     ],
 )
-def test_pending_that_we_would_not_have_made_is_recognised(pending: SecretValue, told: str | None) -> None:
+def test_pending_that_the_operator_would_not_create_is_recognised(pending: SecretValue, message: str | None) -> None:
     mismatch = pending_mismatch(terms(ALTERNATING), seen(terms(ALTERNATING), version(value()), version(pending)))
-    assert mismatch is None if told is None else told in (mismatch or "")
+    assert mismatch is None if message is None else message in (mismatch or "")

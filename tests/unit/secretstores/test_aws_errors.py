@@ -1,4 +1,4 @@
-"""The same failure reads the same each time it is met; what tells its times apart is in the log."""
+"""The same failure has the same message each time; what differs is in the log."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def answered(code: str, words: str, request_id: str, retries: int, operation: st
         ("SomethingNewException", "as AWS says it"),
     ],
 )
-def test_a_failure_is_told_in_the_same_words_each_time(caplog: pytest.LogCaptureFixture, code: str, words: str) -> None:
+def test_repeated_failure_has_the_same_message(caplog: pytest.LogCaptureFixture, code: str, words: str) -> None:
     caplog.set_level(logging.INFO)
-    told = {answered(code, words.format(id=each), each, retries) for retries, each in enumerate((FIRST, SECOND))}
-    assert len(told) == 1
+    message = {answered(code, words.format(id=each), each, retries) for retries, each in enumerate((FIRST, SECOND))}
+    assert len(message) == 1
     assert [line.partition(" in ")[2] for line in caplog.messages] == [
         f"eu-west-1 with {code}: request id {FIRST}, attempts 1",
         f"eu-west-1 with {code}: request id {SECOND}, attempts 2",
     ]
 
 
-def test_which_version_is_meant_is_told() -> None:
+def test_message_names_the_version() -> None:
     assert VERSION in answered("InvalidParameterException", f"not attached to version {VERSION}.", FIRST, 0)
 
 
-def test_the_log_quotes_nothing_that_was_sent(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_does_not_quote_the_request(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     assert CANARY not in answered("ValidationException", f"Value '{CANARY}' is bad", FIRST, 0, "PutSecretValue")
     assert caplog.messages
     assert CANARY not in caplog.text
 
 
-def test_what_is_not_there_is_no_line_of_an_ordinary_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_secret_is_not_logged_at_info_level(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     answered("ResourceNotFoundException", "can't find it", FIRST, 0)
     assert caplog.messages == []

@@ -18,7 +18,7 @@ from rotated_secrets.secretstores.base import (
     StoreThrottled,
     StoreUnavailable,
 )
-from rotated_secrets.secretstores.feed import LIST_AGAIN, Change, PollFeed, differences
+from rotated_secrets.secretstores.feed import LIST_RETRY_SECONDS, Change, PollFeed, differences
 from rotated_secrets.values import Arn, SecretId, Stage, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:111111111111:secret:shop/db-AbCdEf")
@@ -91,10 +91,10 @@ def feed_of(store: SharedStore, **settings: Any) -> PollFeed:
 
 
 @pytest.mark.parametrize("error", [AccessDenied, StoreUnavailable, StoreThrottled, StoreRefused])
-def test_a_shared_secret_is_followed_and_trouble_with_it_holds_nobody_up(error: type[StoreError]) -> None:
+def test_shared_secret_is_tracked_and_its_errors_do_not_block_others(error: type[StoreError]) -> None:
     store = SharedStore()
-    feed = feed_of(store, also=everything)
-    feed.noted(THEIRS, OLD)
+    feed = feed_of(store, include=everything)
+    feed.track(THEIRS, OLD)
     assert feed.changes() == []
     store.answer = NEW
     assert feed.changes() == [Change(THEIRS, "shared/db", NEW)]
@@ -104,19 +104,19 @@ def test_a_shared_secret_is_followed_and_trouble_with_it_holds_nobody_up(error: 
     assert feed.changes() == [Change(THEIRS, "shared/db", None)]
 
 
-def test_a_feed_follows_what_was_noted_until_it_is_forgotten() -> None:
+def test_feed_tracks_a_secret_until_it_is_forgotten() -> None:
     feed = feed_of(SharedStore())
-    assert not feed.follows_any()
-    feed.noted(ARN, OLD)
-    feed.noted(THEIRS, OLD)
+    assert not feed.tracks_any()
+    feed.track(ARN, OLD)
+    feed.track(THEIRS, OLD)
     feed.forget(ARN)
-    assert feed.follows_any()
+    assert feed.tracks_any()
     feed.forget(THEIRS)
-    assert not feed.follows_any()
+    assert not feed.tracks_any()
 
 
 class Unlisted(SharedStore):
-    """A store that may not be listed, until it may; it counts who tried."""
+    """A store that refuses ListSecrets until it is allowed; it counts the attempts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,42 +129,42 @@ class Unlisted(SharedStore):
         return super().list_summaries()
 
 
-def test_identity_that_may_not_list_describes_what_is_followed_and_says_so_once(
+def test_identity_that_may_not_list_describes_tracked_secrets_and_logs_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store, time = Unlisted(), [1.0]
-    feed = feed_of(store, whom="role orders", clock=lambda: time[0])
-    feed.noted(ARN, OLD)
-    feed.noted(OTHER, OLD)
+    feed = feed_of(store, identity_name="role orders", clock=lambda: time[0])
+    feed.track(ARN, OLD)
+    feed.track(OTHER, OLD)
     assert feed.changes() == []
     store.answer = NEW
     assert feed.changes() == [Change(ARN, "shared/db", NEW), Change(OTHER, "shared/db", NEW)]
     assert store.tried == 1
-    time[0] += LIST_AGAIN
+    time[0] += LIST_RETRY_SECONDS
     assert feed.changes() == []
     assert store.tried == 2
     assert caplog.text.count("each secret of role orders is described") == 1
-    time[0] += LIST_AGAIN
-    feed.noted(ARN, NEW)
-    feed.noted(OTHER, NEW)
+    time[0] += LIST_RETRY_SECONDS
+    feed.track(ARN, NEW)
+    feed.track(OTHER, NEW)
     store.may, store.listed = True, rows(OLD) | rows(NEW, OTHER)
     assert feed.changes() == [Change(ARN, "shop/db", OLD)]
 
 
-def test_identity_that_follows_one_secret_never_lists() -> None:
+def test_identity_that_tracks_one_secret_never_lists() -> None:
     store = Unlisted()
     feed = feed_of(store)
-    feed.noted(ARN, OLD)
+    feed.track(ARN, OLD)
     feed.changes()
     assert (store.tried, store.described) == (0, [ARN])
 
 
-def test_what_nobody_follows_is_neither_kept_nor_told() -> None:
+def test_untracked_secret_is_neither_kept_nor_reported() -> None:
     store = Unlisted()
     store.may = True
     feed = feed_of(store)
-    feed.noted(ARN, OLD)
-    feed.noted(OTHER, OLD)
+    feed.track(ARN, OLD)
+    feed.track(OTHER, OLD)
     for tried, stages in enumerate((OLD, NEW), start=1):
         store.listed = rows(OLD) | rows(OLD, OTHER)
         for arn in many(90):
@@ -178,12 +178,12 @@ def test_what_nobody_follows_is_neither_kept_nor_told() -> None:
     assert len(feed) == 1
 
 
-def test_a_big_account_is_listed_once_where_few_are_followed() -> None:
+def test_large_account_is_listed_once_if_few_secrets_are_tracked() -> None:
     store = Unlisted()
     store.may = True
     feed = feed_of(store)
-    feed.noted(ARN, OLD)
-    feed.noted(OTHER, OLD)
+    feed.track(ARN, OLD)
+    feed.track(OTHER, OLD)
     store.listed = {arn: SecretSummary(arn, "shop/db", OLD) for arn in (*many(5000), ARN, OTHER)}
     for _ in range(3):
         assert feed.changes() == []
@@ -191,7 +191,7 @@ def test_a_big_account_is_listed_once_where_few_are_followed() -> None:
     assert (store.tried, store.described) == (1, [ARN, OTHER] * 2)
 
 
-def test_poll_that_takes_too_long_goes_on_with_the_others_at_the_next() -> None:
+def test_poll_that_takes_too_long_continues_at_the_next_poll() -> None:
     store, time = SharedStore(), [0.0]
 
     def clock() -> float:
@@ -201,16 +201,16 @@ def test_poll_that_takes_too_long_goes_on_with_the_others_at_the_next() -> None:
     feed = feed_of(store, seconds=2, clock=clock)
     wanted = [arn.replace("111111111111", "222222222222") for arn in many(5)]
     for arn in wanted:
-        feed.noted(Arn(arn), OLD)
+        feed.track(Arn(arn), OLD)
     store.answer = NEW
-    told = [{change.arn for change in feed.changes()} for _ in range(6)]
-    assert max(map(len, told)) < len(wanted)
-    assert set().union(*told) == set(wanted)
+    message = [{change.arn for change in feed.changes()} for _ in range(6)]
+    assert max(map(len, message)) < len(wanted)
+    assert set().union(*message) == set(wanted)
     assert store.described[: len(wanted)] == wanted
 
 
-def test_identity_that_must_list_describes_nothing_in_its_place() -> None:
-    feed = feed_of(Unlisted(), also=everything)
-    feed.noted(ARN, OLD)
+def test_identity_that_must_list_does_not_describe_instead() -> None:
+    feed = feed_of(Unlisted(), include=everything)
+    feed.track(ARN, OLD)
     with pytest.raises(AccessDenied):
         feed.changes()

@@ -1,4 +1,4 @@
-"""Requests go through at the rate that was promised, and no faster."""
+"""Requests are limited to the configured rate and burst."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class ChangeFeeds:
                 self._followers[source, arn].add(key)
             if source not in self._feeds:
                 self._feeds[source] = self._feed(source, account)
-            self._feeds[source].noted(arn, stages)
+            self._feeds[source].track(arn, stages)
 
     def forget(self, key: Key) -> None:
         """Track nothing for this RotatedSecret any more."""
@@ -110,9 +110,9 @@ class ChangeFeeds:
         identity, region = source.identity, source.region
         if identity is self._identities.own:
             # Also secrets that no look has read yet: a new secret wakes the RotatedSecrets that wait for it.
-            also: Callable[[Arn], bool] = lambda arn: bool(self._index.named_by_operator(arn))  # noqa: E731
-            return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), also=also)
-        return PollFeed(lambda: identity.stores.at(region), account, whom=str(identity), seconds=LONGEST_POLL)
+            include: Callable[[Arn], bool] = lambda arn: bool(self._index.named_by_operator(arn))  # noqa: E731
+            return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), include=include)
+        return PollFeed(lambda: identity.stores.at(region), account, identity_name=str(identity), seconds=LONGEST_POLL)
 
     def _affected(self, source: _Source, arn: Arn) -> set[Key]:
         """RotatedSecrets to look at: only those that use this identity, so that others learn nothing from its feed."""
@@ -152,7 +152,7 @@ class ChangeFeeds:
         if not followers:
             del self._followers[source, arn]
             self._feeds[source].forget(arn)
-            if not self._feeds[source].follows_any():
+            if not self._feeds[source].tracks_any():
                 del self._feeds[source]
 
     async def run(self, limits: Limits, interval: float) -> None:

@@ -23,7 +23,7 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccount, Serv
 from rotated_secrets.secretstores.aws import AwsStores
 from rotated_secrets.secretstores.aws_errors import OPERATOR
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreUnavailable
-from rotated_secrets.secretstores.roles import AssumedRole, Token, session_name, stores_as
+from rotated_secrets.secretstores.roles import AssumedRole, Token, session_name, stores_for_role
 from rotated_secrets.secretstores.sts_errors import AUDIENCE
 from rotated_secrets.values import Arn
 
@@ -195,7 +195,7 @@ class Identities:
         return lambda: self._accounts.token(account.namespace, account.name, AUDIENCE)
 
     def _new_identity(self, role: AssumedRole, token: Token | None) -> Identity:
-        return Identity(lambda: stores_as(self.own.stores, role, token), role, self._mark_used)
+        return Identity(lambda: stores_for_role(self.own.stores, role, token), role, self._mark_used)
 
     def _mark_used(self, identity: Identity) -> None:
         """Evict the least recently used identity's clients."""

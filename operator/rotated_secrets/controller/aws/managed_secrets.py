@@ -23,7 +23,7 @@ class ManagedSecrets:
 
     def __init__(self, client: Callable[[str, str], Any], identity_name: str = OPERATOR) -> None:
         """``client`` makes a boto3 client of a service in a region; error messages name its ``identity_name``."""
-        self._databases = Databases(client, whom=identity_name)
+        self._databases = Databases(client, identity_name=identity_name)
         self._identity_name = identity_name
 
     def missing_endpoint(self, value: SecretValue, describe: Callable[[], SecretDescription]) -> Endpoint:
@@ -33,7 +33,7 @@ class ManagedSecrets:
         description = describe()
         with _translated_errors():
             database = database_of(description.tags, description.arn)
-            return self._databases.place_of(database) if database is not None else Endpoint()
+            return self._databases.locate(database) if database is not None else Endpoint()
 
     def login_endpoint(self, value: SecretValue, description: SecretDescription) -> Endpoint | None:
         """The endpoint to complete a value that someone else writes; None if it is not for a known engine."""

@@ -41,23 +41,23 @@ SYNONYMS = ({"postgres", "aurora-postgresql"}, {"mysql", "aurora-mysql"}, {"mong
 
 @dataclass(frozen=True)
 class Trust:
-    """How connections are protected, by the words of the operator and of the resource."""
+    """How connections are protected, as the operator's settings and the resource say."""
 
     spec: TlsSpec
     tenant_ca: str | None
-    """PEM text that the resource brings. It is trusted for the resource's own users, never for the admin."""
+    """Certificates from the resource, as PEM. They are trusted for the resource's own users, never for the admin."""
     operator_ca: str | None
-    """PEM text that the operator's settings bring; None is what the system trusts."""
+    """Certificates from the operator's settings, as PEM; None trusts what the system trusts."""
     missing: str | None = None
-    """Why the text that the resource is to bring is not there."""
+    """Why the resource's certificates are missing, if they are."""
     is_admin: bool = False
-    """The resource's own credential is one that others administer by: it is guarded as an admin's."""
+    """The source secret is an admin secret for other resources, so it is protected like one."""
 
     def for_application(self, credential: Credential) -> Tls:
-        """What the resource says, else what the value says, else everything verified.
+        """What the resource says, else what the value says, else full verification.
 
         Raises:
-            Unavailable: the resource says whom to trust, and that is not there: nobody else is trusted instead.
+            Unavailable: the certificates that the resource names are missing; no others are trusted instead.
         """
         if self.is_admin:
             return self.for_admin(credential)
@@ -66,7 +66,7 @@ class Trust:
         return Tls(self.spec.mode or _said_by(credential), self.tenant_ca or self.operator_ca)
 
     def for_admin(self, admin: Credential) -> Tls:
-        """What the admin secret says. The resource may ask for more, never for less."""
+        """What the admin secret says. The resource can make it stricter, never weaker."""
         wanted = self.spec.mode or TlsMode.DISABLE
         return Tls(max(_said_by(admin), wanted, key=lambda mode: mode.strength), self.operator_ca)
 
@@ -99,7 +99,7 @@ class AdminSecret:
 
 @dataclass(frozen=True)
 class DeniedAdmin:
-    """Stands where there must be an admin secret and none may be used: a rotation under way stops at it."""
+    """Takes the place of an admin secret that may not be used: a rotation under way stops here."""
 
     why: str
 
@@ -129,10 +129,10 @@ class DatabaseAccess:
             application: AWSCURRENT's credential.
             trust: how connections are protected.
             rules: which hosts may be connected to.
-            read_admin: reads the admin secret, each time anew; None where the user changes its own password.
+            read_admin: reads the admin secret, at each call; None if the user changes its own password.
             metrics: where logins are counted.
             is_copy: whether the first credential, the application's, is for a read replica or another end point of the
-                database that the second is for; None where nobody can tell.
+                database that the second is for; None if AWS cannot be asked.
         """
         self._engine = engine
         self._application = application
@@ -199,7 +199,7 @@ class DatabaseAccess:
         return self._counted("admin", lambda: engine.open_admin_for(server, admin, proven_at, proof))
 
     def _prove(self, own: Credential, admin: Credential) -> None:
-        """The application's login at a copy is no proof at the primary: a copy may lag, for days if nobody looks.
+        """Log in at the primary too: a login at a replica proves nothing there, since a replica may lag for days.
 
         It would go on taking a password that was changed because it had leaked, and who has that password would have
         the admin set another.
@@ -215,7 +215,7 @@ class DatabaseAccess:
     def _admin(self, read: Callable[[], Credential]) -> Credential:
         """The admin's credential, which must be for the database that the application's is for.
 
-        As AWS's templates have it, so that no tenant can turn somebody else's admin on a database of its choice.
+        AWS's templates check the same, so that no tenant can use another's admin on a database of its choice.
         """
         application = self._application
         admin = self._in_a_database(read())

@@ -26,9 +26,9 @@ from rotated_secrets.databases.webhook.receiver import Receiver
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
-from rotated_secrets.rotation.random_value import check_drawing
+from rotated_secrets.rotation.random_value import check_generator
 from rotated_secrets.rotation.schedule import InvalidSchedule, Schedule, parse_schedule
-from rotated_secrets.rotation.status_updates import remembered
+from rotated_secrets.rotation.status_updates import initialised
 from rotated_secrets.rotation.strategies import check_value, users_of
 from rotated_secrets.secretstores.base import AccessDenied, SecretDescription, StoredVersion
 from rotated_secrets.values import Credential, Endpoint, InvalidSecretValue
@@ -84,7 +84,7 @@ class Interpreter:
             terms,
             description.stages,
             current,
-            remembered(resource.status, terms, utc_now()),
+            initialised(resource.status, terms, utc_now()),
             elsewhere=self._rotated_elsewhere(resource, description),
         )
         check_value(terms, current)
@@ -152,8 +152,8 @@ def endpoint_of(
     """
     if (webhook := resource.spec.webhook) is not None:
         receiver = Receiver.at(webhook.url)
-        names_user = resource.spec.rotation.strategy is not Strategy.RANDOM_VALUE
-        return Endpoint("webhook", receiver.host, receiver.port, names_user=names_user, settles=True)
+        has_user = resource.spec.rotation.strategy is not Strategy.RANDOM_VALUE
+        return Endpoint("webhook", receiver.host, receiver.port, has_user=has_user, overrides_value=True)
     if resource.spec.rotation.strategy is Strategy.EXTERNAL:
         return managed.login_endpoint(current.value, description)
     if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE:
@@ -172,7 +172,7 @@ def check_usernames(engine: Engine, rotation: Rotation, credential: Credential) 
 def obstacle_in(rotation: Rotation, settings: Settings) -> Obstacle | None:
     """What the CRD's schema cannot say of a rotation. It may have been right before the settings were changed."""
     try:
-        check_drawing(rotation)
+        check_generator(rotation)
         if rotation.schedule:
             parse_schedule(rotation.schedule, timedelta(seconds=settings.minimum_interval))
     except (InvalidPasswordPolicy, InvalidSchedule) as error:
@@ -197,7 +197,7 @@ def obstacle_at(engine: Engine, credential: Credential, rotation: Rotation) -> O
     if strategy is Strategy.EXTERNAL:
         return None
     try:
-        check_drawing(rotation, engine.passwords)
+        check_generator(rotation, engine.passwords)
     except InvalidPasswordPolicy as error:
         return Obstacle(Reason.INVALID_SPEC, f"{credential.engine}: {error}")
     return None

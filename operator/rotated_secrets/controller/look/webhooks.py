@@ -1,6 +1,6 @@
-"""The webhook of a resource: whether the operator's settings allow it, and the engine that sends its requests.
+"""The webhook of a resource: the engine that sends its requests, and the certificates that it trusts.
 
-Reads the Secrets that the resource names, anew for each look, so that a key or a CA is rotated by writing it there.
+Reads the Secrets that the resource names at each look, so that a new key or CA is used as soon as it is written there.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rotated_secrets.databases.base import Users
 from rotated_secrets.databases.webhook import InvalidKey, Purpose, Receiver, SigningKey, WebhookEngine
 from rotated_secrets.delivery.errors import DeliveryRefused
 from rotated_secrets.delivery.targets import TargetSecrets
-from rotated_secrets.rotation.random_value import wanted_of
+from rotated_secrets.rotation.random_value import random_settings
 from rotated_secrets.rotation.strategies import users_of
 from rotated_secrets.secretstores.base import SecretDescription, StoredVersion
 from rotated_secrets.values import Credential, Stage
 
 KEY = "key"
-"""The key of a Secret that holds what requests are signed with."""
+"""The key of the Secret under which the signing key is."""
 
 
 def engine_of_webhook(
@@ -42,7 +42,7 @@ def engine_of_webhook(
     """
     rotation = resource.spec.rotation
     random = rotation.strategy is Strategy.RANDOM_VALUE
-    replaced = wanted_of(rotation).keys if random else ("username", "password")
+    replaced = random_settings(rotation).keys if random else ("username", "password")
     purpose = Purpose(
         namespace=resource.namespace,
         name=resource.name,
@@ -57,7 +57,7 @@ def engine_of_webhook(
 
 
 def trust_of_webhook(resource: RotatedSecret, webhook: Webhook, secrets: TargetSecrets) -> Trust:
-    """The certificate is verified always; by the resource's CA, or by the system's.
+    """Trust the resource's CA, or the system's. The certificate is always verified.
 
     Raises:
         Unusable: the Secret with the CA is not there, or holds none.

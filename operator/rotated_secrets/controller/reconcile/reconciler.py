@@ -159,7 +159,7 @@ class _Work:
                 services.cluster,
                 namespace=resource.namespace,
                 owner_name=resource.name,
-                told=self._reporter.restarted,
+                on_restart=self._reporter.restarted,
             ),
             reports=self._reporter,
             guard=services.guard,

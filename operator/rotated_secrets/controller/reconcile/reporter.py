@@ -1,4 +1,4 @@
-"""What people are told of one RotatedSecret: its status, events, metrics and log lines.
+"""Reports on one RotatedSecret: its status, Events, metrics and log lines.
 
 The words are chosen by :mod:`rotated_secrets.rotation.report`; here they are delivered.
 """
@@ -30,10 +30,10 @@ from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
     NewEvent,
-    told_by_restart,
-    told_by_rights,
-    told_by_status,
-    told_by_sync,
+    event_for_restart,
+    event_for_sync,
+    events_for_rights,
+    events_for_status,
     with_findings,
 )
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion
@@ -46,10 +46,10 @@ _REASONS = frozenset(reason.value for reason in Reason)
 
 
 class Reporter:
-    """Tells people about one RotatedSecret: its status, events, metrics, log lines."""
+    """Reports on one RotatedSecret. Has the protocol :class:`~rotated_secrets.rotation.ports.Reports`."""
 
     def __init__(self, services: Services, resource: RotatedSecret, engine: str | None = None) -> None:
-        """``engine`` is one that the operator knows: a label of metrics is nothing for a secret's value to make up.
+        """``engine`` is one that the operator knows, since a secret value must not choose the labels of metrics.
 
         None where it was not found out.
         """
@@ -59,14 +59,14 @@ class Reporter:
         self.status = ResourceStatusWriter(services.resources, resource, self._status_changed)
 
     def conditions(self, findings: dict[ConditionType, Finding]) -> None:
-        """Write these conditions; where another operator has written meanwhile, its own are newer."""
+        """Write these conditions. If another operator has written since, its conditions are newer, and stay."""
         resource = self.status.resource
         status = with_findings(resource.status, findings, generation=resource.generation, now=utc_now())
         with contextlib.suppress(LookAgain):
             self.status.write(status)
         self.concluded(status)
 
-    # ---- what a run reports, see rotated_secrets.rotation.ports.Reports
+    # ---- what a run reports
 
     @contextlib.contextmanager
     def acting(self, action: Doing) -> Iterator[None]:
@@ -98,18 +98,18 @@ class Reporter:
         self.interrupted(str(error))
 
     def value_refused(self, error: Refused) -> None:
-        """No wait helps: the value names a host that is never connected to, for instance."""
+        """Set Ready to False: the value has to change, for instance a host that is never connected to."""
         self.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
 
     def concluding(self, seen: Observation) -> None:
-        """Tell of a denial before it is in the status, by which it is known as already told."""
+        """Record an Event for a new denial. The status shows afterwards that it is not new any more."""
         if seen.obstacle is not None and seen.obstacle.reason is Reason.ACCESS_DENIED:
             self.denied(seen.obstacle.message)
 
-    # ---- more to tell
+    # ---- what else is reported
 
     def interrupted(self, message: str) -> None:
-        """Say on the conditions that a person looks at why a look or a step did not come to its end."""
+        """Write on the conditions why a look or a step did not finish."""
         status = self.status.resource.status
         findings = {}
         if status.rotation is not None:
@@ -123,7 +123,7 @@ class Reporter:
             self.concluded(status)
 
     def denied(self, message: str) -> None:
-        """AWS or the access policy says no: told once, not at every attempt."""
+        """Record an Event for a denial by AWS or by the access policy: once, not at each attempt."""
         if all(message not in condition.message for condition in self.status.resource.status.conditions):
             self.tell(NewEvent(EventReason.ACCESS_DENIED, message))
 
@@ -140,35 +140,35 @@ class Reporter:
         )
 
     def set_password(self, report: PasswordSet) -> None:
-        """Tell what setSecret did beside setting a password."""
+        """Report what setSecret did beside setting a password."""
         if report.sessions:
             log.info("user %s had %d sessions when its password was set; they stay open", report.user, report.sessions)
-        for telling in told_by_rights(report):
+        for telling in events_for_rights(report):
             self.tell(telling)
 
     def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
-        """The target Secret was written."""
+        """Report that the target Secret was written."""
         resource = self.status.resource
         self._services.index.record_target_write(resource.key, live.resource_version)
-        asked_anew = resource.generation != resource.status.observed_generation
-        telling = told_by_sync(before, current.version_id, asked_anew=asked_anew)
+        spec_changed = resource.generation != resource.status.observed_generation
+        telling = event_for_sync(before, current.version_id, spec_changed=spec_changed)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
-        # A Secret that is new to us has nothing that could have been late.
+        # The first version in a Secret is not late.
         moved = before.version_id not in (None, current.version_id)
         lag = (utc_now() - (self._moved_at or current.created_at)).total_seconds() if moved else None
         self._services.metrics.sync_finished(outcome="repaired" if drift else "written", lag_seconds=lag)
         self.tell(telling)
 
     def restarted(self, workload: Workload, version_id: VersionId, restart: Restart) -> None:
-        """A workload was restarted, or could not be."""
-        telling = told_by_restart(workload, version_id, restart)
+        """Report that a workload was restarted, or could not be."""
+        telling = event_for_restart(workload, version_id, restart)
         if telling is not None:
             self._services.metrics.restart_requested(kind=workload.kind, outcome=restart.kind.name.lower())
             self.tell(telling)
 
     def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
         metrics, strategy = self._services.metrics, before.spec.rotation.strategy
-        for telling in told_by_status(before.status, after, strategy):
+        for telling in events_for_status(before.status, after, strategy):
             self.tell(telling)
         if after.history and after.history[:1] != before.status.history[:1]:
             ended = after.history[0]
@@ -188,7 +188,7 @@ class Reporter:
         held = status.condition(ConditionType.HELD)
         reason = held.reason if held is not None and held.status == "True" else None
         if reason is not None and reason not in _REASONS:
-            reason = "other"  # what stands in a status may be of a newer operator, or of anybody who may write it
+            reason = "other"  # a newer operator, or a person, may have written it
         self._services.metrics.held(resource.namespace, resource.name, reason)
         succeeded = [entry.finished_at for entry in status.history if entry.outcome is Outcome.SUCCEEDED]
         self._services.metrics.resource(
@@ -196,6 +196,6 @@ class Reporter:
             resource.name,
             ready=ready is not None and ready.status == "True",
             last_success=next(iter(succeeded), status.last_rotation_time),
-            # Nobody waits for what was suspended, so it is not overdue either.
+            # A suspended rotation is not overdue.
             next_rotation=None if reason == Reason.SUSPENDED else status.next_rotation_time,
         )

@@ -1,4 +1,4 @@
-"""The status of one RotatedSecret, written so that a claim of another operator is never overwritten."""
+"""Writes the status of one RotatedSecret, and never overwrites a claim of another operator."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.rotation.ports import LookAgain
 
 StatusChanged = Callable[[RotatedSecret, RotatedSecretStatus], None]
-"""Told of each status that was written, with the resource as it was before."""
+"""Called with the resource as it was, and the status that was written."""
 
 
 class ResourceStatusWriter:
-    """Writes with the resourceVersion that was read. An edit of anything but what rotations remember is no obstacle."""
+    """Writes with the resourceVersion that was read. Only a change of what rotations depend on prevents the write."""
 
     def __init__(self, resources: Resources, resource: RotatedSecret, on_change: StatusChanged) -> None:
         self._resources = resources
@@ -24,7 +24,7 @@ class ResourceStatusWriter:
         """As last read or written."""
 
     def write(self, status: RotatedSecretStatus) -> None:
-        """See :class:`rotated_secrets.rotation.steps.Ledger`."""
+        """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
         before = self.resource
         if status == before.status:
             return

@@ -1,4 +1,4 @@
-"""The target Secret of one RotatedSecret, as its rotation sees it: how it compares, and written."""
+"""The target Secret of one RotatedSecret, as its rotation sees it: compared with AWSCURRENT, and written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.secretstores.base import StoredVersion
 
 Written = Callable[[LiveSecret, TargetState, StoredVersion], None]
-"""Told of the Secret that was written, how it was before, and for which version."""
+"""Called with the Secret that was written, its state before, and the version that it holds."""
 
 
 class DeliveredSecret:
-    """See :class:`rotated_secrets.rotation.steps.TargetSecret`."""
+    """See :class:`rotated_secrets.rotation.ports.TargetSecret`."""
 
     def __init__(
         self,
@@ -33,25 +33,25 @@ class DeliveredSecret:
         """As last read or written."""
 
     def look(self, current: StoredVersion) -> TargetState:
-        """Compares with what was last read: a Secret that has changed since makes the write fail."""
+        """Compare with what was last read. If the Secret has changed since, the write fails."""
         try:
             return compare(self.live, self._desired(current))
         except TemplateFailed as error:
             return _in_the_way(error)
 
     def look_again(self, current: StoredVersion) -> TargetState:
-        """Read it now, and compare. Raises: Denied, Unavailable of :mod:`rotated_secrets.delivery.errors`."""
+        """Read it now, and compare. Raises: DeliveryDenied, DeliveryUnavailable."""
         self.live = self._secrets.read(self._resource.namespace, self._resource.target_name)
         return self.look(current)
 
     def write(self, current: StoredVersion) -> TargetState:
-        """Raises: Denied, Unavailable of :mod:`rotated_secrets.delivery.errors`."""
+        """Write AWSCURRENT into it. Raises: DeliveryDenied, DeliveryUnavailable."""
         before = self.look(current)
         try:
             self.live = self._secrets.write(self._desired(current), self.live)
         except (SecretConflict, DeliveryRefused) as error:
             return _in_the_way(error)
-        # As written, whatever a webhook made of it: comparing again would have the two of them fight.
+        # Equal, as written: if an admission webhook changed it, another comparison would start a fight with it.
         self._on_written(self.live, before, current)
         return TargetState(TargetKind.EQUAL, current.version_id)
 

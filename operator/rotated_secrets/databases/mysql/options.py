@@ -18,7 +18,7 @@ MARK = "rotated-secrets"
 """The key, among an account's attributes, of what we know it by."""
 CLONE_OF = "clone-of"
 UNFINISHED = "unfinished"
-"""Beside it until the clone has all that its base user has, and its first password. A lock may be anybody's."""
+"""Beside it until the clone has all that its base user has, and its first password. A lock may have another cause."""
 
 PASSWORD_PLUGINS = frozenset({"caching_sha2_password", "sha256_password", "mysql_native_password"})
 """Plug-ins whose accounts have a password that ALTER USER sets."""

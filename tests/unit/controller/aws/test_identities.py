@@ -14,7 +14,7 @@ from rotated_secrets.controller.aws.identities import MAX_IN_NAMESPACE, Identiti
 from rotated_secrets.controller.aws.service_accounts import ServiceAccount
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
-from rotated_secrets.secretstores.roles import LONGEST_SESSION, session_name
+from rotated_secrets.secretstores.roles import MAX_SESSION_NAME, session_name
 from rotated_secrets.values import SecretText
 
 ROLE = "arn:aws:iam::111122223333:role/orders"
@@ -242,7 +242,7 @@ def test_account_of_a_role_is_in_its_arn_and_only_the_operators_is_asked_for(ide
 def test_session_name_is_valid_for_aws(name: str) -> None:
     found = session_name("shop", name)
     assert found.startswith("shop.")
-    assert 2 <= len(found) <= LONGEST_SESSION
+    assert 2 <= len(found) <= MAX_SESSION_NAME
 
 
 def test_long_names_have_different_session_names() -> None:

@@ -186,7 +186,7 @@ class TestOtherIdentities:
         operator.apply(spec)
         operator.settle()
         assert operator.condition()[0] == "True"
-        assert {whom for _, whom, _ in operator.aws.calls} == {f"role {ROLE}"}
+        assert {identity for _, identity, _ in operator.aws.calls} == {f"role {ROLE}"}
 
     def test_account_that_only_the_role_tells_is_held_against_the_policy_before_any_call(
         self, operator: FakeOperator, spec: dict[str, Any]

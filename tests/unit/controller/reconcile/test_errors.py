@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -220,18 +219,18 @@ def test_check_that_fails_rolls_back_and_is_told(ready: FakeOperator) -> None:
 def test_old_look_at_the_target_is_taken_again_before_a_rotation_goes_on(
     ready: FakeOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run may have waited long for its database: what pods hold is read again before the password changes."""
-    clock = time.monotonic
+    """A run may wait long for its database: what pods hold is read again before the password changes."""
+    clock, waited = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + waited[0])
+
+    def edited_meanwhile(method: str, path: str) -> None:
+        if path.endswith("/status") and not waited[0]:
+            waited[0] = 100.0
+            ready.cluster.put(SECRET, ready.cluster.objects[SECRET] | {"data": {"password": "eHh4"}})
+
+    ready.cluster.after_write = edited_meanwhile
     ready.ask("now")
-
-    def edits(operation: str, asked: str) -> None:
-        if operation == "GetSecretValue" and "admin" not in asked:
-            monkeypatch.setattr(time, "monotonic", lambda: clock() + 100)
-            secret = ready.cluster.objects[SECRET]
-            ready.cluster.put(SECRET, secret | {"data": {}})
-
-    ready.aws.before_call = edits
-    reads = len([1 for method, path in ready.cluster.requests if (method, path) == ("GET", SECRET)])
-    with contextlib.suppress(RetryLater):
-        ready.reconcile()
-    assert len([1 for method, path in ready.cluster.requests if (method, path) == ("GET", SECRET)]) >= reads + 1
+    ready.reconcile()
+    assert ready.condition("Rotated")[0] == "True"
+    reasons = ready.events.reasons
+    assert reasons.index("SecretDriftRepaired") < reasons.index("RotationSucceeded")

@@ -28,7 +28,7 @@ from rotated_secrets.rotation.actions import Action, Retry, Waiting
 from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.run import Run, TryAgain
-from rotated_secrets.rotation.status_updates import remembered
+from rotated_secrets.rotation.status_updates import initialised
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion
 from rotated_secrets.values import SecretId, SecretText, Stage
@@ -95,7 +95,7 @@ class Rotating:
         terms = Terms(description.arn, resource.spec.rotation, None, self.request, resource.created_at, endpoint)
         target = _Target(self)
         seen = Observation.first(
-            terms, description.stages, current, remembered(self.status, terms, self.now()), target.look(current)
+            terms, description.stages, current, initialised(self.status, terms, self.now()), target.look(current)
         )
         check_value(terms, current)
         credential = seen.current_credential

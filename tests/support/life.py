@@ -40,7 +40,7 @@ from rotated_secrets.rotation.actions import (
 from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.ports import LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.run import Run, TryAgain
-from rotated_secrets.rotation.status_updates import remembered
+from rotated_secrets.rotation.status_updates import initialised
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion, StoreError
 from rotated_secrets.values import Credential, SecretId, Stage, VersionId
@@ -215,7 +215,7 @@ class Life:
         description = describe(self.place.store, self.secret_id)
         current = read_current(self.place.store, description)
         terms = Terms(description.arn, self.rotation, None, self.request, self.created_at)
-        status = remembered(self.status, terms, self.now())
+        status = initialised(self.status, terms, self.now())
         seen = Observation.first(terms, description.stages, current, status, TargetSecret(self).look(current))
         check_value(terms, current)
         ports = Ports(

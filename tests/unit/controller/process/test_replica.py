@@ -1,0 +1,306 @@
+"""The life of one replica on a cluster in memory: it watches, leads, works and stops, and its probes say which."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from rotated_secrets.api.key import Key
+from rotated_secrets.api.names import API_VERSION
+from rotated_secrets.controller.process import replica as module
+from rotated_secrets.controller.process.leader import LeadershipLost
+from rotated_secrets.controller.process.replica import Replica
+from rotated_secrets.controller.process.shutdown import Ended
+from rotated_secrets.controller.services import Services
+from rotated_secrets.controller.settings import Settings
+from rotated_secrets.controller.work.queue import Reconcile
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_operator import KEY, SPEC, path_of
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/here/leases/rotated-secrets"
+
+
+class FakeInformer:
+    """Watches nothing; can be told to end."""
+
+    def __init__(self, configuration: object, handlers: object, *, on_end: Callable[..., None], **_: object) -> None:
+        self.handlers, self.on_end = handlers, on_end
+        self.alive = False
+
+    def start(self) -> None:
+        self.alive = True
+
+    def stop(self, timeout: float) -> None:
+        self.alive = False
+
+
+class Stage:
+    """A cluster in memory, the clients that were made for it, and what was reconciled."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster()
+        self.clients: list[dict[str, Any]] = []
+        self.closed = 0
+        self.services: Services | None = None
+        self.reconciled: list[Key] = []
+        self.takes = 0.0
+        self.began = asyncio.Event()
+
+    def client(self, found: object, **settings: Any) -> FakeCluster:
+        self.clients.append(settings)
+        return self.cluster
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def reconciler(self, services: Services) -> Reconcile:
+        self.services = services
+
+        async def reconcile(key: Key) -> datetime | None:
+            self.began.set()
+            await asyncio.sleep(self.takes)
+            self.reconciled.append(key)
+            return None
+
+        return reconcile
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    found = Stage()
+    found.cluster.put(path_of(KEY), {"apiVersion": API_VERSION, "spec": SPEC})
+    monkeypatch.setattr(found.cluster, "close", found.close)
+    monkeypatch.setattr(module, "configuration", lambda kubeconfig, context: client.Configuration())
+    monkeypatch.setattr(module, "Cluster", found.client)
+    monkeypatch.setattr(module, "Informer", FakeInformer)
+    yield found
+
+
+def settings(**changes: Any) -> Settings:
+    given = {"identity": "me", "lease_namespace": "here", "aws_region": "eu-west-1", "probe_host": "127.0.0.1"}
+    return Settings.parse({**given, "probe_port": 0, "startup_timeout": 1, "retry_period": 0.1, **changes})
+
+
+def live(stage: Stage, work: Callable[[Replica], Awaitable[None]], **changes: Any) -> Replica:
+    """Make a replica and run ``work`` with it."""
+
+    async def run() -> Replica:
+        replica = Replica(settings(**changes), stage.reconciler)
+        try:
+            await work(replica)
+        finally:
+            await replica.stop(drain_timeout=1)
+        return replica
+
+    return asyncio.run(run())
+
+
+async def asked(replica: Replica, path: str) -> tuple[int, str]:
+    def get() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{replica._probes.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    return await asyncio.to_thread(get)
+
+
+def holder(stage: Stage) -> str:
+    return str(stage.cluster.objects[LEASE]["spec"]["holderIdentity"])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+def test_replica_that_watches_is_ready_and_asks_for_no_lease(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        assert (await asked(replica, "/readyz"))[0] == 200
+        text = (await asked(replica, "/readyz"))[1]
+        assert "leads: no" in text
+        assert "known: 1 RotatedSecrets" in text
+        assert replica._informer.alive
+
+    live(stage, work)
+    assert LEASE not in stage.cluster.objects
+    assert stage.reconciled == []
+
+
+def test_replica_is_not_ready_before_the_cluster_was_listed(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        replica._probes.start()
+        status, text = await asked(replica, "/readyz")
+        assert status == 503
+        assert "has not been listed" in text
+
+    live(stage, work)
+
+
+def test_leader_works_on_everything_there_is_and_gives_the_lease_back(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        assert holder(stage) == "me"
+        working = asyncio.create_task(replica.work())
+        await until(lambda: bool(stage.reconciled))
+        assert stage.services is not None
+        stage.services.guard()
+        status, text = await asked(replica, "/healthz")
+        assert status == 200, text
+        metrics = (await asked(replica, "/metrics"))[1]
+        assert "rotatedsecrets_leader 1.0" in metrics
+        assert "rotatedsecrets_queue_depth 0.0" in metrics
+        working.cancel()
+
+    replica = live(stage, work)
+    assert stage.reconciled == [KEY]
+    assert holder(stage) == ""
+    assert not replica._informer.alive
+    assert stage.closed == 2
+    assert stage.services is not None
+    with pytest.raises(LeadershipLost):
+        stage.services.guard()
+
+
+def test_writes_of_work_ask_for_the_lease_and_events_do_not(stage: Stage) -> None:
+    """What happened is told also by a replica that may not act any more."""
+
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+
+    replica = live(stage, work)
+    guards = [each.get("before_write") for each in stage.clients]
+    assert guards == [None, replica._leader.guard, None]
+    lease = stage.clients[0]
+    assert (lease["connections"], lease["retries"]) == (1, 0)
+    assert lease["timeout"] <= (replica.settings.renew_deadline - replica.settings.retry_period) / 2
+
+
+def test_sigterm_ends_the_work_with_exit_code_0(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        with pytest.raises(Ended) as caught:
+            await replica.work()
+        assert (caught.value.code, caught.value.at_once) == (0, False)
+
+    live(stage, work)
+
+
+def test_running_work_is_finished_before_the_lease_is_given_back(stage: Stage) -> None:
+    stage.takes = 0.2
+
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        working = asyncio.create_task(replica.work())
+        await stage.began.wait()
+        assert await replica.stop(drain_timeout=5)
+        assert stage.reconciled == [KEY]
+        working.cancel()
+
+    live(stage, work)
+
+
+def test_work_that_does_not_end_in_time_is_cancelled(stage: Stage) -> None:
+    stage.takes = 60.0
+
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        working = asyncio.create_task(replica.work())
+        await stage.began.wait()
+        assert not await replica.stop(drain_timeout=0)
+        working.cancel()
+
+    live(stage, work)
+    assert stage.reconciled == []
+    assert holder(stage) == ""
+
+
+def test_end_of_the_watch_ends_the_replica(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        working = asyncio.create_task(replica.work())
+        informer: Any = replica._informer
+        informer.stop(0)
+        assert "has ended" in (await asked(replica, "/healthz"))[1]
+        informer.on_end(RuntimeError("kopf gave up"))
+        with pytest.raises(Ended) as caught:
+            await working
+        assert caught.value.code == 1
+
+    live(stage, work)
+    assert "the watch has ended" in caplog.text
+
+
+def test_lease_of_another_ends_the_replica_at_once(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        stage.cluster.put(LEASE, {"spec": {"holderIdentity": "other", "leaseDurationSeconds": 15}})
+        with pytest.raises(Ended) as caught:
+            await replica.work()
+        assert (caught.value.code, caught.value.at_once) == (1, True)
+
+    live(stage, work)
+    assert holder(stage) == "other"
+
+
+def test_task_that_ends_by_itself_ends_the_replica(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(module, "resync", fails)
+
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        with pytest.raises(Ended) as caught:
+            await replica.work()
+        assert caught.value.code == 1
+        assert "has stopped" in (await asked(replica, "/healthz"))[1]
+
+    live(stage, work)
+
+
+def test_status_that_the_watch_never_shows_makes_the_replica_unhealthy(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        monkeypatch.setattr(replica._resources, "unseen_write_age", lambda: 1000.0)
+        status, text = await asked(replica, "/healthz")
+        assert status == 503
+        assert "has shown nothing for 1000 s" in text
+
+    live(stage, work)
+
+
+def test_resource_that_is_gone_leaves_no_due_time_and_no_series(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        replica._metrics.resource("shop", "orders", ready=True, last_success=None, next_rotation=None)
+        replica._queue.scheduler.set(KEY, datetime.now().astimezone())
+        handlers: Any = replica._handlers
+        handlers.rotated_secret("DELETED", stage.cluster.objects[path_of(KEY)])
+        await until(lambda: replica._queue.scheduler.when(KEY) is None)
+        labels = {"namespace": "shop", "name": "orders"}
+        assert replica._metrics.registry.get_sample_value("rotatedsecrets_ready", labels) is None
+
+    live(stage, work)
