@@ -29,7 +29,8 @@ suite.e2e := tests/e2e tests/install tests/readme
 suite.chaos := tests/chaos
 suite.chart := tests/chart
 suite.sandbox := tests/cluster tests/sandbox
-PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# Three workers on two processors: much of the time of the suite is waiting.
+PYTEST := $(BIN)/pytest -n 3 --dist worksteal
 
 check: lint unit ## lint and unit tests: what to run before each commit
 
