@@ -17,7 +17,7 @@ from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
 from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.reconcile.target_secret import DeliveredSecret
-from rotated_secrets.controller.reconcile.wake_ups import GLANCE, rest_after
+from rotated_secrets.controller.reconcile.wake_ups import CHECK_EVERY, rest_after
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.limits import HostUnavailable
 from rotated_secrets.controller.work.queue import Reconcile, RetryLater
@@ -98,7 +98,7 @@ class _Reconciler:
             self._report_unusable(resource, error)
             if error.asked_the_store:
                 raise TryAgain(str(error)) from None
-            return utc_now() + GLANCE
+            return utc_now() + CHECK_EVERY
         except LookAgain as error:
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
@@ -194,5 +194,5 @@ class _Work:
         rest = rest_after(seen, waiting, now)
         live = self._target.live if self._target else None
         inputs = replace(gathered.inputs, target_version=live.resource_version if live else None)
-        services.observed.store(key, gathered.token, inputs, rest.until, check_every=rest.glance)
+        services.observed.store(key, gathered.token, inputs, rest.until, check_every=rest.check_every)
         return services.observed.next_check(key, now)

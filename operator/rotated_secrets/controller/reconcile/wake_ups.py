@@ -16,7 +16,7 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.observation import Login, Observation
 
-GLANCE: Final = timedelta(minutes=1)
+CHECK_EVERY: Final = timedelta(minutes=1)
 """How often to compare what a look depends on, at the price of one GET of the target Secret."""
 RECHECK: Final = timedelta(minutes=5)
 """How often to ask the store and the database again, a login that was rejected among it: many databases lock a user out
@@ -29,7 +29,7 @@ class WakeUp:
 
     recheck: timedelta | None = None
     """After how long everything is looked at again, which costs calls to the store and maybe a login."""
-    glance: timedelta | None = None
+    check_every: timedelta | None = None
     """After how long it is seen whether what a look depends on has changed."""
     not_before_recheck: bool = False
     """Whether a look before that time would do harm: nothing that is due earlier shortens the wait."""
@@ -69,10 +69,10 @@ WAKE_UPS: Final[Mapping[Reason, WakeUp]] = {
     Reason.INVALID_SPEC: WakeUp(RECHECK, not_before_recheck=True),
     Reason.ACCESS_DENIED: WakeUp(RECHECK, not_before_recheck=True),
     # A Secret in the way does not carry our label, so no watch shows when it goes.
-    Reason.SECRET_CONFLICT: WakeUp(glance=GLANCE),
-    Reason.SECRET_TYPE_IMMUTABLE: WakeUp(glance=GLANCE),
-    Reason.NOT_OURS: WakeUp(glance=GLANCE),
-    Reason.TEMPLATE_FAILED: WakeUp(glance=GLANCE),
+    Reason.SECRET_CONFLICT: WakeUp(check_every=CHECK_EVERY),
+    Reason.SECRET_TYPE_IMMUTABLE: WakeUp(check_every=CHECK_EVERY),
+    Reason.NOT_OURS: WakeUp(check_every=CHECK_EVERY),
+    Reason.TEMPLATE_FAILED: WakeUp(check_every=CHECK_EVERY),
 }
 
 
@@ -82,20 +82,20 @@ class Rest:
 
     until: datetime | None
     """When everything is looked at again; None: when something happens."""
-    glance: timedelta | None = None
+    check_every: timedelta | None = None
 
 
 def rest_after(seen: Observation, waiting: Hold | Sleep, now: datetime) -> Rest:
     """How long a RotatedSecret rests after a run that came to ``waiting``."""
     wake_ups = [WAKE_UPS[reason] for reason in _reasons(seen, waiting)]
-    glance = min((each.glance for each in wake_ups if each.glance is not None), default=None)
+    check_every = min((each.check_every for each in wake_ups if each.check_every is not None), default=None)
     strict = [each.recheck for each in wake_ups if each.recheck is not None and each.not_before_recheck]
     if strict:
-        return Rest(now + min(strict), glance)
+        return Rest(now + min(strict), check_every)
     moments = [now + each.recheck for each in wake_ups if each.recheck is not None]
     if waiting.until is not None:
         moments.append(waiting.until)
-    return Rest(min(moments, default=None), glance)
+    return Rest(min(moments, default=None), check_every)
 
 
 def _reasons(seen: Observation, waiting: Hold | Sleep) -> Iterable[Reason]:

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import Reason, RotatedSecretStatus
-from rotated_secrets.controller.reconcile.wake_ups import GLANCE, RECHECK, WAKE_UPS, Rest, rest_after
+from rotated_secrets.controller.reconcile.wake_ups import CHECK_EVERY, RECHECK, WAKE_UPS, Rest, rest_after
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.observation import Login, Observation, Obstacle, Terms
@@ -64,10 +64,10 @@ def test_obstacle_is_looked_at_again_though_nothing_is_due(seen: Observation, re
 @pytest.mark.parametrize(
     "reason", [Reason.SECRET_CONFLICT, Reason.NOT_OURS, Reason.SECRET_TYPE_IMMUTABLE, Reason.TEMPLATE_FAILED, None]
 )
-def test_secret_in_the_way_is_glanced_at(seen: Observation, reason: Reason | None) -> None:
+def test_secret_in_the_way_is_checked_each_minute(seen: Observation, reason: Reason | None) -> None:
     blocked = replace(seen, target=TargetState(TargetKind.CONFLICT, reason=reason))
-    assert rest_after(blocked, Sleep(LATER), NOW) == Rest(LATER, GLANCE)
-    assert rest_after(blocked, Hold(Reason.UNSYNCED, "held"), NOW) == Rest(None, GLANCE)
+    assert rest_after(blocked, Sleep(LATER), NOW) == Rest(LATER, CHECK_EVERY)
+    assert rest_after(blocked, Hold(Reason.UNSYNCED, "held"), NOW) == Rest(None, CHECK_EVERY)
 
 
 def test_secret_that_is_not_in_the_way_is_not(seen: Observation) -> None:

@@ -136,7 +136,7 @@ class TestWaiting:
         assert again is not None
         assert again - datetime.now(UTC) <= timedelta(minutes=5)
 
-    def test_target_in_the_way_is_glanced_at_each_minute_without_a_call_to_aws(self, operator: FakeOperator) -> None:
+    def test_target_in_the_way_is_checked_each_minute_without_a_call_to_aws(self, operator: FakeOperator) -> None:
         operator.cluster.put(SECRET, {"data": {}, "type": "Opaque"})
         with_admin(operator).apply(SPEC)
         operator.settle()
