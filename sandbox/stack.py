@@ -96,6 +96,6 @@ def with_database(stack: Stack, engine: str) -> Iterator[Stack]:
 
 
 def install_crd(cluster: Cluster) -> None:
-    """Apply the CRD, and wait until the API server serves it."""
-    cluster.kubectl("apply", "--server-side", "-f", str(CRD))
+    """Apply the CRD, and wait until the API server serves it. Also where another way has applied it before."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}", "--timeout=60s")

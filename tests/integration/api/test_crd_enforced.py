@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from rotated_secrets.api.crd import custom_resource_definition
 from rotated_secrets.api.resource import RotatedSecret
 from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
+from sandbox.stack import install_crd
 
-CRD = Path(__file__).parents[3] / "crds" / "rotatedsecrets.yaml"
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf"
 FULL: Json = {
     "source": {"secretId": ARN, "region": "eu-west-1"},
@@ -54,8 +53,7 @@ FULL: Json = {
 
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, api: Api) -> Api:
-    cluster.kubectl("apply", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
+    install_crd(cluster)
     return api
 
 

@@ -27,6 +27,7 @@ from rotated_secrets.api.names import (
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
 from sandbox.prefork import Prefork
+from sandbox.stack import install_crd
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 20.0
@@ -125,7 +126,7 @@ def operators(cluster: Cluster, namespace: str, interpreter: Prefork) -> Iterato
 
 @pytest.fixture(scope="package")
 def crd(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "-f", str(ROOT / "crds" / "rotatedsecrets.yaml"))
+    install_crd(cluster)
 
 
 @pytest.fixture

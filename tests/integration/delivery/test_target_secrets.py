@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from kubernetes import client
@@ -30,9 +29,9 @@ from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.values import Arn, SecretText, VersionId
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
+from sandbox.stack import install_crd
 
 CANARY = "cAnArY-4711"
-CRD = Path(__file__).parents[3] / "crds" / "rotatedsecrets.yaml"
 ADOPT = "rotatedsecrets.io/adopt"
 
 
@@ -50,8 +49,7 @@ def _connected(configuration: client.Configuration, timeout: float = 10) -> Iter
 
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, api: Api) -> Api:
-    cluster.kubectl("apply", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
+    install_crd(cluster)
     return api
 
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -36,16 +35,15 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from sandbox.kubernetes.client import Api, Json
 from sandbox.kubernetes.provider import Cluster
 from sandbox.secretsmanager import SecretsManager
+from sandbox.stack import install_crd
 from tests.integration.webhook.conftest import CLIENT, FIRST, KEY, Hook
 
-CRD = Path(__file__).parents[3] / "crds" / "rotatedsecrets.yaml"
 NAME = "partner"
 
 
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "--server-side", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
+    install_crd(cluster)
 
 
 @dataclasses.dataclass(frozen=True)
