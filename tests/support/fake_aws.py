@@ -125,6 +125,7 @@ class FakeStore:
 
     def list_summaries(self) -> Iterator[SecretSummary]:
         self.aws.calls.append(("ListSecrets", self.identity_name, ""))
+        self.aws.before_call("ListSecrets", "")
         for secret in self.aws.secrets.values():
             if secret.arn.split(":")[3:5] == [self.region, self.account]:
                 yield SecretSummary(secret.arn, secret.name, secret.stages)
