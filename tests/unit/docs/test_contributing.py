@@ -71,7 +71,7 @@ def test_only_one_file_imports_kopf() -> None:
 
 
 def test_the_plan_is_asked_in_one_place() -> None:
-    """All that drives a rotation runs the same loop: the product, the models, the suites. Tests of the plan are aside."""
+    """Product, models and suites run the same loop. Tests of the plan itself are aside."""
     everything = [*MODULES, *(ROOT / "sandbox").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     importing = [
         path for path in everything if re.search(r"import plan$|rotation\.plan import", path.read_text(), re.M)
