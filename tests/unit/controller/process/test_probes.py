@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rotated_secrets.controller.process.probes import LONGEST_LAG, Heartbeat, Probes
+from rotated_secrets.controller.process.probes import LONGEST_LAG, CannotServe, Heartbeat, Probes
 
 
 @pytest.fixture
@@ -60,3 +60,27 @@ def test_blocked_event_loop_is_reported() -> None:
     assert heartbeat.check() is None
     now += 2
     assert heartbeat.check() == "the event loop has been blocked for 31 s"
+
+
+def test_port_is_taken_until_the_probes_stop_and_free_then() -> None:
+    def make(port: int) -> Probes:
+        nothing = CollectorRegistry()
+        return Probes("127.0.0.1", port, health={}, readiness={}, facts={}, metrics=nothing)
+
+    first = make(0)
+    first.start()
+    port = first.port
+    with pytest.raises(CannotServe, match="set --probe-port"):
+        make(port)
+    first.stop()
+    second = make(port)
+    assert second.port == port
+    second.start()
+    second.stop()
+
+
+def test_path_that_is_not_served_is_answered_with_those_that_are(served: str) -> None:
+    status, text = get(f"{served}/nothing")
+    assert status == 404
+    assert "/healthz" in text
+    assert "/metrics" in text

@@ -237,3 +237,12 @@ def test_account_that_was_recorded_for_another_secret_does_not_count() -> None:
     assert index.naming(other) == set()
     index.record_account(key, "210987654321")
     assert index.naming(other) == {key}
+
+
+def test_arn_of_one_that_was_made_again_for_another_secret_does_not_count() -> None:
+    registry, key = known(rotated_secret("a"), rotated_secret("young", second=5)), Key("shop", "a")
+    registry.record_arn(key, ARN)
+    registry.observe(rotated_secret("a", "shop/other", uid="again"))
+    assert registry.oldest_rival(Key("shop", "young"), ARN) is None
+    other = Arn(ARN.replace("orders", "other"))
+    assert registry.naming(other) == {key}
