@@ -12,7 +12,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
-from tests.support.fake_aws import HOME, REGION, FakeStores
+from tests.support.fake_aws import HOME, REGION, FakeSecret, FakeStores
 from tests.support.fake_operator import (
     KEY,
     SPEC,
@@ -152,6 +152,12 @@ def test_deleted_resource_is_given_up_and_writes_nothing(operator: FakeOperator)
     assert operator.looks_afresh(), "what was seen of a deleted resource is kept"
 
 
+def agreed(operator: FakeOperator) -> FakeSecret:
+    """The ServiceAccount agrees for every RotatedSecret, and its role's account has the secret."""
+    service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
+    return operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+
+
 class TestOtherIdentities:
     """RotatedSecrets with ``source.credentials``."""
 
@@ -211,8 +217,7 @@ class TestOtherIdentities:
         self, operator: FakeOperator, spec: dict[str, Any]
     ) -> None:
         """AWS has not proven that the secret is the older one's."""
-        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
-        secret = operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        secret = agreed(operator)
         operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
         secret.about["deleted_at"] = secret.current.created_at
         with pytest.raises(RetryLater):
@@ -227,8 +232,7 @@ class TestOtherIdentities:
         self, operator: FakeOperator, spec: dict[str, Any]
     ) -> None:
         """Its ServiceAccount has told in which account it looks."""
-        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
-        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        agreed(operator)
         operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
         young = Key("shop", "young")
         operator.apply(spec, key=young)
@@ -246,8 +250,7 @@ class TestOtherIdentities:
     def test_older_resource_of_the_operators_account_does_not_block_the_same_name_in_another(
         self, operator: FakeOperator, spec: dict[str, Any]
     ) -> None:
-        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
-        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        agreed(operator)
         own = {"source": {"secretId": "shop/orders"}, "rotation": spec["rotation"]}
         operator.apply(own, key=Key("shop", "own"), creationTimestamp="2020-01-01T00:00:00Z")
         operator.apply(spec)
@@ -257,8 +260,7 @@ class TestOtherIdentities:
     def test_account_that_no_longer_agrees_ends_the_use_of_its_identity(
         self, operator: FakeOperator, spec: dict[str, Any]
     ) -> None:
-        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
-        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        agreed(operator)
         operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
         operator.settle()
         service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "young"})
@@ -274,8 +276,7 @@ class TestOtherIdentities:
     def test_nothing_is_asked_about_an_account_that_nobody_uses(
         self, operator: FakeOperator, spec: dict[str, Any], change: str
     ) -> None:
-        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
-        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        agreed(operator)
         operator.apply(spec)
         operator.settle()
         operator.services.feeds.poll()
@@ -297,8 +298,7 @@ class TestOtherIdentities:
     def test_younger_resource_waits_for_an_older_one_that_gets_the_secret(
         self, operator: FakeOperator, spec: dict[str, Any]
     ) -> None:
-        service_account(operator, **{ROLE_ANNOTATION: ROLE, TOKEN_ANNOTATION: "*"})
-        operator.secret("shop/orders", "a-token", account=ELSEWHERE)
+        agreed(operator)
         operator.apply(spec, creationTimestamp="2020-01-01T00:00:00Z")
         operator.settle()
         young = Key("shop", "young")
