@@ -35,7 +35,7 @@ class MongoSide:
     query: str | None = json.dumps({"find": SHARED})
 
     def __init__(self, server: MongoServer) -> None:
-        self._server = server
+        self.server = server
         self._onlooker = server.client()
 
     @property
@@ -44,23 +44,23 @@ class MongoSide:
 
     @property
     def owner(self) -> Account:
-        return Account(self._server.admin_user, self._server.admin_password)
+        return Account(self.server.admin_user, self.server.admin_password)
 
     @property
     def host(self) -> str:
-        return self._server.host
+        return self.server.host
 
     @property
     def port(self) -> int:
-        return self._server.port
+        return self.server.port
 
     @property
     def plain_port(self) -> int | None:
-        return self._server.port
+        return self.server.port
 
     @property
     def ca_pem(self) -> str | None:
-        return self._server.ca_pem
+        return self.server.ca_pem
 
     def value(self, account: Account) -> dict[str, Any]:
         where = {"dbname": account.database} if account.database else {"authSource": "admin"}
@@ -125,13 +125,13 @@ class MongoSide:
         )
 
     def log(self) -> str:
-        return self._server.log()
+        return self.server.log()
 
     def kill(self) -> None:
-        self._server.kill()
+        self.server.kill()
 
     def start(self) -> None:
-        self._server.start()
+        self.server.start()
 
     def expire_locks(self) -> None:
         self._look({"delete": "locks", "deletes": [{"q": {}, "limit": 0}]}, "rotated_secrets")
@@ -155,7 +155,7 @@ class MongoSide:
 
     def _as(self, account: Account, command: Document) -> bool:
         """Whether the user, logged in, may run a command. Raises: LoginFailed."""
-        with self._server.client(account.user, account.password, account.database or "admin") as client:
+        with self.server.client(account.user, account.password, account.database or "admin") as client:
             try:
                 client[account.database].command(command)
             except PyMongoError as error:

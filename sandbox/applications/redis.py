@@ -46,7 +46,7 @@ class RedisSide:
     query: str | None = f"STRLEN {SHARED}"
 
     def __init__(self, server: RedisServer) -> None:
-        self._server = server
+        self.server = server
         self._plain_port = free_port()
         self._onlooker = server.client()
         self._onlooker.response_callbacks.clear()
@@ -59,15 +59,15 @@ class RedisSide:
 
     @property
     def owner(self) -> Account:
-        return Account(self._server.admin_user, self._server.admin_password)
+        return Account(self.server.admin_user, self.server.admin_password)
 
     @property
     def host(self) -> str:
-        return self._server.host
+        return self.server.host
 
     @property
     def port(self) -> int:
-        return self._server.port
+        return self.server.port
 
     @property
     def plain_port(self) -> int | None:
@@ -75,7 +75,7 @@ class RedisSide:
 
     @property
     def ca_pem(self) -> str | None:
-        return self._server.ca_pem
+        return self.server.ca_pem
 
     def value(self, account: Account) -> dict[str, Any]:
         return {"engine": self.engine, "username": account.user, "password": account.password}
@@ -144,7 +144,7 @@ class RedisSide:
     def log(self) -> str:
         commands = str(self._look("SLOWLOG", "GET", "-1"))
         self._look("SLOWLOG", "RESET")  # it holds what the next look is not to read again
-        return self._server.written() + commands
+        return self.server.written() + commands
 
     def close(self) -> None:
         """End the onlooker's session."""
@@ -152,10 +152,10 @@ class RedisSide:
 
     def kill(self) -> None:
         self.close()
-        self._server.kill()
+        self.server.kill()
 
     def start(self) -> None:
-        self._server.start()
+        self.server.start()
         self._open_plain_port()
 
     def expire_locks(self) -> None:

@@ -21,6 +21,7 @@ from sandbox.applications.base import Account, DatabaseSide, ServerMissing
 from sandbox.applications.engines import ENGINES, running_side
 from sandbox.proxy import database_proxy
 from sandbox.secretsmanager import SecretsManager
+from tests.support.database_tenant import Tenant, tenant_at
 from tests.support.life import DATABASE, Life, Place
 
 
@@ -146,6 +147,18 @@ def _search(life: Life, where: str, text: str) -> None:
         for written in {password, *quoted}:
             at = text.find(written)
             assert at < 0, f"a password of {life.user} is in {where}: …{text[max(0, at - 80) : at]}<here>…"
+
+
+def for_engine(*engines: str) -> pytest.MarkDecorator:
+    """The test is about a tenant at a server of each of these engines."""
+    return pytest.mark.parametrize("engine", engines)
+
+
+@pytest.fixture
+def tenant(engine: str, place_for: PlaceFor) -> Iterator[Tenant]:
+    """A tenant of this test's own at a server of ``engine``, which the test's parameters name."""
+    with tenant_at(place_for(engine).side) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A login is as protected as it was asked to be, or is not made: the modes of TLS, the same for three engines."""
+"""A login is as protected as it was asked to be, or is not made: the modes of TLS, the same for four engines."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ ENCRYPTED = {
     "postgres": "SELECT 1 / (SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl)",
     "mysql": "SELECT ST_GeomFromText(IF(VARIABLE_VALUE = '', 'plain', 'POINT(1 1)')) "
     "FROM performance_schema.session_status WHERE VARIABLE_NAME = 'Ssl_cipher'",
+    "mariadb": "SELECT (SELECT 1 FROM information_schema.SESSION_STATUS "
+    "WHERE VARIABLE_NAME IN ('Ssl_cipher', 'Ssl_version') AND VARIABLE_VALUE = '')",
     "mongo": '{"ping": 1}',
 }
 """By engine, a verify query that fails on a connection in plain text. MongoDB's server takes none of those at all."""
@@ -53,6 +55,18 @@ def look(engine: str, place_for: PlaceFor) -> Look:
     return look
 
 
+@pytest.mark.parametrize(
+    ("engine", "why"),
+    [
+        ("postgres", "SQLSTATE 22012 (DivisionByZero)"),
+        ("mysql", "error 3037 (SQLSTATE 22023)"),
+        ("mariadb", "error 1242 (SQLSTATE 21000)"),
+    ],
+)
+def test_disable_is_what_it_says(look: Look, why: str) -> None:
+    assert look(TlsMode.DISABLE, None) == [f"verify query 1 failed: {why}"]
+
+
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])
 def test_a_trusted_server_is_spoken_to_in_tls(look: Look, ca_pem: str, mode: TlsMode) -> None:
     assert look(mode, ca_pem) == []
@@ -60,6 +74,11 @@ def test_a_trusted_server_is_spoken_to_in_tls(look: Look, ca_pem: str, mode: Tls
 
 def test_require_encrypts_without_certificates(look: Look, ca_pem: str) -> None:
     assert look(TlsMode.REQUIRE, None) == []
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+def test_require_does_not_look_at_a_ca_bundle(look: Look) -> None:
+    assert look(TlsMode.REQUIRE, CertificateAuthority.create().certificate) == []
 
 
 @pytest.mark.parametrize("mode", [TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL])

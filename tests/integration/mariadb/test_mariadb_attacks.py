@@ -5,7 +5,6 @@ from __future__ import annotations
 import pymysql
 import pytest
 
-from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
 from rotated_secrets.databases.mariadb.clone import mark, mark_statements
 from rotated_secrets.databases.mariadb.hashes import native_hash, no_passwords_hash
@@ -101,19 +100,6 @@ def test_what_a_user_can_write_of_itself_makes_it_nobodys_clone(stranger: Tenant
     assert stranger.verify(stranger.base, stranger.password) == []
 
 
-@pytest.mark.parametrize("turn", ["base", "clone"])
-def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the_rest(
-    stranger: Tenant, turn: str
-) -> None:
-    """Another tenant owns a user of the clone's name, and proves it by logging in."""
-    stranger.sql("GRANT SELECT ON {schema}.* TO {clone}")
-    before = stranger.described(stranger.clone)
-    with pytest.raises(Refused, match="not have all rights"):
-        stranger.set(getattr(stranger, turn), "stolen")
-    assert stranger.verify(stranger.base, stranger.password) == []
-    assert stranger.described(stranger.clone) == before
-
-
 def test_the_mark_of_a_clone_that_is_gone_is_used_again_by_whatever_admin(tenant: Tenant) -> None:
     tenant.set_clone("first")
     tenant.sql("DROP USER {clone}")
@@ -188,17 +174,3 @@ def test_a_clone_dropped_meanwhile_is_not_made_anew_by_a_grant(tenant: Tenant, m
     with pytest.raises(Refused):
         tenant.set_clone("first")
     assert tenant.server.sql(f"SELECT 1 FROM mysql.user WHERE User = '{tenant.clone}'") == []
-
-
-def test_a_clone_gets_no_clone_of_its_own(tenant: Tenant) -> None:
-    """A resource with another suffix, made while the clone is current."""
-    tenant.set_clone("first")
-    users = Users(tenant.clone, f"{tenant.clone}_CLONE")
-    with tenant.open() as session:
-        with pytest.raises(Refused, match=f"itself the clone of {tenant.base}.*set rotation.cloneSuffix to _clone$"):
-            session.check_users(users)
-        with pytest.raises(Refused, match="itself the clone"):
-            session.set_password(users, tenant.credential(f"{tenant.clone}_CLONE", "third"), Rights.ENFORCE)
-        session.check_users(Users(tenant.clone))
-    found = tenant.server.sql(f"SELECT User FROM mysql.user WHERE User LIKE '{tenant.base}%' ORDER BY User")
-    assert found == [(tenant.base,), (tenant.clone,)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Refused, RightsReport, Users
+from rotated_secrets.databases.base import Refused, RightsReport
 from sandbox.mongo import Document, MongoServer
 from tests.integration.mongo.conftest import Tenant, make_tenant, make_user
 
@@ -216,14 +216,3 @@ def test_a_clone_that_may_look_is_tested_for_the_roles_of_its_base_user(tenant: 
     assert tenant.verify(tenant.clone, "first") == []
     revoke(tenant, tenant.clone, "readWrite", tenant.database)
     assert tenant.verify(tenant.clone, "first") == [f"{tenant.clone} lacks role readWrite@{tenant.database}"]
-
-
-def test_a_clone_gets_no_clone_of_its_own(tenant: Tenant) -> None:
-    """A resource with another suffix, made while the clone is current."""
-    tenant.set_clone("first")
-    users = Users(tenant.clone, f"{tenant.clone}_CLONE")
-    with tenant.open() as session:
-        with pytest.raises(Refused, match=f"itself the clone of {tenant.base}; set rotation.cloneSuffix to _clone$"):
-            session.check_users(users)
-        session.check_users(Users(tenant.clone))
-    assert not tenant.exists(f"{tenant.clone}_CLONE")

@@ -1,17 +1,16 @@
-"""The admin's session: its lock, what it sees of others, and what verify queries may do."""
+"""The lease that is MongoDB's lock, and what its verify queries may do; tests/life has what engines share."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Refused, SessionCount, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, Unavailable
 from rotated_secrets.databases.mongo import MongoEngine, engine
 from rotated_secrets.databases.mongo.engine import LEASE_SECONDS
 from rotated_secrets.databases.mongo.login import Login
@@ -29,25 +28,7 @@ def stocked(tenant: Tenant) -> Tenant:
     return tenant
 
 
-@pytest.fixture
-def counting(mongo: MongoServer) -> Tenant:
-    """A tenant whose admin may see sessions."""
-    made = make_tenant(mongo)
-    made.as_admin({"grantRolesToUser": made.admin.username, "roles": ["clusterMonitor"]}, "admin")
-    return made
-
-
 # ---- the lock
-
-
-def test_one_session_at_a_time_holds_the_lock_of_a_user(tenant: Tenant) -> None:
-    with tenant.open() as first, tenant.open() as second:
-        assert first.try_lock(tenant.base)
-        assert not second.try_lock(tenant.base)
-        assert first.try_lock(tenant.base)
-        assert second.try_lock("another")
-    with tenant.open() as third:
-        assert third.try_lock(tenant.base)
 
 
 def test_the_lock_is_free_at_once_when_its_session_ends_and_leaves_nothing(tenant: Tenant) -> None:
@@ -135,28 +116,6 @@ def _now(tenant: Tenant) -> float:
     return float(tenant.as_admin({"hello": 1})["localTime"].timestamp() * 1000)
 
 
-# ---- who is logged in
-
-
-def test_sessions_are_counted_by_client(counting: Tenant) -> None:
-    counting.set_clone("first")
-    with ExitStack() as clients, counting.open() as session:
-        session.set_password(counting.users, counting.credential(counting.clone, "first"), Rights.ENFORCE)
-        assert session.sessions_of(counting.clone) == ()
-        for _ in range(2):
-            client = clients.enter_context(counting.server.client(counting.clone, "first", counting.database))
-            client.admin.command("ping")
-        assert session.sessions_of(counting.clone) == (SessionCount("127.0.0.1", counting.database, 2),)
-        assert session.sessions_of(counting.base) == ()
-
-
-def test_sessions_are_unknown_where_the_admin_may_not_see_them(tenant: Tenant) -> None:
-    with tenant.open() as session:
-        session.check_users(tenant.users)
-        assert session.sessions_of(tenant.base) is None
-        assert session.sessions_of("nobody") is None
-
-
 # ---- verify queries
 
 
@@ -217,18 +176,6 @@ def test_queries_take_five_seconds_together_at_most(stocked: Tenant) -> None:
     slow = json.dumps({"aggregate": "prices", "pipeline": [*stages, {"$sort": {"x": 1}}]})
     failed = impatient.verify(stocked.base, stocked.password, '{"find": "prices"}', slow, '{"find": "prices"}')
     assert failed == ["verify queries took longer than 0.2 s together (at query 2); make them cheaper"]
-
-
-def test_a_server_that_freezes_is_cut_off(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rotated_secrets.databases.mongo.login.CONNECT_SECONDS", 0.3)
-    monkeypatch.setattr("rotated_secrets.databases.mongo.login.LOGIN_SECONDS", 0.3)
-    tenant.server.freeze()
-    try:
-        with pytest.raises(Unavailable):
-            tenant.verify(tenant.base, tenant.password)
-    finally:
-        tenant.server.thaw()
-    assert tenant.verify(tenant.base, tenant.password) == []
 
 
 def test_a_session_of_somebody_else_is_no_login(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,19 +84,6 @@ def test_a_suffix_that_makes_somebody_elses_name_is_refused(tenant: Tenant, vict
     assert ENGINE.verify(tenant.reach, tenant.credential(name, "theirs", dbname=None), users) == []
 
 
-@pytest.mark.parametrize("turn", ["base", "clone"])
-def test_who_has_some_of_the_base_users_rights_gets_neither_its_password_nor_the_rest(
-    tenant: Tenant, turn: str
-) -> None:
-    """Another tenant owns a user of the clone's name, and proves it by logging in."""
-    tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT SELECT ON {schema}.* TO {clone}")
-    before = tenant.described(tenant.clone)
-    with pytest.raises(Refused, match=r"not have all rights .*ALTER USER .* ATTRIBUTE"):
-        tenant.set(getattr(tenant, turn), "stolen")
-    assert tenant.verify(tenant.base, tenant.password) == []
-    assert tenant.described(tenant.clone) == before
-
-
 def test_a_tenant_cannot_mark_a_user_as_its_clone(tenant: Tenant) -> None:
     tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT PROCESS ON *.* TO {clone}")
     mark = f"""ATTRIBUTE '{{"rotated-secrets": {{"clone-of": "{tenant.base}@{tenant.host}"}}}}'"""
@@ -139,17 +126,3 @@ def test_a_missing_privilege_is_named_whatever_the_servers_language(hostile: Mys
     tenant.sql("GRANT SYSTEM_USER ON *.* TO {base}")
     with pytest.raises(Refused, match="it needs the privilege SYSTEM_USER"):
         tenant.set(tenant.base, "second", alone=True)
-
-
-def test_a_clone_gets_no_clone_of_its_own(tenant: Tenant) -> None:
-    """A resource with another suffix, made while the clone is current."""
-    tenant.set_clone("first")
-    users = Users(tenant.clone, f"{tenant.clone}_CLONE")
-    with tenant.open() as session:
-        with pytest.raises(Refused, match=f"itself the clone of {tenant.base}.*set rotation.cloneSuffix to _clone$"):
-            session.check_users(users)
-        with pytest.raises(Refused, match="itself the clone"):
-            session.set_password(users, tenant.credential(f"{tenant.clone}_CLONE", "third"), Rights.ENFORCE)
-        session.check_users(Users(tenant.clone))
-    found = tenant.server.sql(f"SELECT User FROM mysql.user WHERE User LIKE '{tenant.base}%' ORDER BY User")
-    assert found == [(tenant.base,), (tenant.clone,)]

@@ -1,10 +1,9 @@
-"""Logins, locks, sessions and outages."""
+"""Logins, sessions and verify queries, as far as they are PostgreSQL's own; tests/life has what engines share."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import socket
 import threading
 import time
@@ -13,23 +12,15 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 
-from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import AuthenticationFailed, Refused, SessionCount, Unavailable, Users
+from rotated_secrets.databases.base import AuthenticationFailed, Refused, Unavailable, Users
 from rotated_secrets.databases.postgres import PostgresEngine, engine
 from rotated_secrets.databases.postgres.admin import PostgresAdminSession
 from rotated_secrets.databases.postgres.login import deadline, log_in
-from sandbox.postgres import Installation, PostgresServer, installations, postgres_server
+from sandbox.postgres import Installation, installations, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant, reach
 
 # What a session goes through is the same in every version; rights and passwords are not.
 pytestmark = pytest.mark.parametrize("installation", installations()[:1], indirect=True, ids=str)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -63,34 +54,6 @@ def test_the_next_address_is_tried_when_one_does_not_answer(tenant: Tenant) -> N
     assert ENGINE.verify(second, tenant.current, tenant.users) == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "ALTER ROLE {} NOLOGIN",
-        "ALTER ROLE {} VALID UNTIL '2001-01-01'",
-        "ALTER ROLE {} PASSWORD NULL",
-        "ALTER ROLE {} RENAME TO {}",
-    ],
-)
-def test_a_user_that_the_server_does_not_accept_is_an_authentication_failure(tenant: Tenant, change: str) -> None:
-    names = (tenant.base, tenant.base + "_gone")[: change.count("{}")]
-    tenant.as_admin(change, *names)
-    with pytest.raises(AuthenticationFailed, match=tenant.base):
-        tenant.verify(tenant.base, tenant.password)
-
-
-def test_a_login_that_is_full_is_unavailable(tenant: Tenant) -> None:
-    tenant.as_admin("ALTER ROLE {} CONNECTION LIMIT 0", tenant.base)
-    with pytest.raises(Unavailable, match="too many connections"):
-        tenant.verify(tenant.base, tenant.password)
-
-
-def test_a_database_that_does_not_let_the_user_in_is_a_failed_check(tenant: Tenant) -> None:
-    credential = tenant.credential(tenant.base, tenant.password, dbname="host=127.0.0.9 user=x")
-    (failed,) = ENGINE.verify(tenant.reach, credential, tenant.users)
-    assert "database host=127.0.0.9 user=x" in failed
-
-
 def test_queries_fail_by_number_and_condition_without_values(tenant: Tenant) -> None:
     tenant.as_base("CREATE TABLE prices (amount int)", "INSERT INTO prices VALUES (1)")
     failed = tenant.verify(
@@ -116,16 +79,6 @@ def test_queries_fail_by_number_and_condition_without_values(tenant: Tenant) -> 
         "verify query 9 failed: SQLSTATE 22012 (DivisionByZero)",
     ]
     assert tenant.as_base("SELECT count(*) FROM prices") == [(1,)]
-
-
-def test_a_query_cannot_write(tenant: Tenant) -> None:
-    tenant.as_base(
-        "CREATE TABLE prices (amount int)",
-        "CREATE FUNCTION spoil() RETURNS int LANGUAGE sql AS 'INSERT INTO prices VALUES (2) RETURNING amount'",
-    )
-    (failed,) = tenant.verify(tenant.base, tenant.password, "SELECT spoil()")
-    assert "25006" in failed
-    assert tenant.as_base("SELECT count(*) FROM prices") == [(0,)]
 
 
 def test_a_query_cannot_leave_its_transaction(tenant: Tenant) -> None:
@@ -169,23 +122,6 @@ def test_not_even_one_row_of_a_query_is_brought(tenant: Tenant, query: str) -> N
     assert 0 < sum(sizes) < 100_000
 
 
-def test_queries_that_take_too_long_together_are_a_failed_check(tenant: Tenant) -> None:
-    hasty = PostgresEngine(verify_seconds=0.6)
-    begun = time.monotonic()
-    (failed,) = hasty.verify(tenant.reach, tenant.current, tenant.users, ["SELECT pg_sleep(0.25)"] * 9)
-    assert re.fullmatch(r"verify queries took longer than 0\.6 s together \(at query [23]\); make them cheaper", failed)
-    assert time.monotonic() - begun < 5
-
-
-def test_a_query_that_waits_for_a_lock_is_tried_again(tenant: Tenant) -> None:
-    tenant.as_base("CREATE TABLE prices (amount int)")
-    hasty = PostgresEngine(verify_seconds=1.0)
-    with contextlib.closing(tenant.server.connect(tenant.base, tenant.password, tenant.database)) as migration:
-        migration.cursor().execute("LOCK TABLE prices")
-        with pytest.raises(Unavailable, match="55P03"):
-            hasty.verify(tenant.reach, tenant.current, tenant.users, ["SELECT * FROM prices"])
-
-
 def test_a_query_that_does_not_let_itself_be_ended_is_cut(tenant: Tenant) -> None:
     tenant.as_base(
         "CREATE FUNCTION endless() RETURNS int LANGUAGE plpgsql AS $$ BEGIN LOOP BEGIN PERFORM pg_sleep(60); "
@@ -197,46 +133,6 @@ def test_a_query_that_does_not_let_itself_be_ended_is_cut(tenant: Tenant) -> Non
     assert time.monotonic() - begun < 5
 
 
-def test_a_lock_is_one_base_users_and_one_sessions(tenant: Tenant) -> None:
-    with tenant.open() as first, tenant.open(tenant.superuser) as second:
-        assert first.try_lock(tenant.base)
-        assert not second.try_lock(tenant.base)
-        assert second.try_lock(tenant.base + "_other")
-    with tenant.open() as third:
-        assert third.try_lock(tenant.base)
-
-
-def test_the_lock_of_a_frozen_holder_is_freed_and_its_late_statement_fails(tenant: Tenant) -> None:
-    impatient = PostgresEngine(idle_seconds=0.3)
-    with impatient.open_admin(tenant.reach, tenant.admin) as frozen, tenant.open() as next_one:
-        assert frozen.try_lock(tenant.base)
-        eventually(lambda: next_one.try_lock(tenant.base))
-        with pytest.raises(Unavailable):
-            frozen.set_password(tenant.users, tenant.credential(tenant.base, "late"), Rights.ENFORCE)
-    assert tenant.verify(tenant.base, tenant.password) == []
-
-
-def test_sessions_are_counted_by_client_and_database(tenant: Tenant) -> None:
-    tenant.set_clone("first")
-    with (
-        contextlib.closing(tenant.server.connect(tenant.clone, "first", tenant.database)),
-        contextlib.closing(tenant.server.connect(tenant.clone, "first", tenant.database)),
-        contextlib.closing(tenant.server.connect(tenant.clone, "first", "postgres")),
-    ):
-        for admin, client in ((tenant.superuser, "127.0.0.1"), (tenant.admin, "unknown")):
-            with tenant.open(admin) as session:
-                assert session.sessions_of(tenant.clone) == (
-                    SessionCount(client, "postgres", 1),
-                    SessionCount(client, tenant.database, 2),
-                )
-                assert session.sessions_of(tenant.base) == ()
-
-
-def test_a_session_does_not_count_itself(tenant: Tenant) -> None:
-    with tenant.open(tenant.current) as session:
-        assert session.sessions_of(tenant.base) == ()
-
-
 def test_what_takes_too_long_is_cut(tenant: Tenant) -> None:
     connection = tenant.server.connect(tenant.base, tenant.password, tenant.database)
     with (
@@ -246,39 +142,6 @@ def test_what_takes_too_long_is_cut(tenant: Tenant) -> None:
         connection.cursor() as cursor,
     ):
         cursor.execute("SELECT pg_sleep(60)")
-
-
-@pytest.fixture(scope="module")
-def small(installation: Installation) -> Iterator[PostgresServer]:
-    """A server of this module's own, to break."""
-    settings = {"max_connections": "4", "superuser_reserved_connections": "1"}
-    with postgres_server(installation, settings=settings) as server:
-        yield server
-
-
-def test_a_full_server_is_unavailable(small: PostgresServer) -> None:
-    tenant = make_tenant(small)
-    with contextlib.ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(contextlib.closing(small.connect(tenant.base, tenant.password, tenant.database)))
-        with pytest.raises(Unavailable, match="too many connections"):
-            tenant.verify(tenant.base, tenant.password)
-        with pytest.raises(Unavailable, match="too many connections"):
-            tenant.open()
-
-
-def test_an_outage_in_the_middle_is_unavailable_and_over_when_the_server_is_back(small: PostgresServer) -> None:
-    tenant = make_tenant(small)
-    with tenant.open() as session:
-        small.kill()
-        with pytest.raises(Unavailable):
-            session.check_users(tenant.users)
-        with pytest.raises(Unavailable):
-            session.try_lock(tenant.base)
-    with pytest.raises(Unavailable, match="cannot be reached"):
-        tenant.verify(tenant.base, tenant.password)
-    small.start()
-    assert tenant.verify(tenant.base, tenant.password) == []
 
 
 def test_a_server_that_asks_no_password_proves_nothing(installation: Installation) -> None:
