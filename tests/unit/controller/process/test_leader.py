@@ -271,3 +271,19 @@ def test_time_of_acquisition_is_that_of_this_holder_and_renewals_keep_it(lease: 
     while lease.spec["renewTime"] == renewed:
         time.sleep(0.001)
     assert lease.spec["acquireTime"] == acquired
+
+
+def test_lease_that_cannot_be_read_is_logged_and_asked_for_again(
+    lease: Lease, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away() -> None:
+        raise Unreachable("the API server does not answer")
+
+    lease.fault = away
+    replica = join("first")
+    while "could not be read or renewed" not in caplog.text:
+        time.sleep(0.001)
+    assert "the API server does not answer" in caplog.text
+    assert not replica.leader.holds()
+    lease.fault = lambda: None
+    assert replica.acquired.wait(5)

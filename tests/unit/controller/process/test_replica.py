@@ -262,7 +262,9 @@ def test_lease_of_another_ends_the_replica_at_once(stage: Stage) -> None:
     assert holder(stage) == "other"
 
 
-def test_task_that_ends_by_itself_ends_the_replica(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_that_ends_by_itself_ends_the_replica(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def fails(*_: object) -> None:
         raise RuntimeError("a fault")
 
@@ -277,6 +279,8 @@ def test_task_that_ends_by_itself_ends_the_replica(stage: Stage, monkeypatch: py
         assert "has stopped" in (await asked(replica, "/healthz"))[1]
 
     live(stage, work)
+    (fault,) = [record for record in caplog.records if record.exc_info]
+    assert fault.getMessage() == "the resync has ended"
 
 
 def test_status_that_the_watch_never_shows_makes_the_replica_unhealthy(
