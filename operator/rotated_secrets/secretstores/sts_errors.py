@@ -71,7 +71,7 @@ def _token_refused(code: str, said: str, role: AssumedRole, token: SecretText, a
     issuer = url.partition("://")[2] if url else "ISSUER"
     if code == "AccessDenied":
         condition = {"StringEquals": {f"{issuer}:sub": role.subject, f"{issuer}:aud": AUDIENCE}}
-        provider = f"arn:{role.arn.split(':')[1]}:iam::{role.account}:oidc-provider/{issuer}"
+        provider = f"arn:{role.arn.aws_partition}:iam::{role.account}:oidc-provider/{issuer}"
         return AccessDenied(
             f"AWS does not let {role.subject} assume {role} ({said}); its trust policy must allow "
             f'sts:AssumeRoleWithWebIdentity to "Principal": {json.dumps({"Federated": provider})} with '
