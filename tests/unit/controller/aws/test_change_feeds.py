@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rotated_secrets.api.key import Key
+from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
 from rotated_secrets.secretstores.base import StoreUnavailable
+from tests.support.fake_aws import HOME
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, fake_operator, with_admin, write_policy
 
 US = "us-east-1"
@@ -73,3 +75,23 @@ def test_region_that_fails_does_not_keep_another_from_being_polled(
         operator.services.feeds.poll()
         operator.services.feeds.poll()
         assert other in operator.looked_at
+
+
+@pytest.mark.parametrize("role", ["arn:aws:iam::111122223333:role/another", None])
+def test_account_whose_role_changes_has_its_resources_looked_at(operator: FakeOperator, role: str | None) -> None:
+    where = "/api/v1/namespaces/shop/serviceaccounts/orders"
+    first = f"arn:aws:iam::{HOME}:role/orders"
+    agreed = {TOKEN_ANNOTATION: "*", ROLE_ANNOTATION: first}
+    operator.cluster.put(where, {"metadata": {"annotations": agreed}})
+    operator.aws.create("shop/orders", "a-token")
+    source = {"secretId": "shop/orders", "credentials": {"serviceAccountName": "orders"}}
+    operator.apply({"source": source, "rotation": {"strategy": "RandomValue"}})
+    operator.settle()
+    assert operator.condition()[0] == "True"
+    operator.services.feeds.poll()
+    operator.looked_at.clear()
+    operator.cluster.put(where, {"metadata": {"annotations": agreed | {ROLE_ANNOTATION: role or ""}}})
+    operator.aws.calls.clear()
+    operator.services.feeds.poll()
+    assert operator.looked_at == [KEY]
+    assert operator.aws.calls == [], "nothing is asked as an identity that may be nobody's now"
