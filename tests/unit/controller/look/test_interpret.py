@@ -173,3 +173,12 @@ def test_two_resources_do_not_share_what_they_wait_for(monkeypatch: pytest.Monke
         with_admin(operator)
         looked_at(operator, changed(SPEC, rotation={"schedule": "rate(2 hours)"}))
         assert operator.condition(key=KEY)[0] == "True"
+
+
+def test_random_value_without_the_keys_that_it_replaces_is_told_and_not_delivered(operator: FakeOperator) -> None:
+    operator.secret(value={"client_id": "orders"})
+    rotation = {"strategy": "RandomValue", "random": {"keys": ["client_secret"]}}
+    status, reason, message = looked_at(operator, {"source": {"secretId": "shop/orders"}, "rotation": rotation})
+    assert (status, reason) == ("False", "InvalidSecretValue")
+    assert "client_secret" in message
+    assert operator.target() is None
