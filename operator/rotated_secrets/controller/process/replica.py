@@ -126,10 +126,9 @@ class Replica:
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
             before_write=self._leader.guard,
         )
-        self._observed = ObservedCache()
         identities = Identities(stores, ServiceAccounts(self._cluster), settings.cluster_name)
         self._feeds = ChangeFeeds(identities, self._index, self._look_again)
-        services = Services(
+        self._services = Services(
             settings=settings,
             cluster=self._cluster,
             resources=self._resources,
@@ -137,13 +136,13 @@ class Replica:
             identities=identities,
             feeds=self._feeds,
             limits=self._limits,
-            observed=self._observed,
+            observed=ObservedCache(),
             events=self._events,
             metrics=self._metrics,
             guard=self._leader.guard,
             look=self._queue.add,
         )
-        self._reconcile = reconciler(services)
+        self._reconcile = reconciler(self._services)
         self._metrics.follow_queue(lambda: self._queue.depth)
         self._metrics.follow_leader(self._leader.holds)
 
@@ -249,8 +248,7 @@ class Replica:
 
     def _look_again(self, key: Key) -> None:
         """Enqueue a RotatedSecret for which something changed that its object does not show. From any thread."""
-        self._observed.invalidate(key)
-        self._queue.add(key)
+        self._services.look_again((key,))
 
     def _forget(self, key: Key) -> None:
         """Drop what is kept of a RotatedSecret that is gone. From any thread."""
