@@ -77,7 +77,8 @@ def test_it_reads_no_token(open_cell: OpenCell, token: Path) -> None:
 @landlock
 def test_it_writes_no_file(open_cell: OpenCell, tmp_path: Path) -> None:
     refused(open_cell(), "write", str(tmp_path / "new"))
-    refused(open_cell(), "write", "/dev/shm/new")
+    if Path("/dev/shm").exists():
+        refused(open_cell(), "write", "/dev/shm/new")
 
 
 @landlock

@@ -135,6 +135,8 @@ class Replica:
                 memory=settings.cells_memory,
                 limits=CellLimits(memory=settings.cell_memory),
                 modules=(*engine_modules(), "rotated_secrets.databases.logins", "rotated_secrets.delivery.rendering"),
+                variables=settings.engine_variables,
+                paths=settings.engine_paths,
             ),
             self._metrics.cell_ended,
         )
