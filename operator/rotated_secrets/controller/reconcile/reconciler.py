@@ -168,7 +168,7 @@ class _Reconciler:
     ) -> None:
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
         after = with_findings(status, finding, generation=generation, now=utc_now())
-        if after != status:
+        if after.conditions != status.conditions:
             # The conditions alone: what cannot be read is not to be removed.
             patch = {"conditions": after.to_patch()["conditions"]}
             self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)

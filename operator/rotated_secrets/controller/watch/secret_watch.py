@@ -7,9 +7,10 @@ and one object is in memory at a time, until the handler has seen it. Knows neit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 import aiohttp
@@ -74,7 +75,7 @@ class SecretWatch:
             except _RequestRefused as error:
                 log.warning("%s is not watched: %s; tries again in %.0f s", self._url, error, pause)
                 version, pause = "", await _rest(pause)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 log.warning("%s is not watched: %s; tries again in %.0f s", self._url, describe(error), pause)
                 pause = await _rest(pause)
             else:
@@ -91,10 +92,11 @@ class SecretWatch:
                         self._seen(obj)
                 for obj, _ in parser.feed(b"", last=True):
                     self._seen(obj)
-            about = parser.around()["metadata"]
-            if not about.get("continue"):
-                return str(about["resourceVersion"])
-            asked["continue"] = about["continue"]
+            with _understood():
+                about = parser.around()["metadata"]
+                if not about.get("continue"):
+                    return str(about["resourceVersion"])
+                asked["continue"] = about["continue"]
 
     async def _follow(self, version: str) -> str:
         """Show what changes after a version, and return the version to go on from. Raises: _TooOld."""
@@ -107,12 +109,14 @@ class SecretWatch:
         try:
             async with await self._request(asked, METADATA, self._watch_timeout) as response:
                 async for line in lines(response.content):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise _error(event["object"].get("code", 0), event["object"].get("message", ""))
-                    if event["type"] in CHANGES:
-                        self._seen(event["object"])
-                    version = event["object"]["metadata"]["resourceVersion"]
+                    with _understood():
+                        event = json.loads(line)
+                        kind, obj = event["type"], event["object"]
+                        if kind == "ERROR":
+                            raise _error(obj.get("code", 0), obj.get("message", ""))
+                        version = obj["metadata"]["resourceVersion"]
+                    if kind in CHANGES:
+                        self._seen(obj)
         except (aiohttp.ClientPayloadError, TimeoutError) as error:
             # Cut off, or silent: nothing is lost, the next watch goes on from here.
             log.debug("the watch of %s has ended: %s", self._url, describe(error))
@@ -151,6 +155,15 @@ def _error(status: int, message: str) -> _RequestRefused | _TooOld:
     if status == TOO_OLD:
         return _TooOld()
     return _RequestRefused(f"the API server answered {status}" + (f": {message[:1000]}" if message else ""))
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """Raises: _RequestRefused, where the response is not what the API server's would be."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _RequestRefused("the API server did not answer with a list or a watch of it") from error
 
 
 async def _rest(pause: float) -> float:

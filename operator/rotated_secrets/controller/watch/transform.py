@@ -55,9 +55,8 @@ def only_metadata(obj: Mapping[str, Any], size: int) -> Json:  # noqa: ARG001 - 
 
 
 def parts_by_size(obj: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return the parts of an object with their lengths as JSON, the largest first."""
+    """Return the parts of an object that people write with their lengths as JSON, the largest first."""
     parts = {f"metadata.{name}": value for name, value in obj["metadata"].items()}
     parts |= {f"spec.{name}": value for name, value in (obj.get("spec") or {}).items()}
-    parts["status"] = obj.get("status") or {}
     sizes = {name: len(json.dumps(value, ensure_ascii=False).encode()) for name, value in parts.items()}
     return sorted(sizes.items(), key=lambda part: -part[1])
