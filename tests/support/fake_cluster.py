@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from rotated_secrets.cluster import Conflict, Forbidden, Json, Keep, NotFound, T, TooLarge
+from rotated_secrets.cluster import Conflict, Forbidden, Json, Keep, NotFound, ObjectTooLarge, T
 
 COLLECTIONS = ("rotatedsecrets", "secrets", "leases")
 CREATED = "2026-01-01T00:00:00Z"
@@ -92,7 +92,7 @@ class FakeCluster:
     @staticmethod
     def _returned(what: str, obj: Json, largest: int | None) -> Json:
         if largest is not None and len(json.dumps(obj)) > largest:
-            raise TooLarge(f"{what}: the object has more than {largest} bytes")
+            raise ObjectTooLarge(f"{what}: the object has more than {largest} bytes")
         return copy.deepcopy(obj)
 
     def _found(self, path: str) -> Json:

@@ -23,7 +23,7 @@ from rotated_secrets.cluster import (
     Gone,
     Json,
     ListParser,
-    TooLarge,
+    ObjectTooLarge,
     Unreachable,
 )
 
@@ -174,7 +174,7 @@ def test_pages_of_a_list_hold_what_is_kept_of_each_object() -> None:
     with cluster_of(lambda query: (200, pages[query.get("continue", "")])) as (cluster, server):
         found = list(cluster.pages(PATH, lambda obj, size: (obj["n"], size)))
     assert found == [[(1, 8), (2, 8)], [(3, 8)]]
-    assert [query["limit"] for query in server.queries] == ["500", "500"]
+    assert [query["limit"] for query in server.queries] == ["100", "100"]
     assert len(server.connections) == 1, "a response that was read to its end gives its connection back"
 
 
@@ -189,13 +189,13 @@ def test_list_that_got_too_old_is_never_read_as_a_whole_and_not_for_ever() -> No
     with cluster_of(lambda query: pages[query.get("continue", "")]) as (cluster, server), pytest.raises(Gone):
         list(cluster.pages(PATH, lambda obj, _: obj))
     assert len(server.queries) == 2 * (RESTARTS + 1)
-    assert all(query["limit"] == "500" for query in server.queries)
+    assert all(query["limit"] == "100" for query in server.queries)
 
 
 def test_object_with_too_many_bytes_is_not_read_to_its_end() -> None:
     body = json.dumps({"x": "y" * (8 << 20)}).encode()
     with cluster_of(lambda _: (200, body)) as (cluster, server):
-        with pytest.raises(TooLarge, match="more than 512 KiB"):
+        with pytest.raises(ObjectTooLarge, match="more than 512 KiB"):
             cluster.request("GET", PATH, largest=512 << 10)
         assert cluster.request("GET", PATH, largest=len(body))["x"]
         assert cluster.request("GET", PATH, largest=None)["x"]
@@ -204,7 +204,7 @@ def test_object_with_too_many_bytes_is_not_read_to_its_end() -> None:
 
 def test_object_has_a_limit_where_none_is_named() -> None:
     body = json.dumps({"x": "y" * LARGEST_RESPONSE}).encode()
-    with cluster_of(lambda _: (200, body)) as (cluster, _), pytest.raises(TooLarge, match="more than 16384 KiB"):
+    with cluster_of(lambda _: (200, body)) as (cluster, _), pytest.raises(ObjectTooLarge, match="more than 16384 KiB"):
         cluster.request("GET", PATH)
 
 
@@ -218,7 +218,7 @@ def test_object_has_a_limit_where_none_is_named() -> None:
 def test_object_with_too_many_values_is_not_parsed(obj: Json) -> None:
     body = json.dumps(obj, separators=(",", ":")).encode()
     with cluster_of(lambda _: (200, body)) as (cluster, _):
-        with pytest.raises(TooLarge, match="values"):
+        with pytest.raises(ObjectTooLarge, match="values"):
             cluster.request("GET", PATH)
         assert cluster.request("GET", PATH, largest=None) == obj
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
-from rotated_secrets.cluster import ClusterError, Conflict, TooLarge
+from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
 from rotated_secrets.controller.reconcile.reporter import Reporter
@@ -89,7 +89,7 @@ class _Reconciler:
             self._gatherer.give_up(key)
             self._report_invalid(key, str(error))
             return None
-        except TooLarge:
+        except ObjectTooLarge:
             self._gatherer.give_up(key)
             self._report_large(key)
             return None
@@ -162,7 +162,7 @@ class _Reconciler:
         services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
         try:
             self._write_invalid(key, large.uid, large.resource_version, large.generation, large.status, large.message)
-        except TooLarge:
+        except ObjectTooLarge:
             pass  # as expected: it was written, and is as large as before
         except Conflict:
             services.look(key)

@@ -16,7 +16,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, PLURAL
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.cluster import MERGE_PATCH, METADATA_LIST, MOST_VALUES, Cluster, Json, NotFound, TooLarge
+from rotated_secrets.cluster import MERGE_PATCH, METADATA_LIST, MOST_VALUES, Cluster, Json, NotFound, ObjectTooLarge
 from rotated_secrets.controller.watch.transform import LARGEST, only_metadata, parts_by_size, transform
 
 
@@ -51,7 +51,7 @@ class Resources:
         """Read the object, whose spec may not parse; None if there is none.
 
         Raises:
-            TooLarge: see :meth:`read_large`.
+            ObjectTooLarge: see :meth:`read_large`.
             ClusterError: the API server did not answer, or refused.
         """
         try:
@@ -88,7 +88,7 @@ class Resources:
         """Read what the index needs of an object; None if there is none. Raises: ClusterError."""
         try:
             found = self.read_object(key)
-        except TooLarge:
+        except ObjectTooLarge:
             large = self.read_large(key)
             return None if large is None else large.seen
         return None if found is None else transform(found, 0)
@@ -98,7 +98,7 @@ class Resources:
 
         Raises:
             InvalidSpec: this version of the operator cannot parse its spec or status.
-            TooLarge: see :meth:`read_large`.
+            ObjectTooLarge: see :meth:`read_large`.
             ClusterError: the API server did not answer, or refused.
         """
         found = self.read_object(key)
@@ -122,7 +122,7 @@ class Resources:
         )
 
     def write_status_of(self, key: Key, *, uid: str, resource_version: str, patch: Mapping[str, Any]) -> Json:
-        """:meth:`write_status` for an object whose spec does not parse. Same errors, and TooLarge: it was written, but
+        """:meth:`write_status` for an object whose spec does not parse. Same errors, and ObjectTooLarge: it was written, but
         cannot be returned."""
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": dict(patch)}
         began = time.monotonic()

@@ -53,7 +53,8 @@ class SecretWatch:
         self._selector = selector
         self._authorization = authorization
         self._seen = seen
-        self._list_timeout = aiohttp.ClientTimeout(total=list_timeout, sock_connect=connect_timeout)
+        # No time for the whole: how long a page takes depends on what is in it.
+        self._list_timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, sock_read=list_timeout)
         self._watch_timeout = aiohttp.ClientTimeout(
             total=watch_timeout + 30, sock_connect=connect_timeout, sock_read=inactivity
         )

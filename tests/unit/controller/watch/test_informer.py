@@ -103,7 +103,7 @@ def test_credentials_that_were_rejected_are_not_tried_again() -> None:
 
 
 def test_lists_of_kopf_come_in_pages() -> None:
-    assert Running().informer._settings().watching.chunk_size == 500
+    assert Running().informer._settings().watching.chunk_size == 100
 
 
 def test_informer_runs_with_a_user_id_that_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.api.names import API_VERSION
 from rotated_secrets.api.resource import InvalidSpec
-from rotated_secrets.cluster import Conflict, Forbidden, NotFound, TooLarge
+from rotated_secrets.cluster import Conflict, Forbidden, NotFound, ObjectTooLarge
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.watch.transform import LARGEST
 from tests.support.fake_cluster import FakeCluster
@@ -122,14 +122,14 @@ def test_resource_that_is_too_large_is_read_as_far_as_it_can_be_reported(cluster
     resources, labels = resources_of(cluster), {"a": "x" * LARGEST}
     cluster.put(path_of(KEY), {"spec": SPEC, "status": {"engine": "postgres"}, "metadata": {"labels": labels}})
     for read in (resources.read, resources.read_object):
-        with pytest.raises(TooLarge):
+        with pytest.raises(ObjectTooLarge):
             read(KEY)
     large, seen = resources.read_large(KEY), resources.see(KEY)
     assert large is not None
     assert (large.uid, large.generation, large.status.engine) == ("uid-of-orders", 1, "postgres")
     assert seen is not None
     assert ("spec" in seen, seen["metadata"]["uid"]) == (False, "uid-of-orders")
-    with pytest.raises(TooLarge):
+    with pytest.raises(ObjectTooLarge):
         resources.write_status_of(KEY, uid=large.uid, resource_version=large.resource_version, patch={"engine": "x"})
     cluster.objects.clear()
     assert (resources.read_large(KEY), resources.see(KEY)) == (None, None)
@@ -139,3 +139,15 @@ def test_what_is_seen_of_a_resource_is_what_a_list_shows(cluster: FakeCluster) -
     resources = resources_of(cluster)
     (page,) = resources.pages()
     assert resources.see(KEY) == page[0]
+
+
+def test_only_one_large_resource_is_read_at_a_time(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    resources, request, alone = resources_of(cluster), cluster.request, []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        alone.append(resources._reading_large.locked())
+        return request(*arguments, **options)
+
+    monkeypatch.setattr(cluster, "request", noted)
+    assert resources.read_large(KEY) is not None
+    assert alone == [True]

@@ -123,7 +123,7 @@ def test_list_comes_in_pages_and_the_watch_goes_on_from_it() -> None:
 def test_only_metadata_of_labelled_secrets_is_asked_for_with_the_present_token() -> None:
     script = watch((200, page("a")), (200, []))
     (listed, list_headers), (watched, watch_headers) = script.requests
-    assert listed == {"labelSelector": "a=b", "limit": "500"}
+    assert listed == {"labelSelector": "a=b", "limit": "100"}
     assert watched == {
         "labelSelector": "a=b",
         "watch": "true",

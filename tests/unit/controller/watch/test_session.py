@@ -63,6 +63,11 @@ def test_list_that_is_too_old_begins_again_instead_of_ending_kopf() -> None:
         ask(b"{}", listed, status=410)
 
 
+def test_watch_that_is_too_old_is_left_to_kopf() -> None:
+    """It would open the same watch again and again after the error for lists."""
+    assert ask(b'{"code": 410}\n', watched, status=410) == [{"code": 410}]
+
+
 def test_events_hold_transformed_objects_however_long_their_lines_are() -> None:
     large = {"metadata": {**METADATA, "labels": {"a": "x" * LARGEST}}, "spec": OBJECT["spec"]}
     bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
