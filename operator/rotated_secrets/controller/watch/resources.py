@@ -122,8 +122,8 @@ class Resources:
         )
 
     def write_status_of(self, key: Key, *, uid: str, resource_version: str, patch: Mapping[str, Any]) -> Json:
-        """:meth:`write_status` for an object whose spec does not parse. Same errors, and ObjectTooLarge: it was written, but
-        cannot be returned."""
+        """:meth:`write_status` for an object whose spec does not parse. Same errors, and ObjectTooLarge: it was
+        written, but cannot be returned."""
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, "status": dict(patch)}
         began = time.monotonic()
         written = self._cluster.request(

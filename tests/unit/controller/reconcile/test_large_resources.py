@@ -61,14 +61,19 @@ def test_resource_that_grows_keeps_what_its_status_holds(operator: FakeOperator)
     assert operator.condition()[1] == "InvalidSpec"
 
 
-def test_its_secret_is_free_for_another(operator: FakeOperator) -> None:
+@pytest.mark.parametrize("seen", [True, False])
+def test_its_secret_is_free_for_another(operator: FakeOperator, seen: bool) -> None:
+    """Also where the watch has not shown yet that it is too large, or where it only has too many values."""
     other = KEY._replace(name="young")
     with_admin(operator).apply(SPEC, creationTimestamp="2026-01-01T00:00:00Z")
     operator.apply(SPEC, key=other, creationTimestamp="2026-01-02T00:00:00Z")
     operator.settle()
     operator.settle(other)
     assert operator.condition("Held", key=other)[1] == "ManagedElsewhere"
-    operator.apply(SPEC, labels=LABELS)
+    if seen:
+        operator.apply(SPEC, labels=LABELS)
+    else:
+        operator.cluster.put(path_of(KEY), {"spec": SPEC, "metadata": {"labels": LABELS}})
     operator.reconcile()
     operator.services.look_again((other,))
     operator.settle(other)

@@ -62,6 +62,7 @@ def test_resource_that_is_too_large_is_known_and_names_nothing() -> None:
     assert index.observe(rotated_secret("large", second=1, generation=2)), "it was made smaller"
     assert index.oldest_rival(young, ARN) == large
     index.observe(too_large("large", second=1))
+    index.observe(too_large("another", second=1))
     assert index.forget(large) == set()
     assert index.uid(large) is None
 
