@@ -28,6 +28,7 @@ from rotated_secrets.controller.watch.resync import resync
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import WorkQueue
+from rotated_secrets.controller.work.tenants import current_tenant
 from rotated_secrets.observability import logs
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
@@ -125,6 +126,7 @@ class Replica:
             ),
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
             before_write=self._leader.guard,
+            tenant=current_tenant.get,
         )
         identities = Identities(stores, ServiceAccounts(self._cluster), settings.cluster_name)
         self._feeds = ChangeFeeds(identities, self._index, self._look_again)
