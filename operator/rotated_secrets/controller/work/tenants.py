@@ -27,7 +27,7 @@ FORGOTTEN = 0.01
 
 
 @dataclass
-class _Use:
+class _Holding:
     held: int
     average: float
     at: float
@@ -42,15 +42,15 @@ class Tenants:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._uses: dict[str, _Use] = {}
+        self._uses: dict[str, _Holding] = {}
         self._at_work: Counter[str] = Counter()
         self._swept_at = clock()
 
     def record(self, tenant: str, change: int) -> None:
         """Record that a tenant now holds so many places more, or less."""
         now = self._clock()
-        before = self._uses.get(tenant, _Use(0, 0.0, now))
-        self._uses[tenant] = _Use(before.held + change, before.average_at(now), now)
+        before = self._uses.get(tenant, _Holding(0, 0.0, now))
+        self._uses[tenant] = _Holding(before.held + change, before.average_at(now), now)
         if now - self._swept_at > RECENTLY:
             self._swept_at = now
             self._uses = {each: use for each, use in self._uses.items() if use.held or use.average_at(now) > FORGOTTEN}
