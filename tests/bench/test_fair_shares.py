@@ -28,7 +28,7 @@ from sandbox.stack import Stack, running_stack
 from sandbox.waiting import eventually
 from tests.support.applied import Applied
 
-SILENT, CHEAP = 1800, 3000
+SILENT, CHEAP = 2700, 3000
 """RotatedSecrets of all attackers together."""
 ROTATIONS = 7
 """Ten requests of one RotatedSecret in a hundred minutes are served at once."""
@@ -36,6 +36,8 @@ TWICE = 2.0
 CONSTANT = 0.15
 """Seconds that a rotation may take beside twice its undisturbed time, which is about 0.3 s: API server, store, database
 and this process share two cores with the operator."""
+START = 2.0
+"""Seconds beside twice that the first rotation may take: while the operator starts, one thread reads all objects."""
 PATIENCE = 300
 """Seconds."""
 
@@ -195,4 +197,4 @@ def measure(stack: Stack, kind: str, attackers: int, say: Callable[[], AbstractC
     with say():
         print(f"\n{kind}, {attackers} attacking:\n  undisturbed: {undisturbed}\n  disturbed:   {disturbed}")
     assert disturbed.median < TWICE * undisturbed.median + CONSTANT
-    assert disturbed.first < TWICE * undisturbed.first + CONSTANT
+    assert disturbed.first < TWICE * undisturbed.first + START

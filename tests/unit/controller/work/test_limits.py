@@ -145,6 +145,30 @@ def test_failures_that_end_together_make_one_pause() -> None:
     run(test, per_host=8)
 
 
+def test_success_of_one_that_began_earlier_starts_the_pauses_over() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        ends = [asyncio.Event() for _ in range(4)]
+
+        async def use(end: asyncio.Event, *, works: bool = False) -> None:
+            async with limits.host("down", "shop"):
+                await end.wait()
+                if not works:
+                    raise Unavailable("no answer")
+
+        users = [asyncio.create_task(use(end, works=number == 2)) for number, end in enumerate(ends)]
+        await asyncio.sleep(0)
+        for user, end in zip(users, ends, strict=True):
+            end.set()
+            await asyncio.gather(user, return_exceptions=True)
+        clock.now += 31
+        await fail(limits, "down")
+        with pytest.raises(HostUnavailable) as refused:
+            await enter(limits, "down")
+        assert refused.value.retry_in == 30
+
+    run(test, per_host=8)
+
+
 def test_hosts_that_are_tried_no_more_are_forgotten() -> None:
     async def test(limits: Limits, clock: Clock) -> None:
         for number in range(20):
@@ -190,11 +214,35 @@ def test_place_is_held_until_the_call_ends_although_its_caller_is_cancelled() ->
         await asyncio.to_thread(begun.wait)
         caller.cancel()
         await asyncio.wait({caller})
-        following = asyncio.create_task(limits.run(lambda: "next"))
-        await asyncio.sleep(0)
-        assert not limits._threads.can_acquire("", "")
+        assert not limits._threads.can_acquire("", OPERATOR)
         go_on.set()
-        assert await following == "next"
+        assert await limits.run(lambda: "next") == "next"
+
+    run(test, threads=2)
+
+
+def test_what_has_begun_goes_on_before_its_tenant_begins_more() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        go_on, occupied, begun, order = threading.Event(), threading.Event(), asyncio.Event(), list[str]()
+
+        def occupy() -> None:
+            occupied.set()
+            go_on.wait(10)
+
+        async def twice() -> None:
+            await limits.run(order.append, "begins")
+            begun.set()
+            await asyncio.to_thread(occupied.wait, 10)
+            await limits.run(order.append, "goes on")
+
+        both = asyncio.create_task(twice())
+        await begun.wait()
+        tasks = [asyncio.create_task(limits.run(occupy)), asyncio.create_task(limits.run(order.append, "is new"))]
+        while sum(map(len, limits._threads._waiting.get(OPERATOR, {}).values())) < 2:
+            await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(both, *tasks)
+        assert order == ["begins", "goes on", "is new"]
 
     run(test, threads=2)
 
