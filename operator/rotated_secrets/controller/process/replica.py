@@ -29,6 +29,7 @@ from rotated_secrets.controller.watch.resync import resync
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import WorkQueue
+from rotated_secrets.controller.work.tenants import current_tenant
 from rotated_secrets.databases.logins import CellLogins
 from rotated_secrets.databases.registry import engine_modules
 from rotated_secrets.delivery.rendering import CellRenderer
@@ -129,6 +130,7 @@ class Replica:
             ),
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
             before_write=self._leader.guard,
+            tenant=current_tenant.get,
         )
         self._cells = Cells(
             CellSettings(

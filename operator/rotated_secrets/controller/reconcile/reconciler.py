@@ -53,20 +53,24 @@ class _Reconciler:
         Raises:
             RetryLater: something that will pass is in the way; it is reported.
         """
-        limits = self._services.limits
-        try:
-            found = await limits.run(self._look, key)
-            if not isinstance(found, Gathered):
-                return found
-            work = await limits.run(self._begin, found)
+        with self._services.limits.at_work(key.namespace):
             try:
-                if not await limits.run(work.run.advance, database=False):
-                    await self._advance_at_database(work)
-                return await limits.run(work.conclude)
-            finally:
-                await limits.run(work.run.close)
-        except TryAgain as error:
-            raise RetryLater(str(error), error.not_before) from error.__cause__
+                return await self._reconcile(key)
+            except TryAgain as error:
+                raise RetryLater(str(error), error.not_before) from error.__cause__
+
+    async def _reconcile(self, key: Key) -> datetime | None:
+        limits = self._services.limits
+        found = await limits.run(self._look, key)
+        if not isinstance(found, Gathered):
+            return found
+        work = await limits.run(self._begin, found)
+        try:
+            if not await limits.run(work.run.advance, database=False):
+                await self._advance_at_database(work)
+            return await limits.run(work.conclude)
+        finally:
+            await limits.run(work.run.close)
 
     async def _advance_at_database(self, work: _Work) -> None:
         """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
