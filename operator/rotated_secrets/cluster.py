@@ -152,14 +152,17 @@ class Cluster:
             return found
         raise _error(f"{method} {path}", answer.status, data)
 
-    def pages(self, path: str, *, accept: str = "application/json") -> Iterator[list[Json]]:
+    def pages(
+        self, path: str, *, query: Mapping[str, str | int] | None = None, accept: str = "application/json"
+    ) -> Iterator[list[Json]]:
         """Yield all objects of a list in chunks; if the list gets too old before its end, all again in one chunk."""
-        continue_token = ""
+        wanted, continue_token = dict(query or {}), ""
         while True:
             try:
-                answer = self.request("GET", path, query={"limit": CHUNK, "continue": continue_token}, accept=accept)
+                chunk = wanted | {"limit": CHUNK, "continue": continue_token}
+                answer = self.request("GET", path, query=chunk, accept=accept)
             except Gone:
-                answer = self.request("GET", path, accept=accept)
+                answer = self.request("GET", path, query=wanted, accept=accept)
             yield answer.get("items") or []
             continue_token = answer.get("metadata", {}).get("continue") or ""
             if not continue_token:

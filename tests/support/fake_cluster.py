@@ -9,7 +9,7 @@ from typing import Any
 
 from rotated_secrets.cluster import Conflict, Forbidden, Json, NotFound
 
-COLLECTIONS = ("rotatedsecrets", "secrets", "leases")
+COLLECTIONS = ("rotatedsecrets", "secrets", "leases", "configmaps")
 CREATED = "2026-01-01T00:00:00Z"
 
 
@@ -56,19 +56,31 @@ class FakeCluster:
         if any(method == verb and path.startswith(prefix) for verb, prefix in self.forbidden):
             raise Forbidden(f"{method} {path}: the API server answered 403", 403)
         if method == "GET":
-            return copy.deepcopy(self._found(path))
+            found = copy.deepcopy(self._found(path))
+            if field := str((query or {}).get("fieldSelector", "")):
+                named = field.removeprefix("metadata.name=")
+                found["items"] = [each for each in found["items"] if each["metadata"]["name"] == named]
+            return found
+        if method == "DELETE":
+            self._found(path)
+            self.after_write(method, path)
+            return self.objects.pop(path)
         self.bodies.append(copy.deepcopy(body))
         answer = self._written(method, path, body)
         self.after_write(method, path)
         return copy.deepcopy(answer)
 
-    def pages(self, path: str, *, accept: str = "application/json") -> Iterator[list[Json]]:
+    def pages(
+        self, path: str, *, query: Mapping[str, str | int] | None = None, accept: str = "application/json"
+    ) -> Iterator[list[Json]]:
         self.requests.append(("GET", path))
         root, _, plural = path.rpartition("/")
+        label, _, value = str((query or {}).get("labelSelector", "")).partition("=")
         yield [
             copy.deepcopy(obj)
             for where, obj in self.objects.items()
             if where.startswith(f"{root}/") and where.split("/")[-2] == plural
+            if not label or obj["metadata"].get("labels", {}).get(label) == value
         ]
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.journal import Journal
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
@@ -27,6 +28,7 @@ class Services:
     cluster: Cluster
     resources: Resources
     index: Index
+    journal: Journal
     identities: Identities
     feeds: ChangeFeeds
     limits: Limits

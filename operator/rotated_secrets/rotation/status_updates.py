@@ -128,10 +128,18 @@ def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> R
     return seen.status.model_copy(update={"rotation": None}).with_history(entry)
 
 
+def ended(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
+    """Drop the claim of a RotatedSecret that was deleted. Nothing is left of the attempt."""
+    entry = _entry(seen, terms, claim, now, Outcome.ABANDONED, "the RotatedSecret was deleted")
+    return seen.status.model_copy(update={"rotation": None}).with_history(entry)
+
+
 def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
     outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
     if seen.restored and seen.refusal is not None and seen.refusal not in failure:
         failure = f"{failure}; the changes of setSecret were not undone: {seen.refusal}"
+    if terms.deleted:
+        return _without_claim(seen.status, claim).with_history(_entry(seen, terms, claim, now, outcome, failure))
     if claim.attempt >= ATTEMPTS:
         entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
         return _without_claim(seen.status, claim).with_history(entry)

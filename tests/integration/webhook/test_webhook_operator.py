@@ -25,6 +25,7 @@ from rotated_secrets.controller.reconcile.reconciler import reconciler
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.journal import Journal
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
@@ -143,6 +144,7 @@ def shop(
             cluster=connected,
             resources=Resources(connected, ()),
             index=registry,
+            journal=Journal(connected, namespace=namespace, lease="rotated-secrets"),
             identities=identities,
             feeds=ChangeFeeds(identities, registry, look),
             limits=Limits(threads=1, per_host=1, breaker_failures=1, breaker_seconds=1),

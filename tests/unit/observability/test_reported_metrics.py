@@ -54,7 +54,7 @@ class Reported:
     def __init__(self, of: RotatedSecret) -> None:
         self.metrics = Metrics()
         nothing = SimpleNamespace(record=lambda **_: None, record_target_write=lambda *_: None)
-        services = SimpleNamespace(metrics=self.metrics, resources=None, events=nothing, index=nothing)
+        services = SimpleNamespace(metrics=self.metrics, resources=None, journal=None, events=nothing, index=nothing)
         self.reporter = Reporter(cast(Services, services), of, "postgres")
 
     def value(self, series: str) -> float | None:

@@ -20,7 +20,7 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep
 from rotated_secrets.secretstores.base import StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage
-from tests.support.world import CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
+from tests.support.world import ARN, CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
 
 OPERATORS = st.integers(0, 1)
 WORKLOADS = (
@@ -98,6 +98,11 @@ class RotatingWorld(RuleBasedStateMachine):
     def the_admin_loses_or_regains_a_privilege(self, refuses: bool) -> None:
         self.world.database.refuses_to_set = refuses
 
+    @precondition(lambda self: not self.world.deleted)
+    @rule()
+    def the_resource_is_deleted(self) -> None:
+        self.world.delete()
+
     @rule()
     def someone_edits_the_target_secret(self) -> None:
         self.world.target_spoiled = True
@@ -135,10 +140,14 @@ class RotatingWorld(RuleBasedStateMachine):
         for _ in range(20):
             waiting = operator.run_until_it_waits()
             world.check()
-            if isinstance(waiting, Sleep) and world.status.rotation is None:
+            if isinstance(waiting, Sleep) and world.status.rotation is None and world.journal is None:
                 break
             world.now += timedelta(minutes=10)
+        assert world.journal is None, f"the journal keeps {world.journal}: {waiting}"
         assert world.status.rotation is None, f"{world.status.rotation} is never served: {waiting}"
+        if world.deleted:
+            self.ends_in_order()
+            return
         assert not any(Stage.PENDING in labels for labels in world.store.stages.values())
         assert world.target is not None
         assert world.look_at_target(world.target).kind is TargetKind.EQUAL
@@ -151,6 +160,19 @@ class RotatingWorld(RuleBasedStateMachine):
             assert begun_with == world.target.version_id or workload.in_the_way, "pods hold an old value"
         served = sum(entry.outcome is Outcome.SUCCEEDED for entry in world.status.history)
         assert self.late or len(world.status.history) == HISTORY_LENGTH or served == world.rotations
+
+    def ends_in_order(self) -> None:
+        """After the deletion of the resource, the credential logs in, from Secrets Manager and from the Secret.
+
+        A call of a frozen operator that comes later than the last look has no look after it that would correct it.
+        """
+        world = self.world
+        assert self.late or not any(Stage.PENDING in labels for labels in world.store.stages.values())
+        if self.late or not world.terms.has_database:
+            return
+        assert world.database.logs_in(Credential.of(world.store.get(ARN, stage=Stage.CURRENT).value))
+        if world.target is not None:
+            assert world.database.logs_in(Credential.of(world.target.value))
 
 
 TestRotatingWorld = RotatingWorld.TestCase

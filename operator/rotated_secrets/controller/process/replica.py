@@ -17,12 +17,13 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import fill_index, wait_until_usable
+from rotated_secrets.controller.process.startup import fill_index, load_journal, wait_until_usable
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.informer import Informer
+from rotated_secrets.controller.watch.journal import Journal
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.watch.resync import resync
 from rotated_secrets.controller.work.limits import Limits
@@ -94,6 +95,7 @@ class Replica:
             before_write=self._leader.guard,
         )
         self._resources = Resources(self._cluster, settings.namespaces)
+        self._journal = Journal(self._cluster, namespace=settings.lease_namespace, lease=settings.lease_name)
 
     def _make_work(self, reconciler: Reconciler) -> None:
         settings = self.settings
@@ -133,6 +135,7 @@ class Replica:
             cluster=self._cluster,
             resources=self._resources,
             index=self._index,
+            journal=self._journal,
             identities=identities,
             feeds=self._feeds,
             limits=self._limits,
@@ -190,7 +193,9 @@ class Replica:
         self._start(self._heartbeat.run(), "the heartbeat")
         self._probes.start()
         log.info("probes and metrics are served on port %d", self._probes.port)
-        await self._end.run_until_ended(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
+        await self._end.run_until_ended(
+            wait_until_usable(self._resources, self._leader, self._journal, self.settings.startup_timeout)
+        )
         count = await self._end.run_until_ended(asyncio.to_thread(fill_index, self._resources, self._handlers))
         self._informer.start()
         self._watching = True
@@ -207,7 +212,10 @@ class Replica:
         Raises:
             Ended: always.
         """
+        begun = await self._end.run_until_ended(load_journal(self._journal))
         self._start(self._queue.run(self._reconcile), "the work queue")
+        for key in begun:
+            self._queue.add(key)
         self._start(
             resync(self._resources, self._index, self._handlers, self._queue.add, self.settings.resync_interval),
             "the resync",

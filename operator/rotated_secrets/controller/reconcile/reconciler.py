@@ -7,25 +7,28 @@ errors, is in :mod:`rotated_secrets.rotation.run`. Here the two meet the threads
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
+from rotated_secrets.controller.reconcile.deleted import DeletedResources
 from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.reconcile.target_secret import DeliveredSecret
-from rotated_secrets.controller.reconcile.wake_ups import CHECK_EVERY, rest_after
+from rotated_secrets.controller.reconcile.wake_ups import CHECK_EVERY, RECHECK, rest_after
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.limits import HostUnavailable
-from rotated_secrets.controller.work.queue import Reconcile, RetryLater
+from rotated_secrets.controller.work.queue import Draining, Reconcile, RetryLater
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import ClusterWorkloads
-from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.report import Finding, with_findings
@@ -33,6 +36,8 @@ from rotated_secrets.rotation.run import Run, TryAgain
 from rotated_secrets.secretstores.base import StoredVersion, StoreError
 
 log = logging.getLogger(__name__)
+
+LookedAt = TypeVar("LookedAt")
 
 
 def reconciler(services: Services) -> Reconcile:
@@ -44,6 +49,7 @@ class _Reconciler:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._gatherer = Gatherer(services)
+        self._deleted = DeletedResources(services, self._gatherer)
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Look at one RotatedSecret and do what is to do; returns when to look again.
@@ -51,9 +57,32 @@ class _Reconciler:
         Raises:
             RetryLater: something that will pass is in the way; it is reported.
         """
+        moments = (await self._end_rotations_of_deleted(key), await self._work_on(self._look, key))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    async def _end_rotations_of_deleted(self, key: Key) -> datetime | None:
+        """End what RotatedSecrets of this name began before they were deleted. Raises: as :meth:`reconcile`."""
+        limits, again = self._services.limits, None
+        left = await limits.run(self._deleted.left_by, key)
+        for resource in left.resources:
+            try:
+                await self._work_on(self._deleted.look, resource)
+            except Draining:
+                raise
+            except RetryLater as error:
+                if await limits.run(self._deleted.gives_up, resource, str(error)):
+                    continue
+                if not left.has_successor:
+                    raise
+                # The one that has the name now can complete the same rotation.
+                log.warning("%s", error)
+                again = utc_now() + RECHECK
+        return again
+
+    async def _work_on(self, look: Callable[[LookedAt], Gathered | datetime | None], what: LookedAt) -> datetime | None:
         limits = self._services.limits
         try:
-            found = await limits.run(self._look, key)
+            found = await limits.run(look, what)
             if not isinstance(found, Gathered):
                 return found
             work = await limits.run(_Work, self._services, self._gatherer, found)
@@ -170,19 +199,30 @@ class _Work:
     def conclude(self) -> datetime | None:
         """Report what came of the run, and return when to look again. Raises: TryAgain."""
         waiting = self.run.conclude()
-        return self._rest(waiting)
+        if not self.gathered.resource.deleting:
+            return self._rest(waiting)
+        if self.run.seen.status.rotation is not None:
+            why = waiting.message if isinstance(waiting, Hold) else "it has not ended"
+            raise TryAgain(why, RECHECK.total_seconds())
+        return None
 
     def _target_secret(self) -> DeliveredSecret | None:
         """The target Secret, where one is delivered."""
         key, drift = self.gathered.resource.key, self._gatherer.drift
-        if not self.gathered.resource.spec.target.is_delivered:
+        resource, live = self.gathered.resource, self.gathered.live
+        if not resource.spec.target.is_delivered:
             return None
 
         def written(live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
             drift.record_write(key, current.version_id)
             self._reporter.written(live, before, current)
 
-        return DeliveredSecret(self._gatherer.secrets, self.gathered.resource, self.gathered.live, written)
+        delivered = DeliveredSecret(self._gatherer.secrets, resource, live, written)
+        if resource.deleting and (
+            live is None or delivered.look(self.gathered.seen.current).kind is TargetKind.CONFLICT
+        ):
+            return None  # it went with its RotatedSecret, or belongs to another one now
+        return delivered
 
     def _rest(self, waiting: Hold | Sleep) -> datetime | None:
         """Remember for how long nothing is to be done."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
-from rotated_secrets.controller.reconcile.status_writer import ResourceStatusWriter
+from rotated_secrets.controller.reconcile.status_writer import DeletedStatusWriter, ResourceStatusWriter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Refused
@@ -56,7 +56,11 @@ class Reporter:
         self._services = services
         self._engine = engine
         self._moved_at: datetime | None = None
-        self.status = ResourceStatusWriter(services.resources, resource, self._status_changed)
+        self.status = (
+            DeletedStatusWriter(services.journal, resource, self._status_changed)
+            if resource.deleting
+            else ResourceStatusWriter(services.resources, services.journal, resource, self._status_changed)
+        )
 
     def conditions(self, findings: dict[ConditionType, Finding]) -> None:
         """Write these conditions. If another operator has written since, its conditions are newer, and stay."""
@@ -182,6 +186,8 @@ class Reporter:
     def concluded(self, status: RotatedSecretStatus) -> None:
         """Set the metrics of the resource to what its status says."""
         resource, ready = self.status.resource, status.condition(ConditionType.READY)
+        if resource.deleting:
+            return  # the metrics of its name are no longer its own
         if self._engine is not None:
             strategy = resource.spec.rotation.strategy
             self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)

@@ -27,7 +27,8 @@ def contact(*answers: ClusterError | None, timeout: float = 0.0) -> int:
 
     resources: Any = SimpleNamespace(check_access=check_access)
     leader: Any = SimpleNamespace(check_access=lambda: None)
-    asyncio.run(wait_until_usable(resources, leader, timeout))
+    journal: Any = SimpleNamespace(check_access=lambda: None)
+    asyncio.run(wait_until_usable(resources, leader, journal, timeout))
     return len(asked)
 
 
