@@ -125,6 +125,8 @@ class Observation:
     """Whether this run removed the old password."""
     restarts: Mapping[Workload, Restart] = field(default_factory=dict)
     """Results of the restarts that this run requested for AWSCURRENT."""
+    ignored_times: tuple[str, ...] = ()
+    """Fields of the status whose time was in the future and was replaced, each with that time."""
     asked: bool = False
     """Whether this run asked AWS to rotate, or found it already rotating."""
 

@@ -70,7 +70,7 @@ from rotated_secrets.rotation.status_updates import (
     resumed,
     retains,
     retired,
-    retiring_at,
+    retiring_after,
     served,
     with_claim,
     with_failure,
@@ -260,7 +260,7 @@ def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if not seen.synced:
         return None
     if retiring.after is None:
-        return WriteStatus(retiring_at(seen.status, now + terms.rotation.retire_delay))
+        return WriteStatus(retiring_after(seen.status, terms.rotation.retire_delay, now))
     if now < retiring.after or retiring.user != seen.current_credential.username:
         return None  # at the latest the next rotation of that user retires it
     if seen.refusal is not None and why_rotate(seen, terms, now) is not None:

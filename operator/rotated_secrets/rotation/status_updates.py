@@ -91,7 +91,7 @@ def with_claim(status: RotatedSecretStatus, **changes: object) -> RotatedSecretS
 
 
 def served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
-    took = now - claim.started_at
+    took = max(now - claim.started_at, timedelta())  # the clock may have been set back
     entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
     status = _without_claim(seen.status, claim).with_history(entry)
     changes: dict[str, object] = {
@@ -110,11 +110,12 @@ def _retiring(seen: Observation, terms: Terms, claim: Claim) -> Retiring | None:
     return before if before is not None and before.user != user else None
 
 
-def retiring_at(status: RotatedSecretStatus, moment: datetime) -> RotatedSecretStatus:
+def retiring_after(status: RotatedSecretStatus, delay: timedelta, now: datetime) -> RotatedSecretStatus:
     """Record when the old password must stop working, now that the target Secret holds the new one."""
     if status.retiring is None:
         return status
-    return status.model_copy(update={"retiring": status.retiring.model_copy(update={"after": moment})})
+    times = {"since": now, "after": now + delay}
+    return status.model_copy(update={"retiring": status.retiring.model_copy(update=times)})
 
 
 def retired(status: RotatedSecretStatus) -> RotatedSecretStatus:

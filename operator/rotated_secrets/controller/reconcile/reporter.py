@@ -30,6 +30,7 @@ from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
     NewEvent,
+    event_for_ignored_times,
     event_for_restart,
     event_for_sync,
     events_for_rights,
@@ -106,7 +107,9 @@ class Reporter:
         self.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
 
     def concluding(self, seen: Observation) -> None:
-        """Record an Event for a new denial. The status shows afterwards that it is not new any more."""
+        """Record an Event for a new denial, and for times that were corrected. The status then shows neither as new."""
+        if seen.ignored_times:
+            self.tell(event_for_ignored_times(seen.ignored_times))
         if seen.obstacle is not None and seen.obstacle.reason is Reason.ACCESS_DENIED:
             self.denied(seen.obstacle.message)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from rotated_secrets.api.key import Key
+from rotated_secrets.controller.work.clock import Offset, clock_offset, was_set
 
 LONGEST_SLEEP = 30.0
 """Seconds after which the clock is read again: it may have been set, or the machine suspended."""
@@ -23,9 +24,14 @@ def utc_now() -> datetime:
 class Scheduler:
     """Due times by key: a newer one replaces the older, and a due key is handed out once."""
 
-    def __init__(self, due: Callable[[Key], None], now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, due: Callable[[Key], None], now: Callable[[], datetime] = utc_now, offset: Offset = clock_offset
+    ) -> None:
         self._due = due
         self._now = now
+        self._offset = offset
+        self._offsets: dict[Key, float] = {}
+        """The clock's when a due time was set."""
         self._when: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
         self._changed = asyncio.Event()
@@ -39,6 +45,7 @@ class Scheduler:
     def set(self, key: Key, when: datetime) -> None:
         """Make ``key`` due at ``when``, instead of any time set before."""
         self._when[key] = when
+        self._offsets[key] = self._offset()
         heapq.heappush(self._heap, (when, key))
         if len(self._heap) > 2 * len(self._when) + 64:
             self._heap = [(due, each) for each, due in self._when.items()]
@@ -49,14 +56,21 @@ class Scheduler:
     def clear(self, key: Key) -> None:
         """Remove the due time of ``key``."""
         self._when.pop(key, None)
+        self._offsets.pop(key, None)
 
     def pop_due(self) -> list[Key]:
-        """Remove and return the keys that are due now, the longest due first."""
-        now, due = self._now(), []
+        """Remove and return the keys that are due now, the longest due first.
+
+        What was set before the clock was set is due, too: its time may be one of a clock that was wrong.
+        """
+        now, offset = self._now(), self._offset()
+        due = [key for key, before in self._offsets.items() if was_set(before, offset)]
+        for key in due:
+            self.clear(key)
         while self._heap and (self._is_stale(*self._heap[0]) or self._heap[0][0] <= now):
             when, key = heapq.heappop(self._heap)
             if not self._is_stale(when, key):
-                del self._when[key]
+                self.clear(key)
                 due.append(key)
         return due
 
