@@ -154,6 +154,9 @@ class ModelDatabase:
         user = credential.username
         return credential.password in (self.passwords.get(user), self.kept.get(user)) and user not in self.locked_out
 
+    def close(self) -> None:
+        """Nothing is open but sessions."""
+
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         if self.down:
             raise Unavailable("the database is down")
@@ -252,6 +255,9 @@ class World:
 
     rotation: Rotation
     now: datetime = CREATED
+    """By AWS's clock."""
+    clock_is_off: timedelta = timedelta()
+    """By how much the operators' clock is ahead of AWS's."""
     request: str | None = None
     status: RotatedSecretStatus = field(default_factory=RotatedSecretStatus)
     target: StoredVersion | None = None
@@ -329,6 +335,10 @@ class World:
             assert self.database.logs_in(delivered), "pods hold a credential that does not log in"
 
     # ---- what an operator sees
+
+    @property
+    def operators_now(self) -> datetime:
+        return self.now + self.clock_is_off
 
     @property
     def terms(self) -> Terms:
@@ -503,7 +513,7 @@ class ModelOperator:
         stages = world.store.describe(ARN).stages
         current = world.store.get(ARN, stage=Stage.CURRENT)
         status = ModelStatus(world, world.status)
-        known = initialised(world.status, terms, world.now)
+        known = initialised(world.status, terms, world.operators_now)
         if world.deleted:
             if world.journal is None:
                 return None
@@ -525,7 +535,7 @@ class ModelOperator:
             workloads=ModelWorkloads(world, status),
             reports=self.reports,
             guard=lambda: None,
-            now=lambda: world.now,
+            now=lambda: world.operators_now,
         )
         return Run(terms, seen, ports, generation=1)
 

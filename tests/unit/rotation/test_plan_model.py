@@ -86,6 +86,16 @@ class RotatingWorld(RuleBasedStateMachine):
     def time_goes_by(self, seconds: int) -> None:
         self.world.now += timedelta(seconds=seconds)
 
+    @rule(days=st.sampled_from([-400, -1, 1, 400]))
+    def the_clock_of_the_operators_is_wrong(self, days: int) -> None:
+        """What is due by it runs once; and what it wrote is not waited for once it is right again."""
+        self.days += 2
+        self.world.clock_is_off = timedelta(days=days)
+
+    @rule()
+    def their_clock_is_right_again(self) -> None:
+        self.world.clock_is_off = timedelta()
+
     @rule(down=st.booleans())
     def the_database_stops_or_starts(self, down: bool) -> None:
         self.world.database.down = down
@@ -135,6 +145,7 @@ class RotatingWorld(RuleBasedStateMachine):
         world, operator = self.world, self.operators[0]
         for each in self.operators:
             each.end()
+        world.clock_is_off = timedelta()
         world.database.down = world.database.refuses_to_set = False
         world.database.checks_fail_for.clear()
         for _ in range(20):
@@ -143,6 +154,7 @@ class RotatingWorld(RuleBasedStateMachine):
             if isinstance(waiting, Sleep) and world.status.rotation is None and world.journal is None:
                 break
             world.now += timedelta(minutes=10)
+        assert isinstance(waiting, Sleep) and (waiting.until is None or waiting.until <= world.now + timedelta(days=2))
         assert world.journal is None, f"the journal keeps {world.journal}: {waiting}"
         assert world.status.rotation is None, f"{world.status.rotation} is never served: {waiting}"
         if world.deleted:

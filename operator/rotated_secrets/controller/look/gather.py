@@ -113,7 +113,7 @@ class Gatherer:
         self, resource: RotatedSecret, live: LiveSecret | None, inputs: LookInputs, token: object, policy: AccessPolicy
     ) -> Gathered:
         authorised = self._authoriser.authorise(resource, policy)
-        check_spec(resource, self._services.settings)
+        check_spec(resource, self._services.settings, self._services.renderer)
         fetched = self._fetcher.fetch(authorised)
         interpreted = self._interpreter.interpret(fetched)
         connected = self._connector.connect(interpreted)

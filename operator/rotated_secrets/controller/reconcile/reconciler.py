@@ -85,7 +85,7 @@ class _Reconciler:
             found = await limits.run(look, what)
             if not isinstance(found, Gathered):
                 return found
-            work = await limits.run(_Work, self._services, self._gatherer, found)
+            work = await limits.run(self._begin, found)
             try:
                 if not await limits.run(work.run.advance, database=False):
                     await self._advance_at_database(work)
@@ -132,6 +132,13 @@ class _Reconciler:
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
             Reporter(self._services, resource).interrupted(str(error))
+            raise TryAgain(str(error)) from error
+
+    def _begin(self, found: Gathered) -> _Work:
+        try:
+            return _Work(self._services, self._gatherer, found)
+        except DeliveryError as error:
+            Reporter(self._services, found.resource).interrupted(str(error))
             raise TryAgain(str(error)) from error
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
@@ -217,7 +224,7 @@ class _Work:
             drift.record_write(key, current.version_id)
             self._reporter.written(live, before, current)
 
-        delivered = DeliveredSecret(self._gatherer.secrets, resource, live, written)
+        delivered = DeliveredSecret(self._gatherer.secrets, resource, live, self._services.renderer, written)
         if resource.deleting and (
             live is None or delivered.look(self.gathered.seen.current).kind is TargetKind.CONFLICT
         ):
