@@ -253,7 +253,7 @@ def _finish(seen: Observation, pending_id: VersionId) -> Action:
 def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """Retire the old password after the new one has been delivered for long enough."""
     retiring = seen.status.retiring
-    if retiring is None or seen.claim is not None or terms.deleted:
+    if retiring is None or seen.claim is not None:
         return None
     if seen.retired or not terms.has_database:
         return WriteStatus(retired(seen.status))

@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 
 from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
@@ -60,14 +59,9 @@ class Run:
 
     def next_action(self) -> Action:
         """Ask the plan."""
-        now = self._corrected_now()
-        return plan(self.seen, self.terms, now)
-
-    def _corrected_now(self) -> datetime:
-        """Return the time, and correct what was observed to it: the clock may be set at any moment."""
         now = self._ports.now()
-        self.seen = without_future_times(self.seen, now)
-        return now
+        self.seen = without_future_times(self.seen, now)  # each time: the clock may be set at any moment
+        return plan(self.seen, self.terms, now)
 
     def advance(self, *, database: bool) -> bool:
         """Act until the plan waits or, without ``database``, until it needs one. Returns whether it waits.
@@ -106,8 +100,7 @@ class Run:
         waiting = self.waiting
         if waiting is None:
             raise TryAgain(self._trouble)
-        now = self._corrected_now()
-        seen = self.seen
+        now, seen = self._ports.now(), self.seen
         self._ports.guard()
         self._ports.reports.concluding(seen)
         with self._errors_final_status():

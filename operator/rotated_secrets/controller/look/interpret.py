@@ -132,7 +132,7 @@ def terms_of(
         request_interval=REQUEST_INTERVAL,
         created_at=resource.created_at,
         endpoint=endpoint,
-        restart=() if resource.deleting else resource.spec.rollout.restart,
+        restart=resource.spec.rollout.restart,
         deleted=resource.deleting,
     )
 

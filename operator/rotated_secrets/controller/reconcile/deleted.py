@@ -81,8 +81,8 @@ class DeletedResources:
 
     def gives_up(self, resource: RotatedSecret, why: str) -> bool:
         """Remove its entry if that was tried for long enough, and tell what is left to do. Raises: ClusterError."""
-        services, claim = self._services, resource.status.rotation
-        tried = seconds_since_boot() - self._tried_since.setdefault(resource.uid, seconds_since_boot())
+        services, claim, boot = self._services, resource.status.rotation, seconds_since_boot()
+        tried = boot - self._tried_since.setdefault(resource.uid, boot)
         # A beginning in the future is a clock's error, and no reason to try for ever.
         if claim is None or tried < TRY_FOR or abs(utc_now() - claim.started_at) < GIVE_UP_AFTER:
             return False

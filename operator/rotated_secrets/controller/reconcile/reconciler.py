@@ -28,7 +28,7 @@ from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import ClusterWorkloads
-from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
+from rotated_secrets.delivery.target import LiveSecret, TargetState
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.report import Finding, with_findings
@@ -225,11 +225,8 @@ class _Work:
             self._reporter.written(live, before, current)
 
         delivered = DeliveredSecret(self._gatherer.secrets, resource, live, self._services.renderer, written)
-        if resource.deleting and (
-            live is None or delivered.look(self.gathered.seen.current).kind is TargetKind.CONFLICT
-        ):
-            return None  # it went with its RotatedSecret, or belongs to another one now
-        return delivered
+        # It may have gone with its RotatedSecret.
+        return None if resource.deleting and live is None else delivered
 
     def _rest(self, waiting: Hold | Sleep) -> datetime | None:
         """Remember for how long nothing is to be done."""

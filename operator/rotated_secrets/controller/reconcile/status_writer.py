@@ -1,6 +1,6 @@
 """Writes the status of one RotatedSecret, and never overwrites a claim of another operator.
 
-What the journal has to hold is written before the status that needs it, and removed after the status that does not.
+What the journal has to hold is written before the status that needs it, and removed at the write after the claim's end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ResourceStatusWriter:
         """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
         before = self.resource
         if before.status.rotation is None:
-            self._journal.close(before.key, before.uid)  # left where the one before could not be removed
+            self._journal.close(before.key, before.uid)
         if status == before.status:
             return
         if status.rotation is not None and needs_entry(status, before.spec.rotation.strategy):
@@ -48,8 +48,6 @@ class ResourceStatusWriter:
         except NotFound:
             raise LookAgain(f"RotatedSecret {before} is gone") from None
         self._on_change(before, status)
-        if status.rotation is None:
-            self._journal.close(before.key, before.uid)
 
     def _written(self, resource: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
         return self._resources.write_status(resource, status.to_patch())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.cluster import Unreachable
+from rotated_secrets.controller.process.leader import LeadershipLost
 from rotated_secrets.controller.reconcile import deleted
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.controller.work.scheduler import utc_now
@@ -94,7 +95,7 @@ def test_entry_is_there_before_the_first_side_effect_and_gone_after_the_last(rea
     assert seen["UpdateSecretVersionStage"] == [ENTRY]
     writes = [(method, path) for method, path in ready.cluster.requests[before:] if method != "GET"]
     assert writes.index(("POST", JOURNAL)) < writes.index(("PATCH", STATUS))
-    assert writes.index(("DELETE", ENTRY)) > [at for at, each in enumerate(writes) if each == ("PATCH", STATUS)][-2]
+    assert writes[-2:] == [("DELETE", ENTRY), ("PATCH", STATUS)], "the claim has ended before"
     in_order(ready)
 
 
@@ -210,12 +211,29 @@ def test_successor_is_looked_at_although_the_rotation_before_cannot_be_ended(rea
     in_order(later)
 
 
-def test_another_rotated_secret_on_the_same_secret_does_not_stop_it(ready: FakeOperator) -> None:
-    later = killed_at(ready, "UpdateSecretVersionStage")
+@pytest.mark.parametrize("moved", [False, True])
+def test_another_rotated_secret_on_the_same_secret_does_not_stop_it(ready: FakeOperator, moved: bool) -> None:
+    later = killed_before_put(ready) if moved else killed_at(ready, "UpdateSecretVersionStage")
     later.apply(SPEC, key=type(KEY)("shop", "other"), creationTimestamp="2026-01-03T00:00:00Z")
     later.delete()
     later.reconcile()
     in_order(later)
+
+
+def test_replica_that_lost_the_lead_does_not_tell_that_it_gave_up(
+    ready: FakeOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = killed_at(ready, "UpdateSecretVersionStage")
+    later.delete()
+    denied(later)
+    monkeypatch.setattr(deleted, "GIVE_UP_AFTER", timedelta())
+    monkeypatch.setattr(deleted, "TRY_FOR", 0.0)
+    before = len(later.events.recorded)
+    later.leader.leads = False
+    with pytest.raises(LeadershipLost):
+        later.reconcile()
+    assert journal(later) == [ENTRY]
+    assert len(later.events.recorded) == before
 
 
 def test_secret_that_is_gone_too_leaves_nothing_to_end(ready: FakeOperator) -> None:
@@ -293,15 +311,6 @@ def test_entry_that_could_not_be_removed_is_removed_at_the_next_write(ready: Fak
     ready.services.observed.invalidate(KEY)
     ready.reconcile()
     in_order(ready)
-
-
-def test_no_metrics_come_back_for_a_name_that_is_gone(ready: FakeOperator) -> None:
-    later = killed_at(ready, "UpdateSecretVersionStage")
-    later.delete()
-    later.services.metrics.forget(*KEY)
-    later.reconcile()
-    value = later.services.metrics.registry.get_sample_value
-    assert value("rotatedsecrets_ready", {"namespace": "shop", "name": "orders"}) is None
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"metadata": {}}', '{"metadata": {"namespace": "shop"}}'])
