@@ -49,6 +49,9 @@ class Work:
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
 
+    def pid(self) -> int:
+        return os.getpid()
+
     def niceness(self) -> int:
         return os.nice(0)
 

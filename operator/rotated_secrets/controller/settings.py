@@ -220,6 +220,17 @@ class Settings(BaseModel):
         "Most memory that all cells together may use; the largest is ended first. The operator needs about 200Mi "
         "besides.",
     )
+    engine_variables: Names = _field(
+        (),
+        "Databases",
+        "Names of environment variables that your own engines need, comma-separated. Database clients get no others.",
+    )
+    engine_paths: Names = _field(
+        (),
+        "Databases",
+        "Files and folders that your own engines read and write, comma-separated. Database clients can open no others, "
+        "where the kernel has Landlock.",
+    )
     connections_per_host: Count = _field(
         4,
         "Work",

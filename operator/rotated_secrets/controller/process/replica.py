@@ -18,7 +18,13 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import fill_index, load_journal, start_cells, wait_until_usable
+from rotated_secrets.controller.process.startup import (
+    check_memory,
+    fill_index,
+    load_journal,
+    start_cells,
+    wait_until_usable,
+)
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -137,6 +143,8 @@ class Replica:
                 memory=settings.cells_memory,
                 limits=CellLimits(memory=settings.cell_memory),
                 modules=(*engine_modules(), "rotated_secrets.databases.logins", "rotated_secrets.delivery.rendering"),
+                variables=settings.engine_variables,
+                paths=settings.engine_paths,
             ),
             self._metrics.cell_ended,
         )
@@ -208,6 +216,7 @@ class Replica:
         self._start(self._heartbeat.run(), "the heartbeat")
         self._probes.start()
         log.info("probes and metrics are served on port %d", self._probes.port)
+        check_memory(self.settings.cells_memory)
         await self._end.run_until_ended(asyncio.to_thread(start_cells, self._cells))
         await self._end.run_until_ended(
             wait_until_usable(self._resources, self._leader, self._journal, self.settings.startup_timeout)
