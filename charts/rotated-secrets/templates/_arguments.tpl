@@ -37,6 +37,7 @@
   "namespaces" (join "," .Values.namespaces)
   "allowed-networks" (join "," .Values.databases.allowedNetworks)
   "denied-networks" (join "," .Values.databases.deniedNetworks)
+  "engines" (join "," .Values.databases.engines)
   "webhook-hosts" (join "," .Values.databases.webhookHosts)
   "database-ca-file" (ternary "/etc/rotated-secrets/database-ca/ca.crt" "" (eq (include "rotated-secrets.hasDatabaseCa" .) "true"))
 -}}
