@@ -85,6 +85,14 @@ def _active_user(seen: Observation, terms: Terms) -> str | None:
     return user if user and is_known_user(terms.rotation, seen, user) else None
 
 
+def unknown_without_store(status: RotatedSecretStatus, message: str) -> dict[ConditionType, Finding]:
+    """Return Ready as unknown where it was true: the store could not be looked at, and may hold another version now."""
+    ready = status.condition(ConditionType.READY)
+    if ready is None or not (ready.status == "True" or ready.reason == Reason.STORE_UNAVAILABLE):
+        return {}
+    return {ConditionType.READY: Finding(None, Reason.STORE_UNAVAILABLE, message)}
+
+
 def with_findings(
     status: RotatedSecretStatus, findings: dict[ConditionType, Finding], *, generation: int, now: datetime
 ) -> RotatedSecretStatus:
