@@ -45,6 +45,8 @@ BY_VALUE: dict[str, tuple[str, Any, str]] = {
     "allowed_networks": ("databases.allowedNetworks", ["127.0.0.0/8", "::1/128"], "127.0.0.0/8,::1/128"),
     "denied_networks": ("databases.deniedNetworks", ["10.7.0.0/16", "10.8.0.1"], "10.7.0.0/16,10.8.0.1"),
     "engines": ("databases.engines", ["postgres", "webhook"], "postgres,webhook"),
+    "engine_variables": ("databases.engineVariables", ["A", "B"], "A,B"),
+    "engine_paths": ("databases.enginePaths", ["/a", "/b"], "/a,/b"),
     "webhook_hosts": ("databases.webhookHosts", ["*.example.com", "a:8443"], "*.example.com,a:8443"),
     "access_policy_file": ("accessPolicy.rules", [], "/etc/rotated-secrets/access-policy/policy.yaml"),
     "cluster_name": ("clusterName", "blue", "blue"),
@@ -61,6 +63,8 @@ BY_VALUE: dict[str, tuple[str, Any, str]] = {
     "renew_deadline": ("leaderElection.renewDeadline", "40s", "40s"),
     "retry_period": ("leaderElection.retryPeriod", "7s", "7s"),
     "threads": ("work.threads", 7, "7"),
+    "cell_memory": ("work.cellMemory", "48Mi", "48Mi"),
+    "cells_memory": ("work.cellsMemory", "96Mi", "96Mi"),
     "connections_per_host": ("databases.connectionsPerHost", 7, "7"),
     "breaker_failures": ("databases.breakerFailures", 7000000, "7000000"),
     "breaker_time": ("databases.breakerTime", "7s", "7s"),
@@ -97,15 +101,8 @@ def test_the_defaults_are_the_operators(tmp_path: Path) -> None:
 
 def test_what_the_operator_can_find_by_itself_is_not_told() -> None:
     told = arguments(rendered())
-    unset = {
-        "aws_region",
-        "aws_endpoint_url",
-        "cluster_name",
-        "namespaces",
-        "database_ca_file",
-        "engines",
-        "webhook_hosts",
-    }
+    unset = {"aws_region", "aws_endpoint_url", "cluster_name", "namespaces", "database_ca_file", "webhook_hosts"}
+    unset |= {"engines", "engine_variables", "engine_paths"}
     assert set(told) == {flag(name) for name in set(BY_VALUE) - unset - {"allowed_networks", "denied_networks"}}
 
 

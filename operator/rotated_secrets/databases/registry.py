@@ -108,6 +108,13 @@ def known_engines() -> Mapping[str, tuple[EntryPoint, ...]]:
     return gather(built_in, entry_points(group=ENTRY_POINT_GROUP))
 
 
+def engine_modules(switched_on: Collection[str] = ()) -> tuple[str, ...]:
+    """The modules that have the engines that are enabled, the webhook's among them."""
+    enabled = enabled_engines(switched_on)
+    modules = [entry.module for name, found in known_engines().items() if name in enabled for entry in found]
+    return tuple(dict.fromkeys([*modules, *([f"{_PACKAGE}.webhook"] if WEBHOOK in enabled else [])]))
+
+
 def gather(built_in: Iterable[EntryPoint], added: Iterable[EntryPoint]) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Entry points by name: that of an added engine is the ``engine`` of its secret values.
 

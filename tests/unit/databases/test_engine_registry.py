@@ -24,7 +24,7 @@ from rotated_secrets.databases.base import (
     Users,
 )
 from rotated_secrets.databases.postgres import PostgresEngine
-from rotated_secrets.databases.registry import EngineSwitchedOff, enabled_engines, engine_named
+from rotated_secrets.databases.registry import EngineSwitchedOff, enabled_engines, engine_modules, engine_named
 from rotated_secrets.values import Credential, SecretText
 
 SERVER = Server("db", ("192.0.2.1",), 1, Tls())
@@ -110,6 +110,15 @@ def test_all_engines_are_enabled_where_none_is_named() -> None:
     assert enabled_engines(("postgres", "webhook")) == {"postgres", "webhook"}
     with pytest.raises(ValueError, match="there is no engine db2; the engines are aurora-mysql"):
         enabled_engines(("postgres", "db2"))
+
+
+def test_modules_of_engines_that_are_switched_off_are_not_to_be_loaded() -> None:
+    assert engine_modules(("postgres", "webhook")) == (
+        "rotated_secrets.databases.postgres",
+        "rotated_secrets.databases.webhook",
+    )
+    assert "rotated_secrets.databases.redis" not in engine_modules(("aurora-postgresql",))
+    assert {"rotated_secrets.databases.redis", "rotated_secrets.databases.webhook"} < set(engine_modules())
 
 
 def test_an_engine_that_is_switched_off_is_refused_by_its_name_and_not_loaded(install: Install) -> None:

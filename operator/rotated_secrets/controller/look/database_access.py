@@ -30,6 +30,7 @@ from rotated_secrets.databases.base import (
 )
 from rotated_secrets.databases.disclosure import withhold
 from rotated_secrets.databases.hosts import HostRules, look_up, resolve
+from rotated_secrets.databases.logins import Logins
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreRefused
 from rotated_secrets.values import Credential, InvalidSecretValue, Stage
@@ -120,6 +121,7 @@ class DatabaseAccess:
         trust: Trust,
         rules: HostRules,
         read_admin: Callable[[], Credential] | None,
+        logins: Logins,
         metrics: Metrics,
         is_copy: Callable[[Credential, Credential], bool] | None = None,
         known_user: str | None = None,
@@ -132,6 +134,7 @@ class DatabaseAccess:
             trust: how connections are protected.
             rules: which hosts may be connected to.
             read_admin: reads the admin secret, at each call; None if the user changes its own password.
+            logins: those of this run; ended by :meth:`close`.
             metrics: where logins are counted.
             is_copy: whether the first credential, the application's, is for a read replica or another end point of the
                 database that the second is for; None if AWS cannot be asked.
@@ -142,6 +145,7 @@ class DatabaseAccess:
         self._trust = trust
         self._rules = rules
         self._read_admin = read_admin
+        self._logins = logins
         self._metrics = metrics
         self._is_copy = is_copy
         self._primary: Credential | None = None
@@ -149,6 +153,10 @@ class DatabaseAccess:
         self._looked_up = cache(look_up)
         self._known_users = {known_user} if known_user else set()
         """Users that have logged in. Any other username is withheld from messages: it may be a password."""
+
+    def close(self) -> None:
+        """End what the run has opened."""
+        self._logins.close()
 
     @property
     def limits(self) -> PasswordLimits:
@@ -163,7 +171,7 @@ class DatabaseAccess:
     def _verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         server = self._server(credential, self._trust.for_application(credential))
         return self._counted(
-            "verify", server, credential, lambda: self._engine.verify(server, credential, users, queries), users
+            "verify", server, credential, lambda: self._logins.verify(server, credential, users, queries), users
         )
 
     def _verify_copy(
@@ -198,12 +206,13 @@ class DatabaseAccess:
 
     def _open_for(self, own: Credential, admin: Credential) -> AdminSession:
         tls = self._trust.for_admin(admin)
-        engine = self._engine
-        if not isinstance(engine, ProvesUsers):
+        if not isinstance(self._engine, ProvesUsers):
             return self._open(admin, tls)
         proof = _at(admin, own)
         proven_at, server = self._server(proof, self._trust.for_application(own)), self._server(admin, tls)
-        return self._counted("admin", server, admin, lambda: engine.open_admin_for(server, admin, proven_at, proof))
+        return self._counted(
+            "admin", server, admin, lambda: self._logins.open_admin_for(server, admin, proven_at, proof)
+        )
 
     def _prove(self, own: Credential, admin: Credential) -> None:
         """Log in at the primary too: a login at a replica proves nothing there, since a replica may lag for days.
@@ -281,7 +290,7 @@ class DatabaseAccess:
 
     def _open(self, credential: Credential, tls: Tls) -> AdminSession:
         server = self._server(credential, tls)
-        return self._counted("admin", server, credential, lambda: self._engine.open_admin(server, credential))
+        return self._counted("admin", server, credential, lambda: self._logins.open_admin(server, credential))
 
     def _server(self, credential: Credential, tls: Tls) -> Server:
         servers = [Server(host, self._resolved(host, port), port, tls) for host, port in self._hosts(credential)]
