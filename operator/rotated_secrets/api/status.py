@@ -57,6 +57,7 @@ class Reason(StrEnum):
     ROLLED_BACK = "RolledBack"
     ABANDONED = "Abandoned"
     # Held
+    STORE_UNAVAILABLE = "StoreUnavailable"
     NOT_HELD = "NotHeld"
     UNSYNCED = "Unsynced"
     SUSPENDED = "Suspended"

@@ -195,7 +195,9 @@ class Observation:
         if self.login in (Login.WORKS, Login.REJECTED):
             return self.login is Login.WORKS
         ready = self.status.condition(ConditionType.READY)
-        return ready is not None and ready.status == "True" and self.status.current_version_id == self.current_id
+        # It was true before the store could not be looked at: a login then is not undone by that.
+        was_true = ready is not None and (ready.status == "True" or ready.reason == Reason.STORE_UNAVAILABLE)
+        return was_true and self.status.current_version_id == self.current_id
 
 
 def version_at(stages: Stages, stage: Stage) -> VersionId | None:

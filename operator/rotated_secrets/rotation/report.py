@@ -25,6 +25,7 @@ from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
+from rotated_secrets.rotation.strategies import is_known_user
 from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
@@ -58,7 +59,7 @@ def final_status(
         update={
             "handled_requests": handled,
             "engine": credential.engine if credential else None,
-            "active_user": (credential.username or None) if credential else None,
+            "active_user": _active_user(seen, terms),
             "current_version_id": seen.current_id,
             "synced_version_id": seen.target.version_id if seen.target else None,
             "next_rotation_time": due.replace(microsecond=0) if due else None,
@@ -76,6 +77,20 @@ def final_status(
         ),
     }
     return with_findings(status, findings, generation=generation, now=now)
+
+
+def _active_user(seen: Observation, terms: Terms) -> str | None:
+    """The user of AWSCURRENT, once a login has shown that this is what the value's ``username`` is."""
+    user = seen.credential.username if seen.credential else ""
+    return user if user and is_known_user(terms.rotation, seen, user) else None
+
+
+def unknown_without_store(status: RotatedSecretStatus, message: str) -> dict[ConditionType, Finding]:
+    """Return Ready as unknown where it was true: the store could not be looked at, and may hold another version now."""
+    ready = status.condition(ConditionType.READY)
+    if ready is None or not (ready.status == "True" or ready.reason == Reason.STORE_UNAVAILABLE):
+        return {}
+    return {ConditionType.READY: Finding(None, Reason.STORE_UNAVAILABLE, message)}
 
 
 def with_findings(

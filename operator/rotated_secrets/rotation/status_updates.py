@@ -20,7 +20,7 @@ from rotated_secrets.api.status import (
 )
 from rotated_secrets.rotation.observation import Observation, Terms, known_ids
 from rotated_secrets.rotation.policies import ATTEMPTS, Cause, set_began, why_rotate
-from rotated_secrets.rotation.strategies import lineage, next_successor, next_user
+from rotated_secrets.rotation.strategies import is_known_user, lineage, next_successor, next_user
 from rotated_secrets.values import VersionId
 
 
@@ -169,9 +169,10 @@ def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretSt
 def _entry(
     seen: Observation, terms: Terms, claim: Claim, now: datetime, outcome: Outcome, message: str
 ) -> HistoryEntry:
+    user = _user_of(seen, terms, claim)
     return HistoryEntry(
         version_id=claim.version_id,
-        user=_user_of(seen, terms, claim),
+        user=user if user and is_known_user(terms.rotation, seen, user) else None,
         trigger=claim.trigger,
         started_at=claim.started_at,
         finished_at=now,

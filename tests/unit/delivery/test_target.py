@@ -157,7 +157,7 @@ def test_removed_owner_annotation_is_drift_while_the_owner_reference_exists() ->
         ({"data": {"password": SecretText("eA==")}}, "key password differs"),
         (
             {"data": {"password": SecretText("Y0FuQXJZLTQ3MTE="), "more": SecretText("eA==")}},
-            "key more does not belong",
+            "a key that no template names does not belong",
         ),
         ({"labels": {"team": "a"}}, f"label {MANAGED_BY} is missing"),
         ({"labels": {"team": "b", MANAGED_BY: "rotated-secrets"}}, "label team differs"),

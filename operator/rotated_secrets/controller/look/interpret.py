@@ -20,8 +20,9 @@ from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import AsksCloud, Engine, Refused
+from rotated_secrets.databases.disclosure import withhold
 from rotated_secrets.databases.elasticache.user import place_in
-from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.databases.registry import WEBHOOK, EngineSwitchedOff, check_enabled, engine_named
 from rotated_secrets.databases.webhook.receiver import Receiver
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.deletion import as_left_behind
@@ -71,7 +72,7 @@ class Interpreter:
         """
         try:
             return self._interpreted(fetched)
-        except AccessDenied as error:
+        except (AccessDenied, EngineSwitchedOff) as error:
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
@@ -93,7 +94,7 @@ class Interpreter:
         engine, obstacle = None, obstacle_in(terms.rotation, settings)
         if seen.credential is not None:
             engine = self._engine(fetched, seen.credential)
-            check_usernames(engine, terms.rotation, seen.credential)
+            check_usernames(engine, terms.rotation, seen.credential, resource.status.active_user)
             if isinstance(engine, AsksCloud):
                 engine = engine.asking(identity.stores.client, str(identity))
             obstacle = obstacle or obstacle_at(engine, seen.credential, terms.rotation)
@@ -101,9 +102,10 @@ class Interpreter:
 
     def _engine(self, fetched: Fetched, credential: Credential) -> Engine:
         """The resource's own webhook, else the engine that the value names."""
-        resource = fetched.authorised.resource
+        resource, switched_on = fetched.authorised.resource, self._services.settings.engines
         if (webhook := resource.spec.webhook) is None:
-            return engine_named(credential.engine)
+            return engine_named(credential.engine, switched_on)
+        check_enabled(WEBHOOK, switched_on)
         return engine_of_webhook(resource, webhook, credential, fetched.current, fetched.description, self._secrets)
 
     def _rotated_elsewhere(self, resource: RotatedSecret, description: SecretDescription) -> str | None:
@@ -156,7 +158,7 @@ def endpoint_of(
     if (webhook := resource.spec.webhook) is not None:
         receiver = Receiver.at(webhook.url)
         has_user = resource.spec.rotation.strategy is not Strategy.RANDOM_VALUE
-        return Endpoint("webhook", receiver.host, receiver.port, has_user=has_user, overrides_value=True)
+        return Endpoint(WEBHOOK, receiver.host, receiver.port, has_user=has_user, overrides_value=True)
     if resource.spec.rotation.strategy is Strategy.EXTERNAL:
         return managed.login_endpoint(current.value, description)
     if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE:
@@ -164,12 +166,17 @@ def endpoint_of(
     return place_in(current.value) or Endpoint()
 
 
-def check_usernames(engine: Engine, rotation: Rotation, credential: Credential) -> None:
-    """Raises: Refused, where a user's name does not fit the engine."""
+def check_usernames(engine: Engine, rotation: Rotation, credential: Credential, known_user: str | None = None) -> None:
+    """Raises: Refused, where a user's name does not fit the engine; it names the user only if that has logged in."""
     users = users_of(rotation, credential.username)
-    for user in (users.base, users.clone):
-        if user is not None:
+    names = [user for user in (users.base, users.clone) if user is not None]
+    for user in names:
+        try:
             engine.check_username(user)
+        except Refused as error:
+            if known_user not in names:
+                withhold(error, credential, users=names)
+            raise
 
 
 def obstacle_in(rotation: Rotation, settings: Settings) -> Obstacle | None:

@@ -144,7 +144,11 @@ class Replica:
             CellSettings(
                 memory=settings.cells_memory,
                 limits=CellLimits(memory=settings.cell_memory),
-                modules=(*engine_modules(), "rotated_secrets.databases.logins", "rotated_secrets.delivery.rendering"),
+                modules=(
+                    *engine_modules(settings.engines),
+                    "rotated_secrets.databases.logins",
+                    "rotated_secrets.delivery.rendering",
+                ),
                 variables=settings.engine_variables,
                 paths=settings.engine_paths,
             ),

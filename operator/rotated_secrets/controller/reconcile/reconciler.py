@@ -35,7 +35,7 @@ from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.report import Finding, with_findings
 from rotated_secrets.rotation.run import Run, TryAgain
-from rotated_secrets.secretstores.base import StoredVersion, StoreError
+from rotated_secrets.secretstores.base import StoredVersion, StoreError, StoreThrottled, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,8 @@ class _Reconciler:
         except LookAgain as error:
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
-            Reporter(self._services, resource).interrupted(str(error))
+            silent = isinstance(error, StoreUnavailable) and not isinstance(error, StoreThrottled)
+            Reporter(self._services, resource).interrupted(str(error), store_answers=not silent)
             raise TryAgain(str(error)) from error
 
     def _begin(self, found: Gathered) -> _Work:

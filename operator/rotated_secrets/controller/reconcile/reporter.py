@@ -35,6 +35,7 @@ from rotated_secrets.rotation.report import (
     event_for_sync,
     events_for_rights,
     events_for_status,
+    unknown_without_store,
     with_findings,
 )
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion
@@ -115,8 +116,13 @@ class Reporter:
 
     # ---- what else is reported
 
-    def interrupted(self, message: str) -> None:
-        """Write on the conditions why a look or a step did not finish."""
+    def interrupted(self, message: str, *, store_answers: bool = True) -> None:
+        """Write on the conditions why a look or a step did not finish.
+
+        Args:
+            message: why.
+            store_answers: whether the store could be looked at, or only asked for fewer requests.
+        """
         status = self.status.resource.status
         findings = {}
         if status.rotation is not None:
@@ -124,6 +130,8 @@ class Reporter:
             findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
         if status.condition(ConditionType.READY) is None:
             findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
+        elif not store_answers:
+            findings.update(unknown_without_store(status, message))
         if findings:
             self.conditions(findings)
         else:

@@ -96,7 +96,10 @@ def _clone(session: Session, base: Account, user: str, admin: Account) -> Seen |
 
 def _states(session: Session, user: str, admin: Account) -> tuple[State, ...]:
     rows = _ask(session, user, f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User = {literal(user)}", admin)
-    return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
+    try:
+        return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
+    except ValueError as error:
+        raise Refused(f"could not look at user {user} at {session.server}: {error} is not understood") from None
 
 
 def _rights(session: Session, account: Account, admin: Account) -> RightSet:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
+from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.values import SecretText
 
 _SHOWN = 5
@@ -67,7 +68,18 @@ class User:
 
 
 def read_user(name: str, answer: Sequence[Any]) -> User:
-    """A user from the answer to `ACL GETUSER` of Redis 7, and as much of it as passwords need from one of Redis 6."""
+    """A user from the answer to `ACL GETUSER` of Redis 7, and as much of it as passwords need from one of Redis 6.
+
+    Raises:
+        Unavailable: what answered is not of this form.
+    """
+    try:
+        return _user(name, answer)
+    except TypeError:
+        raise Unavailable("what answered ACL GETUSER is not Redis") from None
+
+
+def _user(name: str, answer: Sequence[Any]) -> User:
     fields = _pairs(answer)
     selectors = fields.get("selectors")
     return User(
