@@ -87,13 +87,13 @@ class Zygote:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Serve until the operator has closed its side of the control socket, then end all cells."""
+        """Serve until the operator has closed its side of the control socket. Cells end with this process."""
         self._control.send(json.dumps({"landlock": self._landlock.version}).encode())
         while True:
             for key, _ in self._selector.select(self._pause()):
                 if key.fileobj is self._control:
                     if not self._fork_cell():
-                        return self._end_all()
+                        return
                 elif key.fd == self._wakeup:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wakeup, 4096)
@@ -195,10 +195,6 @@ class Zygote:
     def _watch_no_more(self, each: int | socket.socket) -> None:
         with contextlib.suppress(KeyError):
             self._selector.unregister(each)
-
-    def _end_all(self) -> None:
-        for cell in self._cells.values():
-            _kill(cell, LET_GO)
 
 
 def _become_cell(wire: int, output: int, limits: CellLimits, size: int, landlock: Landlock) -> NoReturn:

@@ -154,7 +154,8 @@ def test_the_zygote_is_started_again_when_it_was_killed(make_cells: MakeCells, c
     cells = make_cells()
     cells.start()
     cell = opened(cells)
-    os.kill(_zygotes()[-1], signal.SIGKILL)
+    assert cells._zygote is not None
+    os.kill(cells._zygote._process.pid, signal.SIGKILL)
     with pytest.raises(CellFailed):
         cell.call("echo", 1, returns=int, within=20)
         cell.call("echo", 1, returns=int, within=20)
