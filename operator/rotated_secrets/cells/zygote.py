@@ -273,7 +273,10 @@ def main() -> None:
     """Run the zygote. Its argument is JSON: memory for all cells, modules to import, paths that cells may write."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the operator drains first
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    hide_memory()
+    # If the kernel has to end a process, then not the operator. Only before this process is hidden, it may say so.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    hide_memory()  # cells inherit it: no process of this user can trace them or read their memory
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     given = json.loads(sys.argv[1])
     for name in _preload(given["modules"]):

@@ -8,11 +8,12 @@ touching what others wrote.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -28,6 +29,9 @@ from rotated_secrets.values import Arn, SecretText, VersionId
 _V = TypeVar("_V")
 _ID_LENGTH = 64
 """Most characters of a ClientRequestToken (PutSecretValue, API Reference)."""
+
+_CLOCKS_DIFFER: Final = timedelta(minutes=5)
+"""The first time that is written for a version is by the clock of the operator that made it, later ones by AWS's."""
 
 _TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
 
@@ -272,10 +276,12 @@ def _without(entries: Mapping[str, _V], ours: Collection[str]) -> dict[str, _V]:
 
 
 def _rotated_at(live: LiveSecret, desired: DesiredSecret) -> str:
-    """Keep the time that was written for this version, because the clocks of two operators may differ."""
+    """Keep the time that was written for this version, because the clocks of two operators may differ a little."""
     known = live.annotations.get(names.ROTATED_AT_ANNOTATION)
     if known and live.annotations.get(names.VERSION_ID_ANNOTATION) == desired.version_id:
-        return known
+        with contextlib.suppress(ValueError, TypeError):
+            if abs(datetime.fromisoformat(known) - desired.rotated_at) <= _CLOCKS_DIFFER:
+                return known
     return desired.rotated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

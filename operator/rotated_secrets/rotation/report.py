@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -243,6 +243,15 @@ def event_for_restart(workload: Workload, version_id: VersionId, restart: Restar
             return NewEvent(EventReason.ROLLOUT_RESTARTED, f"{workload} restarts with version {version_id}{but}")
     return NewEvent(
         EventReason.ROLLOUT_FAILED, f"{workload} was not restarted for version {version_id}: {restart.message}"
+    )
+
+
+def event_for_ignored_times(fields: Sequence[str]) -> NewEvent:
+    """Return the Event for times in the status that were in the future."""
+    return NewEvent(
+        EventReason.TIMES_IGNORED,
+        f"in the future, and replaced: {', '.join(fields)}; a replica's clock was wrong, or someone edited the status: "
+        "check the time of the nodes that the operator runs on",
     )
 
 

@@ -66,6 +66,7 @@ def test_it_has_its_own_socket_and_no_other_descriptor(open_cell: OpenCell) -> N
 def test_it_can_gain_no_privileges_and_is_not_dumped(open_cell: OpenCell) -> None:
     found = open_cell().call("status", returns=dict[str, str], within=20)
     assert found == {"dumpable": "0", "no_new_privileges": "1"}
+    assert open_cell().call("capabilities", returns=list[int], within=20) == [0] * 6
 
 
 @landlock

@@ -25,6 +25,7 @@ from rotated_secrets.databases.elasticache.user import place_in
 from rotated_secrets.databases.registry import WEBHOOK, EngineSwitchedOff, check_enabled, engine_named
 from rotated_secrets.databases.webhook.receiver import Receiver
 from rotated_secrets.delivery.targets import TargetSecrets
+from rotated_secrets.rotation.deletion import as_left_behind
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
 from rotated_secrets.rotation.random_value import check_generator
@@ -81,11 +82,12 @@ class Interpreter:
         description, current = fetched.description, fetched.current
         endpoint = endpoint_of(resource, current, description, identity.managed)
         terms = terms_of(resource, description, endpoint, minimum_interval=timedelta(seconds=settings.minimum_interval))
+        status = initialised(resource.status, terms, utc_now())
         seen = Observation.first(
             terms,
             description.stages,
             current,
-            initialised(resource.status, terms, utc_now()),
+            as_left_behind(status, terms) if terms.deleted else status,
             elsewhere=self._rotated_elsewhere(resource, description),
         )
         check_value(terms, current)
@@ -109,7 +111,7 @@ class Interpreter:
     def _rotated_elsewhere(self, resource: RotatedSecret, description: SecretDescription) -> str | None:
         """Who else rotates this secret, so that we must not."""
         older = self._services.index.oldest_rival(resource.key, description.arn)
-        if older is not None:
+        if older is not None and not resource.deleting:
             return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
         return rotated_by_aws(resource.spec.rotation, description)
 
@@ -133,6 +135,7 @@ def terms_of(
         created_at=resource.created_at,
         endpoint=endpoint,
         restart=resource.spec.rollout.restart,
+        deleted=resource.deleting,
     )
 
 

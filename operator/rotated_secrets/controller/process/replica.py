@@ -15,10 +15,17 @@ from rotated_secrets.cluster import Cluster, configuration
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import check_memory, fill_index, start_cells, wait_until_usable
+from rotated_secrets.controller.process.startup import (
+    check_memory,
+    fill_index,
+    load_journal,
+    start_cells,
+    wait_until_usable,
+)
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -29,6 +36,7 @@ from rotated_secrets.controller.watch.resync import resync
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import WorkQueue
+from rotated_secrets.controller.work.tenants import current_tenant
 from rotated_secrets.databases.logins import CellLogins
 from rotated_secrets.databases.registry import engine_modules
 from rotated_secrets.delivery.rendering import CellRenderer
@@ -98,6 +106,7 @@ class Replica:
             before_write=self._leader.guard,
         )
         self._resources = Resources(self._cluster, settings.namespaces)
+        self._journal = Journal(self._cluster, namespace=settings.lease_namespace, lease=settings.lease_name)
 
     def _make_work(self, reconciler: Reconciler) -> None:
         settings = self.settings
@@ -129,6 +138,7 @@ class Replica:
             ),
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
             before_write=self._leader.guard,
+            tenant=current_tenant.get,
         )
         self._cells = Cells(
             CellSettings(
@@ -151,6 +161,7 @@ class Replica:
             cluster=self._cluster,
             resources=self._resources,
             index=self._index,
+            journal=self._journal,
             identities=identities,
             feeds=self._feeds,
             limits=self._limits,
@@ -213,7 +224,9 @@ class Replica:
         log.info("probes and metrics are served on port %d", self._probes.port)
         check_memory(self.settings.cells_memory)
         await self._end.run_until_ended(asyncio.to_thread(start_cells, self._cells))
-        await self._end.run_until_ended(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
+        await self._end.run_until_ended(
+            wait_until_usable(self._resources, self._leader, self._journal, self.settings.startup_timeout)
+        )
         count = await self._end.run_until_ended(asyncio.to_thread(fill_index, self._resources, self._handlers))
         self._informer.start()
         self._watching = True
@@ -230,7 +243,10 @@ class Replica:
         Raises:
             Ended: always.
         """
+        begun = await self._end.run_until_ended(load_journal(self._journal))
         self._start(self._queue.run(self._reconcile), "the work queue")
+        for key in begun:
+            self._queue.add(key)
         self._start(
             resync(self._resources, self._index, self._handlers, self._queue.add, self.settings.resync_interval),
             "the resync",
