@@ -119,7 +119,10 @@ def test_name_that_is_too_long_is_refused_before_anything_is_changed(pair: Pair,
     engine = engine_named(pair.engine)
     check_usernames(engine, rotation, _credential(pair, longest))
     with pytest.raises(Refused, match=rf"{longest}.*{side.longest_name}"):
+        check_usernames(engine, rotation, _credential(pair, longest + "u"), longest + "u")
+    with pytest.raises(Refused, match=str(side.longest_name)) as refused:
         check_usernames(engine, rotation, _credential(pair, longest + "u"))
+    assert "uuuuuuuu" not in str(refused.value), "a name that never logged in may be a password"
 
 
 @pairs_with(Strategy.ALTERNATING_USERS)

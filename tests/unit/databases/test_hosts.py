@@ -244,3 +244,20 @@ def test_the_api_server_is_where_the_operator_and_the_pod_are_told(
     url: str, environment: dict[str, str], found: list[tuple[str, int]]
 ) -> None:
     assert [(each.host, each.port) for each in api_servers(url, environment)] == found
+
+
+@pytest.mark.parametrize("number", ["3232235777", "0xc0a80101", "192.168.257", "db.3232235777"])
+def test_number_that_a_resolver_takes_for_an_address_is_no_host_and_not_repeated(number: str) -> None:
+    """It may be a password of digits."""
+    with pytest.raises(Refused, match="one DNS name or one address") as refused:
+        resolve(number, 5432, NONE, lambda name: ("192.168.1.1",))
+    assert number not in str(refused.value)
+    with pytest.raises(Refused, match="loopback") as refused:
+        resolve(number, 5432, NONE, lambda name: ("127.0.0.1",))
+    assert number not in str(refused.value)
+
+
+def test_name_that_does_not_resolve_is_not_repeated() -> None:
+    with pytest.raises(Unavailable) as raised:
+        resolve("hunter2.example", 5432, NONE, lambda name: ())
+    assert "hunter2" not in str(raised.value)

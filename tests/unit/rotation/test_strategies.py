@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import hypothesis.strategies as st
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given
 
 from rotated_secrets.api.rotation import Rotation, Strategy
+from rotated_secrets.api.status import Claim, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.databases.base import Users
-from rotated_secrets.rotation.observation import Terms
+from rotated_secrets.rotation.observation import Login, Terms
+from rotated_secrets.rotation.status_updates import failed
 from rotated_secrets.rotation.strategies import (
     descends_from,
     next_successor,
@@ -117,3 +120,24 @@ def test_every_operator_computes_the_same_successors_and_none_is_reused(version:
 def test_pending_that_the_operator_would_not_create_is_recognised(pending: SecretValue, message: str | None) -> None:
     mismatch = pending_mismatch(terms(ALTERNATING), seen(terms(ALTERNATING), version(value()), version(pending)))
     assert mismatch is None if message is None else message in (mismatch or "")
+
+
+@pytest.mark.parametrize(
+    ("login", "active", "named"),
+    [
+        (Login.UNTRIED, None, False),
+        (Login.REJECTED, None, False),
+        (Login.REJECTED, "another", False),
+        (Login.REJECTED, "app", True),
+        (Login.REJECTED, "app_clone", True),
+        (Login.WORKS, None, True),
+    ],
+)
+def test_history_names_a_user_once_that_has_logged_in(login: Login, active: str | None, named: bool) -> None:
+    now = seen(terms(ALTERNATING), version(value()))
+    now = replace(now, login=login, status=RotatedSecretStatus(active_user=active))
+    claim = Claim(
+        trigger=Trigger.SCHEDULE, from_version_id=VersionId("v"), attempt=1, step=Step.CREATE, started_at=MADE
+    )
+    entry = failed(now, terms(ALTERNATING), claim, "it failed", MADE).history[0]
+    assert entry.user == ("app_clone" if named else None)

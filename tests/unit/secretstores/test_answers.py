@@ -21,6 +21,7 @@ from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.databases.elasticache.api import ElastiCacheApi
 from rotated_secrets.databases.elasticache.user import CacheUser
 from rotated_secrets.secretstores import bounded_http
+from rotated_secrets.secretstores.answers import MAX_PARTS, NotAws, refuse_swollen
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import StoreRefused, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole, stores_for_role
@@ -325,3 +326,10 @@ def test_other_errors_of_a_call_are_not_taken_for_an_answer(endpoint: Endpoint) 
     session: Any = boto3.session.Session("key", "secret", region_name=REGION)
     with pytest.raises(Stopped):
         AwsStores(settings, session=session, before_write=stop).at().rotate(ARN, VERSION)
+
+
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"<a/>"])
+def test_answer_of_too_many_elements_is_refused_before_it_is_parsed(part: bytes) -> None:
+    refuse_swollen({"body": part * 1000})
+    with pytest.raises(NotAws, match="elements"):
+        refuse_swollen({"body": part * (MAX_PARTS + 1)})

@@ -222,3 +222,13 @@ def test_rotation_under_way_does_not_go_on_as_the_user_itself_where_it_needs_an_
     with pytest.raises(RetryLater, match="needs an admin secret"):
         operator.reconcile()
     assert "app_clone" not in operator.server().passwords
+
+
+def test_masterarn_that_is_no_arn_of_a_secret_is_an_obstacle_by_its_form(operator: FakeOperator) -> None:
+    operator.secret(value=operator.credential(masterarn="shop/admin/hunter2"))
+    asks(operator, {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "SingleUser"}})
+    status, reason, message = operator.condition()
+    assert (status, reason) == ("False", "InvalidSecretValue")
+    assert "masterarn in the secret value is not the ARN of a secret" in message
+    assert "hunter2" not in str(operator.status())
+    assert operator.server().passwords["app"] == "first"
