@@ -22,6 +22,8 @@
   "renew-deadline" .Values.leaderElection.renewDeadline
   "retry-period" .Values.leaderElection.retryPeriod
   "threads" (int64 .Values.work.threads)
+  "cell-memory" .Values.work.cellMemory
+  "cells-memory" .Values.work.cellsMemory
   "backoff-base" .Values.work.backoffBase
   "backoff-cap" .Values.work.backoffCap
   "drain-timeout" .Values.work.drainTimeout
@@ -38,6 +40,8 @@
   "allowed-networks" (join "," .Values.databases.allowedNetworks)
   "denied-networks" (join "," .Values.databases.deniedNetworks)
   "webhook-hosts" (join "," .Values.databases.webhookHosts)
+  "engine-variables" (join "," .Values.databases.engineVariables)
+  "engine-paths" (join "," .Values.databases.enginePaths)
   "database-ca-file" (ternary "/etc/rotated-secrets/database-ca/ca.crt" "" (eq (include "rotated-secrets.hasDatabaseCa" .) "true"))
 -}}
 {{- range $flag, $value := $optional }}{{ if $value }}{{ $_ := set $flags $flag $value }}{{ end }}{{ end -}}

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Final
 
+from rotated_secrets.cells import hide_memory
 from rotated_secrets.cluster import ClusterError, NoCluster
 from rotated_secrets.controller.process.probes import CannotServe
 from rotated_secrets.controller.process.replica import Replica
@@ -28,6 +29,7 @@ calls while two others compute takes ten times as long as with this; all togethe
 
 def run(settings: Settings, reconciler: Reconciler) -> int:
     """Run until SIGTERM, SIGINT or an error that the operator cannot continue after. Returns the exit code."""
+    hide_memory()
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:

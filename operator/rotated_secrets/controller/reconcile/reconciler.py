@@ -62,7 +62,7 @@ class _Reconciler:
         found = await limits.run(self._look, key)
         if not isinstance(found, Gathered):
             return found
-        work = await limits.run(_Work, self._services, self._gatherer, found)
+        work = await limits.run(self._begin, found)
         try:
             if not await limits.run(work.run.advance, database=False):
                 await self._advance_at_database(work)
@@ -107,6 +107,13 @@ class _Reconciler:
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
             Reporter(self._services, resource).interrupted(str(error))
+            raise TryAgain(str(error)) from error
+
+    def _begin(self, found: Gathered) -> _Work:
+        try:
+            return _Work(self._services, self._gatherer, found)
+        except DeliveryError as error:
+            Reporter(self._services, found.resource).interrupted(str(error))
             raise TryAgain(str(error)) from error
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
@@ -186,7 +193,9 @@ class _Work:
             drift.record_write(key, current.version_id)
             self._reporter.written(live, before, current)
 
-        return DeliveredSecret(self._gatherer.secrets, self.gathered.resource, self.gathered.live, written)
+        return DeliveredSecret(
+            self._gatherer.secrets, self.gathered.resource, self.gathered.live, self._services.renderer, written
+        )
 
     def _rest(self, waiting: Hold | Sleep) -> datetime | None:
         """Remember for how long nothing is to be done."""
