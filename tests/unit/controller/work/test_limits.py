@@ -179,6 +179,20 @@ def test_hosts_that_are_tried_no_more_are_forgotten() -> None:
     run(test)
 
 
+def test_failures_of_a_host_that_is_being_tried_count_although_it_was_forgotten_meanwhile() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        await fail(limits, "down")
+        with pytest.raises(Unavailable):
+            async with limits.host("down", "shop"):
+                clock.now += 10_000
+                await fail(limits, "other")
+                raise Unavailable("no answer")
+        with pytest.raises(HostUnavailable):
+            await enter(limits, "down")
+
+    run(test)
+
+
 def test_a_flood_of_one_tenant_delays_the_call_of_another_by_none_of_its_own() -> None:
     async def test(limits: Limits, _: Clock) -> None:
         go_on, running = threading.Event(), threading.Semaphore(0)
