@@ -1,0 +1,135 @@
+"""One operator in 512 MiB with its defaults, an honest tenant, and every hostile server."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from sandbox.application import create_application
+from sandbox.installation import operator_rules
+from sandbox.operatorprocess import OperatorProcess
+from sandbox.stack import Stack
+from tests.support.applied import Applied
+from tests.support.hostile.honest import Honest, Times
+from tests.support.hostile.memory import Bound, bounded
+from tests.support.hostile.outcomes import Namespace, Table, foreign_lines
+from tests.support.hostile.servers import HostileServers, hostile_servers
+
+MEMORY = 512 << 20
+"""As the chart has it."""
+UNDISTURBED = 9
+"""Rotations that are timed before anything is done to the operator."""
+DRAIN_SECONDS = 25
+_DEADLINE = 15.0
+
+_table = pytest.StashKey[Table]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_table] = Table()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    table = terminalreporter.config.stash[_table]
+    if table.outcomes or table.remarks:
+        terminalreporter.section("hostile servers")
+        for line in table.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def table(pytestconfig: pytest.Config) -> Table:
+    return pytestconfig.stash[_table]
+
+
+@pytest.fixture(scope="package")
+def servers(stack: Stack) -> Iterator[HostileServers]:
+    with hostile_servers(stack.directory, stack.store_proxy.endpoint_url) as running:
+        yield running
+
+
+@dataclass
+class Arena:
+    """The operator, whose memory is bounded, and the tenant that must not notice anything."""
+
+    stack: Stack
+    servers: HostileServers
+    operator: OperatorProcess
+    bound: Bound
+    honest: Honest
+    table: Table
+    undisturbed: Times = field(default_factory=Times)
+    """The honest tenant's rotations while nothing else is done."""
+    _begun: tuple[int, int] = (0, 0)
+
+    def ready(self) -> None:
+        """The operator runs and leads, also after something has killed it."""
+        if not self.operator.runs:
+            self.operator.start()
+            self.bound.take(self.operator.pid)
+            self.operator.wait_until_it_leads(60)
+        self._begun = self.operator.pid, self.bound.kills
+        if not self.undisturbed.seconds:
+            self.honest.times(2)
+            self.undisturbed = self.honest.times(UNDISTURBED)
+
+    def namespace(self, name: str) -> Namespace:
+        made = Namespace(self.stack, self.servers, f"{name}-{secrets.token_hex(3)}")
+        made.create()
+        return made
+
+    @contextmanager
+    def attacked(self, what: str, *, least: int = 3) -> Iterator[Times]:
+        """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it."""
+        self.ready()
+        with self.honest.rotating() as times:
+            yield times
+            end = time.monotonic() + 120
+            while self.operator.runs and len(times.seconds) < least and time.monotonic() < end:
+                time.sleep(0.1)
+        self.check(what, times)
+
+    def check(self, what: str, times: Times) -> None:
+        pid, kills = self._begun
+        wrong = []
+        if not self.operator.runs or self.operator.pid != pid:
+            wrong.append("the operator has ended")
+        if self.bound.kills != kills:
+            wrong.append(f"{self.bound.kills - kills} processes were killed for more than {MEMORY >> 20} MiB")
+        if foreign := foreign_lines(self.operator.log_of_this_life()):
+            wrong.append(f"{len(foreign)} lines of the log are not the operator's own, the first: {foreign[0][:300]!r}")
+        if "failed unexpectedly" in self.operator.log_of_this_life():
+            wrong.append("something failed unexpectedly")
+        if self.operator.runs and not times.median < 2 * self.undisturbed.median:
+            wrong.append(f"the honest tenant was slow: {sorted(times.seconds)} s each; failures: {times.failures}")
+        self.table.remarks.append(
+            f"{what}: honest {times.median:.2f} s in the median of {len(times.seconds)}, undisturbed "
+            f"{self.undisturbed.median:.2f} s; peak {self.bound.peak >> 20} MiB"
+        )
+        assert not wrong, f"{what}: " + "; ".join(wrong)
+
+
+@pytest.fixture(scope="package")
+def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena]:
+    home: str = stack.api.create("/api/v1/namespaces", {"metadata": {"generateName": "honest-"}})["metadata"]["name"]
+    kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), home)
+
+    def application() -> Applied:
+        name = f"orders-{secrets.token_hex(4)}"
+        return Applied(create_application(stack, home, name, database="shop"))
+
+    flags = ("--aws-endpoint-url", servers.aws_url, "--webhook-hosts", servers.webhook_hosts, "--cluster-name", "test")
+    # As a user would start it: what a fork has from its parent would count as the parent's memory.
+    started = replace(stack, interpreter=None)
+    log = stack.directory / "hostile-operator.log"
+    where = ("--lease-namespace", home, "--log-format", "json", *flags)
+    with bounded(MEMORY) as bound, OperatorProcess(started, kubeconfig, log, *where) as operator:
+        operator.environment["AWS_ENDPOINT_URL_STS"] = servers.aws_url
+        bound.take(operator.pid)
+        operator.wait_until_it_leads(60)
+        yield Arena(stack, servers, operator, bound, Honest(application), table)
