@@ -42,8 +42,8 @@ def _zeros() -> Callable[[int], bytes]:
     def nth(number: int) -> bytes:
         if not made:
             packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-            for _ in range(2):
-                made.append(chunk(packer.compress(bytes(_MEBIBYTES)) + packer.flush(zlib.Z_FULL_FLUSH)))
+            zeros = bytes(_MEBIBYTES)
+            made.extend(chunk(packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)) for _ in range(2))
         return made[min(number, 1)]
 
     return nth

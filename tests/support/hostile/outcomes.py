@@ -48,8 +48,14 @@ class Attack:
             "apiVersion": "rotatedsecrets.io/v1alpha1",
             "kind": "RotatedSecret",
             "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {"source": {"secretId": self.secret_id}, **self._spec(port)},
+            "spec": {"source": self._source(), **self._spec(port)},
         }
+
+    def _source(self) -> Json:
+        if not self.cell.stage.name.startswith("AssumeRole"):
+            return {"secretId": self.secret_id}
+        role = f"arn:aws:iam::123456789012:role/{self.name}"
+        return {"secretId": self.secret_id, "credentials": {"roleArn": role}}
 
     def _spec(self, port: int) -> Json:
         query = self.cell.protocol.query

@@ -20,7 +20,7 @@ Reach = Callable[[Wire, ssl.SSLContext], Words | None]
 """Speak honestly until the stage; returns what can be said there, where that depends on what the driver said."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """A moment of the conversation: how an honest server gets there, and what it could say then."""
 
@@ -31,7 +31,7 @@ class Stage:
     """The client has to ask for TLS to get there."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Protocol:
     """All stages of the protocol that one engine speaks."""
 

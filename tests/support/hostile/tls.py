@@ -26,9 +26,7 @@ def _body() -> Iterator[bytes]:
 HANDSHAKE = Words(
     # A request to begin again, which a client that has begun is to ignore.
     small=lambda _: record(_HANDSHAKE, bytes(4)),
-    announced=lambda _: record(
-        _HANDSHAKE, bytes([_SERVER_HELLO]) + struct.pack(">I", _LARGEST_MESSAGE)[1:] + b"a" * 99
-    ),
+    announced=lambda _: record(_HANDSHAKE, struct.pack(">I", _SERVER_HELLO << 24 | _LARGEST_MESSAGE) + b"a" * 99),
     body=_body,
     # A fatal alert, and text where the next record should be.
     told=lambda text: record(_ALERT, bytes([2, 40])) + text.encode(),
