@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from sandbox.application import RESOURCES
 from sandbox.kubernetes.client import Json, StatusError
@@ -43,13 +42,8 @@ class Attack:
         where = {"engine": self.cell.engine, "host": self.cell.address(self.copy), "port": port}
         return {**where, "username": USER, "password": PASSWORD, "dbname": DATABASE, **self.cell.protocol.value}
 
-    def manifest(self, port: int) -> Json:
-        return {
-            "apiVersion": "rotatedsecrets.io/v1alpha1",
-            "kind": "RotatedSecret",
-            "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {"source": self._source(), **self._spec(port)},
-        }
+    def spec(self, port: int) -> Json:
+        return {"source": self._source(), **self._spec(port)}
 
     def _source(self) -> Json:
         if not self.cell.stage.name.startswith("AssumeRole"):
@@ -112,14 +106,26 @@ class Namespace:
             encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
             api.create(f"/api/v1/namespaces/{self.name}/secrets", {"metadata": {"name": name}, "data": encoded})
 
-    def apply(self, attacks: Iterable[Attack], more: Mapping[str, Any] | None = None) -> None:
-        """Write the values into the store, and create the resources; ``more`` is merged into each spec."""
+    def apply(self, attacks: Iterable[Attack]) -> None:
+        """Write the values into the store, and create the resources."""
         client = self.stack.store.client()
         for attack in attacks:
             client.create_secret(Name=attack.secret_id, SecretString=json.dumps(attack.value(self.servers.port)))
-            manifest = attack.manifest(self.servers.port)
-            manifest["spec"].update(more or {})
-            self.stack.api.create(self.path, manifest)
+            self.create_resource(attack.name, attack.spec(self.servers.port))
+
+    def create_resource(self, name: str, spec: Json) -> None:
+        """Any RotatedSecret, whatever its spec."""
+        kind = {"apiVersion": "rotatedsecrets.io/v1alpha1", "kind": "RotatedSecret"}
+        metadata = {"name": name, "namespace": self.name}
+        self.stack.api.create(self.path, {**kind, "metadata": metadata, "spec": spec})
+
+    def resources(self) -> list[Json]:
+        found: list[Json] = self.stack.api.get(self.path)["items"]
+        return found
+
+    def empty(self) -> None:
+        """Delete all RotatedSecrets."""
+        self.stack.api.delete(self.path)
 
     def delete(self, name: str) -> None:
         try:
@@ -133,7 +139,7 @@ class Namespace:
         left, end = {attack.name: attack for attack in attacks}, time.monotonic() + seconds
         while left and time.monotonic() < end:
             reached = self.servers.reached
-            for resource in self.stack.api.get(self.path)["items"]:
+            for resource in self.resources():
                 attack = left.get(resource["metadata"]["name"])
                 if attack is None or (outcome := attack.judge(resource, reached)) is None:
                     continue

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.tls import CertificateAuthority
 from tests.support.hostile.catalogue import CELLS
+from tests.support.hostile.stages import Cell
 
 ROOT = Path(__file__).resolve().parents[3]
 STOP_SECONDS = 10.0
@@ -32,6 +33,11 @@ class HostileServers:
     def reached(self) -> set[str]:
         """Names of the combinations whose server got a client to its stage."""
         return set(self._reached.read_text().splitlines())
+
+    def times_reached(self, cells: Iterable[Cell]) -> int:
+        """How many clients the servers of these combinations got to their stage."""
+        names = {str(cell) for cell in cells}
+        return sum(1 for line in self._reached.read_text().splitlines() if line in names)
 
     @property
     def webhook_hosts(self) -> str:
