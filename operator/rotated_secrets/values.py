@@ -147,6 +147,10 @@ class SecretText:
     def __hash__(self) -> int:
         return hash(self._text)
 
+    def into_cell(self) -> tuple[type[SecretText], tuple[str]]:
+        """Give the text to a cell, which uses it."""
+        return SecretText, (self._text,)
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret text is not to be serialised")
 

@@ -30,6 +30,7 @@ from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.observability.metrics import Metrics
+from tests.support.direct import DirectLogins, DirectRenderer
 from tests.support.fake_aws import REGION, FakeAws, FakeSecret, FakeStores
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_databases import ENGINE, HOST, PORT, FakeEngine, FakeServer, fake_engine
@@ -208,6 +209,8 @@ def fake_operator(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[
         feeds=ChangeFeeds(identities, index, looked_at.append),
         limits=limits,
         observed=ObservedCache(),
+        logins=DirectLogins,
+        renderer=DirectRenderer(),
         events=recorded,
         metrics=Metrics(),
         guard=leader.guard,

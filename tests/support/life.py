@@ -47,6 +47,7 @@ from rotated_secrets.values import Credential, SecretId, Stage, VersionId
 from sandbox.applications.base import Account, DatabaseSide, LoginFailed
 from sandbox.proxy import DatabaseProxy
 from sandbox.waiting import eventually
+from tests.support.direct import DirectLogins
 from tests.support.login_client import Client
 from tests.support.reports import Recorded
 
@@ -239,6 +240,7 @@ class Life:
             trust=self.trust,
             rules=LOOPBACK,
             read_admin=self._read_admin if self.admin is not None else None,
+            logins=DirectLogins(engine),
             metrics=Metrics(),
         )
 

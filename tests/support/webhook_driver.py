@@ -32,6 +32,7 @@ from rotated_secrets.rotation.status_updates import initialised
 from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion
 from rotated_secrets.values import SecretId, SecretText, Stage
+from tests.support.direct import DirectLogins
 from tests.support.reports import Recorded
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Rotating:
                 trust=trust_of_webhook(resource, webhook, secrets),
                 rules=LOOPBACK,
                 read_admin=None,
+                logins=DirectLogins(engine),
                 metrics=Metrics(),
             ),
             status=self,

@@ -15,6 +15,9 @@ from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import Reconcile
+from rotated_secrets.databases.base import Engine
+from rotated_secrets.databases.logins import Logins
+from rotated_secrets.delivery.rendering import Renderer
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
 
@@ -31,6 +34,9 @@ class Services:
     feeds: ChangeFeeds
     limits: Limits
     observed: ObservedCache
+    logins: Callable[[Engine, str, str], Logins]
+    """Makes the logins of one run, for an engine, its name and the namespace."""
+    renderer: Renderer
     events: Events
     metrics: Metrics
     guard: Callable[[], None]

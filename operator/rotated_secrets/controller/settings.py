@@ -23,6 +23,8 @@ from rotated_secrets.observability.logs import LogFormat, LogLevel
 SERVICE_ACCOUNT_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
+_BYTES = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+
 
 class InvalidSettings(Exception):
     """A setting is not valid; the message names the flag and says what to write instead."""
@@ -38,6 +40,15 @@ def _seconds(value: Any) -> Any:
     if not re.fullmatch(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+", text):
         raise ValueError(f"{value!r} is not a length of time; write for example 90s, 10m or 4h")
     return sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text))
+
+
+def _bytes(value: Any) -> Any:
+    """Convert ``64Mi`` or ``1Gi`` to bytes, as Kubernetes writes quantities."""
+    if not isinstance(value, str):
+        return value
+    if not (found := re.fullmatch(r"([0-9]+)(Ki|Mi|Gi)?", value.strip())):
+        raise ValueError(f"{value!r} is not an amount of memory; write for example 64Mi")
+    return int(found[1]) * _BYTES[found[2] or ""]
 
 
 def _list(value: Any) -> Any:
@@ -61,6 +72,7 @@ def _cluster_name(value: str) -> str:
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+Memory = Annotated[int, BeforeValidator(_bytes), Field(ge=8 * 1024**2)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_list)]
@@ -195,6 +207,18 @@ class Settings(BaseModel):
         32,
         "Work",
         "Blocking calls (AWS, databases, Kubernetes) at the same time. A namespace gets at most seven eighths of them.",
+    )
+    cell_memory: Memory = _field(
+        64 * 1024**2,
+        "Work",
+        "Most memory that one cell may use, for example 64Mi. A cell is a child process in which one RotatedSecret's "
+        "database client, webhook or templates run.",
+    )
+    cells_memory: Memory = _field(
+        160 * 1024**2,
+        "Work",
+        "Most memory that all cells together may use; the largest is ended first. The operator needs about 200Mi "
+        "besides.",
     )
     connections_per_host: Count = _field(
         4,

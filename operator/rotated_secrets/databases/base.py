@@ -209,3 +209,11 @@ class ProvesUsers(Protocol):
         self, server: Server, credential: Credential, proven_at: Server, proof: Credential
     ) -> AdminSession:
         """As ``open_admin``, for nobody but the user as which ``proof`` now logs in, and its clone or base user."""
+
+
+@runtime_checkable
+class RemembersWrites(Protocol):
+    """What an engine has besides, whose servers may not know a new password at once: it waits for them then."""
+
+    def wrote(self, server: Server, user: str) -> None:
+        """Remember, beyond one run, that a user's password may have been set just now."""

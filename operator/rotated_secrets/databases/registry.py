@@ -66,6 +66,12 @@ def known_engines() -> Mapping[str, tuple[EntryPoint, ...]]:
     return gather(built_in, entry_points(group=ENTRY_POINT_GROUP))
 
 
+def engine_modules() -> tuple[str, ...]:
+    """The modules that have the engines, and the webhook's."""
+    entries = (entry for found in known_engines().values() for entry in found)
+    return tuple(dict.fromkeys([*(entry.module for entry in entries), f"{_PACKAGE}.webhook"]))
+
+
 def gather(built_in: Iterable[EntryPoint], added: Iterable[EntryPoint]) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Entry points by name: that of an added engine is the ``engine`` of its secret values.
 

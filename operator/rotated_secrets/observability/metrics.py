@@ -101,6 +101,18 @@ class Metrics:
             "purpose",
             "outcome",
         )
+        self._cells = counter(
+            "cells_ended_total",
+            "Child processes for database clients, webhooks and templates that ended, by outcome: `ok`, what they "
+            "used too much of (`memory`, `cpu`, `time`, `output`), `crash`, `nonsense`, or `unconfined`, `closed` and "
+            "`ended` where the operator could not run them.",
+            "outcome",
+        )
+        self._cell_output = counter(
+            "cell_output_bytes_total",
+            "Bytes that these processes printed. They are thrown away: a server may choose them.",
+        )
+        self._open_cells = gauge("cells", "Child processes for database clients, webhooks and templates that run now.")
         self._depth = gauge("queue_depth", "RotatedSecrets that wait for a worker.")
         self._leader = gauge("leader", "1 on the replica that leads, else 0.")
         self._policy = gauge(
@@ -167,6 +179,15 @@ class Metrics:
 
     def database_connection(self, *, engine: str, purpose: str, outcome: str) -> None:
         self._connections.labels(engine, purpose, outcome).inc()
+
+    def cell_ended(self, outcome: str, output: int) -> None:
+        """A cell has ended; ``output``: the bytes that it printed."""
+        self._cells.labels(outcome).inc()
+        self._cell_output.inc(output)
+
+    def follow_cells(self, running: Callable[[], int]) -> None:
+        """Call ``running`` whenever the metrics are collected."""
+        self._open_cells.set_function(running)
 
     def follow_queue(self, depth: Callable[[], int]) -> None:
         """Call ``depth`` whenever the metrics are collected."""

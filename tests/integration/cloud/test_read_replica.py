@@ -24,6 +24,7 @@ from rotated_secrets.values import Arn, Credential, SecretText
 from sandbox.postgres import PostgresServer, postgres_server
 from sandbox.postgres_replica import PRIMARY_HBA, PRIMARY_SETTINGS, catch_up, pause, read_replica
 from tests.integration.cloud.conftest import Rds
+from tests.support.direct import DirectLogins
 
 ADMIN_SECRET = Arn("arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop/admin/orders-AbCdEf")
 
@@ -81,12 +82,14 @@ def tenant(primary: PostgresServer, replica: PostgresServer, rds: Rds, stores: A
     mode = TlsMode.VERIFY_CA if primary.tls else TlsMode.DISABLE
 
     def connect(application: Credential) -> DatabaseAccess:
+        engine = engine_named("postgres")
         return DatabaseAccess(
-            engine_named("postgres"),
+            engine,
             application=application,
             trust=Trust(TlsSpec(mode=mode), None, primary.ca_pem),
             rules=HostRules.of(allowed=("127.0.0.0/8",)),
             read_admin=lambda: admin,
+            logins=DirectLogins(engine),
             metrics=Metrics(),
             is_copy=ManagedSecrets(stores.client).is_copy,
         )

@@ -37,6 +37,7 @@ database = DatabaseAccess(
     trust=Trust(TlsSpec(), None, None),
     rules=HostRules(),
     read_admin=None,
+    logins=engine,
     metrics=Metrics(),
 )
 users = Users(current.username)

@@ -37,6 +37,7 @@ from sandbox.kubernetes.provider import Cluster
 from sandbox.secretsmanager import SecretsManager
 from sandbox.stack import install_crd
 from tests.integration.webhook.conftest import CLIENT, FIRST, KEY, Hook
+from tests.support.direct import DirectLogins, DirectRenderer
 
 NAME = "partner"
 
@@ -147,6 +148,8 @@ def shop(
             feeds=ChangeFeeds(identities, registry, look),
             limits=Limits(threads=1, per_host=1, breaker_failures=1, breaker_seconds=1),
             observed=ObservedCache(),
+            logins=DirectLogins,
+            renderer=DirectRenderer(),
             events=events,
             metrics=Metrics(),
             guard=lambda: None,

@@ -84,6 +84,7 @@ class Connector:
             rules=self._rules,
             read_admin=admin.read if admin else None,
             is_copy=identity.managed.is_copy,
+            logins=self._services.logins(engine, credential.engine, interpreted.fetched.authorised.resource.namespace),
             metrics=self._services.metrics,
         )
         return Connected(interpreted, database, _server(credential, engine), obstacle)

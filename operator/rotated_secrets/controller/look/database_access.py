@@ -29,6 +29,7 @@ from rotated_secrets.databases.base import (
     Users,
 )
 from rotated_secrets.databases.hosts import HostRules, look_up, resolve
+from rotated_secrets.databases.logins import Logins
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreRefused
 from rotated_secrets.values import Credential, InvalidSecretValue, Stage
@@ -119,6 +120,7 @@ class DatabaseAccess:
         trust: Trust,
         rules: HostRules,
         read_admin: Callable[[], Credential] | None,
+        logins: Logins,
         metrics: Metrics,
         is_copy: Callable[[Credential, Credential], bool] | None = None,
     ) -> None:
@@ -130,6 +132,7 @@ class DatabaseAccess:
             trust: how connections are protected.
             rules: which hosts may be connected to.
             read_admin: reads the admin secret, at each call; None if the user changes its own password.
+            logins: those of this run; ended by :meth:`close`.
             metrics: where logins are counted.
             is_copy: whether the first credential, the application's, is for a read replica or another end point of the
                 database that the second is for; None if AWS cannot be asked.
@@ -139,11 +142,16 @@ class DatabaseAccess:
         self._trust = trust
         self._rules = rules
         self._read_admin = read_admin
+        self._logins = logins
         self._metrics = metrics
         self._is_copy = is_copy
         self._primary: Credential | None = None
         """The admin's, once it is known that the application logs in at a copy of its database."""
         self._looked_up = cache(look_up)
+
+    def close(self) -> None:
+        """End what the run has opened."""
+        self._logins.close()
 
     @property
     def limits(self) -> PasswordLimits:
@@ -157,7 +165,7 @@ class DatabaseAccess:
 
     def _verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         server = self._server(credential, self._trust.for_application(credential))
-        return self._counted("verify", lambda: self._engine.verify(server, credential, users, queries))
+        return self._counted("verify", lambda: self._logins.verify(server, credential, users, queries))
 
     def _verify_copy(
         self, credential: Credential, primary: Credential, users: Users, queries: Sequence[str]
@@ -191,12 +199,11 @@ class DatabaseAccess:
 
     def _open_for(self, own: Credential, admin: Credential) -> AdminSession:
         tls = self._trust.for_admin(admin)
-        engine = self._engine
-        if not isinstance(engine, ProvesUsers):
+        if not isinstance(self._engine, ProvesUsers):
             return self._open(admin, tls)
         proof = _at(admin, own)
         proven_at, server = self._server(proof, self._trust.for_application(own)), self._server(admin, tls)
-        return self._counted("admin", lambda: engine.open_admin_for(server, admin, proven_at, proof))
+        return self._counted("admin", lambda: self._logins.open_admin_for(server, admin, proven_at, proof))
 
     def _prove(self, own: Credential, admin: Credential) -> None:
         """Log in at the primary too: a login at a replica proves nothing there, since a replica may lag for days.
@@ -269,7 +276,7 @@ class DatabaseAccess:
 
     def _open(self, credential: Credential, tls: Tls) -> AdminSession:
         server = self._server(credential, tls)
-        return self._counted("admin", lambda: self._engine.open_admin(server, credential))
+        return self._counted("admin", lambda: self._logins.open_admin(server, credential))
 
     def _server(self, credential: Credential, tls: Tls) -> Server:
         servers = [Server(host, self._resolved(host, port), port, tls) for host, port in self._hosts(credential)]

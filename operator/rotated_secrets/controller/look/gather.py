@@ -100,7 +100,7 @@ class Gatherer:
             raise Unusable(Reason.SYNC_FAILED, message, asked_the_store=False)
         token = services.observed.start_look(key)
         authorised = self._authoriser.authorise(resource, policy)
-        check_spec(resource, services.settings)
+        check_spec(resource, services.settings, services.renderer)
         fetched = self._fetcher.fetch(authorised)
         interpreted = self._interpreter.interpret(fetched)
         connected = self._connector.connect(interpreted)

@@ -8,7 +8,7 @@ from rotated_secrets.api.status import Reason
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, InvalidReceiver, Receiver
 from rotated_secrets.delivery.errors import TemplateFailed
-from rotated_secrets.delivery.render import check_template
+from rotated_secrets.delivery.rendering import Renderer
 
 
 class Unusable(Exception):
@@ -21,13 +21,15 @@ class Unusable(Exception):
         """Whether finding that out took a call to the store."""
 
 
-def check_spec(resource: RotatedSecret, settings: Settings) -> None:
+def check_spec(resource: RotatedSecret, settings: Settings, renderer: Renderer) -> None:
     """Check what the CRD's schema cannot say, or an API server without it let through, and no look can work with.
 
-    Raises: Unusable.
+    Raises:
+        Unusable: it must be corrected.
+        DeliveryUnavailable: it is not known now.
     """
     try:
-        check_template(resource.spec.target)
+        renderer.check(resource.spec.target, resource.namespace)
     except TemplateFailed as error:
         raise Unusable(Reason.INVALID_SPEC, str(error), asked_the_store=False) from None
     if resource.spec.webhook is not None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, KIND
+from rotated_secrets.cells import CellLimits, Cells, CellSettings
 from rotated_secrets.cluster import Cluster, configuration
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
@@ -17,7 +18,7 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import fill_index, wait_until_usable
+from rotated_secrets.controller.process.startup import fill_index, start_cells, wait_until_usable
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -28,6 +29,9 @@ from rotated_secrets.controller.watch.resync import resync
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import WorkQueue
+from rotated_secrets.databases.logins import CellLogins
+from rotated_secrets.databases.registry import engine_modules
+from rotated_secrets.delivery.rendering import CellRenderer
 from rotated_secrets.observability import logs
 from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
@@ -126,6 +130,14 @@ class Replica:
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
             before_write=self._leader.guard,
         )
+        self._cells = Cells(
+            CellSettings(
+                memory=settings.cells_memory,
+                limits=CellLimits(memory=settings.cell_memory),
+                modules=(*engine_modules(), "rotated_secrets.databases.logins", "rotated_secrets.delivery.rendering"),
+            ),
+            self._metrics.cell_ended,
+        )
         identities = Identities(stores, ServiceAccounts(self._cluster), settings.cluster_name)
         self._feeds = ChangeFeeds(identities, self._index, self._look_again)
         self._services = Services(
@@ -137,6 +149,8 @@ class Replica:
             feeds=self._feeds,
             limits=self._limits,
             observed=ObservedCache(),
+            logins=lambda engine, name, tenant: CellLogins(self._cells, engine, name, tenant),
+            renderer=CellRenderer(self._cells),
             events=self._events,
             metrics=self._metrics,
             guard=self._leader.guard,
@@ -144,6 +158,7 @@ class Replica:
         )
         self._reconcile = reconciler(self._services)
         self._metrics.follow_queue(lambda: self._queue.depth)
+        self._metrics.follow_cells(lambda: self._cells.running)
         self._metrics.follow_leader(self._leader.holds)
 
     def _make_watch(self) -> None:
@@ -190,6 +205,7 @@ class Replica:
         self._start(self._heartbeat.run(), "the heartbeat")
         self._probes.start()
         log.info("probes and metrics are served on port %d", self._probes.port)
+        await self._end.run_until_ended(asyncio.to_thread(start_cells, self._cells))
         await self._end.run_until_ended(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
         count = await self._end.run_until_ended(asyncio.to_thread(fill_index, self._resources, self._handlers))
         self._informer.start()
@@ -233,6 +249,7 @@ class Replica:
             return_exceptions=True,
         )
         self._limits.close()
+        await asyncio.to_thread(self._cells.close)
         self._probes.stop()
         self._cluster.close()
         self._events_cluster.close()

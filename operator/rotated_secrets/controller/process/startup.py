@@ -7,6 +7,7 @@ import logging
 import time
 
 from rotated_secrets.api.names import GROUP, PLURAL
+from rotated_secrets.cells import CellFailed, Cells
 from rotated_secrets.cluster import ClusterError, Forbidden, NotFound
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -19,7 +20,28 @@ PAUSE = 2.0
 
 
 class NotUsable(Exception):
-    """The cluster cannot be used; the message says what is missing and how to install it."""
+    """The cluster or this machine cannot be used; the message says what is missing."""
+
+
+def start_cells(cells: Cells) -> None:
+    """Start what cells are forked from. Blocks.
+
+    Raises:
+        NotUsable: it does not start here.
+    """
+    try:
+        landlock = cells.start()
+    except CellFailed as failed:
+        raise NotUsable(f"a process for database clients {failed}") from None
+    if landlock:
+        log.info(
+            "database clients, webhooks and templates run in processes of their own, confined by Landlock %d", landlock
+        )
+    else:
+        log.warning(
+            "this kernel has no Landlock: a database client that a server took over could read the operator's files; "
+            "see docs/security.md"
+        )
 
 
 async def wait_until_usable(resources: Resources, leader: Leader, timeout: float) -> None:

@@ -56,13 +56,13 @@ class _Reconciler:
             found = await limits.run(self._look, key)
             if not isinstance(found, Gathered):
                 return found
-            work = await limits.run(_Work, self._services, self._gatherer, found)
+            work = await limits.run(self._begin, found)
             try:
                 if not await limits.run(work.run.advance, database=False):
                     await self._advance_at_database(work)
                 return await limits.run(work.conclude)
             finally:
-                await limits.run(work.run.close)
+                await limits.run(work.close)
         except TryAgain as error:
             raise RetryLater(str(error), error.not_before) from error.__cause__
 
@@ -103,6 +103,13 @@ class _Reconciler:
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
             Reporter(self._services, resource).interrupted(str(error))
+            raise TryAgain(str(error)) from error
+
+    def _begin(self, found: Gathered) -> _Work:
+        try:
+            return _Work(self._services, self._gatherer, found)
+        except DeliveryError as error:
+            Reporter(self._services, found.resource).interrupted(str(error))
             raise TryAgain(str(error)) from error
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
@@ -172,6 +179,12 @@ class _Work:
         waiting = self.run.conclude()
         return self._rest(waiting)
 
+    def close(self) -> None:
+        """End the session and everything else that is open at the database."""
+        self.run.close()
+        if self.gathered.connected.database is not None:
+            self.gathered.connected.database.close()
+
     def _target_secret(self) -> DeliveredSecret | None:
         """The target Secret, where one is delivered."""
         key, drift = self.gathered.resource.key, self._gatherer.drift
@@ -182,7 +195,9 @@ class _Work:
             drift.record_write(key, current.version_id)
             self._reporter.written(live, before, current)
 
-        return DeliveredSecret(self._gatherer.secrets, self.gathered.resource, self.gathered.live, written)
+        return DeliveredSecret(
+            self._gatherer.secrets, self.gathered.resource, self.gathered.live, self._services.renderer, written
+        )
 
     def _rest(self, waiting: Hold | Sleep) -> datetime | None:
         """Remember for how long nothing is to be done."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.delivery.errors import DeliveryRefused, SecretConflict, TemplateFailed
-from rotated_secrets.delivery.render import render
+from rotated_secrets.delivery.rendering import Renderer
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, TargetState, compare
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import SecretText, SecretValue
 
 Written = Callable[[LiveSecret, TargetState, StoredVersion], None]
 """Called with the Secret that was written, its state before, and the version that it holds."""
@@ -23,11 +24,14 @@ class DeliveredSecret:
         secrets: TargetSecrets,
         resource: RotatedSecret,
         live: LiveSecret | None,
+        renderer: Renderer,
         on_written: Written,
     ) -> None:
         """``live`` is the Secret as it was just read."""
         self._secrets = secrets
         self._resource = resource
+        self._renderer = renderer
+        self._rendered: tuple[SecretValue, Mapping[str, SecretText]] | None = None
         self._on_written = on_written
         self.live = live
         """As last read or written."""
@@ -58,11 +62,18 @@ class DeliveredSecret:
     def _desired(self, current: StoredVersion) -> DesiredSecret:
         return DesiredSecret.of(
             self._resource,
-            render(self._resource.spec.target, current.value),
+            self._render(current.value),
             version_id=current.version_id,
             secret_arn=current.arn,
             rotated_at=current.created_at,
         )
+
+    def _render(self, value: SecretValue) -> Mapping[str, SecretText]:
+        """Render each value once: a run compares, writes and compares again."""
+        if self._rendered is None or self._rendered[0] is not value:
+            rendered = self._renderer.render(self._resource.spec.target, value, self._resource.namespace)
+            self._rendered = value, rendered
+        return self._rendered[1]
 
 
 def _in_the_way(error: TemplateFailed | SecretConflict | DeliveryRefused) -> TargetState:

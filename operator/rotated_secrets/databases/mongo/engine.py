@@ -40,6 +40,9 @@ LEASE_SECONDS = 5.0
 ROUTERS_LAG_SECONDS = 40.0
 """Routers of a sharded cluster look for changed users every 30 seconds (userCacheInvalidationIntervalSecs)."""
 
+_GUARD = threading.Lock()
+"""Not the engine's: engines are copied."""
+
 
 class MongoEngine(LoginEngine[Login]):
     """MongoDB 4.4 and later, and what speaks its protocol and keeps users as it does."""
@@ -50,7 +53,6 @@ class MongoEngine(LoginEngine[Login]):
         """``lease_seconds``: after which others may take a lock that its holder doesn't renew."""
         super().__init__(lease_seconds, verify_seconds)
         self._written: dict[tuple[str, str], float] = {}
-        self._guard = threading.Lock()
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         return self._open(server, credential)
@@ -123,7 +125,7 @@ class MongoEngine(LoginEngine[Login]):
                 source,
                 lease_seconds=self.idle_seconds,
                 source_of=self._source,
-                wrote=self._note_written,
+                wrote=self.wrote,
                 proven_in=proven_in,
             )
         except BaseException:
@@ -134,9 +136,10 @@ class MongoEngine(LoginEngine[Login]):
         """As AWS's template: the user belongs to ``dbname``, where the value has no ``authSource``."""
         return authentication_database(credential, credential.dbname)
 
-    def _note_written(self, server: Server, user: str) -> None:
+    def wrote(self, server: Server, user: str) -> None:
+        """See :meth:`RemembersWrites.wrote`."""
         now = time.monotonic()
-        with self._guard:
+        with _GUARD:
             recent = {key: then for key, then in self._written.items() if now - then < ROUTERS_LAG_SECONDS}
             self._written = {**recent, (server.host, user): now}
 

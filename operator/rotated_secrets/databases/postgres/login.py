@@ -10,7 +10,6 @@ import contextlib
 import os
 import socket
 import ssl
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -106,10 +105,11 @@ def _trusted(tls: Tls) -> Iterator[dict[str, Any]]:
     if tls.mode is TlsMode.DISABLE:
         yield {"sslmode": mode}
     elif tls.ca_bundle is not None:
-        with tempfile.NamedTemporaryFile("w", prefix="ca-", suffix=".pem") as file:
+        # In memory: the process can write no file.
+        with os.fdopen(os.memfd_create("ca.pem"), "w") as file:
             file.write(tls.ca_bundle)
             file.flush()
-            yield {"sslmode": mode, "sslrootcert": file.name}
+            yield {"sslmode": mode, "sslrootcert": f"/proc/self/fd/{file.fileno()}"}
     elif tls.mode is TlsMode.REQUIRE:
         yield {"sslmode": mode}
     else:

@@ -53,6 +53,10 @@ class SigningKey:
             raise InvalidKey(f"what follows {_PREFIX} is not base64") from None
         return cls(key)
 
+    def into_cell(self) -> tuple[type[SigningKey], tuple[bytes]]:
+        """Give the key to a cell, which signs with it."""
+        return SigningKey, (self._key,)
+
     def headers(self, request_id: str, timestamp: int, body: bytes) -> dict[str, str]:
         """The three headers of one attempt. ``timestamp`` is in seconds since 1970; neither it nor the id has a dot."""
         signed = b".".join((request_id.encode(), str(timestamp).encode(), body))

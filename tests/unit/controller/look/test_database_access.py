@@ -22,6 +22,7 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.values import Credential, SecretText
+from tests.support.direct import DirectLogins
 
 APPLICATION = Credential("postgres", "192.0.2.7", "app", SecretText("a"))
 ADMIN = Credential("postgres", "192.0.2.7", "admin", SecretText("b"))
@@ -62,6 +63,7 @@ def connections(
         trust=trust or Trust(TlsSpec(), None, None),
         rules=HostRules(),
         read_admin=(lambda: next(left)) if admins else None,
+        logins=DirectLogins(engine),
         metrics=Metrics(),
     )
 
@@ -240,6 +242,7 @@ def test_a_copys_service_has_to_be_the_admins_too() -> None:
         trust=Trust(TlsSpec(), None, None),
         rules=HostRules(),
         read_admin=lambda: replace(ADMIN, dbname="PROD"),
+        logins=DirectLogins(engine),
         metrics=Metrics(),
         is_copy=lambda _own, _admin: True,
     )

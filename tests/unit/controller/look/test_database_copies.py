@@ -23,6 +23,7 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.values import Credential, SecretText
+from tests.support.direct import DirectLogins
 
 PRIMARY, COPY = "192.0.2.7", "192.0.2.8"
 ADMIN = Credential("postgres", PRIMARY, "admin", SecretText("b"))
@@ -63,6 +64,7 @@ def copies_of(engine: ReplicatedEngine, is_copy: Callable[[Credential, Credentia
         trust=Trust(TlsSpec(), None, None),
         rules=HostRules(),
         read_admin=lambda: ADMIN,
+        logins=DirectLogins(engine),
         metrics=Metrics(),
         is_copy=is_copy,
     )
@@ -141,6 +143,7 @@ def test_nobody_is_asked_where_the_hosts_are_the_same(engine: ReplicatedEngine) 
         trust=Trust(TlsSpec(), None, None),
         rules=HostRules(),
         read_admin=lambda: ADMIN,
+        logins=DirectLogins(engine),
         metrics=Metrics(),
         is_copy=is_copy,
     )
@@ -169,6 +172,7 @@ def test_another_engines_admin_is_never_asked_about(engine: ReplicatedEngine) ->
         trust=Trust(TlsSpec(), None, None),
         rules=HostRules(),
         read_admin=lambda: ADMIN,
+        logins=DirectLogins(engine),
         metrics=Metrics(),
         is_copy=lambda application, admin: True,
     )

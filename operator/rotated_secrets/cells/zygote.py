@@ -1,0 +1,282 @@
+"""The zygote: forks cells, watches what they use, ends those that use too much, and reports how each ended.
+
+Started by :mod:`rotated_secrets.cells.cells` with an environment that holds no credential. It has one thread, and reads
+nothing of a tenant's: a cell's socket goes from the operator through it to the cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from rotated_secrets.cells.confinement import confine, hide_memory
+from rotated_secrets.cells.landlock import Landlock
+from rotated_secrets.cells.limits import CPU, LET_GO, MEMORY, MIB, OUTPUT, TIME, UNCONFINED, CellLimits
+from rotated_secrets.cells.worker import serve
+
+CONTROL: Final = 0
+"""The descriptor of the socket to the operator."""
+OPEN_FILES: Final = 1024
+NOT_CONFINED: Final = 3
+"""The exit code of a cell that could not give up what it must not have."""
+CLOSING_SECONDS: Final = 1.0
+"""How long a cell may take to close its connections after the operator has let it go."""
+LOOK_SECONDS, LOOK_CLOSELY_SECONDS = 0.02, 0.005
+"""How often the memory of cells is read: a process fills some MiB in a millisecond."""
+GROWN: Final = 16 * MIB
+"""From this much on it is read closely."""
+NICE_AFTER: Final = ((1.0, 19), (0.2, 15))
+"""Seconds of CPU time after which a cell has at least this niceness: a login takes some hundredths."""
+
+_PAGE = resource.getpagesize()
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class _Running:
+    pid: int
+    limits: CellLimits
+    report: socket.socket
+    """Where its end is reported; the operator closes its side when it lets the cell go."""
+    output: int
+    deadline: float
+    niceness: int
+    base: int
+    """Bytes of memory that it shares with the zygote."""
+    grown: int = 0
+    written: int = 0
+    reason: str = ""
+
+
+class Zygote:
+    """Forks and watches cells until the operator is gone."""
+
+    def __init__(self, control: socket.socket, memory: int) -> None:
+        """``memory``: bytes that all cells together may use beside what they share with the zygote."""
+        self._control = control
+        self._memory = memory
+        self._cells: dict[int, _Running] = {}
+        self._selector = selectors.DefaultSelector()
+        self._landlock = Landlock()
+        self._size = _pages_of("self")[0] * _PAGE
+        self._looked_at = 0.0
+        self._wakeup, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self._selector.register(control, selectors.EVENT_READ)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Serve until the operator has closed its side of the control socket, then end all cells."""
+        self._control.send(json.dumps({"landlock": self._landlock.version}).encode())
+        while True:
+            for key, _ in self._selector.select(self._pause()):
+                if key.fileobj is self._control:
+                    if not self._fork_cell():
+                        return self._end_all()
+                elif key.fd == self._wakeup:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wakeup, 4096)
+                else:
+                    self._look_at_descriptor(key.fd, key.data)
+            self._reap()
+            self._enforce()
+
+    def _pause(self) -> float | None:
+        if not self._cells:
+            return None
+        return LOOK_CLOSELY_SECONDS if any(cell.grown > GROWN for cell in self._cells.values()) else LOOK_SECONDS
+
+    def _fork_cell(self) -> bool:
+        """Fork one cell as asked; returns False where the operator is gone."""
+        message, descriptors, _, _ = socket.recv_fds(self._control, 65536, 2)
+        if not message:
+            return False
+        if len(descriptors) != 2:
+            for each in descriptors:
+                os.close(each)
+            return True
+        wire, report = descriptors[0], socket.socket(fileno=descriptors[1])
+        limits = CellLimits.from_json(message)
+        output, writes = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+        except OSError:  # the operator sees that both of its sockets are closed
+            for each in (wire, output, writes):
+                os.close(each)
+            report.close()
+            return True
+        if pid == 0:
+            _become_cell(wire, writes, limits, self._size, self._landlock)
+        os.close(wire)
+        os.close(writes)
+        os.set_blocking(output, False)
+        cell = _Running(pid, limits, report, output, time.monotonic() + limits.wall_seconds, limits.niceness, 0)
+        cell.base = _own_memory("self")
+        self._cells[pid] = cell
+        self._selector.register(output, selectors.EVENT_READ, cell)
+        self._selector.register(report, selectors.EVENT_READ, cell)
+        return True
+
+    def _look_at_descriptor(self, descriptor: int, cell: _Running) -> None:
+        if descriptor == cell.output:
+            self._cut_output(cell)
+        elif not cell.report.recv(1):
+            self._watch_no_more(cell.report)
+            cell.deadline = min(cell.deadline, time.monotonic() + CLOSING_SECONDS)
+            cell.reason = cell.reason or LET_GO
+
+    def _cut_output(self, cell: _Running) -> None:
+        """Throw away what a library prints: it may quote a server, line by line in the form of a log."""
+        with contextlib.suppress(BlockingIOError):
+            if not (found := os.read(cell.output, 65536)):
+                self._watch_no_more(cell.output)
+            cell.written += len(found)
+        if cell.written > cell.limits.output:
+            _kill(cell, OUTPUT)
+
+    def _enforce(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_CLOSELY_SECONDS or not self._cells:
+            return
+        self._looked_at = now
+        for cell in self._cells.values():
+            if now >= cell.deadline:
+                _kill(cell, TIME)
+            cell.grown = max(_own_memory(str(cell.pid)) - cell.base, 0)
+            _lower_priority(cell)
+        while sum(cell.grown for cell in self._cells.values()) > self._memory:
+            largest = max(self._cells.values(), key=lambda cell: cell.grown)
+            _kill(largest, MEMORY)
+            largest.grown = 0
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if (cell := self._cells.pop(pid, None)) is not None:
+                self._report(cell, status)
+
+    def _report(self, cell: _Running, status: int) -> None:
+        self._cut_output(cell)
+        for each in (cell.output, cell.report):
+            self._watch_no_more(each)
+        os.close(cell.output)
+        code = os.waitstatus_to_exitcode(status)
+        reason = cell.reason or {-signal.SIGXCPU: CPU, NOT_CONFINED: UNCONFINED}.get(code, "")
+        report = {"code": code, "reason": reason, "output": cell.written}
+        with cell.report, contextlib.suppress(OSError):
+            cell.report.send(json.dumps(report).encode())
+
+    def _watch_no_more(self, each: int | socket.socket) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(each)
+
+    def _end_all(self) -> None:
+        for cell in self._cells.values():
+            _kill(cell, LET_GO)
+
+
+def _become_cell(wire: int, output: int, limits: CellLimits, size: int, landlock: Landlock) -> NoReturn:
+    """Run as the cell that was just forked, and end the process."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDWR)
+        kept = os.dup(wire)
+        for target, source in ((0, null), (1, output), (2, output), (3, kept)):
+            os.dup2(source, target)
+        landlock.move_to(4)
+        os.closerange(5, OPEN_FILES)
+        code = NOT_CONFINED
+        confine(limits, size, landlock)
+        code = 1
+        serve(socket.socket(fileno=3))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _kill(cell: _Running, reason: str) -> None:
+    cell.reason = cell.reason or reason
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(cell.pid, signal.SIGKILL)
+
+
+def _lower_priority(cell: _Running) -> None:
+    used = _cpu_seconds(cell.pid)
+    wanted = next((niceness for seconds, niceness in NICE_AFTER if used >= seconds), 0)
+    if wanted > cell.niceness:
+        cell.niceness = wanted
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, cell.pid, wanted)
+
+
+def _pages_of(process: str) -> tuple[int, int, int]:
+    """Pages of address space, resident ones, and resident ones of files."""
+    size, resident, shared, *_ = (int(field) for field in Path(f"/proc/{process}/statm").read_bytes().split())
+    return size, resident, shared
+
+
+def _own_memory(process: str) -> int:
+    """Bytes of resident memory that belong to no file; 0 for a process that is gone."""
+    try:
+        _, resident, shared = _pages_of(process)
+    except (OSError, ValueError):
+        return 0
+    return (resident - shared) * _PAGE
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _preload(names: list[str]) -> Iterator[str]:
+    """Import modules; yields those that cannot be."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001 - a broken plug-in stops no other engine
+            yield name
+
+
+def main() -> None:
+    """Run the zygote. Arguments: bytes of memory for all cells, and the modules to import beforehand."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the operator drains first
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hide_memory()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    memory, *modules = sys.argv[1:]
+    for name in _preload(modules):
+        sys.stderr.write(f"cannot import {name}\n")
+    sys.stderr.flush()
+    gc.collect()
+    gc.freeze()
+    Zygote(socket.socket(fileno=CONTROL), int(memory)).run()
+
+
+if __name__ == "__main__":
+    main()

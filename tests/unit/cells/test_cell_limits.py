@@ -1,0 +1,219 @@
+"""What a cell may use, and that the zygote and the other cells live when it uses more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rotated_secrets.cells import Cell, CellFailed, CellLimits, Cells
+from rotated_secrets.cells.limits import MIB
+from tests.support.cell_work import Declared, Work
+
+OpenCell = Callable[..., Cell]
+MakeCells = Callable[..., Cells]
+
+
+def opened(cells: Cells, tenant: str = "shop", **limits: Any) -> Cell:
+    return cells.open(Work(), tenant=tenant, limits=CellLimits(**limits), declared=(Declared,))
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_hard_limits_are_set(open_cell: OpenCell) -> None:
+    found = open_cell(cpu_seconds=7, files=40, memory=32 * MIB).call("limits", returns=dict[str, list[int]], within=20)
+    assert found["CORE"] == [0, 0]
+    assert found["CPU"] == [7, 8]
+    assert found["NOFILE"] == [40, 40]
+    assert found["FSIZE"] == [32 * MIB] * 2
+    assert found["AS"][0] == found["AS"][1] > 32 * MIB
+
+
+@pytest.mark.parametrize(("mebibytes", "fits"), [(8, True), (80, False)])
+def test_memory_is_limited(open_cell: OpenCell, mebibytes: int, fits: bool) -> None:
+    cell = open_cell(memory=40 * MIB)
+    if fits:
+        assert cell.call("allocate", mebibytes, returns=int, within=20) == mebibytes
+        return
+    with pytest.raises(CellFailed, match="needed more than 40 MiB of memory") as failed:
+        cell.call("allocate", mebibytes, returns=int, within=20)
+    assert failed.value.outcome == "memory"
+
+
+def test_cpu_time_is_limited(open_cell: OpenCell) -> None:
+    with pytest.raises(CellFailed, match="used 1 s of CPU time without an end") as failed:
+        open_cell(cpu_seconds=1).call("loop", returns=object, within=60)
+    assert failed.value.outcome == "cpu"
+
+
+def test_wall_time_is_limited_also_where_nothing_is_asked(open_cell: OpenCell) -> None:
+    cell = open_cell(wall_seconds=0.2)
+    with pytest.raises(CellFailed, match=r"did not end within 0\.2 s"):
+        while True:
+            cell.call("echo", 1, returns=int, within=20)
+
+
+def test_output_is_thrown_away_counted_and_limited(make_cells: MakeCells, outcomes: Counter[str], capfd: Any) -> None:
+    cells = make_cells()
+    cell = opened(cells, output=1024)
+    cell.call("print", "INFO all is well\n", 10, returns=object, within=20)
+    with pytest.raises(CellFailed, match="printed more than 1 KiB") as failed:
+        while True:
+            cell.call("print", "x" * 1000, 10, returns=object, within=20)
+    assert failed.value.outcome == "output"
+    assert outcomes["output"] > 1024
+    assert capfd.readouterr() == ("", "")
+
+
+def test_all_cells_together_have_a_limit_and_the_largest_is_ended(make_cells: MakeCells) -> None:
+    cells = make_cells(memory=60 * MIB)
+    small = opened(cells, tenant="honest")
+    ends: list[str] = []
+
+    def hold(cell: Cell, mebibytes: int) -> None:
+        try:
+            cell.call("hold", mebibytes, returns=object, within=60)
+        except CellFailed as failed:
+            ends.append(failed.outcome)
+
+    holders = [opened(cells, memory=64 * MIB) for _ in range(2)]
+    threads = [threading.Thread(target=hold, args=(cell, 40)) for cell in holders]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: bool(ends))
+    assert ends == ["memory"]
+    assert small.call("echo", 1, returns=int, within=20) == 1
+    for cell in holders:
+        cell.close()
+    small.close()
+    for thread in threads:
+        thread.join()
+
+
+def test_each_further_cell_of_one_tenant_yields_to_those_of_others(make_cells: MakeCells) -> None:
+    cells = make_cells()
+    many = [opened(cells, tenant="greedy") for _ in range(7)]
+    own = os.nice(0)
+    expected = [min(own + step, 19) for step in (0, 3, 6, 9, 12, 15, 15)]
+    assert [each.call("niceness", returns=int, within=20) for each in many] == expected
+    honest = opened(cells, tenant="honest")
+    assert honest.call("niceness", returns=int, within=20) == own
+    for cell in (*many, honest):
+        cell.close()
+
+
+def test_what_uses_much_cpu_time_yields_to_others(open_cell: OpenCell) -> None:
+    cell = open_cell()
+    threading.Thread(target=lambda: _ended(cell), daemon=True).start()
+    eventually(lambda: any(_niceness(pid) == 19 for pid in _children_of_zygotes()))
+    cell.close()
+
+
+def test_a_cell_that_is_let_go_is_ended_though_it_does_not_end_itself(make_cells: MakeCells) -> None:
+    cells = make_cells()
+    cell = opened(cells)
+    before = _children_of_zygotes()
+    thread = threading.Thread(target=lambda: _ended(cell), daemon=True)
+    thread.start()
+    assert len(before) >= 1
+    cell.close()
+    eventually(lambda: not set(before) & set(_children_of_zygotes()))
+
+
+def test_cells_are_counted_until_they_end(make_cells: MakeCells, outcomes: Counter[str]) -> None:
+    cells = make_cells()
+    cell = opened(cells)
+    assert cells.running == 1
+    cell.close()
+    cell.close()
+    assert cells.running == 0
+    assert outcomes["ok"] == 1
+
+
+def test_the_zygote_is_started_again_when_it_was_killed(make_cells: MakeCells, caplog: Any) -> None:
+    cells = make_cells()
+    cells.start()
+    cell = opened(cells)
+    os.kill(_zygotes()[-1], signal.SIGKILL)
+    with pytest.raises(CellFailed):
+        cell.call("echo", 1, returns=int, within=20)
+        cell.call("echo", 1, returns=int, within=20)
+
+    def works() -> bool:
+        try:
+            return bool(opened(cells).call("echo", 1, returns=int, within=20))
+        except CellFailed:
+            return False
+
+    eventually(works)
+    assert "started again" in caplog.text
+
+
+def test_cells_end_with_the_operator(make_cells: MakeCells) -> None:
+    cells = make_cells()
+    cell = opened(cells)
+    before = _children_of_zygotes()
+    threading.Thread(target=lambda: _ended(cell), daemon=True).start()
+    cells.close()
+    eventually(lambda: not set(before) & set(_children_of_zygotes()))
+    with pytest.raises(CellFailed, match="is stopping"):
+        opened(cells)
+
+
+def test_a_module_that_cannot_be_imported_stops_no_cell(make_cells: MakeCells, caplog: Any) -> None:
+    cells = make_cells()
+    broken = Cells(type(cells._settings)(modules=("no_such_module", "tests.support.cell_work")))
+    assert opened(broken).call("echo", 1, returns=int, within=20) == 1
+    eventually(lambda: "cannot import no_such_module" in caplog.text)
+    broken.close()
+
+
+def _ended(cell: Cell) -> None:
+    try:
+        cell.call("loop", returns=object, within=60)
+    except CellFailed:
+        return
+
+
+def _parents() -> dict[int, tuple[int, str]]:
+    found = {}
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            try:
+                fields = (each / "stat").read_text().rpartition(")")[2].split()
+                found[int(each.name)] = int(fields[1]), (each / "cmdline").read_text()
+            except OSError:
+                continue
+    return found
+
+
+def _zygotes() -> list[int]:
+    return sorted(
+        pid
+        for pid, (parent, command) in _parents().items()
+        if parent == os.getpid() and "rotated_secrets.cells.zygote" in command
+    )
+
+
+def _children_of_zygotes() -> list[int]:
+    zygotes = set(_zygotes())
+    return [pid for pid, (parent, _) in _parents().items() if parent in zygotes]
+
+
+def _niceness(pid: int) -> int:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return 0

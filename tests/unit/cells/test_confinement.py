@@ -1,0 +1,161 @@
+"""From inside a cell, everything is tried that a server could want which has taken a database client over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rotated_secrets.cells import Cell, CellFailed
+from rotated_secrets.cells.landlock import abi, readable_paths
+
+OpenCell = Callable[..., Cell]
+HAS_LANDLOCK = abi() > 0
+landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no Landlock")
+landlock_ports = pytest.mark.skipif(abi() < 4, reason="this kernel's Landlock knows no ports")
+landlock_scopes = pytest.mark.skipif(abi() < 6, reason="this kernel's Landlock knows no scopes")
+
+
+def refused(cell: Cell, method: str, *arguments: object) -> None:
+    """The cell tries, and the kernel refuses."""
+    with pytest.raises(CellFailed, match=r"PermissionError|OSError"):
+        cell.call(method, *arguments, returns=object, within=20)
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    """A file like a ServiceAccount's token: the operator's user may read it."""
+    path = tmp_path / "token"
+    path.write_text("the token")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def operator() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the same user with a credential in its environment."""
+    environment = {**os.environ, "AWS_SECRET_ACCESS_KEY": "hunter2"}
+    program = "import time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_it_has_none_of_the_operators_environment(open_cell: OpenCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = open_cell().call("environment", returns=dict[str, str], within=20)
+    assert set(found) <= {
+        *("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF", "LD_LIBRARY_PATH", "MALLOC_ARENA_MAX"),
+    }
+
+
+def test_it_has_its_own_socket_and_no_other_descriptor(open_cell: OpenCell) -> None:
+    """0 is /dev/null, 1 and 2 the pipe whose content is thrown away."""
+    open_cell()
+    assert open_cell().call("open_files", returns=list[int], within=20) == [0, 1, 2, 3]
+
+
+def test_it_can_gain_no_privileges_and_is_not_dumped(open_cell: OpenCell) -> None:
+    found = open_cell().call("status", returns=dict[str, str], within=20)
+    assert found == {"dumpable": "0", "no_new_privileges": "1"}
+
+
+@landlock
+def test_it_reads_no_token(open_cell: OpenCell, token: Path) -> None:
+    refused(open_cell(), "read", str(token))
+    refused(open_cell(), "names", str(token.parent))
+
+
+@landlock
+def test_it_writes_no_file(open_cell: OpenCell, tmp_path: Path) -> None:
+    refused(open_cell(), "write", str(tmp_path / "new"))
+    refused(open_cell(), "write", "/dev/shm/new")
+
+
+@landlock
+@pytest.mark.parametrize("file", ["environ", "mem", "maps", "fd/1", "root/etc/hostname"])
+def test_it_reads_nothing_of_another_process(open_cell: OpenCell, operator: subprocess.Popen[bytes], file: str) -> None:
+    refused(open_cell(), "read", f"/proc/{operator.pid}/{file}")
+
+
+def test_it_cannot_trace_another_process(open_cell: OpenCell, operator: subprocess.Popen[bytes]) -> None:
+    if not HAS_LANDLOCK:
+        pytest.skip("without Landlock the operator's own setting protects it; see the next test")
+    refused(open_cell(), "memory_of", operator.pid)
+    refused(open_cell(), "read_memory_of", operator.pid)
+
+
+def test_it_cannot_trace_another_cell_or_the_zygote(open_cell: OpenCell) -> None:
+    other, cell = open_cell(), open_cell()
+    pid = other.call("echo", 0, returns=int, within=20) or _pid_of_newest_cell()
+    refused(cell, "memory_of", pid)
+    refused(cell, "read_memory_of", pid)
+    refused(cell, "read_memory_of", _parent(pid))
+
+
+@landlock_scopes
+def test_it_can_signal_no_other_process(open_cell: OpenCell, operator: subprocess.Popen[bytes]) -> None:
+    refused(open_cell(), "signal", operator.pid, signal.SIGTERM)
+    assert operator.poll() is None
+
+
+@landlock_scopes
+def test_it_reaches_no_abstract_socket(open_cell: OpenCell) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        name = f"rotated-secrets-test-{os.getpid()}"
+        server.bind("\0" + name)
+        server.listen()
+        refused(open_cell(), "connect_abstract", name)
+
+
+@landlock_ports
+def test_it_connects_to_the_ports_of_its_server_alone(open_cell: OpenCell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as database, socket.create_server(("127.0.0.1", 0)) as other:
+        allowed, forbidden = database.getsockname()[1], other.getsockname()[1]
+        open_cell(ports=(allowed,)).call("connect", allowed, returns=object, within=20)
+        refused(open_cell(ports=(allowed,)), "connect", forbidden)
+        refused(open_cell(), "connect", allowed)
+
+
+@landlock_ports
+def test_it_listens_nowhere(open_cell: OpenCell) -> None:
+    refused(open_cell(), "listen")
+
+
+@landlock
+def test_it_runs_no_program(open_cell: OpenCell) -> None:
+    assert open_cell().call("run", sys.executable, returns=int, within=20) == 127
+
+
+@landlock
+def test_it_reads_what_libraries_need(open_cell: OpenCell) -> None:
+    assert open_cell().call("read", str(Path(os.__file__)), returns=str, within=20)
+
+
+def test_nothing_readable_holds_what_the_operator_is_given() -> None:
+    for path in readable_paths():
+        for given in ("/var/run/secrets", "/run/secrets", "/proc", "/tmp", "/root/.aws", "/root/.kube"):
+            assert not Path(given).is_relative_to(path), path
+
+
+def _pid_of_newest_cell() -> int:
+    parents: dict[int, int] = {}
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            with contextlib.suppress(OSError):
+                parents[int(each.name)] = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+    zygotes = [pid for pid, parent in parents.items() if parent == os.getpid()]
+    return max(pid for pid, parent in parents.items() if parent in zygotes)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
