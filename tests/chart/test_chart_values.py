@@ -60,6 +60,8 @@ BY_VALUE: dict[str, tuple[str, Any, str]] = {
     "renew_deadline": ("leaderElection.renewDeadline", "40s", "40s"),
     "retry_period": ("leaderElection.retryPeriod", "7s", "7s"),
     "threads": ("work.threads", 7, "7"),
+    "cell_memory": ("work.cellMemory", "48Mi", "48Mi"),
+    "cells_memory": ("work.cellsMemory", "96Mi", "96Mi"),
     "connections_per_host": ("databases.connectionsPerHost", 7, "7"),
     "breaker_failures": ("databases.breakerFailures", 7000000, "7000000"),
     "breaker_time": ("databases.breakerTime", "7s", "7s"),

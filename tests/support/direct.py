@@ -1,11 +1,15 @@
-"""Logins and rendering in the process of a test, whose servers and templates are trusted."""
+"""Logins and rendering in the process of a test, whose servers and templates are trusted; and cells for tests."""
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
+from functools import cache
 
 from rotated_secrets.api.target import Target
+from rotated_secrets.cells import Cells, CellSettings
 from rotated_secrets.databases.base import AdminSession, Engine, ProvesUsers, Server
+from rotated_secrets.databases.registry import engine_modules
 from rotated_secrets.delivery.render import check_template, render
 from rotated_secrets.values import Credential, SecretText, SecretValue
 
@@ -36,3 +40,11 @@ class DirectRenderer:
 
     def render(self, target: Target, value: SecretValue, tenant: str) -> Mapping[str, SecretText]:
         return render(target, value)
+
+
+@cache
+def shared_cells() -> Cells:
+    """Cells of the test's process, as the operator has them, with every engine loaded."""
+    cells = Cells(CellSettings(modules=(*engine_modules(), "rotated_secrets.databases.logins")))
+    atexit.register(cells.close)
+    return cells

@@ -22,6 +22,7 @@ from rotated_secrets.controller.look.fetch import describe, read_current
 from rotated_secrets.controller.look.interpret import check_usernames
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.hosts import HostRules
+from rotated_secrets.databases.logins import CellLogins
 from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.metrics import Metrics
@@ -47,7 +48,7 @@ from rotated_secrets.values import Credential, SecretId, Stage, VersionId
 from sandbox.applications.base import Account, DatabaseSide, LoginFailed
 from sandbox.proxy import DatabaseProxy
 from sandbox.waiting import eventually
-from tests.support.direct import DirectLogins
+from tests.support.direct import shared_cells
 from tests.support.login_client import Client
 from tests.support.reports import Recorded
 
@@ -240,7 +241,7 @@ class Life:
             trust=self.trust,
             rules=LOOPBACK,
             read_admin=self._read_admin if self.admin is not None else None,
-            logins=DirectLogins(engine),
+            logins=CellLogins(shared_cells(), engine, credential.engine, self.user),
             metrics=Metrics(),
         )
 

@@ -152,6 +152,9 @@ class ModelDatabase:
         user = credential.username
         return credential.password in (self.passwords.get(user), self.kept.get(user)) and user not in self.locked_out
 
+    def close(self) -> None:
+        """Nothing is open but sessions."""
+
     def verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         if self.down:
             raise Unavailable("the database is down")

@@ -22,6 +22,8 @@
   "renew-deadline" .Values.leaderElection.renewDeadline
   "retry-period" .Values.leaderElection.retryPeriod
   "threads" (int64 .Values.work.threads)
+  "cell-memory" .Values.work.cellMemory
+  "cells-memory" .Values.work.cellsMemory
   "backoff-base" .Values.work.backoffBase
   "backoff-cap" .Values.work.backoffCap
   "drain-timeout" .Values.work.drainTimeout

@@ -6,6 +6,7 @@ token or a tenant's value. Knows neither databases nor templates: it runs the me
 
 from rotated_secrets.cells.cell import Cell, CellFailed
 from rotated_secrets.cells.cells import Cells, CellSettings
+from rotated_secrets.cells.confinement import hide_memory
 from rotated_secrets.cells.limits import CellLimits
 
-__all__ = ["Cell", "CellFailed", "CellLimits", "CellSettings", "Cells"]
+__all__ = ["Cell", "CellFailed", "CellLimits", "CellSettings", "Cells", "hide_memory"]

@@ -89,7 +89,7 @@ def _field(default: Any, panel: Panel, help_text: str) -> Any:
 class Settings(BaseModel):
     """The settings of one operator process."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     aws_region: str | None = _field(
         None,
@@ -209,13 +209,13 @@ class Settings(BaseModel):
         "Blocking calls (AWS, databases, Kubernetes) at the same time. A namespace gets at most seven eighths of them.",
     )
     cell_memory: Memory = _field(
-        64 * 1024**2,
+        "64Mi",
         "Work",
         "Most memory that one cell may use, for example 64Mi. A cell is a child process in which one RotatedSecret's "
         "database client, webhook or templates run.",
     )
     cells_memory: Memory = _field(
-        160 * 1024**2,
+        "160Mi",
         "Work",
         "Most memory that all cells together may use; the largest is ended first. The operator needs about 200Mi "
         "besides.",

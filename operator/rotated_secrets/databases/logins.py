@@ -234,7 +234,4 @@ def _source(engine: Engine, name: str) -> Callable[[], Engine]:
 
 
 def _unavailable(name: str, server: Server, failed: CellFailed) -> Unavailable:
-    return Unavailable(
-        f"the client of {name} for {server} {failed}; check that host and port in the secret value are those of the "
-        "database; it is tried again"
-    )
+    return Unavailable(f"the client of {name} for {server} {failed}; check what answers there; it is tried again")

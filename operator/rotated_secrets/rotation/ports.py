@@ -42,6 +42,9 @@ class Database(Protocol):
         See :meth:`rotated_secrets.databases.base.Engine.open_admin`.
         """
 
+    def close(self) -> None:
+        """End what the run has opened there."""
+
 
 class StatusWriter(Protocol):
     """Stores the resource's status."""

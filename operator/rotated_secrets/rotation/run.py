@@ -121,8 +121,10 @@ class Run:
             raise Unavailable(self.seen.login_message)
 
     def close(self) -> None:
-        """Close the admin session, which releases its lock."""
+        """Close the admin session, which releases its lock, and what else is open at the database."""
         self._steps.close()
+        if self._ports.database is not None:
+            self._ports.database.close()
 
     def _act(self, action: Doing) -> None:
         with self._errors_final_status(), self._ports.reports.acting(action):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 
+from rotated_secrets.cells import hide_memory
 from rotated_secrets.cluster import ClusterError, NoCluster
 from rotated_secrets.controller.process.probes import CannotServe
 from rotated_secrets.controller.process.replica import Replica
@@ -23,6 +24,7 @@ CANNOT_GO_ON, BAD_SETTINGS = 1, 2
 
 def run(settings: Settings, reconciler: Reconciler) -> int:
     """Run until SIGTERM, SIGINT or an error that the operator cannot continue after. Returns the exit code."""
+    hide_memory()
     logs.configure(settings.log_format, settings.log_level)
     try:
         ended, drained = asyncio.run(_run(settings, reconciler))

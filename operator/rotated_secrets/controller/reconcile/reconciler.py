@@ -62,7 +62,7 @@ class _Reconciler:
                     await self._advance_at_database(work)
                 return await limits.run(work.conclude)
             finally:
-                await limits.run(work.close)
+                await limits.run(work.run.close)
         except TryAgain as error:
             raise RetryLater(str(error), error.not_before) from error.__cause__
 
@@ -178,12 +178,6 @@ class _Work:
         """Report what came of the run, and return when to look again. Raises: TryAgain."""
         waiting = self.run.conclude()
         return self._rest(waiting)
-
-    def close(self) -> None:
-        """End the session and everything else that is open at the database."""
-        self.run.close()
-        if self.gathered.connected.database is not None:
-            self.gathered.connected.database.close()
 
     def _target_secret(self) -> DeliveredSecret | None:
         """The target Secret, where one is delivered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,7 +22,8 @@ class FakeReplica:
 
     ends: BaseException = Ended(0)
     drains = True
-    stopped: list[float]
+    stopped: ClassVar[list[float]] = []
+    hidden: ClassVar[list[object]] = []
 
     def __init__(self, settings: Settings, reconciler: object) -> None:
         FakeReplica.stopped = []
@@ -47,6 +48,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, ends: BaseException, *, drains: bool = 
     monkeypatch.setattr(FakeReplica, "drains", drains)
     monkeypatch.setattr(main, "Replica", FakeReplica)
     monkeypatch.setattr(logs, "configure", lambda *_: None)
+    monkeypatch.setattr(main, "hide_memory", lambda: FakeReplica.hidden.append(FakeReplica.stopped))
     reconciler: Any = None
     return main.run(Settings.parse({"aws_region": "eu-west-1", "drain_timeout": 7}), reconciler)
 
@@ -94,3 +96,10 @@ def test_threads_that_hang_do_not_keep_the_process(monkeypatch: pytest.MonkeyPat
     assert left == [1]
     ran(monkeypatch, Ended(1), drains=True)
     assert left == [1]
+
+
+def test_other_processes_cannot_read_the_operators_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environment may hold AWS credentials; children run what servers send."""
+    FakeReplica.hidden.clear()
+    ran(monkeypatch, Ended(0))
+    assert len(FakeReplica.hidden) == 1
