@@ -8,7 +8,7 @@ from tests.hostile.conftest import Arena
 from tests.support.hostile.catalogue import CELLS, PROTOCOLS
 from tests.support.hostile.outcomes import OK, Attack
 
-SECONDS = 150
+SECONDS = 120
 
 pytestmark = pytest.mark.timeout(400)
 
