@@ -123,13 +123,15 @@ def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena
         name = f"orders-{secrets.token_hex(4)}"
         return Applied(create_application(stack, home, name, database="shop"))
 
-    flags = ("--aws-endpoint-url", servers.aws_url, "--webhook-hosts", servers.webhook_hosts, "--cluster-name", "test")
+    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "2s")
+    flags = (*aws, "--webhook-hosts", servers.webhook_hosts, "--cluster-name", "test")
     # As a user would start it: what a fork has from its parent would count as the parent's memory.
     started = replace(stack, interpreter=None)
     log = stack.directory / "hostile-operator.log"
     where = ("--lease-namespace", home, "--log-format", "json", *flags)
-    with bounded(MEMORY) as bound, OperatorProcess(started, kubeconfig, log, *where) as operator:
-        operator.environment["AWS_ENDPOINT_URL_STS"] = servers.aws_url
+    operator = OperatorProcess(started, kubeconfig, log, *where)
+    operator.environment["AWS_ENDPOINT_URL_STS"] = servers.aws_url
+    with bounded(MEMORY) as bound, operator:
         bound.take(operator.pid)
         operator.wait_until_it_leads(60)
         yield Arena(stack, servers, operator, bound, Honest(application), table)
