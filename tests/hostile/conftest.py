@@ -66,6 +66,8 @@ class Arena:
     undisturbed: Times = field(default_factory=Times)
     """The honest tenant's rotations while nothing else is done."""
     _begun: tuple[int, int] = (0, 0)
+    _said_before: int = 0
+    """Length of the log when the attack began."""
 
     def ready(self) -> None:
         """The operator runs and leads, also after something has killed it."""
@@ -74,6 +76,7 @@ class Arena:
             self.bound.take(self.operator.pid)
             self.operator.wait_until_it_leads(60)
         self._begun = self.operator.pid, self.bound.kills
+        self._said_before = len(self.operator.log())
         if not self.undisturbed.seconds:
             self.honest.times(2)
             self.undisturbed = self.honest.times(UNDISTURBED)
@@ -101,9 +104,10 @@ class Arena:
             wrong.append("the operator has ended")
         if self.bound.kills != kills:
             wrong.append(f"{self.bound.kills - kills} processes were killed for more than {MEMORY >> 20} MiB")
-        if foreign := foreign_lines(self.operator.log_of_this_life()):
+        log = self.operator.log()[self._said_before :]
+        if foreign := foreign_lines(log):
             wrong.append(f"{len(foreign)} lines of the log are not the operator's own, the first: {foreign[0][:300]!r}")
-        if "failed unexpectedly" in self.operator.log_of_this_life():
+        if "failed unexpectedly" in log:
             wrong.append("something failed unexpectedly")
         if self.operator.runs and not times.median < 2 * self.undisturbed.median:
             wrong.append(f"the honest tenant was slow: {sorted(times.seconds)} s each; failures: {times.failures}")
@@ -123,7 +127,7 @@ def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena
         name = f"orders-{secrets.token_hex(4)}"
         return Applied(create_application(stack, home, name, database="shop"))
 
-    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "2s")
+    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "5s")
     flags = (*aws, "--webhook-hosts", servers.webhook_hosts, "--cluster-name", "test")
     # As a user would start it: what a fork has from its parent would count as the parent's memory.
     started = replace(stack, interpreter=None)

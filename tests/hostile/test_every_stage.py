@@ -8,7 +8,7 @@ from tests.hostile.conftest import Arena
 from tests.support.hostile.catalogue import CELLS, PROTOCOLS
 from tests.support.hostile.outcomes import OK, Attack
 
-SECONDS = 120
+SECONDS = 60
 
 pytestmark = pytest.mark.timeout(400)
 

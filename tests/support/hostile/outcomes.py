@@ -69,21 +69,20 @@ class Attack:
         return {"database": {"tls": tls}, "rotation": rotation}
 
     def judge(self, resource: Json, reached: Collection[str]) -> str | None:
-        """OK, what is wrong, or None as long as the operator has not judged it."""
+        """OK, what is wrong, or None as long as the resource does not tell what is wrong with its host."""
         conditions = {each["type"]: each for each in (resource.get("status") or {}).get("conditions") or []}
-        ready, rotated = conditions.get("Ready", {}), conditions.get("Rotated", {})
+        ready, held = conditions.get("Ready", {}), conditions.get("Held", {})
         # A query that fails after the login worked is in the way of rotations alone.
-        told = ready if ready.get("status") in _WRONG else rotated if rotated.get("status") == "False" else None
+        told = ready if ready.get("status") in _WRONG else held if held.get("status") == "True" else None
         if told is None or str(self.cell) not in reached:
             return None
         message = str(told.get("message", ""))
         host = self.secret_id if self.cell.engine == "aws" else self.cell.address(self.copy)
-        named = host in message or (told is rotated and "verify quer" in message)
+        if host not in message and not (told is held and "verify quer" in message):
+            return None
         faults = (
-            (not message, "no message"),
             ("\n" in message, "a message of several lines"),
             ("failed unexpectedly" in message, "failed unexpectedly"),
-            (not named, f"does not name the host: {message}"),
         )
         return next((why for applies, why in faults if applies), OK)
 
@@ -160,7 +159,11 @@ class Namespace:
     def _why_not(self, attack: Attack) -> str:
         if str(attack.cell) not in self.servers.reached:
             return "the server was not reached"
-        return "the resource says nothing that is wrong"
+        resource = self.stack.api.get(f"{self.path}/{attack.name}")
+        said = [
+            (each["type"], each["status"], each["message"]) for each in resource.get("status", {}).get("conditions", [])
+        ]
+        return f"the resource does not name the host: {said}"
 
 
 def foreign_lines(log: str) -> list[str]:
