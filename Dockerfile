@@ -1,7 +1,8 @@
 # The operator's image: Python, the pinned dependencies and the operator, without tools that build or install.
 #
 # Both images need the same Python 3.11 or later at the same path, the builder with `venv` and `pip`, the base with
-# ca-certificates. Name them by digest to get the same bytes each time.
+# ca-certificates. Name them by digest to get the same bytes each time: a tag can move. Releases are built by digest only
+# (`make image RELEASE=1`).
 ARG BASE_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 ARG BUILDER_IMAGE=${BASE_IMAGE}
 
@@ -59,6 +60,8 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["rotated-secrets"]
 CMD ["run"]
 ARG BASE_IMAGE
+ARG BASE_NAME=${BASE_IMAGE}
+ARG BASE_DIGEST=
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="rotated-secrets" \
@@ -66,4 +69,5 @@ LABEL org.opencontainers.image.title="rotated-secrets" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="${BASE_IMAGE}"
+      org.opencontainers.image.base.name="${BASE_NAME}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}"

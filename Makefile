@@ -53,8 +53,8 @@ test-embedded: $(STAMP) ## the tests that depend on Kubernetes, on the embedded 
 test-image: $(STAMP) ## build the image on a base made of Debian packages, and rotate with a container; as root
 	$(BIN)/pytest tests/image $(ARGS)
 
-image: ## build the image by docker, podman or buildah; IMAGE=name:tag, BASE_IMAGE=your Python image, TOOL=which
-	@$(PYTHON) -m sandbox.image $(if $(IMAGE),--image $(IMAGE)) $(if $(TOOL),--tool $(TOOL)) \
+image: ## build the image by docker, podman or buildah; IMAGE=name:tag, BASE_IMAGE=your Python image, TOOL=which, RELEASE=1: by digest alone
+	@$(PYTHON) -m sandbox.image $(if $(IMAGE),--image $(IMAGE)) $(if $(TOOL),--tool $(TOOL)) $(if $(RELEASE),--release) \
 		$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(if $(BUILDER_IMAGE),BUILDER_IMAGE=$(BUILDER_IMAGE))
 
 lint: $(STAMP) ## ruff, mypy and the import rules
@@ -79,7 +79,9 @@ manifests: $(STAMP) ## render deploy/ from the chart, for clusters without Helm
 reference: $(STAMP) ## write the tables of docs/reference.md from the models
 	$(BIN)/python -m sandbox.reference > docs/.generated && mv docs/.generated docs/reference.md
 
-COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# A header that names this target, and not the folders of this machine.
+COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make requirements"
 
 requirements: ## pin the newest versions that pyproject.toml allows, with their hashes; needs uv
 	$(COMPILE) --upgrade pyproject.toml -o requirements/runtime.txt

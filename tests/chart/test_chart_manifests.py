@@ -67,10 +67,10 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     ],
     "network": [
         EMPTY,
-        {"networkPolicy": {"enabled": True}},
+        {"networkPolicy": {"enabled": False}},
         {
             "networkPolicy": {
-                "enabled": True,
+                "nodeMetadata": "Deny",
                 "ingressFrom": [PEER],
                 "databaseNetworks": ["10.0.0.0/8", "fd00::/8"],
                 "extraEgress": [{"ports": [{"port": 8443}]}],
@@ -169,7 +169,7 @@ def test_what_is_looked_for_is_seen() -> None:
         "there is no field .spec.containers[0].nam",
         ".spec.nodeSelector.a is 1, not of type str",
     ]
-    made = rendered(nested("networkPolicy.enabled", True))
+    made = rendered()
     one(made, "Service")["spec"]["selector"]["app.kubernetes.io/component"] = "another"
     one(made, "ClusterRoleBinding")["subjects"][0]["name"] = "another"
     one(made, "ConfigMap")["metadata"]["name"] = "another"
@@ -301,20 +301,6 @@ def test_the_definition_is_the_operators_and_stays_behind_unless_told_otherwise(
     assert (CHART / "files" / CRD.name).read_text() == CRD.read_text(), "run make crds"
 
 
-def test_the_network_policy_lets_in_who_collects_metrics_and_out_what_is_needed() -> None:
-    given = {"enabled": True, "ingressFrom": [PEER], "databaseNetworks": ["10.0.0.0/8"], "databasePorts": [5432]}
-    spec = one(rendered({"networkPolicy": given}), "NetworkPolicy")["spec"]
-    (way_in,) = spec["ingress"]
-    test = one(rendered(), "Pod")["metadata"]["labels"]
-    assert way_in["from"][0] == PEER
-    assert way_in["from"][1]["podSelector"]["matchLabels"].items() <= test.items()
-    out = {tuple(port["port"] for port in rule["ports"]): rule.get("to") for rule in spec["egress"]}
-    assert out[53, 53] is None
-    assert out[443, 6443] is None
-    assert [peer["ipBlock"]["cidr"] for peer in out[80,]] == ["169.254.170.23/32", "fd00:ec2::23/128"]
-    assert out[5432,] == [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
-
-
 def test_helm_test_asks_the_service(default: list[Manifest]) -> None:
     pod, service = one(default, "Pod"), one(default, "Service")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
@@ -328,11 +314,17 @@ def test_helm_test_asks_the_service(default: list[Manifest]) -> None:
 def test_notes_say_what_to_type_next_and_what_is_missing() -> None:
     bare = notes()
     assert "kubectl -n rotated-secrets rollout status deployment/rotated-secrets" in bare
-    missing = ("create-pod-identity-association", "aws.region is not set", "which no registry has")
+    missing = (
+        "create-pod-identity-association",
+        "aws.region is not set",
+        "which no registry has",
+        "name their networks in networkPolicy.databaseNetworks",
+    )
     assert all(each in bare for each in missing)
     role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/x"}
     given = {"aws": {"region": "eu-west-1"}, "serviceAccount": {"annotations": role}, "namespaces": ["bank"]}
-    complete = notes(merged(given, nested("image.repository", "registry.example.com/x")))
+    networks = nested("networkPolicy.databaseNetworks", ["10.0.0.0/8"])
+    complete = notes(merged(given, nested("image.repository", "registry.example.com/x"), networks))
     assert not any(each in complete for each in missing)
     assert "kubectl -n bank get rsec" in complete
     assert "the permissions that the chart's README lists" in notes(

@@ -69,6 +69,8 @@ BY_SENTENCE: list[Row] = [
     ("aws.pollInterval", "5 minutes", f'aws.pollInterval: "5 minutes" {LENGTH}'),
     ("work.drainTimeout", "0s", 'work.drainTimeout: "0s" is not longer than zero; write for example 90s, 10m or 4h'),
     ("kubernetes.watchTimeout", "900ms", "kubernetes.watchTimeout: must be 1s or more"),
+    ("work.cellMemory", "64MB", 'work.cellMemory: "64MB" is no amount of memory; write for example 64Mi'),
+    ("work.cellsMemory", "8191Ki", 'work.cellsMemory: "8191Ki" is less than 8Mi; write for example 64Mi'),
     (
         "leaderElection.leaseDuration",
         "10s",
@@ -247,6 +249,15 @@ def test_the_chart_refuses_what_the_operator_would(path: str, setting: str, text
     refused = {texts[int(index)] for index in re.findall(r"^  [\w.]+\[(\d+)]: ", refusal(nested(path, texts)), re.M)}
     assert refused == {text for text in texts if operator_refuses(setting, text)}
     assert 0 < len(refused) < len(texts)
+
+
+@pytest.mark.parametrize(
+    "text", ["8Mi", "08Mi", "8192Ki", "8388608", "1Gi", "7Mi", "8388607", "08", "64M", "64MiB", "x"]
+)
+def test_amounts_of_memory_that_the_operator_would_refuse_are_refused(text: str) -> None:
+    said = refusal(nested("work.cellMemory", text)) if operator_refuses("cell_memory", text) else ""
+    assert said or rendered(nested("work.cellMemory", text))
+    assert said.count("work.cellMemory") == bool(said)
 
 
 def test_lengths_that_the_operator_would_refuse_are_refused() -> None:

@@ -44,6 +44,8 @@ BY_VALUE: dict[str, tuple[str, Any, str]] = {
     "database_ca_file": ("databases.caBundle", CERTIFICATE, "/etc/rotated-secrets/database-ca/ca.crt"),
     "allowed_networks": ("databases.allowedNetworks", ["127.0.0.0/8", "::1/128"], "127.0.0.0/8,::1/128"),
     "denied_networks": ("databases.deniedNetworks", ["10.7.0.0/16", "10.8.0.1"], "10.7.0.0/16,10.8.0.1"),
+    "engine_variables": ("databases.engineVariables", ["A", "B"], "A,B"),
+    "engine_paths": ("databases.enginePaths", ["/a", "/b"], "/a,/b"),
     "webhook_hosts": ("databases.webhookHosts", ["*.example.com", "a:8443"], "*.example.com,a:8443"),
     "access_policy_file": ("accessPolicy.rules", [], "/etc/rotated-secrets/access-policy/policy.yaml"),
     "cluster_name": ("clusterName", "blue", "blue"),

@@ -69,6 +69,11 @@ def buildah(storage: Path, base_tar: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
+def base_digest(buildah: tuple[str, ...]) -> str:
+    return output_of(*buildah, "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", BASE)
+
+
+@pytest.fixture(scope="session")
 def authority() -> str:
     """The certificate of an authority that signs nothing; it is among those that the build is given."""
     return CertificateAuthority.create("an index's own").certificate
@@ -85,13 +90,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory, authority: str) -> PipSet
 
 
 @pytest.fixture(scope="session")
-def image(buildah: tuple[str, ...], storage: Path, settings: PipSettings) -> Image:
-    """The operator's, built as `make image` builds it."""
+def image(buildah: tuple[str, ...], base_digest: str, storage: Path, settings: PipSettings) -> Image:
+    """The operator's, built as `make image` builds it, on a base by digest as that of a release."""
     name, log = f"localhost/{NAME}", storage / "build.log"
     with log.open("w") as output:
         try:
             tool = Tool(buildah, ("--isolation", "chroot"))
-            build(tool, name, {"BASE_IMAGE": BASE}, settings=settings, output=output)
+            build(tool, name, {"BASE_IMAGE": f"{BASE}@{base_digest}"}, settings=settings, output=output)
         except CannotBuild as error:
             pytest.fail(f"{error}\n{log.read_text()[-4000:]}")
     log.unlink()

@@ -34,12 +34,12 @@ def entries(image: Image) -> Iterator[tuple[str, os.stat_result]]:
             yield f"/{path.relative_to(image.root)}", path.lstat()
 
 
-def test_it_says_what_it_is(image: Image) -> None:
+def test_it_says_what_it_is(image: Image, base_digest: str) -> None:
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in image.config["Labels"].items()}
     assert labels["title"] == "rotated-secrets"
     assert labels["version"] == version()
     assert labels["licenses"] == "Apache-2.0"
-    assert labels["base.name"] == BASE
+    assert (labels["base.name"], labels["base.digest"]) == (BASE, base_digest)
     assert "Kubernetes operator" in labels["description"]
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", labels["revision"])
 

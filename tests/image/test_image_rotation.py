@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -60,6 +61,16 @@ def test_the_image_rotates_and_ends_when_it_is_told_to(operator: Container, stac
     with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/readyz", timeout=5) as answer:
         assert answer.status == 200
     assert operator.stop("TERM") == 0, operator.log()
+
+
+def test_system_calls_that_a_pod_may_not_make_are_refused(image: Image) -> None:
+    code = (
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "new_user_namespace = 0x10000000\n"
+        "print(libc.unshare(new_user_namespace), ctypes.get_errno())\n"
+    )
+    assert image.python(code).stdout.split() == ["-1", str(errno.EPERM)]
 
 
 def test_its_root_filesystem_is_read_only(image: Image) -> None:

@@ -1,11 +1,12 @@
 """A built image, and containers of it as a kubelet starts them for a "restricted" pod.
 
-The root filesystem is read-only, no capability is left and none can be gained; only `/tmp` can be written to. The
-network is this machine's, as there is no other here.
+The root filesystem is read-only, no capability is left and none can be gained; only `/tmp` can be written to, and the
+system calls are refused that `RuntimeDefault` refuses. The network is this machine's, as there is no other here.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -25,6 +26,36 @@ Json = dict[str, Any]
 MOUNTED = "/mnt"
 """Where the files are that a container is given; every Debian has this folder."""
 STOP_SECONDS = 30.0
+NAMESPACES = 0x7E020000
+"""The flags of clone that make a namespace."""
+REFUSED = (
+    *("add_key", "request_key", "keyctl", "bpf", "perf_event_open", "userfaultfd", "kcmp", "pidfd_getfd"),
+    *("process_madvise", "io_uring_setup", "io_uring_enter", "io_uring_register", "unshare", "setns"),
+    *("mount", "umount2", "pivot_root", "chroot", "fsopen", "fsmount", "move_mount", "open_tree", "mount_setattr"),
+    *("open_by_handle_at", "name_to_handle_at", "get_mempolicy", "set_mempolicy", "mbind", "move_pages"),
+    *("migrate_pages", "clock_settime", "settimeofday", "sethostname", "syslog", "quotactl", "swapon", "reboot"),
+)
+"""What containerd's profile does not allow a container without capabilities, as far as programs ask for it.
+Source: contrib/seccomp/seccomp_default.go in containerd 1.7 and 2."""
+SECCOMP = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [
+        {"names": list(REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
+        # Unlike the others, so that a C library falls back to clone.
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+        *(
+            {
+                "names": ["clone"],
+                "action": "SCMP_ACT_ERRNO",
+                "errnoRet": errno.EPERM,
+                "args": [{"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": 1 << bit, "valueTwo": 1 << bit}],
+            }
+            for bit in range(32)
+            if NAMESPACES & 1 << bit
+        ),
+    ],
+}
+"""The same in the form of the OCI's runtime specification."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +143,7 @@ class Image:
             },
             "root": {"path": str(self.root), "readonly": True},
             "mounts": mounts,
-            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]},
+            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")], "seccomp": SECCOMP},
         }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.watch.transform import transform
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import RetryLater
@@ -89,7 +91,7 @@ class FakeOperator:
         if before is not None and "status" in before:
             obj["status"] = before["status"]
         written = self.cluster.put(path, obj)
-        self.services.index.observe(written)
+        self.services.index.observe(transform(written, len(json.dumps(written))))
         return written
 
     def ask(self, value: str, *, key: Key = KEY, annotation: str = ROTATE_ANNOTATION) -> None:

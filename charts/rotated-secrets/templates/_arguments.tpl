@@ -40,6 +40,8 @@
   "allowed-networks" (join "," .Values.databases.allowedNetworks)
   "denied-networks" (join "," .Values.databases.deniedNetworks)
   "webhook-hosts" (join "," .Values.databases.webhookHosts)
+  "engine-variables" (join "," .Values.databases.engineVariables)
+  "engine-paths" (join "," .Values.databases.enginePaths)
   "database-ca-file" (ternary "/etc/rotated-secrets/database-ca/ca.crt" "" (eq (include "rotated-secrets.hasDatabaseCa" .) "true"))
 -}}
 {{- range $flag, $value := $optional }}{{ if $value }}{{ $_ := set $flags $flag $value }}{{ end }}{{ end -}}

@@ -5,7 +5,7 @@ line: which value, what is wrong with it, and what to write.
 
 {{- define "rotated-secrets.validate" -}}
 {{- $problems := printf "%s%s%s%s" (include "rotated-secrets.wrongTexts" .) (include "rotated-secrets.wrongLengths" .) (include "rotated-secrets.wrongNetworks" .) (include "rotated-secrets.wrongTogether" .) -}}
-{{- $problems = printf "%s%s" $problems (include "rotated-secrets.wrongRules" .) -}}
+{{- $problems = printf "%s%s%s" $problems (include "rotated-secrets.wrongAmounts" .) (include "rotated-secrets.wrongRules" .) -}}
 {{- if $problems -}}
 {{- fail (printf "these values cannot be used:\n%s" (trimSuffix "\n" $problems)) -}}
 {{- end -}}
@@ -64,6 +64,16 @@ line: which value, what is wrong with it, and what to write.
 {{- if not .Values.image.repository }}  image.repository: name the image{{ println }}{{ end -}}
 {{- with .Values.databases.caBundle -}}
 {{- if not (regexMatch "(?s)-----BEGIN CERTIFICATE-----.+-----END CERTIFICATE-----" .) }}  databases.caBundle: holds no certificate; write the certificates of the authorities as PEM, for example by --set-file databases.caBundle=ca.pem
+{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "rotated-secrets.wrongAmounts" -}}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $amounts := dict "work.cellMemory" .Values.work.cellMemory "work.cellsMemory" .Values.work.cellsMemory -}}
+{{- range $path, $text := $amounts -}}
+{{- if not (regexMatch "^[0-9]{1,12}([KMG]i)?$" $text) }}  {{ $path }}: {{ $text | quote }} is no amount of memory; write for example 64Mi
+{{ else if lt (mul (regexReplaceAll "^0+|[KMG]i$" $text "" | int64) (get $units (regexFind "[KMG]i$" $text) | default 1)) 8388608 }}  {{ $path }}: {{ $text | quote }} is less than 8Mi; write for example 64Mi
 {{ end -}}
 {{- end -}}
 {{- end -}}

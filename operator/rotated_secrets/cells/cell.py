@@ -109,13 +109,13 @@ class Cell:
         if not self._is_open:
             raise CellFailed("has ended before", "ended")
         content = pickled(request)
-        self._wire.settimeout(within)
         try:
+            self._wire.settimeout(within)
             send(self._wire, content)
-        except Closed:
-            raise self._died() from None
         except TimeoutError:
             raise self._end(f"took nothing within {within:g} s", TIME) from None
+        except (Closed, OSError):
+            raise self._died() from None
 
     def _understood(self, answer: Mapping[str, Any], returns: type[T], cleaned: Callable[[Any], Any]) -> T:
         if (name := answer.get("raised")) in self._declared:

@@ -58,6 +58,10 @@ class CellSettings:
     """Of one cell, where its work does not need others."""
     modules: tuple[str, ...] = ()
     """Imported before the first cell is forked."""
+    variables: tuple[str, ...] = ()
+    """Names of environment variables that cells get, beside those of Python and its libraries."""
+    paths: tuple[str, ...] = ()
+    """Files and folders that cells may read and write; beside these they read only what libraries need."""
 
 
 class Cells:
@@ -154,14 +158,15 @@ class _Zygote:
     @classmethod
     def started(cls, settings: CellSettings) -> _Zygote:
         """Start it and wait until it has loaded its modules. Raises: CellFailed."""
+        given = {"memory": settings.memory, "modules": settings.modules, "paths": settings.paths}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "rotated_secrets.cells.zygote", str(settings.memory), *settings.modules],
+                [sys.executable, "-P", "-m", "rotated_secrets.cells.zygote", json.dumps(given)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=_environment(os.environ),
+                env=_environment(os.environ, settings.variables),
                 cwd="/",
                 start_new_session=True,  # a terminal's Ctrl-C is the operator's, which drains first
             )
@@ -208,6 +213,6 @@ def _log_notices(notices: IO[bytes]) -> None:
             log.warning("the process that database clients are forked from: %s", plain(line.decode(errors="replace")))
 
 
-def _environment(own: Mapping[str, str]) -> dict[str, str]:
+def _environment(own: Mapping[str, str], further: tuple[str, ...]) -> dict[str, str]:
     # One arena: each further one reserves 64 MiB of addresses, which would count as used.
-    return {name: own[name] for name in _PASSED_ON if name in own} | {"MALLOC_ARENA_MAX": "1"}
+    return {name: own[name] for name in (*_PASSED_ON, *further) if name in own} | {"MALLOC_ARENA_MAX": "1"}

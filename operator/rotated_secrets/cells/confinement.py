@@ -30,8 +30,6 @@ def confine(limits: CellLimits, base: int, landlock: Landlock) -> None:
         OSError: the kernel refused; nothing may run here then.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Other processes of this user can neither trace this one nor read its memory, and it leaves no core dump.
-    hide_memory()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _drop_capabilities()
     _limit(resource.RLIMIT_CORE, 0)

@@ -22,7 +22,9 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH, _RULE_NET_PORT = 1, 2
 
-_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
+"""Rights that a file can have; the others are a folder's."""
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 """Rights that each version of the interface adds; what is handled and not allowed is refused."""
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
@@ -54,8 +56,8 @@ def abi() -> int:
 class Landlock:
     """What cells may read, prepared once: :meth:`restrict` takes some system calls then."""
 
-    def __init__(self) -> None:
-        """Prepare it. Where the kernel has none, or refuses, :attr:`version` is 0."""
+    def __init__(self, writable: Iterable[str] = ()) -> None:
+        """Prepare it. Where the kernel has none :attr:`version` is 0. ``writable``: paths to read and write."""
         self.version = abi()
         self._files = -1
         if self.version:
@@ -63,7 +65,10 @@ class Landlock:
             scoped = _SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL if self.version >= _SCOPE_SINCE else 0
             self._files = self._ruleset(rights, 0, scoped)
             for path in readable_paths():
-                _allow_reading(self._files, path)
+                _allow(self._files, path, _READ_FILE | _READ_DIR)
+            for path in map(Path, writable):
+                if path.exists():
+                    _allow(self._files, path, rights & ~_EXECUTE)
 
     def move_to(self, descriptor: int) -> None:
         """Keep what is prepared under this descriptor; the caller closes others."""
@@ -111,8 +116,9 @@ def readable_paths() -> Iterator[Path]:
     yield from sorted(path for path in found if path.is_absolute() and path != Path("/") and path.exists())
 
 
-def _allow_reading(ruleset: int, path: Path) -> None:
-    rights = _READ_FILE | _READ_DIR if path.is_dir() else _READ_FILE
+def _allow(ruleset: int, path: Path, rights: int) -> None:
+    if not path.is_dir():
+        rights &= _OF_A_FILE
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         rule = struct.pack("=Qi", rights, handle)

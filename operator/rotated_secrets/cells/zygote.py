@@ -64,13 +64,19 @@ class _Running:
 class Zygote:
     """Forks and watches cells until the operator is gone."""
 
-    def __init__(self, control: socket.socket, memory: int) -> None:
-        """``memory``: bytes that all cells together may use beside what they share with the zygote."""
+    def __init__(self, control: socket.socket, memory: int, paths: list[str]) -> None:
+        """Prepare what all cells have.
+
+        Args:
+            control: the socket to the operator.
+            memory: bytes that all cells together may use, beside what they share with the zygote.
+            paths: what they may read and write.
+        """
         self._control = control
         self._memory = memory
         self._cells: dict[int, _Running] = {}
         self._selector = selectors.DefaultSelector()
-        self._landlock = Landlock()
+        self._landlock = Landlock(paths)
         self._size = _pages_of("self")[0] * _PAGE
         self._looked_at = 0.0
         self._wakeup, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -264,18 +270,21 @@ def _preload(names: list[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the zygote. Arguments: bytes of memory for all cells, and the modules to import beforehand."""
+    """Run the zygote. Its argument is JSON: memory for all cells, modules to import, paths that cells may write."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the operator drains first
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    hide_memory()
+    # If the kernel has to end a process, then not the operator. Only before this process is hidden, it may say so.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    hide_memory()  # cells inherit it: no process of this user can trace them or read their memory
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-    memory, *modules = sys.argv[1:]
-    for name in _preload(modules):
+    given = json.loads(sys.argv[1])
+    for name in _preload(given["modules"]):
         sys.stderr.write(f"cannot import {name}\n")
     sys.stderr.flush()
     gc.collect()
     gc.freeze()
-    Zygote(socket.socket(fileno=CONTROL), int(memory)).run()
+    Zygote(socket.socket(fileno=CONTROL), given["memory"], given["paths"]).run()
 
 
 if __name__ == "__main__":

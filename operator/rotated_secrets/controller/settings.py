@@ -206,7 +206,8 @@ class Settings(BaseModel):
     threads: Count = _field(
         32,
         "Work",
-        "Blocking calls (AWS, databases, Kubernetes) at the same time. A namespace gets at most seven eighths of them.",
+        "Blocking calls at the same time: so many to databases, and half as many others (AWS, Kubernetes). A namespace "
+        "gets at most half of what the others leave.",
     )
     cell_memory: Memory = _field(
         "64Mi",
@@ -220,17 +221,31 @@ class Settings(BaseModel):
         "Most memory that all cells together may use; the largest is ended first. The operator needs about 200Mi "
         "besides.",
     )
+    engine_variables: Names = _field(
+        (),
+        "Databases",
+        "Names of environment variables that your own engines need, comma-separated. Database clients get no others.",
+    )
+    engine_paths: Names = _field(
+        (),
+        "Databases",
+        "Files and folders that your own engines read and write, comma-separated. Database clients can open no others, "
+        "where the kernel has Landlock.",
+    )
     connections_per_host: Count = _field(
-        4,
+        8,
         "Work",
-        "RotatedSecrets that use one database host at the same time. Of those that wait for it, or for a thread, the "
-        "one whose namespace has the fewest at work is next.",
+        "RotatedSecrets that use one database host at the same time. A namespace gets at most half of what the others "
+        "leave. Of those that wait for it, or for a thread, the one whose namespace has the fewest at work is next.",
     )
     breaker_failures: Count = _field(
         5, "Work", "Failed attempts in a row to reach a database host before the operator stops trying for a while."
     )
     breaker_time: Seconds = _field(
-        30.0, "Work", "How long the operator then does not try to reach that database host, in seconds."
+        30.0,
+        "Work",
+        "How long the operator then does not try to reach that database host, in seconds. Doubles while the host goes "
+        "on failing, up to ten times this.",
     )
     backoff_base: Seconds = _field(
         1.0,

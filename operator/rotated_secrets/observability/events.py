@@ -87,6 +87,10 @@ class EventReason(StrEnum):
     ACCESS_DENIED = "AccessDenied"
     """AWS or the access policy denies the secret, or the AWS identity to use."""
 
+    RESOURCE_TOO_LARGE = "ResourceTooLarge"
+    """The RotatedSecret is larger than the operator keeps in memory, so nothing is done for it. The message names its
+    largest part."""
+
 
 WARNINGS: Final = frozenset(
     {
@@ -99,6 +103,7 @@ WARNINGS: Final = frozenset(
         EventReason.OLD_PASSWORD_LEFT,
         EventReason.ROLLOUT_FAILED,
         EventReason.ACCESS_DENIED,
+        EventReason.RESOURCE_TOO_LARGE,
     }
 )
 

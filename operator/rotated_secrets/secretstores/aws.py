@@ -23,7 +23,7 @@ from botocore.credentials import CredentialProvider, CredentialResolver, Refresh
 from rotated_secrets.observability.logs import silence_aws_debug_logs
 from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, AwsCall, outcome_of
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
-from rotated_secrets.secretstores.quota import Buckets
+from rotated_secrets.secretstores.quota import Buckets, no_tenant
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class AwsStores:
         on_rejected: Callable[[], None] | None = None,
         buckets: Buckets | None = None,
         before_write: Callable[[], None] | None = None,
+        tenant: Callable[[], str] = no_tenant,
     ) -> None:
         """Use the operator's own identity by default; :meth:`with_credentials` returns stores of other identities.
 
@@ -84,6 +85,7 @@ class AwsStores:
             buckets: rate limits, shared with other identities.
             before_write: called before each request that changes something, including each attempt of a retried one;
                 an error that it raises replaces the request.
+            tenant: returns for whom the current thread makes a request: writes are limited fairly between tenants.
         """
         silence_aws_debug_logs()
         if isinstance(session, botocore.session.Session):
@@ -96,7 +98,7 @@ class AwsStores:
         self._settings = settings
         self._on_request = on_request
         self._on_rejected = on_rejected
-        self._buckets = buckets or Buckets(settings.writes_per_second)
+        self._buckets = buckets or Buckets(settings.writes_per_second, tenant)
         self._before_write = before_write
         self._account = account
         self._stores: dict[str, AwsStore] = {}

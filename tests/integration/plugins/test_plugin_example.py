@@ -16,12 +16,15 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "plugin"
 
 PROGRAM = """
 import dataclasses
+import os
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.controller.look.database_access import DatabaseAccess, Trust
 from rotated_secrets.api.spec import TlsSpec
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Users
 from rotated_secrets.databases.hosts import HostRules
-from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.databases.logins import CellLogins
+from rotated_secrets.databases.registry import engine_modules, engine_named
+from rotated_secrets.cells import Cells, CellSettings
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.rotation.password import check_policy, make_password
 from rotated_secrets.api.rotation import PasswordPolicy
@@ -31,15 +34,28 @@ VALUE = '{"engine": "sqlite-users", "host": "192.0.2.7", "username": "orders", "
 current = Credential.of(SecretValue.parse(VALUE))
 engine = engine_named(current.engine)
 assert engine.strategies == {Strategy.SINGLE_USER}
-database = DatabaseAccess(
-    engine,
-    application=current,
-    trust=Trust(TlsSpec(), None, None),
-    rules=HostRules(),
-    read_admin=None,
-    logins=engine,
-    metrics=Metrics(),
+cells = Cells(
+    CellSettings(
+        modules=engine_modules(),
+        variables=("SQLITE_USERS",),
+        paths=(os.path.dirname(os.environ.get("SQLITE_USERS", "/nowhere/file")),),
+    )
 )
+
+
+def access():
+    return DatabaseAccess(
+        engine,
+        application=current,
+        trust=Trust(TlsSpec(), None, None),
+        rules=HostRules(),
+        read_admin=None,
+        logins=CellLogins(cells, engine, current.engine, "shop"),
+        metrics=Metrics(),
+    )
+
+
+database = access()
 users = Users(current.username)
 
 
@@ -53,7 +69,7 @@ def works(credential):
 
 pending = dataclasses.replace(current, password=make_password(PasswordPolicy(), database.limits))
 assert works(current) and not works(pending)
-with database.open_admin(current) as session, database.open_admin(current) as rival:
+with database.open_admin(current) as session, access().open_admin(current) as rival:
     assert session.try_lock(users.base) and session.try_lock(users.base), "asked again by who holds it"
     assert not rival.try_lock(users.base), "one at a time"
     session.check_users(users)

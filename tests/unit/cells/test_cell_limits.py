@@ -52,6 +52,17 @@ def test_memory_is_limited(open_cell: OpenCell, mebibytes: int, fits: bool) -> N
     assert failed.value.outcome == "memory"
 
 
+def test_threads_of_drivers_fit_into_the_memory(open_cell: OpenCell) -> None:
+    assert open_cell().call("thread_stack", returns=int, within=20) == 512 * 1024
+
+
+def test_the_kernel_ends_cells_before_the_operator(make_cells: MakeCells) -> None:
+    make_cells().start()
+    scores = [Path(f"/proc/{pid}/oom_score_adj").read_text().strip() for pid in _zygotes()]
+    assert scores
+    assert set(scores) == {"1000"}
+
+
 def test_cpu_time_is_limited(open_cell: OpenCell) -> None:
     with pytest.raises(CellFailed, match="used 1 s of CPU time without an end") as failed:
         open_cell(cpu_seconds=1).call("loop", returns=object, within=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -67,6 +66,7 @@ def test_it_has_its_own_socket_and_no_other_descriptor(open_cell: OpenCell) -> N
 def test_it_can_gain_no_privileges_and_is_not_dumped(open_cell: OpenCell) -> None:
     found = open_cell().call("status", returns=dict[str, str], within=20)
     assert found == {"dumpable": "0", "no_new_privileges": "1"}
+    assert open_cell().call("capabilities", returns=list[int], within=20) == [0] * 6
 
 
 @landlock
@@ -78,7 +78,8 @@ def test_it_reads_no_token(open_cell: OpenCell, token: Path) -> None:
 @landlock
 def test_it_writes_no_file(open_cell: OpenCell, tmp_path: Path) -> None:
     refused(open_cell(), "write", str(tmp_path / "new"))
-    refused(open_cell(), "write", "/dev/shm/new")
+    if Path("/dev/shm").exists():
+        refused(open_cell(), "write", "/dev/shm/new")
 
 
 @landlock
@@ -96,7 +97,7 @@ def test_it_cannot_trace_another_process(open_cell: OpenCell, operator: subproce
 
 def test_it_cannot_trace_another_cell_or_the_zygote(open_cell: OpenCell) -> None:
     other, cell = open_cell(), open_cell()
-    pid = other.call("echo", 0, returns=int, within=20) or _pid_of_newest_cell()
+    pid = other.call("pid", returns=int, within=20)
     refused(cell, "memory_of", pid)
     refused(cell, "read_memory_of", pid)
     refused(cell, "read_memory_of", _parent(pid))
@@ -145,16 +146,6 @@ def test_nothing_readable_holds_what_the_operator_is_given() -> None:
     for path in readable_paths():
         for given in ("/var/run/secrets", "/run/secrets", "/proc", "/tmp", "/root/.aws", "/root/.kube"):
             assert not Path(given).is_relative_to(path), path
-
-
-def _pid_of_newest_cell() -> int:
-    parents: dict[int, int] = {}
-    for each in Path("/proc").iterdir():
-        if each.name.isdigit():
-            with contextlib.suppress(OSError):
-                parents[int(each.name)] = int((each / "stat").read_text().rpartition(")")[2].split()[1])
-    zygotes = [pid for pid, parent in parents.items() if parent == os.getpid()]
-    return max(pid for pid, parent in parents.items() if parent in zygotes)
 
 
 def _parent(pid: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
+from typing import Final
 
 from rotated_secrets.cells import hide_memory
 from rotated_secrets.cluster import ClusterError, NoCluster
@@ -20,12 +22,16 @@ log = logging.getLogger(__name__)
 
 CANNOT_GO_ON, BAD_SETTINGS = 1, 2
 """Exit codes other than 0, which means that the process was asked to stop."""
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds for which one thread computes while others wait to. With Python's own 5 ms, a thread that makes 60 short
+calls while two others compute takes ten times as long as with this; all together get as much done."""
 
 
 def run(settings: Settings, reconciler: Reconciler) -> int:
     """Run until SIGTERM, SIGINT or an error that the operator cannot continue after. Returns the exit code."""
     hide_memory()
     logs.configure(settings.log_format, settings.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         ended, drained = asyncio.run(_run(settings, reconciler))
     except InvalidSettings as error:

@@ -18,7 +18,7 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import fill_index, start_cells, wait_until_usable
+from rotated_secrets.controller.process.startup import check_memory, fill_index, start_cells, wait_until_usable
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -29,6 +29,7 @@ from rotated_secrets.controller.watch.resync import resync
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import WorkQueue
+from rotated_secrets.controller.work.tenants import current_tenant
 from rotated_secrets.databases.logins import CellLogins
 from rotated_secrets.databases.registry import engine_modules
 from rotated_secrets.delivery.rendering import CellRenderer
@@ -129,12 +130,15 @@ class Replica:
             ),
             lambda operation, outcome: self._metrics.aws_request(operation=operation, outcome=outcome),
             before_write=self._leader.guard,
+            tenant=current_tenant.get,
         )
         self._cells = Cells(
             CellSettings(
                 memory=settings.cells_memory,
                 limits=CellLimits(memory=settings.cell_memory),
                 modules=(*engine_modules(), "rotated_secrets.databases.logins", "rotated_secrets.delivery.rendering"),
+                variables=settings.engine_variables,
+                paths=settings.engine_paths,
             ),
             self._metrics.cell_ended,
         )
@@ -205,6 +209,7 @@ class Replica:
         self._start(self._heartbeat.run(), "the heartbeat")
         self._probes.start()
         log.info("probes and metrics are served on port %d", self._probes.port)
+        check_memory(self.settings.cells_memory)
         await self._end.run_until_ended(asyncio.to_thread(start_cells, self._cells))
         await self._end.run_until_ended(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
         count = await self._end.run_until_ended(asyncio.to_thread(fill_index, self._resources, self._handlers))

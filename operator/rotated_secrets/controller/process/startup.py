@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
 
 from rotated_secrets.api.names import GROUP, PLURAL
 from rotated_secrets.cells import CellFailed, Cells
+from rotated_secrets.cells.limits import MIB
 from rotated_secrets.cluster import ClusterError, Forbidden, NotFound
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -15,12 +17,30 @@ from rotated_secrets.controller.watch.resources import Resources
 
 log = logging.getLogger(__name__)
 
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""The memory limit of this container. Source: "Control Group v2", Linux kernel documentation."""
+OWN_MEMORY = 224 * MIB
+"""Bytes for the operator and the process that cells are forked from, with a thousand RotatedSecrets."""
 PAUSE = 2.0
 """Seconds between two checks."""
 
 
 class NotUsable(Exception):
     """The cluster or this machine cannot be used; the message says what is missing."""
+
+
+def check_memory(cells_memory: int, limit_file: Path = CGROUP_LIMIT) -> None:
+    """Warn where the container's limit is lower than what the operator and its cells may use: all would be ended."""
+    try:
+        limit = int(limit_file.read_text())
+    except (OSError, ValueError):
+        return  # there is none, or none to be seen
+    if limit < cells_memory + OWN_MEMORY:
+        log.warning(
+            "the container's memory limit of %d MiB is less than --cells-memory (%d MiB) and %d MiB for the operator; "
+            "one database server could have the whole container ended: raise the limit, or lower --cells-memory",
+            *(size // MIB for size in (limit, cells_memory, OWN_MEMORY)),
+        )
 
 
 def start_cells(cells: Cells) -> None:

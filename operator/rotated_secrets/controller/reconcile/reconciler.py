@@ -13,6 +13,7 @@ from datetime import datetime
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
+from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
 from rotated_secrets.controller.reconcile.reporter import Reporter
@@ -26,6 +27,7 @@ from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import ClusterWorkloads
 from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.report import Finding, with_findings
@@ -51,20 +53,24 @@ class _Reconciler:
         Raises:
             RetryLater: something that will pass is in the way; it is reported.
         """
-        limits = self._services.limits
-        try:
-            found = await limits.run(self._look, key)
-            if not isinstance(found, Gathered):
-                return found
-            work = await limits.run(self._begin, found)
+        with self._services.limits.at_work(key.namespace):
             try:
-                if not await limits.run(work.run.advance, database=False):
-                    await self._advance_at_database(work)
-                return await limits.run(work.conclude)
-            finally:
-                await limits.run(work.run.close)
-        except TryAgain as error:
-            raise RetryLater(str(error), error.not_before) from error.__cause__
+                return await self._reconcile(key)
+            except TryAgain as error:
+                raise RetryLater(str(error), error.not_before) from error.__cause__
+
+    async def _reconcile(self, key: Key) -> datetime | None:
+        limits = self._services.limits
+        found = await limits.run(self._look, key)
+        if not isinstance(found, Gathered):
+            return found
+        work = await limits.run(self._begin, found)
+        try:
+            if not await limits.run(work.run.advance, database=False):
+                await self._advance_at_database(work)
+            return await limits.run(work.conclude)
+        finally:
+            await limits.run(work.run.close)
 
     async def _advance_at_database(self, work: _Work) -> None:
         """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
@@ -86,6 +92,10 @@ class _Reconciler:
         except InvalidSpec as error:
             self._gatherer.give_up(key)
             self._report_invalid(key, str(error))
+            return None
+        except ObjectTooLarge:
+            self._gatherer.give_up(key)
+            self._report_large(key)
             return None
         if resource is None:
             self._services.metrics.forget(key.namespace, key.name)
@@ -135,14 +145,44 @@ class _Reconciler:
             status = parse_status(obj)
         except InvalidSpec:
             status = RotatedSecretStatus()
+        self._write_invalid(key, metadata["uid"], metadata["resourceVersion"], metadata["generation"], status, message)
+
+    def _report_large(self, key: Key) -> None:
+        """Report a RotatedSecret that is too large to be read, by what can be read of it."""
+        services = self._services
+        services.guard()
+        large = services.resources.read_large(key)
+        if large is None:
+            return
+        log.warning("%s", large.message)
+        services.events.record(
+            namespace=key.namespace,
+            name=key.name,
+            uid=large.uid,
+            resource_version=large.resource_version,
+            reason=EventReason.RESOURCE_TOO_LARGE,
+            message=large.message,
+        )
+        services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
+        try:
+            self._write_invalid(key, large.uid, large.resource_version, large.generation, large.status, large.message)
+        except ObjectTooLarge:
+            pass  # as expected: it was written, and is as large as before
+        except Conflict:
+            services.look(key)
+        except ClusterError as error:
+            # etcd may have no place for a condition in it. A change of the object is looked at again.
+            log.warning("RotatedSecret %s: its status cannot be written: %s", key, error)
+
+    def _write_invalid(
+        self, key: Key, uid: str, resource_version: str, generation: int, status: RotatedSecretStatus, message: str
+    ) -> None:
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
-        after = with_findings(status, finding, generation=metadata["generation"], now=utc_now())
-        if after != status:
+        after = with_findings(status, finding, generation=generation, now=utc_now())
+        if after.conditions != status.conditions:
             # The conditions alone: what cannot be read is not to be removed.
             patch = {"conditions": after.to_patch()["conditions"]}
-            self._services.resources.write_status_of(
-                key, uid=metadata["uid"], resource_version=metadata["resourceVersion"], patch=patch
-            )
+            self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
 
 
 class _Work:

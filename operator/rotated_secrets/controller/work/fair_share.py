@@ -1,46 +1,56 @@
-"""Fair sharing of threads and of places at database hosts: the tenant that holds the fewest gets the next free one.
+"""Fair sharing of places (threads, places at database hosts) between tenants. Belongs to the event loop's thread.
 
-A tenant whose hosts hang, or that has very many RotatedSecrets, delays the others by at most the time of one run. A
-place at a host and a thread are acquired together, so that nothing holds a thread while it waits for a host. Belongs
-to the event loop's thread.
+Three rules:
+
+- A tenant takes a place only while it holds fewer than are free, of all and at the host. So one tenant alone has half
+  of the places, two have a third each, and so on: what is left is there for the next one at once, even while all that
+  is held hangs.
+- The tenant with the fewest places is next; of those with equally many, the one that has waited for longest.
+- While a quiet tenant is at work, busy ones together hold few places, because all threads of Python share one lock.
+
+A place at a host and a thread are acquired together, so that nothing holds a thread while it waits for a host.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterator
+from typing import Any
 
-RESERVED = 8
-"""One of this many threads is kept from the tenant that holds all others: a hanging host may block those for long."""
+from rotated_secrets.controller.work.tenants import Tenants
 
 
 class FairShare:
-    """Invariant: no one waits for a place that is free, unless it is reserved for other tenants."""
+    """Invariant: nothing waits for a place that it may take by the three rules, longer than until a place is returned.
 
-    def __init__(self, *, total: int, per_host: int) -> None:
-        self._total, self._per_host = total, per_host
-        self._per_tenant = total - total // RESERVED
+    A waiter that the rules hold back waits for places that others hold, so the end of one of their calls is its next
+    chance; no rule waits for a time.
+    """
+
+    def __init__(self, tenants: Tenants, *, total: int, per_host: int | None = None, busy: int | None = None) -> None:
+        """``busy``: how many places busy tenants hold together while a quiet one is at work. None: no such limit."""
+        self._tenants = tenants
+        self._total = total
+        self._per_host = per_host or total
+        self._busy = busy or total
         self._in_use = 0
-        self._in_use_at_host: Counter[str] = Counter()
-        self._in_use_by_tenant: Counter[str] = Counter()
+        self._at_host: Counter[str] = Counter()
+        self._by_tenant: Counter[str] = Counter()
+        self._by_tenant_at_host: Counter[tuple[str, str]] = Counter()
         self._waiting: dict[str, dict[str, deque[asyncio.Future[None]]]] = {}
 
     def can_acquire(self, host: str, tenant: str) -> bool:
         """Whether :meth:`acquire` would return without waiting."""
-        return (
-            self._in_use < self._total
-            and self._in_use_by_tenant[tenant] < self._per_tenant
-            and self._in_use_at_host[host] < self._per_host
-        )
+        return self._may_take(tenant) and self._may_take_at(host, tenant)
 
-    async def acquire(self, host: str, tenant: str) -> None:
-        """Wait for a place at this host; the caller must :meth:`release` it."""
+    async def acquire(self, host: str, tenant: str, *, first: bool = False) -> None:
+        """Wait for a place at this host; the caller must :meth:`release` it. ``first``: before the tenant's others."""
         if self.can_acquire(host, tenant):
             self._grant(host, tenant)
             return
         waiter = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, {}).setdefault(host, deque()).append(waiter)
+        waiters = self._waiting.setdefault(tenant, {}).setdefault(host, deque())
+        waiters.appendleft(waiter) if first else waiters.append(waiter)
         try:
             await waiter
         except asyncio.CancelledError:
@@ -51,38 +61,70 @@ class FairShare:
             raise
 
     def release(self, host: str, tenant: str) -> None:
-        """Return a place, and grant it to the next waiter."""
-        self._in_use -= 1
-        for counter, name in ((self._in_use_at_host, host), (self._in_use_by_tenant, tenant)):
-            counter[name] -= 1
-            if not counter[name]:
-                del counter[name]
-        while (following := next(self._next_in_line(), None)) is not None:
-            next_host, next_tenant = following
-            waiter = self._waiting[next_tenant][next_host][0]
-            self._remove(next_host, next_tenant, waiter)
+        """Return a place, and grant what can be granted now."""
+        self._count(host, tenant, -1)
+        self.grant_waiting()
+
+    def grant_waiting(self) -> None:
+        """Grant places to those that wait and may have one now. Call it when a tenant is no longer at work."""
+        while (following := self._next_in_line()) is not None:
+            host, tenant = following
+            waiter = self._waiting[tenant][host][0]
+            self._remove(host, tenant, waiter)
             if not waiter.cancelled():
-                self._grant(next_host, next_tenant)
+                self._grant(host, tenant)
                 waiter.set_result(None)
 
-    def _next_in_line(self) -> Iterator[tuple[str, str]]:
-        """Host and tenant of each waiter that can be granted a place now, the tenant with the fewest places first."""
-        for tenant in sorted(self._waiting, key=lambda each: self._in_use_by_tenant[each]):
-            for host in self._waiting[tenant]:
-                if self.can_acquire(host, tenant):
-                    yield host, tenant
+    def _next_in_line(self) -> tuple[str, str] | None:
+        """Host and tenant of the waiter that is next, of those that may take a place."""
+        found, fewest = None, self._total
+        for tenant, hosts in self._waiting.items():
+            held = self._by_tenant[tenant]
+            if held < fewest and self._may_take(tenant):
+                host = next((host for host in hosts if self._may_take_at(host, tenant)), None)
+                if host is not None:
+                    found, fewest = (host, tenant), held
+                    if not held:
+                        break
+        return found
+
+    def _may_take(self, tenant: str) -> bool:
+        return self._by_tenant[tenant] < self._total - self._in_use and not self._must_yield(tenant)
+
+    def _may_take_at(self, host: str, tenant: str) -> bool:
+        return self._by_tenant_at_host[host, tenant] < self._per_host - self._at_host[host]
+
+    def _must_yield(self, tenant: str) -> bool:
+        if self._in_use < self._busy or not self._tenants.is_busy(tenant):
+            return False
+        held = sum(count for each, count in self._by_tenant.items() if self._tenants.is_busy(each))
+        return held >= self._busy and self._tenants.is_quiet_one_at_work()
 
     def _grant(self, host: str, tenant: str) -> None:
-        self._in_use += 1
-        self._in_use_at_host[host] += 1
-        self._in_use_by_tenant[tenant] += 1
+        self._count(host, tenant, 1)
+        if tenant in self._waiting:
+            self._waiting[tenant] = self._waiting.pop(tenant)  # it is the last one now of those with equally many
+
+    def _count(self, host: str, tenant: str, change: int) -> None:
+        self._in_use += change
+        self._tenants.record(tenant, change)
+        _add(self._at_host, host, change)
+        _add(self._by_tenant, tenant, change)
+        _add(self._by_tenant_at_host, (host, tenant), change)
 
     def _remove(self, host: str, tenant: str, waiter: asyncio.Future[None]) -> None:
         hosts = self._waiting.get(tenant, {})
         if waiter not in hosts.get(host, ()):
-            return  # release() has removed it already, because it was cancelled
+            return  # grant_waiting() has removed it already, because it was cancelled
         hosts[host].remove(waiter)
         if not hosts[host]:
             del hosts[host]
         if not hosts:
             del self._waiting[tenant]
+
+
+def _add(counter: Counter[Any], name: object, change: int) -> None:
+    """Keep no zero: hosts and tenants come and go."""
+    counter[name] += change
+    if not counter[name]:
+        del counter[name]

@@ -1,7 +1,7 @@
 """Limits of blocking work: calls to one database host, threads in total, and a circuit breaker for each host.
 
-Work that waits for a slow host holds no thread, and one tenant cannot take all threads. Belongs to the event loop's
-thread.
+Threads and hosts are shared fairly between tenants. Work that waits for a slow host holds no thread, and what holds a
+place waits for no other one. Belongs to the event loop's thread.
 """
 
 from __future__ import annotations
@@ -10,18 +10,24 @@ import asyncio
 import contextvars
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from rotated_secrets.controller.work.fair_share import FairShare
 from rotated_secrets.controller.work.queue import Draining
+from rotated_secrets.controller.work.tenants import Tenants, current_tenant
 from rotated_secrets.databases.base import Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+BUSY_THREADS: Final = 2
+"""Threads that busy tenants have together while a quiet one is at work; the same again for databases."""
+LONGEST_PAUSE: Final = 10
+"""How many times ``breaker_seconds`` a host that goes on failing is left alone at most."""
 
 
 class HostUnavailable(Unavailable):
@@ -37,6 +43,9 @@ class HostUnavailable(Unavailable):
 @dataclass
 class _Breaker:
     failures: int = 0
+    pause: float = 0.0
+    """Seconds of the last pause; it doubles while the host goes on failing."""
+    failed_at: float = 0.0
     open_until: float = 0.0
     probing: bool = False
 
@@ -45,7 +54,8 @@ class Limits:
     """Runs blocking calls in threads.
 
     For a database: ``async with limits.host(name, tenant): await limits.run_at_host(call, …)``; for anything else:
-    ``await limits.run(call, …)``.
+    ``await limits.run(call, …)``. Both inside ``with limits.at_work(tenant)``, without which it is the operator's own
+    work.
     """
 
     def __init__(
@@ -57,9 +67,12 @@ class Limits:
         breaker_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blocking")
+        computing = max(1, threads // 2)
+        self._pool = ThreadPoolExecutor(computing, thread_name_prefix="blocking")
         self._database_pool = ThreadPoolExecutor(threads, thread_name_prefix="database")
-        self._fair_share = FairShare(total=threads, per_host=per_host)
+        self._tenants = Tenants(clock)
+        self._threads = FairShare(self._tenants, total=computing, busy=BUSY_THREADS)
+        self._hosts = FairShare(self._tenants, total=threads, per_host=per_host, busy=BUSY_THREADS)
         self._breaker_failures = breaker_failures
         self._breaker_seconds = breaker_seconds
         self._clock = clock
@@ -67,6 +80,17 @@ class Limits:
         self._started = weakref.WeakSet[asyncio.Task[Any]]()
         """Tasks that have run a call in a thread."""
         self._breakers: dict[tuple[str, str], _Breaker] = {}
+        self._swept_at = clock()
+
+    @contextmanager
+    def at_work(self, tenant: str) -> Iterator[None]:
+        """Whose work the current task does, from its first call to its last."""
+        try:
+            with self._tenants.at_work(tenant):
+                yield
+        finally:
+            for shared in (self._threads, self._hosts):
+                shared.grant_waiting()
 
     @asynccontextmanager
     async def host(self, name: str, tenant: str) -> AsyncIterator[None]:
@@ -83,9 +107,9 @@ class Limits:
         breaker = self._breakers.setdefault((tenant, name), _Breaker())
         self._refuse_while_open(name, breaker)
         try:
-            waited = not self._fair_share.can_acquire(name, tenant)
+            waited = not self._hosts.can_acquire(name, tenant)
             self._refuse_new_while_draining(waited)
-            await self._fair_share.acquire(name, tenant)
+            await self._hosts.acquire(name, tenant)
             try:
                 self._refuse_new_while_draining(waited)
                 # Checked again: others may have failed while this one waited for its place.
@@ -94,22 +118,22 @@ class Limits:
                 try:
                     yield
                 except Unavailable:
-                    self._record_failure(breaker)
+                    self._breakers[tenant, name] = self._record_failure(breaker)
                     raise
                 else:
-                    breaker.failures = 0
+                    breaker.failures, breaker.pause = 0, 0.0
                 finally:
                     if probe:
                         breaker.probing = False
             finally:
-                self._fair_share.release(name, tenant)
+                self._hosts.release(name, tenant)
         finally:
             if not breaker.failures:
                 self._breakers.pop((tenant, name), None)
 
     async def run_at_host(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """:meth:`run` for calls to a database: its threads are separate, so slow databases do not block other calls."""
-        return await self._run(self._database_pool, call, *args, **kwargs)
+        """:meth:`run` for calls to a database, in the thread that :meth:`host` has acquired."""
+        return await self._start(self._database_pool, call, *args, **kwargs)
 
     async def run(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking call in a thread, with the caller's context. It goes on when the caller is cancelled.
@@ -117,20 +141,26 @@ class Limits:
         Raises:
             Draining: this would be the task's first call, and the operator is stopping.
         """
-        return await self._run(self._pool, call, *args, **kwargs)
+        tenant = current_tenant.get()
+        # What has begun comes before what is new: it may hold the lock of a database, and memory.
+        await self._threads.acquire("", tenant, first=asyncio.current_task() in self._started)
+        try:
+            running = self._start(self._pool, call, *args, **kwargs)
+        except BaseException:
+            self._threads.release("", tenant)
+            raise
+        running.add_done_callback(lambda _: self._threads.release("", tenant))
+        return await asyncio.shield(running)
 
-    async def _run(self, pool: ThreadPoolExecutor, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def _start(
+        self, pool: ThreadPoolExecutor, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[R]:
         context, task = contextvars.copy_context(), asyncio.current_task()
-        is_new = task not in self._started
-
-        def run() -> R:
-            self._refuse_new_while_draining(is_new)
-            return context.run(call, *args, **kwargs)
-
-        result = await asyncio.get_running_loop().run_in_executor(pool, run)
+        self._refuse_new_while_draining(task not in self._started)
+        running = asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call, *args, **kwargs))
         if task is not None:
             self._started.add(task)
-        return result
+        return running
 
     def drain(self) -> None:
         """From now on refuse tasks that wait for their first thread, or for a place; started work continues."""
@@ -150,7 +180,15 @@ class Limits:
         if breaker.failures >= self._breaker_failures and (left > 0 or breaker.probing):
             raise HostUnavailable(name, max(left, 1.0))
 
-    def _record_failure(self, breaker: _Breaker) -> None:
+    def _record_failure(self, breaker: _Breaker) -> _Breaker:
+        now, longest = self._clock(), LONGEST_PAUSE * self._breaker_seconds
         breaker.failures += 1
-        if breaker.failures >= self._breaker_failures:
-            breaker.open_until = self._clock() + self._breaker_seconds
+        breaker.failed_at = now
+        # What fails while it is open began before: several at once make one pause.
+        if breaker.failures >= self._breaker_failures and now >= breaker.open_until:
+            breaker.pause = min(2 * breaker.pause or self._breaker_seconds, longest)
+            breaker.open_until = now + breaker.pause
+        if now - self._swept_at > longest:  # hosts that are not tried any more: tenants can name ever new ones
+            self._swept_at = now
+            self._breakers = {key: each for key, each in self._breakers.items() if now - each.failed_at < 2 * longest}
+        return breaker

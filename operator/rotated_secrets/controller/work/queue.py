@@ -1,7 +1,9 @@
-"""The work queue: RotatedSecrets that wait to be reconciled, and the tasks that reconcile them.
+"""The work queue: RotatedSecrets that wait to be reconciled, and the tasks (workers) that reconcile them.
 
 Invariants: one task at a time works on a key; a key that is added while it is worked on is worked on again afterwards;
-no added key is lost before :meth:`WorkQueue.drain`. Knows nothing of what the work is.
+no added key is lost before :meth:`WorkQueue.drain`. The namespace with the fewest workers is next, and takes one only
+while it has fewer than are free: what others have in work, and for how long, keeps no namespace from its first worker.
+Knows nothing of what the work is.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from datetime import datetime, timedelta
 from rotated_secrets.api.key import Key
 from rotated_secrets.cluster import ClusterError
 from rotated_secrets.controller.work.scheduler import Scheduler, utc_now
+from rotated_secrets.controller.work.waiting import WaitingKeys
 from rotated_secrets.observability import logs
 
 log = logging.getLogger(__name__)
@@ -58,7 +61,7 @@ class WorkQueue:
         self._now = now
         self._loop = asyncio.get_running_loop()
         self.scheduler = Scheduler(self._add, now)
-        self._waiting: dict[Key, None] = {}
+        self._waiting = WaitingKeys()
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
@@ -119,7 +122,7 @@ class WorkQueue:
         if key in self._working:
             self._again.add(key)
             return
-        self._waiting[key] = None
+        self._waiting.add(key)
         self._pump()
 
     def _forget(self, key: Key) -> None:
@@ -127,10 +130,11 @@ class WorkQueue:
         self._failures.pop(key, None)
 
     def _pump(self) -> None:
-        """Start tasks for waiting keys, the oldest first."""
-        while self._reconcile and not self._closed and self._waiting and len(self._working) < self._workers:
-            key = next(iter(self._waiting))
-            del self._waiting[key]
+        """Start tasks for waiting keys."""
+        while self._reconcile and not self._closed:
+            key = self._waiting.take_next(self._workers - len(self._working))
+            if key is None:
+                return
             # The reconcile that starts now decides when the next one is due.
             self.scheduler.clear(key)
             self._working[key] = self._loop.create_task(self._work(key, self._reconcile), name=f"reconcile {key}")
@@ -141,6 +145,7 @@ class WorkQueue:
                 await self._reconcile_once(key, reconcile)
         finally:
             del self._working[key]
+            self._waiting.end(key)
             if key in self._again:
                 self._again.discard(key)
                 self._add(key)

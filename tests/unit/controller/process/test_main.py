@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import Any, ClassVar
 
 import pytest
@@ -70,6 +71,13 @@ def test_exit_code_says_whether_it_was_told_to_stop(
 ) -> None:
     assert ran(monkeypatch, ends) == code
     assert len(FakeReplica.stopped) == 1, "it is stopped once, however it ended"
+
+
+def test_threads_take_turns_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    intervals: list[float] = []
+    monkeypatch.setattr(sys, "setswitchinterval", intervals.append)
+    ran(monkeypatch, Ended(0))
+    assert intervals == [main.SWITCH_INTERVAL]
 
 
 def test_running_work_gets_its_time_unless_another_may_lead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -308,3 +308,14 @@ def test_resource_that_is_gone_leaves_no_due_time_and_no_series(stage: Stage) ->
         assert replica._metrics.registry.get_sample_value("rotatedsecrets_ready", labels) is None
 
     live(stage, work)
+
+
+def test_writes_at_aws_are_limited_by_the_tenant_whose_work_it_is(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        own = replica._services.identities.own.stores
+        tenant = own._buckets.of("", "eu-west-1")._tenant
+        with replica._limits.at_work("shop"):
+            assert await replica._limits.run(tenant) == "shop"
+
+    live(stage, work)

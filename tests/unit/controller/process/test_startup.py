@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rotated_secrets.cells import CellFailed
+from rotated_secrets.cells.limits import MIB
 from rotated_secrets.cluster import ClusterError, Forbidden, NotFound, Unreachable
 from rotated_secrets.controller.process import startup
-from rotated_secrets.controller.process.startup import NotUsable, wait_until_usable
+from rotated_secrets.controller.process.startup import NotUsable, check_memory, start_cells, wait_until_usable
 
 ADVICE = ("apply crds/rotatedsecrets.yaml", "grant it to the operator's ServiceAccount", "no answer in time")
 
@@ -52,3 +55,40 @@ def test_what_is_missing_is_named_with_what_to_do(missing: ClusterError, advice:
 def test_what_comes_in_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "PAUSE", 0.0)
     assert contact(Unreachable("not yet"), NotFound("GET /x", 404), None, timeout=60.0) == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "warns"), [(str(512 * MIB), False), (str(300 * MIB), True), ("max", False), (None, False)]
+)
+def test_a_memory_limit_that_cells_could_exceed_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, limit: str | None, warns: bool
+) -> None:
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(limit)
+    check_memory(160 * MIB, file)
+    assert ("raise the limit, or lower --cells-memory" in caplog.text) is warns
+
+
+def test_an_operator_that_cannot_confine_database_clients_does_not_start() -> None:
+    class Refusing:
+        def start(self) -> int:
+            raise CellFailed("cannot start: the operator's helper process did not start", "closed")
+
+    refusing: Any = Refusing()
+    with pytest.raises(NotUsable, match="a process for database clients cannot start"):
+        start_cells(refusing)
+
+
+@pytest.mark.parametrize(("version", "told"), [(7, "confined by Landlock 7"), (0, "this kernel has no Landlock")])
+def test_the_log_says_how_database_clients_are_confined(
+    caplog: pytest.LogCaptureFixture, version: int, told: str
+) -> None:
+    class Started:
+        def start(self) -> int:
+            return version
+
+    started: Any = Started()
+    with caplog.at_level("INFO"):
+        start_cells(started)
+    assert told in caplog.text

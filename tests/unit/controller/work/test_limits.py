@@ -8,8 +8,9 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from rotated_secrets.controller.work.limits import HostUnavailable, Limits
+from rotated_secrets.controller.work.limits import BUSY_THREADS, HostUnavailable, Limits
 from rotated_secrets.controller.work.queue import Draining
+from rotated_secrets.controller.work.tenants import OPERATOR, current_tenant
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.observability import logs
 
@@ -55,17 +56,17 @@ def test_calls_to_one_host_are_limited_and_waiting_ones_hold_no_thread() -> None
 
         async def use() -> None:
             async with limits.host("slow", "shop"):
-                await limits.run(slow)
+                await limits.run_at_host(slow)
 
         users = [asyncio.create_task(use()) for _ in range(20)]
         await asyncio.sleep(0)
         async with limits.host("fast", "shop"):
-            assert await limits.run(lambda: "done") == "done"
+            assert await limits.run_at_host(lambda: "done") == "done"
         go_on.set()
         await asyncio.gather(*users)
         assert most == 4
 
-    run(test, threads=5)
+    run(test, threads=10, per_host=8)
 
 
 def test_host_that_does_not_answer_is_refused_for_a_while_then_tried_once() -> None:
@@ -95,7 +96,7 @@ def test_failed_try_opens_the_circuit_breaker_again() -> None:
         await fail(limits, "down")
         clock.now += 31
         await fail(limits, "down")
-        clock.now += 29
+        clock.now += 59
         with pytest.raises(HostUnavailable) as refused:
             async with limits.host("down", "shop"):
                 raise AssertionError("must not get here")
@@ -105,6 +106,178 @@ def test_failed_try_opens_the_circuit_breaker_again() -> None:
             pass
 
     run(test)
+
+
+def test_pause_doubles_up_to_a_limit_while_a_host_goes_on_failing_and_starts_over_after_success() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        async def pauses(count: int) -> list[float]:
+            found = []
+            await fail(limits, "down")
+            for _ in range(count):
+                await fail(limits, "down")
+                with pytest.raises(HostUnavailable) as refused:
+                    await enter(limits, "down")
+                found.append(refused.value.retry_in)
+                clock.now += refused.value.retry_in
+            return found
+
+        assert await pauses(6) == [30, 60, 120, 240, 300, 300]
+        await enter(limits, "down")
+        assert await pauses(2) == [30, 60]
+
+    run(test)
+
+
+def test_failures_that_end_together_make_one_pause() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        together = asyncio.Barrier(4)
+
+        async def use() -> None:
+            async with limits.host("down", "shop"):
+                await together.wait()
+                raise Unavailable("no answer")
+
+        await asyncio.gather(*(use() for _ in range(4)), return_exceptions=True)
+        with pytest.raises(HostUnavailable) as refused:
+            await enter(limits, "down")
+        assert refused.value.retry_in == 30
+
+    run(test, per_host=8)
+
+
+def test_success_of_one_that_began_earlier_starts_the_pauses_over() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        ends = [asyncio.Event() for _ in range(4)]
+
+        async def use(end: asyncio.Event, *, works: bool = False) -> None:
+            async with limits.host("down", "shop"):
+                await end.wait()
+                if not works:
+                    raise Unavailable("no answer")
+
+        users = [asyncio.create_task(use(end, works=number == 2)) for number, end in enumerate(ends)]
+        await asyncio.sleep(0)
+        for user, end in zip(users, ends, strict=True):
+            end.set()
+            await asyncio.gather(user, return_exceptions=True)
+        clock.now += 31
+        await fail(limits, "down")
+        with pytest.raises(HostUnavailable) as refused:
+            await enter(limits, "down")
+        assert refused.value.retry_in == 30
+
+    run(test, per_host=8)
+
+
+def test_hosts_that_are_tried_no_more_are_forgotten() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        for number in range(20):
+            await fail(limits, f"host-{number}")
+            clock.now += 100
+        assert len(limits._breakers) < 10
+
+    run(test)
+
+
+def test_a_flood_of_one_tenant_delays_the_call_of_another_by_none_of_its_own() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        go_on, running = threading.Event(), threading.Semaphore(0)
+
+        def slow() -> None:
+            running.release()
+            go_on.wait(10)
+
+        async def flood() -> None:
+            with limits.at_work("noisy"):
+                await limits.run(slow)
+
+        noisy = [asyncio.create_task(flood()) for _ in range(50)]
+        await asyncio.to_thread(running.acquire)
+        with limits.at_work("shop"):
+            assert await limits.run(lambda: "done") == "done"
+        assert await limits.run(lambda: "the operator's own") == "the operator's own"
+        go_on.set()
+        await asyncio.gather(*noisy)
+
+    run(test)
+
+
+def test_place_is_held_until_the_call_ends_although_its_caller_is_cancelled() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        go_on, begun = threading.Event(), threading.Event()
+
+        def slow() -> None:
+            begun.set()
+            go_on.wait(10)
+
+        caller = asyncio.create_task(limits.run(slow))
+        await asyncio.to_thread(begun.wait)
+        caller.cancel()
+        await asyncio.wait({caller})
+        assert not limits._threads.can_acquire("", OPERATOR)
+        go_on.set()
+        assert await limits.run(lambda: "next") == "next"
+
+    run(test, threads=2)
+
+
+def test_what_has_begun_goes_on_before_its_tenant_begins_more() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        go_on, occupied, begun, order = threading.Event(), threading.Event(), asyncio.Event(), list[str]()
+
+        def occupy() -> None:
+            occupied.set()
+            go_on.wait(10)
+
+        async def twice() -> None:
+            await limits.run(order.append, "begins")
+            begun.set()
+            await asyncio.to_thread(occupied.wait, 10)
+            await limits.run(order.append, "goes on")
+
+        both = asyncio.create_task(twice())
+        await begun.wait()
+        tasks = [asyncio.create_task(limits.run(occupy)), asyncio.create_task(limits.run(order.append, "is new"))]
+        while sum(map(len, limits._threads._waiting.get(OPERATOR, {}).values())) < 2:
+            await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(both, *tasks)
+        assert order == ["begins", "goes on", "is new"]
+
+    run(test, threads=2)
+
+
+def test_call_and_its_thread_know_whose_work_it_is() -> None:
+    async def test(limits: Limits, _: Clock) -> None:
+        with limits.at_work("shop"):
+            assert await limits.run(current_tenant.get) == "shop"
+            async with limits.host("host", "shop"):
+                assert await limits.run_at_host(current_tenant.get) == "shop"
+        assert await limits.run(current_tenant.get) == OPERATOR
+
+    run(test)
+
+
+def test_end_of_a_quiet_tenants_work_lets_busy_ones_go_on() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        go_on = threading.Event()
+
+        async def flood() -> None:
+            with limits.at_work("noisy"):
+                await limits.run(go_on.wait, 10)
+
+        with limits.at_work("shop"):
+            noisy = []
+            for _ in range(6):
+                noisy.append(asyncio.create_task(flood()))
+                await asyncio.sleep(0)
+                clock.now += 100
+            assert limits._threads._in_use == BUSY_THREADS
+        assert limits._threads._in_use == 4
+        go_on.set()
+        await asyncio.gather(*noisy)
+
+    run(test, threads=16)
 
 
 def test_success_resets_the_count_of_failures_and_other_errors_do_not_count() -> None:
@@ -146,7 +319,7 @@ def test_nothing_is_kept_for_hosts_without_failures() -> None:
         for n in range(10):
             async with limits.host(f"host-{n}", "shop"):
                 pass
-        assert not limits._fair_share._in_use_at_host
+        assert not limits._hosts._at_host
         assert not limits._breakers
 
     run(test)

@@ -166,6 +166,51 @@ def test_keys_can_be_added_from_other_threads() -> None:
     run(test())
 
 
+def test_namespace_whose_work_never_ends_leaves_workers_to_others() -> None:
+    async def test() -> None:
+        go_on, done = asyncio.Event(), list[Key]()
+
+        async def reconcile(key: Key) -> None:
+            if key.namespace == "noisy":
+                await go_on.wait()
+            done.append(key)
+
+        queue = make(workers=8)
+        for number in range(100):
+            queue.add(Key("noisy", str(number)))
+        async with working(queue, reconcile):
+            await asyncio.sleep(0)
+            queue.add(A)
+            while A not in done:
+                await asyncio.sleep(0)
+            assert (queue.busy, queue.depth, done) == (4, 96, [A])
+            go_on.set()
+            await until_idle(queue)
+        assert len(done) == 101
+
+    run(test())
+
+
+def test_key_of_another_namespace_does_not_wait_for_the_end_of_a_burst() -> None:
+    async def test() -> None:
+        done = list[Key]()
+
+        async def reconcile(key: Key) -> None:
+            await asyncio.sleep(0)
+            done.append(key)
+
+        queue = make(workers=8)
+        for number in range(1000):
+            queue.add(Key("noisy", str(number)))
+        queue.add(A)
+        async with working(queue, reconcile):
+            await until_idle(queue)
+        assert done.index(A) < 8
+        assert len(done) == 1001
+
+    run(test())
+
+
 def test_reconcile_returns_when_it_is_due_again() -> None:
     async def test() -> None:
         looks = asyncio.Queue[Key]()
