@@ -16,16 +16,16 @@ from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
 from tests.support.applied import Applied
 from tests.support.hostile.honest import Honest, Times
-from tests.support.hostile.memory import Bound, bounded
+from tests.support.hostile.memory import Bound, bounded, descendants
 from tests.support.hostile.outcomes import Namespace, Table, foreign_lines
 from tests.support.hostile.servers import HostileServers, hostile_servers
 
 MEMORY = 512 << 20
 """As the chart has it."""
-UNDISTURBED = 9
-"""Rotations that are timed before anything is done to the operator."""
+UNDISTURBED = 5
+"""Rotations that are timed before each attack: what else the machine does then counts for both."""
 DRAIN_SECONDS = 25
-_DEADLINE = 15.0
+IDLE_SECONDS = 60.0
 
 _table = pytest.StashKey[Table]()
 
@@ -66,20 +66,35 @@ class Arena:
     undisturbed: Times = field(default_factory=Times)
     """The honest tenant's rotations while nothing else is done."""
     _begun: tuple[int, int] = (0, 0)
+    _processes: int = 0
+    """Of an operator that has nothing to do."""
     _said_before: int = 0
     """Length of the log when the attack began."""
 
-    def ready(self) -> None:
+    def start(self) -> None:
         """The operator runs and leads, also after something has killed it."""
         if not self.operator.runs:
             self.operator.start()
             self.bound.take(self.operator.pid)
             self.operator.wait_until_it_leads(60)
+
+    def measure(self) -> None:
+        """Time the honest tenant while nothing else is done."""
+        self._wait_until_idle()
+        self.honest.times(2 if self._processes == 0 else 0)
+        self._processes = self._processes or len(descendants(self.operator.pid))
+        self.undisturbed = self.honest.times(UNDISTURBED)
+
+    def _begin(self) -> None:
+        self.bound.begin_again()
         self._begun = self.operator.pid, self.bound.kills
         self._said_before = len(self.operator.log())
-        if not self.undisturbed.seconds:
-            self.honest.times(2)
-            self.undisturbed = self.honest.times(UNDISTURBED)
+
+    def _wait_until_idle(self) -> None:
+        """What the last attack began is over: else this one would be measured against that."""
+        end = time.monotonic() + IDLE_SECONDS
+        while len(descendants(self.operator.pid)) > self._processes > 0 and time.monotonic() < end:
+            time.sleep(0.1)
 
     def namespace(self, name: str) -> Namespace:
         made = Namespace(self.stack, self.servers, f"{name}-{secrets.token_hex(3)}")
@@ -87,9 +102,15 @@ class Arena:
         return made
 
     @contextmanager
-    def attacked(self, what: str, *, least: int = 3) -> Iterator[Times]:
-        """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it."""
-        self.ready()
+    def attacked(self, what: str, *, least: int = 3, measured: bool = False) -> Iterator[Times]:
+        """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it.
+
+        ``measured``: it was measured before, and what is done has begun already.
+        """
+        self.start()
+        if not measured:
+            self.measure()
+        self._begin()
         with self.honest.rotating() as times:
             yield times
             end = time.monotonic() + 120

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.mark.parametrize("engine", [protocol.engine for protocol in PROTOCOLS])
 def test_hostile_server_is_told_and_disturbs_nobody(engine: str, arena: Arena) -> None:
-    arena.ready()
     namespace = arena.namespace(engine)
     attacks = [Attack(cell, namespace.name) for cell in CELLS if cell.engine == engine]
     try:

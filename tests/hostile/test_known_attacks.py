@@ -39,7 +39,6 @@ def copies(of: Iterable[Cell], namespace: Namespace, count: int) -> list[Attack]
 @contextmanager
 def under_attack(arena: Arena, what: str, cells: list[Cell], count: int, tenants: int = 2) -> Iterator[None]:
     """Each tenant has so many copies of each; all of them are judged before the ``with`` is entered."""
-    arena.ready()
     namespaces = [arena.namespace("evil") for _ in range(tenants)]
     attacks = {namespace: copies(cells, namespace, count) for namespace in namespaces}
     try:
@@ -101,7 +100,8 @@ def test_answers_of_many_small_parts(arena: Arena) -> None:
 
 def test_large_objects_of_a_tenant_are_not_held(arena: Arena) -> None:
     """Secrets that only carry the operator's label, and RotatedSecrets as large as the API server takes them."""
-    arena.ready()
+    arena.start()
+    arena.measure()
     namespace = arena.namespace("large")
     api = arena.stack.api
     large = base64.b64encode(b"a" * (MEBIBYTE - 4 * KIBIBYTE)).decode()
@@ -114,7 +114,7 @@ def test_large_objects_of_a_tenant_are_not_held(arena: Arena) -> None:
             resources += _create_large(namespace, number)
         arena.table.remarks.append(f"large objects: 150 Secrets, {resources} RotatedSecrets")
         arena.operator.terminate()
-        with arena.attacked("large objects", least=9):
+        with arena.attacked("large objects", least=9, measured=True):
             pass
     finally:
         namespace.empty()
@@ -139,7 +139,6 @@ def _create_large(namespace: Namespace, number: int) -> int:
 
 def test_costly_templates_of_allowed_shape(arena: Arena) -> None:
     """Each has as many parts as are allowed, and no two are the same: nothing is saved by remembering them."""
-    arena.ready()
     namespace = arena.namespace("costly")
     client = arena.stack.store.client()
     names = [f"costly-{number}" for number in range(20)]
@@ -166,7 +165,6 @@ def _judged(namespace: Namespace) -> int:
 
 def test_many_hosts_that_are_silent(arena: Arena) -> None:
     """Of one tenant, each a host by itself, so that no circuit breaker saves any."""
-    arena.ready()
     namespace = arena.namespace("silent")
     silent = [each for each in CELLS if each.kind is Kind.SILENT and each.engine not in ("aws", "webhook")]
     try:

@@ -31,7 +31,10 @@ class Bound(Protocol):
 
     @property
     def peak(self) -> int:
-        """Most bytes so far."""
+        """Most bytes since it was asked to begin again."""
+
+    def begin_again(self) -> None:
+        """Forget the peak, where the kernel lets us."""
 
 
 @contextmanager
@@ -99,6 +102,10 @@ class _Group:
         lines = (self._group / ("memory.oom_control" if self._is_v1 else "memory.events")).read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
+    def begin_again(self) -> None:
+        with contextlib.suppress(OSError):
+            (self._group / ("memory.max_usage_in_bytes" if self._is_v1 else "memory.peak")).write_text("0")
+
     @property
     def peak(self) -> int:
         return int((self._group / ("memory.max_usage_in_bytes" if self._is_v1 else "memory.peak")).read_text())
@@ -115,6 +122,9 @@ class _Watched:
 
     def take(self, pid: int) -> None:
         self._roots.append(pid)
+
+    def begin_again(self) -> None:
+        self.peak = 0
 
     def stop(self) -> None:
         self._stop.set()

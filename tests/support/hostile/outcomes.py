@@ -34,7 +34,8 @@ class Attack:
 
     @property
     def name(self) -> str:
-        return f"{self.cell.slug}-{self.copy}" if self.copy else self.cell.slug
+        name = f"{self.cell.engine}-{self.cell.slug}"
+        return f"{name}-{self.copy}" if self.copy else name
 
     @property
     def secret_id(self) -> str:
