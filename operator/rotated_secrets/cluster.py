@@ -9,12 +9,10 @@ A tenant decides what is in its objects, so no response is held whole without a 
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -23,6 +21,8 @@ from typing import Any, Final, TypeVar
 import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+
+from rotated_secrets.json_list import ListParser
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -179,7 +179,14 @@ class Cluster:
             found: Json = json.loads(data)
         return found
 
-    def pages(self, path: str, keep: Keep[T], *, accept: str = "application/json") -> Iterator[list[T]]:
+    def pages(
+        self,
+        path: str,
+        keep: Keep[T],
+        *,
+        query: Mapping[str, str | int] | None = None,
+        accept: str = "application/json",
+    ) -> Iterator[list[T]]:
         """Yield what ``keep`` makes of each object of a list, in chunks; one object is in memory at a time.
 
         If the list gets too old before its end, it goes on with what is there now, or starts again from the beginning.
@@ -190,7 +197,9 @@ class Cluster:
         continue_token, restarts = "", 0
         while True:
             try:
-                kept, continue_token = self.page(path, keep, query={"continue": continue_token}, accept=accept)
+                kept, continue_token = self.page(
+                    path, keep, query={**(query or {}), "continue": continue_token}, accept=accept
+                )
             except Gone as error:
                 # Source: the Kubernetes API Concepts, "Retrieving large results sets in chunks": a 410 may bring a
                 # token to go on with.
@@ -254,58 +263,6 @@ class Cluster:
 
     def close(self) -> None:
         self.client.close()  # type: ignore[no-untyped-call]
-
-
-class ListParser:
-    """Parses the JSON of a list while it is read: yields one object after the other, and keeps none of them."""
-
-    def __init__(self) -> None:
-        self._decoder = json.JSONDecoder()
-        self._text = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._unread = ""
-        self._around = ""
-        """What surrounds the objects: the metadata of the list stands before or after them."""
-        self._inside = False
-        self._enough = 0
-        """Length of the unread text from which it is worth trying to parse it."""
-
-    def feed(self, data: bytes, *, last: bool = False) -> Iterator[tuple[Json, int]]:
-        """Yield each object that is complete now, with its length in characters."""
-        self._unread += self._text.decode(data, final=last)
-        if not self._around:
-            begins = _ITEMS.search(self._unread)
-            if begins is None:
-                return
-            self._around, self._unread = self._unread[: begins.end()], self._unread[begins.end() :]
-            self._inside = True
-        if self._inside and (last or len(self._unread) >= self._enough):
-            yield from self._objects()
-
-    def around(self) -> Json:
-        """The list without its objects, at the end; the whole response, where it is no list. Raises: ValueError."""
-        found: Json = json.loads(self._around + self._unread)
-        return found
-
-    def _objects(self) -> Iterator[tuple[Json, int]]:
-        at = 0
-        while True:
-            at = _BETWEEN.match(self._unread, at).end()  # type: ignore[union-attr]  # it matches the empty text too
-            if self._unread.startswith("]", at):
-                self._inside = False
-                break
-            try:
-                obj, end = self._decoder.raw_decode(self._unread, at)
-            except ValueError:
-                break  # the rest of it is still to come
-            yield obj, end - at
-            at = end
-        self._unread = self._unread[at:]
-        # An object that comes in many parts would else be parsed from its beginning at each of them.
-        self._enough = 2 * len(self._unread)
-
-
-_ITEMS = re.compile(r'"items"\s*:\s*\[')
-_BETWEEN = re.compile(r"[\s,]*")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from rotated_secrets.cluster import Conflict, Forbidden, Json, Keep, NotFound, ObjectTooLarge, T
 
-COLLECTIONS = ("rotatedsecrets", "secrets", "leases")
+COLLECTIONS = ("rotatedsecrets", "secrets", "leases", "configmaps")
 CREATED = "2026-01-01T00:00:00Z"
 
 
@@ -58,14 +58,29 @@ class FakeCluster:
         if any(method == verb and path.startswith(prefix) for verb, prefix in self.forbidden):
             raise Forbidden(f"{method} {path}: the API server answered 403", 403)
         if method == "GET":
-            return self._returned(f"GET {path}", self._found(path), largest)
+            found = self._returned(f"GET {path}", self._found(path), largest)
+            if field := str((query or {}).get("fieldSelector", "")):
+                named = field.removeprefix("metadata.name=")
+                found["items"] = [each for each in found["items"] if each["metadata"]["name"] == named]
+            return found
+        if method == "DELETE":
+            self._found(path)
+            self.after_write(method, path)
+            return self.objects.pop(path)
         self.bodies.append(copy.deepcopy(body))
         answer = self._written(method, path, body)
         self.after_write(method, path)
         return self._returned(f"{method} {path}", answer, largest)
 
-    def pages(self, path: str, keep: Keep[T], *, accept: str = "application/json") -> Iterator[list[T]]:
-        yield self.page(path, keep)[0]
+    def pages(
+        self,
+        path: str,
+        keep: Keep[T],
+        *,
+        query: Mapping[str, str | int] | None = None,
+        accept: str = "application/json",
+    ) -> Iterator[list[T]]:
+        yield self.page(path, keep, query=query)[0]
 
     def page(
         self,
@@ -79,10 +94,12 @@ class FakeCluster:
         if any(verb == "GET" and path.startswith(prefix) for verb, prefix in self.forbidden):
             raise Forbidden(f"GET {path}: the API server answered 403", 403)
         root, _, plural = path.rpartition("/")
+        label, _, value = str((query or {}).get("labelSelector", "")).partition("=")
         found = [
             copy.deepcopy(obj)
             for where, obj in self.objects.items()
             if where.startswith(f"{root}/") and where.split("/")[-2] == plural
+            if not label or obj["metadata"].get("labels", {}).get(label) == value
         ]
         return [keep(obj, len(json.dumps(obj))) for obj in found], ""
 

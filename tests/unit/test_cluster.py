@@ -22,10 +22,10 @@ from rotated_secrets.cluster import (
     Cluster,
     Gone,
     Json,
-    ListParser,
     ObjectTooLarge,
     Unreachable,
 )
+from rotated_secrets.json_list import ListParser
 
 PATH = "/apis/example.org/v1/things"
 

@@ -15,8 +15,9 @@ from typing import Any, Final, NoReturn
 
 import aiohttp
 
-from rotated_secrets.cluster import CHUNK, METADATA_LIST, READ, ListParser
+from rotated_secrets.cluster import CHUNK, METADATA_LIST, READ
 from rotated_secrets.controller.watch.session import CHANGES, TOO_OLD, lines
+from rotated_secrets.json_list import ListParser
 from rotated_secrets.observability.logs import describe
 
 log = logging.getLogger(__name__)

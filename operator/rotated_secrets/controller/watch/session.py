@@ -14,8 +14,9 @@ from typing import Any, Final
 import aiohttp
 from aiohttp.connector import Connection
 
-from rotated_secrets.cluster import READ, Json, ListParser
+from rotated_secrets.cluster import READ, Json
 from rotated_secrets.controller.watch.transform import transform
+from rotated_secrets.json_list import ListParser
 
 TOO_OLD: Final = 410
 CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
