@@ -128,8 +128,8 @@ class Arena:
         log = self.operator.log()[self._said_before :]
         if foreign := foreign_lines(log):
             wrong.append(f"{len(foreign)} lines of the log are not the operator's own, the first: {foreign[0][:300]!r}")
-        if "failed unexpectedly" in log:
-            wrong.append("something failed unexpectedly")
+        if unexpected := [line for line in log.splitlines() if "failed unexpectedly" in line]:
+            wrong.append(f"{len(unexpected)} times something failed unexpectedly, the first: {unexpected[0]}")
         if self.operator.runs and not times.median < 2 * self.undisturbed.median:
             wrong.append(f"the honest tenant was slow: {sorted(times.seconds)} s each; failures: {times.failures}")
         self.table.remarks.append(
