@@ -1,0 +1,162 @@
+"""One operator in 512 MiB with its defaults, an honest tenant, and every hostile server."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from sandbox.application import create_application
+from sandbox.installation import operator_rules
+from sandbox.operatorprocess import OperatorProcess
+from sandbox.stack import Stack
+from tests.support.applied import Applied
+from tests.support.hostile.honest import Honest, Times
+from tests.support.hostile.memory import Bound, bounded, descendants
+from tests.support.hostile.outcomes import Namespace, Table, foreign_lines
+from tests.support.hostile.servers import HostileServers, hostile_servers
+
+MEMORY = 512 << 20
+"""As the chart has it."""
+UNDISTURBED = 5
+"""Rotations that are timed before each attack: what else the machine does then counts for both."""
+DRAIN_SECONDS = 25
+IDLE_SECONDS = 60.0
+
+_table = pytest.StashKey[Table]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_table] = Table()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    table = terminalreporter.config.stash[_table]
+    if table.outcomes or table.remarks:
+        terminalreporter.section("hostile servers")
+        for line in table.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def table(pytestconfig: pytest.Config) -> Table:
+    return pytestconfig.stash[_table]
+
+
+@pytest.fixture(scope="package")
+def servers(stack: Stack) -> Iterator[HostileServers]:
+    with hostile_servers(stack.directory, stack.store_proxy.endpoint_url) as running:
+        yield running
+
+
+@dataclass
+class Arena:
+    """The operator, whose memory is bounded, and the tenant that must not notice anything."""
+
+    stack: Stack
+    servers: HostileServers
+    operator: OperatorProcess
+    bound: Bound
+    honest: Honest
+    table: Table
+    undisturbed: Times = field(default_factory=Times)
+    """The honest tenant's rotations while nothing else is done."""
+    _begun: tuple[int, int] = (0, 0)
+    _processes: int = 0
+    """Of an operator that has nothing to do."""
+    _said_before: int = 0
+    """Length of the log when the attack began."""
+
+    def start(self) -> None:
+        """The operator runs and leads, also after something has killed it."""
+        if not self.operator.runs:
+            self.operator.start()
+            self.bound.take(self.operator.pid)
+            self.operator.wait_until_it_leads(60)
+
+    def measure(self) -> None:
+        """Time the honest tenant while nothing else is done."""
+        self._wait_until_idle()
+        self.honest.times(2 if self._processes == 0 else 0)
+        self._processes = self._processes or len(descendants(self.operator.pid))
+        self.undisturbed = self.honest.times(UNDISTURBED)
+
+    def _begin(self) -> None:
+        self.bound.begin_again()
+        self._begun = self.operator.pid, self.bound.kills
+        self._said_before = len(self.operator.log())
+
+    def _wait_until_idle(self) -> None:
+        """What the last attack began is over: else this one would be measured against that."""
+        end = time.monotonic() + IDLE_SECONDS
+        while len(descendants(self.operator.pid)) > self._processes > 0 and time.monotonic() < end:
+            time.sleep(0.1)
+
+    def namespace(self, name: str) -> Namespace:
+        made = Namespace(self.stack, self.servers, f"{name}-{secrets.token_hex(3)}")
+        made.create()
+        return made
+
+    @contextmanager
+    def attacked(self, what: str, *, least: int = 3, measured: bool = False) -> Iterator[Times]:
+        """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it.
+
+        ``measured``: it was measured before, and what is done has begun already.
+        """
+        self.start()
+        if not measured:
+            self.measure()
+        self._begin()
+        with self.honest.rotating() as times:
+            yield times
+            end = time.monotonic() + 120
+            while self.operator.runs and len(times.seconds) < least and time.monotonic() < end:
+                time.sleep(0.1)
+        self.check(what, times)
+
+    def check(self, what: str, times: Times) -> None:
+        pid, kills = self._begun
+        wrong = []
+        if not self.operator.runs or self.operator.pid != pid:
+            wrong.append("the operator has ended")
+        if self.bound.kills != kills:
+            wrong.append(f"{self.bound.kills - kills} processes were killed for more than {MEMORY >> 20} MiB")
+        log = self.operator.log()[self._said_before :]
+        if foreign := foreign_lines(log):
+            wrong.append(f"{len(foreign)} lines of the log are not the operator's own, the first: {foreign[0][:300]!r}")
+        if unexpected := [line for line in log.splitlines() if "failed unexpectedly" in line]:
+            wrong.append(f"{len(unexpected)} times something failed unexpectedly, the first: {unexpected[0]}")
+        if self.operator.runs and not times.median < 2 * self.undisturbed.median:
+            wrong.append(f"the honest tenant was slow: {sorted(times.seconds)} s each; failures: {times.failures}")
+        self.table.remarks.append(
+            f"{what}: honest {times.median:.2f} s in the median of {len(times.seconds)}, undisturbed "
+            f"{self.undisturbed.median:.2f} s; peak {self.bound.peak >> 20} MiB"
+        )
+        assert not wrong, f"{what}: " + "; ".join(wrong)
+
+
+@pytest.fixture(scope="package")
+def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena]:
+    home: str = stack.api.create("/api/v1/namespaces", {"metadata": {"generateName": "honest-"}})["metadata"]["name"]
+    kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), home)
+
+    def application() -> Applied:
+        name = f"orders-{secrets.token_hex(4)}"
+        return Applied(create_application(stack, home, name, database="shop"))
+
+    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "5s")
+    flags = (*aws, "--webhook-hosts", servers.webhook_hosts, "--cluster-name", "test")
+    # As a user would start it: what a fork has from its parent would count as the parent's memory.
+    started = replace(stack, interpreter=None)
+    log = stack.directory / "hostile-operator.log"
+    where = ("--lease-namespace", home, "--log-format", "json", *flags)
+    operator = OperatorProcess(started, kubeconfig, log, *where)
+    operator.environment["AWS_ENDPOINT_URL_STS"] = servers.aws_url
+    with bounded(MEMORY) as bound, operator:
+        bound.take(operator.pid)
+        operator.wait_until_it_leads(60)
+        yield Arena(stack, servers, operator, bound, Honest(application), table)
