@@ -126,7 +126,7 @@ class Cell:
             name, place = str(answer["failed"]), str(answer.get("at"))
             where = f" at {place}" if _PLACE.fullmatch(place) else ""
             what = f" ({name}{where})" if _NAME.fullmatch(name) else ""
-            raise CellFailed(f"failed unexpectedly{what}", "error")
+            raise CellFailed(f"failed{what}", "error")
         try:
             adapter: TypeAdapter[T] = _ADAPTERS(returns)
             found = adapter.validate_python(cleaned(answer["value"]))

@@ -52,8 +52,8 @@ Ended = Callable[[str, int], None]
 class CellSettings:
     """What all cells together may use, and what they have loaded."""
 
-    memory: int = 160 * MIB
-    """Bytes that all cells together may use, beside what they share."""
+    memory: int = 224 * MIB
+    """Bytes that all cells together may use: what they copy of what they share, and what they allocate."""
     limits: CellLimits = field(default_factory=CellLimits)
     """Of one cell, where its work does not need others."""
     modules: tuple[str, ...] = ()

@@ -219,7 +219,7 @@ class Settings(BaseModel):
     identity: str = _field("", "Leader election", "Name of this replica. Default: the host name and a random suffix.")
 
     threads: Count = _field(
-        32,
+        24,
         "Work",
         "Blocking calls at the same time: so many to databases, and half as many others (AWS, Kubernetes). A namespace "
         "gets at most half of what the others leave.",
@@ -231,7 +231,7 @@ class Settings(BaseModel):
         "database client, webhook or templates run.",
     )
     cells_memory: Memory = _field(
-        "160Mi",
+        "224Mi",
         "Work",
         "Most memory that all cells together may use; the largest is ended first. The operator needs about 200Mi "
         "besides.",

@@ -113,6 +113,15 @@ def test_all_cells_together_have_a_limit_and_the_largest_is_ended(make_cells: Ma
         thread.join()
 
 
+def test_what_a_cell_copies_of_the_zygotes_memory_counts(make_cells: MakeCells) -> None:
+    """It is resident from the start, and takes more memory only when it is written to."""
+    cell = opened(make_cells(memory=MIB))
+    with pytest.raises(CellFailed) as failed:
+        while True:
+            cell.call("echo", 1, returns=int, within=20)
+    assert failed.value.outcome == "memory"
+
+
 def test_each_further_cell_of_one_tenant_yields_to_those_of_others(make_cells: MakeCells) -> None:
     cells = make_cells()
     many = [opened(cells, tenant="greedy") for _ in range(7)]

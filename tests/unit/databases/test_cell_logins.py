@@ -119,7 +119,7 @@ def test_a_session_has_ended_when_it_was_left(logins: MakeLogins) -> None:
         ("loop", Unavailable, "the client of toy for db.example:5432 used 1 s of CPU time without an end; check"),
         ("memory", Unavailable, "the client of toy for db.example:5432 needed more than 64 MiB of memory; check"),
         ("crash", Unavailable, "the client of toy for db.example:5432 crashed; check what answers there"),
-        ("fault", Unavailable, r"failed unexpectedly \(ZeroDivisionError at support/toy_engine.py:[0-9]+\)"),
+        ("fault", Unavailable, r"db.example:5432 failed \(ZeroDivisionError at support/toy_engine.py:[0-9]+\)"),
     ],
 )
 def test_how_a_login_fails(logins: MakeLogins, name: str, kind: type[Exception], message: str) -> None:

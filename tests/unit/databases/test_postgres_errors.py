@@ -8,6 +8,8 @@ import pytest
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable
 from rotated_secrets.databases.base_classes import DatabaseClosed
 from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_login
+from rotated_secrets.databases.postgres.login import log_in
+from rotated_secrets.values import Credential, SecretText
 
 SERVER = Server("db.example", ("10.0.0.1", "10.0.0.2"), 5432, Tls())
 HEAD = 'connection to server at "db.example" (10.0.0.1), port 5432 failed: '
@@ -108,3 +110,14 @@ def test_a_server_that_is_too_old_is_told_to_be() -> None:
     told = meaning(HEAD + 'FATAL:  unrecognized configuration parameter "idle_session_timeout"\n')
     assert type(told) is Unavailable
     assert "PostgreSQL 14 or later is needed" in str(told)
+
+
+def test_a_server_that_answers_in_another_encoding_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a session has begun, nothing says in which encoding its messages are; the driver takes them for UTF-8."""
+
+    def connect(**_: object) -> None:
+        b"Passwort-Authentifizierung f\xfcr Benutzer".decode()
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
+    with pytest.raises(Unavailable, match="a text that is not UTF-8"):
+        log_in(SERVER, Credential("postgres", "db.example", "app", SecretText("hunter2")), "shop", {})

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """The memory limit of this container. Source: "Control Group v2", Linux kernel documentation."""
-OWN_MEMORY = 224 * MIB
+OWN_MEMORY = 200 * MIB
 """Bytes for the operator and the process that cells are forked from, with a thousand RotatedSecrets."""
 PAUSE = 2.0
 """Seconds between two checks."""
