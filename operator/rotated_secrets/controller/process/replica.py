@@ -47,8 +47,9 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 
 log = logging.getLogger(__name__)
 
-WORKERS = 2000
-"""RotatedSecrets in work at the same time. Each is a cheap task; the number of threads limits the work."""
+WORKERS = 128
+"""RotatedSecrets in work at the same time: more than threads, since some wait for a host. What each holds, a value of
+64 KiB and what it parses to, must fit into the memory."""
 LONGEST_BLINDNESS = 120.0
 """Seconds after a status write in which the watch must show an event; otherwise it counts as dead."""
 STOP_INFORMER, FLUSH_EVENTS = 2.0, 5.0

@@ -89,6 +89,7 @@ class _Reconciler:
             if not isinstance(found, Gathered):
                 return found
             work = await limits.run(self._begin, found)
+            del found  # with the Secret that it read, which the run may let go
             try:
                 if not await limits.run(work.run.advance, database=False):
                     await self._advance_at_database(work)
@@ -101,8 +102,11 @@ class _Reconciler:
     async def _advance_at_database(self, work: _Work) -> None:
         """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
         limits, run = self._services.limits, work.run
+        server, tenant = work.gathered.connected.server, work.gathered.resource.namespace
+        if limits.must_wait(server, tenant):
+            work.let_go()
         try:
-            async with limits.host(work.gathered.connected.server, work.gathered.resource.namespace):
+            async with limits.host(server, tenant):
                 await limits.run_at_host(run.advance, database=True)
                 run.raise_if_unreachable()
         except HostUnavailable as error:
@@ -216,11 +220,11 @@ class _Work:
     """One run of the rotation loop over what was gathered of one RotatedSecret, and its end. Every method may block."""
 
     def __init__(self, services: Services, gatherer: Gatherer, gathered: Gathered) -> None:
-        self.gathered = gathered
+        self.gathered = replace(gathered, live=None)
         self._services = services
         self._gatherer = gatherer
         self._reporter = Reporter(services, gathered.resource, gathered.engine)
-        self._target = self._target_secret()
+        self._target = self._target_secret(gathered.live)
         current = gathered.seen.current
         resource = gathered.resource
         seen = replace(gathered.seen, target=self._target.look(current) if self._target else None)
@@ -251,10 +255,15 @@ class _Work:
             raise TryAgain(why, RECHECK.total_seconds())
         return None
 
-    def _target_secret(self) -> DeliveredSecret | None:
+    def let_go(self) -> None:
+        """Drop what is large and can be read again, before a wait."""
+        if self._target is not None:
+            self._target.let_go()
+
+    def _target_secret(self, live: LiveSecret | None) -> DeliveredSecret | None:
         """The target Secret, where one is delivered."""
         key, drift = self.gathered.resource.key, self._gatherer.drift
-        resource, live = self.gathered.resource, self.gathered.live
+        resource = self.gathered.resource
         if not resource.spec.target.is_delivered:
             return None
 
@@ -274,7 +283,6 @@ class _Work:
         services.feeds.track(key, authorised.identity, region, gathered.terms.arn, seen.stages)
         now = utc_now()
         rest = rest_after(seen, waiting, now)
-        live = self._target.live if self._target else None
-        inputs = replace(gathered.inputs, target_version=live.resource_version if live else None)
+        inputs = replace(gathered.inputs, target_version=self._target.version if self._target else None)
         services.observed.store(key, gathered.token, inputs, rest.until, check_every=rest.check_every)
         return services.observed.next_check(key, now)

@@ -33,31 +33,48 @@ class DeliveredSecret:
         self._renderer = renderer
         self._rendered: tuple[SecretValue, Mapping[str, SecretText]] | None = None
         self._on_written = on_written
-        self.live = live
-        """As last read or written."""
+        self._live = live
+        self._was_let_go = False
+        self.version = live.resource_version if live else None
+        """The resourceVersion as last read or written; None if there is no Secret."""
+
+    def let_go(self) -> None:
+        """Drop what was read while the run waits, since a Secret may have a megabyte; it is read again when needed."""
+        self._live = self._rendered = None
+        self._was_let_go = True
 
     def look(self, current: StoredVersion) -> TargetState:
-        """Compare with what was last read. If the Secret has changed since, the write fails."""
+        """Compare with what was last read. If the Secret has changed since, the write fails.
+
+        Raises: DeliveryDenied, DeliveryUnavailable, if it has to be read again.
+        """
+        if self._was_let_go:
+            return self.look_again(current)
         try:
-            return compare(self.live, self._desired(current))
+            return compare(self._live, self._desired(current))
         except TemplateFailed as error:
             return _in_the_way(error)
 
     def look_again(self, current: StoredVersion) -> TargetState:
         """Read it now, and compare. Raises: DeliveryDenied, DeliveryUnavailable."""
-        self.live = self._secrets.read(self._resource.namespace, self._resource.target_name)
+        self._read(self._secrets.read(self._resource.namespace, self._resource.target_name))
         return self.look(current)
 
     def write(self, current: StoredVersion) -> TargetState:
         """Write AWSCURRENT into it. Raises: DeliveryDenied, DeliveryUnavailable."""
         before = self.look(current)
         try:
-            self.live = self._secrets.write(self._desired(current), self.live)
+            live = self._secrets.write(self._desired(current), self._live)
         except (SecretConflict, DeliveryRefused) as error:
             return _in_the_way(error)
         # Equal, as written: if an admission webhook changed it, another comparison would start a fight with it.
-        self._on_written(self.live, before, current)
+        self._read(live)
+        self._on_written(live, before, current)
         return TargetState(TargetKind.EQUAL, current.version_id)
+
+    def _read(self, live: LiveSecret | None) -> None:
+        self._live, self._was_let_go = live, False
+        self.version = live.resource_version if live else None
 
     def _desired(self, current: StoredVersion) -> DesiredSecret:
         return DesiredSecret.of(

@@ -95,6 +95,10 @@ class Limits:
             for shared in (self._threads, self._hosts):
                 shared.grant_waiting()
 
+    def must_wait(self, host: str, tenant: str) -> bool:
+        """Whether :meth:`host` would wait for a place."""
+        return not self._hosts.can_acquire(host, tenant)
+
     @asynccontextmanager
     async def host(self, name: str, tenant: str) -> AsyncIterator[None]:
         """Hold one of the host's places, and a thread for it, for a tenant.
@@ -110,7 +114,7 @@ class Limits:
         breaker = self._breakers.setdefault((tenant, name), _Breaker())
         self._refuse_while_open(breaker)
         try:
-            waited = not self._hosts.can_acquire(name, tenant)
+            waited = self.must_wait(name, tenant)
             self._refuse_new_while_draining(waited)
             await self._hosts.acquire(name, tenant)
             try:
