@@ -1,28 +1,48 @@
-"""Requests to the Kubernetes API: JSON in, JSON out, with timeouts, and errors that say what to do.
+"""Requests to the Kubernetes API: JSON in, JSON out, with timeouts and limits, and errors that say what to do.
 
 The official client provides addresses, certificates, tokens and connections. Its models are not used, because to build
 them from each response costs more than the rest of a request. Safe to use from several threads.
+
+A tenant decides what is in its objects, so no response is held whole without a limit: a list is read object by object
+(:class:`ListParser`), and a single object that is too large is refused (:class:`ObjectTooLarge`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from rotated_secrets.json_list import ListParser
+
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-CHUNK = 500
-"""Objects in one response to a list request."""
+CHUNK = 100
+"""Objects in one response to a list request. The API server has 60 s to answer: also if each object has 1.5 MiB, which
+etcd takes, that is 2.5 MiB a second; and 10,000 small objects take 100 requests of some milliseconds."""
+RESTARTS: Final = 3
+"""How often one list is started again because it got too old before its end."""
+READ: Final = 1 << 16
+"""Bytes of a response that are read at once."""
+LARGEST_RESPONSE: Final = 16 << 20
+"""Bytes. etcd takes 1.5 MiB for one object unless it is set otherwise; in JSON a control character takes six bytes."""
+MOST_VALUES: Final = 10_000
+"""Most entries of maps and texts in lists in one object. Each takes about 250 bytes in Python: 1.5 MiB of labels
+would take 30 MiB, in each of many threads."""
 
 Json = dict[str, Any]
+T = TypeVar("T")
+Keep = Callable[[Json, int], T]
+"""Makes what is kept of an object in a list, from the object and its length as JSON. The object itself is dropped."""
 
 # The client logs the bodies of responses at DEBUG, and some of these are Secrets.
 logging.getLogger("kubernetes.client.rest").setLevel(logging.INFO)
@@ -65,6 +85,10 @@ class Forbidden(ClusterError):
 
 class Rejected(ClusterError):
     """The API server refused the request as invalid."""
+
+
+class ObjectTooLarge(ClusterError):
+    """The object is larger than the operator keeps in memory. It was read, or even written, but not returned."""
 
 
 ERRORS: Mapping[int, type[ClusterError]] = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone}
@@ -126,15 +150,98 @@ class Cluster:
         body: Any = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        largest: int | None = LARGEST_RESPONSE,
     ) -> Json:
         """Make one request and return its response.
+
+        Args:
+            method: of HTTP.
+            path: below the API server's address.
+            query: after the path.
+            body: as JSON.
+            content_type: of the body.
+            accept: the forms of the response.
+            largest: most bytes of the response, which then has at most :data:`MOST_VALUES` too; None for no limit.
 
         Raises:
             ClusterError: one of its subclasses.
         """
+        what = f"{method} {path}"
+        with self._opened(method, path, query, body, content_type, accept) as response:
+            data = bytearray()
+            for read in response.stream(READ):
+                data += read
+                if largest is not None and len(data) > largest:
+                    raise ObjectTooLarge(f"{what}: the object has more than {largest >> 10} KiB")
+        if largest is not None and _most_values(data) > MOST_VALUES:
+            raise ObjectTooLarge(f"{what}: the object has more than {MOST_VALUES} values")
+        with _parsing(what):
+            found: Json = json.loads(data)
+        return found
+
+    def pages(
+        self,
+        path: str,
+        keep: Keep[T],
+        *,
+        query: Mapping[str, str | int] | None = None,
+        accept: str = "application/json",
+    ) -> Iterator[list[T]]:
+        """Yield what ``keep`` makes of each object of a list, in chunks; one object is in memory at a time.
+
+        If the list gets too old before its end, it goes on with what is there now, or starts again from the beginning.
+
+        Raises:
+            ClusterError: one of its subclasses; Gone, if it got too old again and again.
+        """
+        continue_token, restarts = "", 0
+        while True:
+            try:
+                kept, continue_token = self.page(
+                    path, keep, query={**(query or {}), "continue": continue_token}, accept=accept
+                )
+            except Gone as error:
+                # Source: the Kubernetes API Concepts, "Retrieving large results sets in chunks": a 410 may bring a
+                # token to go on with.
+                continue_token = (error.answer.get("metadata") or {}).get("continue") or ""
+                restarts += 1
+                if restarts > RESTARTS:
+                    raise
+                continue
+            yield kept
+            if not continue_token:
+                return
+
+    def page(
+        self,
+        path: str,
+        keep: Keep[T],
+        *,
+        query: Mapping[str, str | int] | None = None,
+        accept: str = "application/json",
+    ) -> tuple[list[T], str]:
+        """Read one chunk of a list. Returns what ``keep`` makes of each object, and the token of the next chunk.
+
+        Raises:
+            ClusterError: one of its subclasses; Gone, if the list is too old.
+        """
+        parser, kept, query = ListParser(), [], {"limit": CHUNK, **(query or {})}
+        with self._opened("GET", path, query, None, "application/json", accept) as response:
+            for data in response.stream(READ):
+                kept += [keep(obj, size) for obj, size in parser.feed(data)]
+        kept += [keep(obj, size) for obj, size in parser.feed(b"", last=True)]
+        with _parsing(f"GET {path}"):
+            return kept, (parser.around().get("metadata") or {}).get("continue") or ""
+
+    @contextlib.contextmanager
+    def _opened(
+        self, method: str, path: str, query: Mapping[str, str | int] | None, body: Any, content_type: str, accept: str
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """A response that says that the request succeeded, to read from. Raises: ClusterError."""
         if self._before_write is not None and method != "GET":
             self._before_write()
         headers = {"Accept": accept, "Content-Type": content_type}
+        response: urllib3.BaseHTTPResponse | None = None
         try:
             method, url, headers, _, _ = self.client.param_serialize(
                 method,
@@ -143,30 +250,32 @@ class Cluster:
                 header_params=headers,
                 auth_settings=["BearerToken"],
             )
-            answer = self.client.call_api(method, url, headers, body, _request_timeout=self._timeout)
-            data = answer.read()  # type: ignore[no-untyped-call]
+            response = self.client.call_api(method, url, headers, body, _request_timeout=self._timeout).response
+            if not 200 <= response.status < 300:
+                raise _error(f"{method} {path}", response.status, b"".join(islice(response.stream(READ), 16)))
+            yield response
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             raise Unreachable(f"{method} {path}: the API server could not be reached: {_cause(error)}") from error
-        if 200 <= answer.status < 300:
-            found: Json = json.loads(data)
-            return found
-        raise _error(f"{method} {path}", answer.status, data)
-
-    def pages(self, path: str, *, accept: str = "application/json") -> Iterator[list[Json]]:
-        """Yield all objects of a list in chunks; if the list gets too old before its end, all again in one chunk."""
-        continue_token = ""
-        while True:
-            try:
-                answer = self.request("GET", path, query={"limit": CHUNK, "continue": continue_token}, accept=accept)
-            except Gone:
-                answer = self.request("GET", path, accept=accept)
-            yield answer.get("items") or []
-            continue_token = answer.get("metadata", {}).get("continue") or ""
-            if not continue_token:
-                return
+        finally:
+            if response is not None:
+                # A response that was read to its end has given its connection back, and this does nothing.
+                response.close()
 
     def close(self) -> None:
         self.client.close()  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _parsing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise Unreachable(f"{what}: the API server did not answer with JSON") from error
+
+
+def _most_values(data: bytearray) -> int:
+    """An upper bound for the number of values, without parsing: what looks like one inside of a text is counted too."""
+    return data.count(b'":') + data.count(b'","')
 
 
 def _error(what: str, status: int, data: bytes) -> ClusterError:

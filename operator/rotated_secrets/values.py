@@ -22,6 +22,8 @@ _ARN_PARTS: Final = 6
 """``arn:partition:service:region:account:resource``. Source: "Amazon Resource Names (ARNs)", IAM User Guide."""
 _AWS: Final = re.compile(r"aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]{12}")
 _SECRET: Final = re.compile(r"secret:(?P<name>.+?)(?P<suffix>-[A-Za-z0-9]{6})?")
+MAX_LEVELS: Final = 100
+"""Most levels of objects and lists in a secret value: far fewer than Python's limit of recursion, far more than any."""
 
 
 class Arn(str):
@@ -165,24 +167,47 @@ class SecretValue:
 
     @classmethod
     def parse(cls, text: str) -> SecretValue:
-        """Parse a SecretString; a text that is not a JSON object, such as a token, is kept unchanged."""
+        """Parse a SecretString; a text that is not a JSON object, such as a token, is kept unchanged.
+
+        So is an object with more than :data:`MAX_LEVELS` levels, or with an integer of thousands of digits.
+        """
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError):
             fields = None
-        return cls(SecretText(text), MappingProxyType(fields) if isinstance(fields, dict) else None)
+        usable = isinstance(fields, dict) and not _is_too_deep(text, fields)
+        return cls(SecretText(text), MappingProxyType(fields) if usable else None)
 
     def replacing(self, /, **changes: str) -> SecretValue:
-        """Return this value with some keys changed; all other keys and their order are kept."""
+        """Return this value with some keys changed; all other keys and their order are kept.
+
+        Raises:
+            InvalidSecretValue: it is not a JSON object, or would not be the same JSON afterwards.
+        """
         if self.fields is None:
             raise InvalidSecretValue("the secret value is not a JSON object, so no single key of it can be changed")
         changed = {**self.fields, **changes}
         try:
+            if self._overflows():
+                # Python would write Infinity, which is no JSON: the application could not read the new version.
+                raise InvalidSecretValue(
+                    "the secret value has a number as large as 1e400, which would be lost; write it as a string"
+                )
             text = json.dumps(changed, ensure_ascii=False)
             # A lone surrogate in another key can only be kept as a JSON escape.
             return SecretValue.parse(text if _is_encodable(text) else json.dumps(changed))
         except RecursionError:
             raise InvalidSecretValue("the secret value is nested too deeply; write it with fewer levels") from None
+
+    def _overflows(self) -> bool:
+        """Whether a number is read as infinite that was not written as ``Infinity``, which is no JSON but is kept."""
+        try:
+            json.dumps(dict(self.fields or {}), allow_nan=False)
+        except ValueError:
+            constants: list[str] = []
+            json.loads(self.text.reveal(), parse_constant=constants.append)
+            return not constants
+        return False
 
 
 @dataclass(frozen=True)
@@ -244,7 +269,7 @@ class Credential:
         """
         if value.fields is None and endpoint.has_user:
             raise InvalidSecretValue(
-                "the secret value is not a JSON object; "
+                f"the secret value is not a JSON object of at most {MAX_LEVELS} levels; "
                 'write {"engine": …, "host": …, "username": …, "password": …} as AWS\'s rotation templates do'
             )
         fields = {"engine": endpoint.engine, "host": endpoint.host, "port": endpoint.port}
@@ -268,6 +293,16 @@ class Credential:
             arn=arn,
             version_id=version_id,
         )
+
+
+def _is_too_deep(text: str, fields: dict[str, Any]) -> bool:
+    if text.count("[") + text.count("{") <= MAX_LEVELS:
+        return False
+    level: list[Any] = [fields]
+    for _ in range(MAX_LEVELS):
+        inside = (each for held in level for each in (held.values() if isinstance(held, dict) else held))
+        level = [each for each in inside if isinstance(each, dict | list)]
+    return bool(level)
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str | None:
@@ -299,7 +334,7 @@ def _port(found: object) -> int | None:
         return None
     if isinstance(found, (int, str)) and not isinstance(found, bool):
         text = str(found)
-        if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        if len(text) <= 5 and text.isascii() and text.isdigit() and 0 < int(text) < 65536:
             return int(text)
     raise InvalidSecretValue("port in the secret value must be a number from 1 to 65535")
 

@@ -22,6 +22,7 @@ SHARED = "stock"
 """A key that is no application's; the right to read it is given and taken."""
 _ADMIN = (
     "+acl|getuser",
+    "+acl|list",
     "+acl|setuser",
     "+acl|save",
     "+config|rewrite",

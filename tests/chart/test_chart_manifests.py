@@ -237,9 +237,10 @@ def test_certificates_come_from_one_of_three_places() -> None:
 
 def test_the_operator_may_do_what_it_does_and_no_more(default: list[Manifest]) -> None:
     lease = one(default, "Role", "rotated-secrets-lease")["rules"]
-    assert {each.get("resourceNames", ["any"])[0]: each["verbs"] for each in lease} == {
-        "any": ["create"],
-        "rotated-secrets": ["get", "update"],
+    assert {(*each["resources"], *each.get("resourceNames", [])): each["verbs"] for each in lease} == {
+        ("leases",): ["create"],
+        ("leases", "rotated-secrets"): ["get", "update"],
+        ("configmaps",): ["list", "create", "delete"],
     }
     cluster_wide = one(default, "ClusterRole", "rotated-secrets")["rules"]
     assert not granted(cluster_wide) & granted(lease)

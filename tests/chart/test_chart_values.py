@@ -44,6 +44,7 @@ BY_VALUE: dict[str, tuple[str, Any, str]] = {
     "database_ca_file": ("databases.caBundle", CERTIFICATE, "/etc/rotated-secrets/database-ca/ca.crt"),
     "allowed_networks": ("databases.allowedNetworks", ["127.0.0.0/8", "::1/128"], "127.0.0.0/8,::1/128"),
     "denied_networks": ("databases.deniedNetworks", ["10.7.0.0/16", "10.8.0.1"], "10.7.0.0/16,10.8.0.1"),
+    "engines": ("databases.engines", ["postgres", "webhook"], "postgres,webhook"),
     "engine_variables": ("databases.engineVariables", ["A", "B"], "A,B"),
     "engine_paths": ("databases.enginePaths", ["/a", "/b"], "/a,/b"),
     "webhook_hosts": ("databases.webhookHosts", ["*.example.com", "a:8443"], "*.example.com,a:8443"),
@@ -101,6 +102,7 @@ def test_the_defaults_are_the_operators(tmp_path: Path) -> None:
 def test_what_the_operator_can_find_by_itself_is_not_told() -> None:
     told = arguments(rendered())
     unset = {"aws_region", "aws_endpoint_url", "cluster_name", "namespaces", "database_ca_file", "webhook_hosts"}
+    unset |= {"engines", "engine_variables", "engine_paths"}
     assert set(told) == {flag(name) for name in set(BY_VALUE) - unset - {"allowed_networks", "denied_networks"}}
 
 

@@ -178,6 +178,29 @@ def test_list_of_metadata(api: Api, namespace: str, widgets: Widgets) -> None:
     assert "spec" not in found["items"][0]
 
 
+def test_list_of_metadata_comes_in_chunks_by_label_and_without_data(api: Api, namespace: str) -> None:
+    """Also of Secrets of 1 MiB, which the API server takes."""
+    path = f"/api/v1/namespaces/{namespace}/secrets"
+    for name in "abc":
+        metadata = {"name": name, "labels": {"mine": "yes"}}
+        api.create(path, {"metadata": metadata, "stringData": {"x": "y" * ((1 << 20) - 1)}})
+    api.create(path, {"metadata": {"name": "other"}})
+    accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    asked: Json = {"limit": 2, "labelSelector": "mine=yes"}
+    first = api.request("GET", path, accept=accept, **asked).body
+    rest = {"continue": first["metadata"]["continue"]}
+    second = api.request("GET", path, accept=accept, **asked, **rest).body
+    assert [each["metadata"]["name"] for each in first["items"] + second["items"]] == ["a", "b", "c"]
+    assert not second["metadata"].get("continue")
+    assert version(second) == version(first)
+    assert all("data" not in each for each in first["items"])
+    api.patch(f"{path}/a", {"metadata": {"labels": {"mine": None}}})
+    accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    asked = {"resourceVersion": version(first), "labelSelector": "mine=yes"}
+    event = next(api.watch(path, accept=accept, **asked))
+    assert (event["type"], event["object"]["metadata"]["name"], "data" in event["object"]) == ("DELETED", "a", False)
+
+
 def test_watch_of_metadata(api: Api, namespace: str, widgets: Widgets) -> None:
     api.create(widgets.path(namespace), widgets.make("a"))
     accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

@@ -153,7 +153,7 @@ def without(running: Running, verb: str, resource: str) -> Iterator[None]:
     """The chart's Role that has it less one verb."""
     api, name = running.api, running.installation.deployment()["metadata"]["name"]
     path = f"{RBAC}/clusterroles/{name}"
-    if resource == "leases":
+    if resource in ("leases", "configmaps"):
         path = f"{RBAC}/namespaces/{running.installation.namespace}/roles/{name}-lease"
     rules = api.get(path)["rules"]
     with_it = [index for index, rule in enumerate(rules) if resource in rule["resources"] and verb in rule["verbs"]]
@@ -205,7 +205,7 @@ def test_a_status_that_may_not_be_written_is_told_in_the_log(running: Running, m
 
 
 def test_an_operator_that_cannot_begin_says_which_permission_it_waits_for(running: Running, stack: Stack) -> None:
-    needed = (("list", "rotatedsecrets"), ("list", "secrets"), ("get", "leases"))
+    needed = (("list", "rotatedsecrets"), ("list", "secrets"), ("get", "leases"), ("list", "configmaps"))
     with ExitStack() as everything:
         taken = [(each, everything.enter_context(ExitStack())) for each in needed]
         for each, back in taken:

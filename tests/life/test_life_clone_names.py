@@ -10,8 +10,11 @@ from sandbox.applications.base import Account
 from tests.life.conftest import for_engine
 from tests.support.database_tenant import Tenant
 
+ALL = ("postgres", "mysql", "mariadb", "mongo", "redis")
+AGAIN = "delete this RotatedSecret and create it again with rotation.cloneSuffix: _clone"
 
-@for_engine("mysql", "mariadb", "mongo")
+
+@for_engine(*ALL)
 def test_a_clone_gets_no_clone_of_its_own(tenant: Tenant) -> None:
     """A resource with another suffix, made while the clone is current."""
     clone = tenant.clone.user
@@ -19,11 +22,29 @@ def test_a_clone_gets_no_clone_of_its_own(tenant: Tenant) -> None:
     third = Account(f"{clone}_CLONE", "third-Password-1", tenant.account.database)
     with tenant.open() as session:
         tenant.set_clone(session)
-        with pytest.raises(Refused, match=f"itself the clone of {tenant.base}.*set rotation.cloneSuffix to _clone$"):
+        with pytest.raises(Refused, match=f"itself the clone of {tenant.base}; {AGAIN}$"):
             session.check_users(users)
         with pytest.raises(Refused, match="itself the clone"):
             session.set_password(users, tenant.credential(third), Rights.ENFORCE)
         session.check_users(Users(clone))
+    assert tenant.side.users(tenant.base) == {tenant.base, clone}
+
+
+@for_engine(*ALL)
+def test_a_user_that_has_a_clone_gets_no_second_one(tenant: Tenant) -> None:
+    """A resource with another suffix, made while the base user is current."""
+    clone = tenant.clone.user
+    users = Users(tenant.base, f"{tenant.base}_b")
+    third = Account(f"{tenant.base}_b", "third-Password-1", tenant.account.database)
+    why = f"has a clone already, {clone}, made for another rotation.cloneSuffix.*: {AGAIN}, or drop user {clone}$"
+    with tenant.open() as session:
+        tenant.set_clone(session)
+        with pytest.raises(Refused, match=why):
+            session.check_users(users)
+        with pytest.raises(Refused, match=why):
+            session.set_password(users, tenant.credential(third), Rights.ENFORCE)
+        session.check_users(tenant.users)
+        session.check_users(Users(tenant.base))
     assert tenant.side.users(tenant.base) == {tenant.base, clone}
 
 

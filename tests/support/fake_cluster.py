@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from rotated_secrets.cluster import Conflict, Forbidden, Json, NotFound
+from rotated_secrets.cluster import Conflict, Forbidden, Json, Keep, NotFound, ObjectTooLarge, T
 
-COLLECTIONS = ("rotatedsecrets", "secrets", "leases")
+COLLECTIONS = ("rotatedsecrets", "secrets", "leases", "configmaps")
 CREATED = "2026-01-01T00:00:00Z"
 
 
@@ -51,32 +52,69 @@ class FakeCluster:
         body: Any = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        largest: int | None = None,
     ) -> Json:
         self.requests.append((method, path))
         if any(method == verb and path.startswith(prefix) for verb, prefix in self.forbidden):
             raise Forbidden(f"{method} {path}: the API server answered 403", 403)
         if method == "GET":
-            return copy.deepcopy(self._found(path))
+            found = self._returned(f"GET {path}", self._found(path), largest)
+            if field := str((query or {}).get("fieldSelector", "")):
+                named = field.removeprefix("metadata.name=")
+                found["items"] = [each for each in found["items"] if each["metadata"]["name"] == named]
+            return found
+        if method == "DELETE":
+            self._found(path)
+            self.after_write(method, path)
+            return self.objects.pop(path)
         self.bodies.append(copy.deepcopy(body))
         answer = self._written(method, path, body)
         self.after_write(method, path)
-        return copy.deepcopy(answer)
+        return self._returned(f"{method} {path}", answer, largest)
 
-    def pages(self, path: str, *, accept: str = "application/json") -> Iterator[list[Json]]:
+    def pages(
+        self,
+        path: str,
+        keep: Keep[T],
+        *,
+        query: Mapping[str, str | int] | None = None,
+        accept: str = "application/json",
+    ) -> Iterator[list[T]]:
+        yield self.page(path, keep, query=query)[0]
+
+    def page(
+        self,
+        path: str,
+        keep: Keep[T],
+        *,
+        query: Mapping[str, str | int] | None = None,
+        accept: str = "application/json",
+    ) -> tuple[list[T], str]:
         self.requests.append(("GET", path))
+        if any(verb == "GET" and path.startswith(prefix) for verb, prefix in self.forbidden):
+            raise Forbidden(f"GET {path}: the API server answered 403", 403)
         root, _, plural = path.rpartition("/")
-        yield [
+        label, _, value = str((query or {}).get("labelSelector", "")).partition("=")
+        found = [
             copy.deepcopy(obj)
             for where, obj in self.objects.items()
             if where.startswith(f"{root}/") and where.split("/")[-2] == plural
+            if not label or obj["metadata"].get("labels", {}).get(label) == value
         ]
+        return [keep(obj, len(json.dumps(obj))) for obj in found], ""
 
     def close(self) -> None:
         return
 
+    @staticmethod
+    def _returned(what: str, obj: Json, largest: int | None) -> Json:
+        if largest is not None and len(json.dumps(obj)) > largest:
+            raise ObjectTooLarge(f"{what}: the object has more than {largest} bytes")
+        return copy.deepcopy(obj)
+
     def _found(self, path: str) -> Json:
         if path.rsplit("/", 1)[1] in COLLECTIONS:
-            return {"items": next(self.pages(path)), "metadata": {}}
+            return {"items": self.page(path, lambda obj, _: obj)[0], "metadata": {}}
         if path not in self.objects:
             raise NotFound(f"{path}: the API server answered 404", 404)
         return self.objects[path]

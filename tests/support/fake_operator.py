@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from rotated_secrets.api.names import API_VERSION, PLURAL, ROTATE_ANNOTATION
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.process.leader import LeadershipLost
 from rotated_secrets.controller.reconcile.reconciler import reconciler
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.watch.transform import transform
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import RetryLater
@@ -89,7 +92,7 @@ class FakeOperator:
         if before is not None and "status" in before:
             obj["status"] = before["status"]
         written = self.cluster.put(path, obj)
-        self.services.index.observe(written)
+        self.services.index.observe(transform(written, len(json.dumps(written))))
         return written
 
     def ask(self, value: str, *, key: Key = KEY, annotation: str = ROTATE_ANNOTATION) -> None:
@@ -119,7 +122,19 @@ class FakeOperator:
     ) -> FakeSecret:
         return self.aws.create(name, self.credential() if value is None else value, **where)
 
+    def delete(self, key: Key = KEY) -> None:
+        """Delete a RotatedSecret; the watch tells of it."""
+        gone = self.cluster.objects.pop(path_of(key))
+        self.services.index.forget(key, gone["metadata"]["uid"])
+
     # ---- what the operator does
+
+    def restarted(self) -> FakeOperator:
+        """Another operator, which knows only what is in the cluster and in AWS."""
+        journal = Journal(self.services.cluster, namespace="here", lease="rotated-secrets")
+        journal.load()
+        services = replace(self.services, journal=journal, observed=ObservedCache())
+        return FakeOperator(self.cluster, self.aws, self.engine, self.leader, self.events, services, self.looked_at)
 
     def reconcile(self, key: Key = KEY) -> datetime | None:
         """One look at a RotatedSecret and what comes of it. Raises what the reconcile raises."""
@@ -205,6 +220,7 @@ def fake_operator(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[
         cluster=typed,
         resources=Resources(typed),
         index=index,
+        journal=Journal(typed, namespace="here", lease="rotated-secrets"),
         identities=identities,
         feeds=ChangeFeeds(identities, index, looked_at.append),
         limits=limits,

@@ -19,6 +19,8 @@ class Recorded:
 
     passwords: list[PasswordSet] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    conclusions: list[Observation] = field(default_factory=list)
+    """What was known at the end of each run."""
     before: Callable[[Doing], object] = lambda action: None
     """Called before each action; may raise."""
     after: Callable[[Doing, Observation], object] = lambda action, seen: None
@@ -42,7 +44,7 @@ class Recorded:
         self.errors.append(f"{type(error).__name__}: {error}")
 
     def concluding(self, seen: Observation) -> None:
-        return
+        self.conclusions.append(seen)
 
     def concluded(self, status: RotatedSecretStatus) -> None:
         return

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Rights, Rotation, Strategy
-from rotated_secrets.api.status import RotatedSecretStatus
+from rotated_secrets.api.status import Claim, RotatedSecretStatus
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
     PasswordLimits,
@@ -34,8 +34,10 @@ from rotated_secrets.rotation.actions import (
     RequestRotation,
     RestartWorkload,
     Retry,
+    Sleep,
     Waiting,
 )
+from rotated_secrets.rotation.deletion import as_left_behind, needs_entry
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms, with_stage_moved
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.run import Run, TryAgain
@@ -253,6 +255,9 @@ class World:
 
     rotation: Rotation
     now: datetime = CREATED
+    """By AWS's clock."""
+    clock_is_off: timedelta = timedelta()
+    """By how much the operators' clock is ahead of AWS's."""
     request: str | None = None
     status: RotatedSecretStatus = field(default_factory=RotatedSecretStatus)
     target: StoredVersion | None = None
@@ -262,6 +267,10 @@ class World:
     """The workloads that rollout.restart names."""
     deliveries: list[VersionId] = field(default_factory=list)
     """The versions that the target Secret held, in their order."""
+    journal: Claim | None = None
+    """The entry about the rotation that has begun; it outlives the resource."""
+    deleted: bool = False
+    """Whether the resource is gone, and its status with it."""
     late_call: bool = False
     """Whether the call was begun by an operator that froze: no check can come before it."""
     was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
@@ -328,6 +337,10 @@ class World:
     # ---- what an operator sees
 
     @property
+    def operators_now(self) -> datetime:
+        return self.now + self.clock_is_off
+
+    @property
     def terms(self) -> Terms:
         schedule = self.rotation.schedule
         return Terms(
@@ -337,8 +350,14 @@ class World:
             request=self.request,
             created_at=CREATED,
             endpoint=None if self.rotation.strategy is Strategy.RANDOM_VALUE else Endpoint(),
-            restart=tuple(self.workloads),
+            restart=() if self.deleted else tuple(self.workloads),
+            deleted=self.deleted,
         )
+
+    def delete(self) -> None:
+        """Delete the resource; nothing removes the target Secret here."""
+        self.deleted = True
+        self.status = RotatedSecretStatus()
 
     def look_at_target(self, current: StoredVersion) -> TargetState:
         if self.target is None:
@@ -355,9 +374,27 @@ class ModelStatus:
     read: RotatedSecretStatus
 
     def write(self, status: RotatedSecretStatus) -> None:
-        if self.world.status is not self.read:
+        world = self.world
+        if needs_entry(status, world.rotation.strategy) and world.journal is None:
+            world.journal = status.rotation
+        if world.status is not self.read:
             raise LookAgain("the resource has changed")
-        self.world.status = self.read = status
+        world.status = self.read = status
+        if status.rotation is None:
+            world.journal = None
+
+
+@dataclass
+class DeletedStatus:
+    """The status of a resource that is gone: it is in memory alone, and the journal says when the rotation is over."""
+
+    world: World
+
+    def write(self, status: RotatedSecretStatus) -> None:
+        if not self.world.deleted:
+            raise LookAgain("the resource is there")
+        if status.rotation is None:
+            self.world.journal = None
 
 
 @dataclass
@@ -408,7 +445,7 @@ class ModelOperator:
         try:
             if self.run is None:
                 self.run = self._look()
-                return None
+                return None if self.run is not None else Sleep(None)
             self.run.step()
             if self.run.waiting is None:
                 return None
@@ -470,28 +507,35 @@ class ModelOperator:
             self.run.close()
         self.run = None
 
-    def _look(self) -> Run:
+    def _look(self) -> Run | None:
+        """Observe; None if the resource is gone and its rotation has ended."""
         world, terms = self.world, self.world.terms
         stages = world.store.describe(ARN).stages
         current = world.store.get(ARN, stage=Stage.CURRENT)
-        target, status = ModelTarget(world), ModelStatus(world, world.status)
+        status = ModelStatus(world, world.status)
+        known = initialised(world.status, terms, world.operators_now)
+        if world.deleted:
+            if world.journal is None:
+                return None
+            known = as_left_behind(RotatedSecretStatus(rotation=world.journal), terms)
+        target = None if world.deleted and world.target is None else ModelTarget(world)
         seen = Observation.first(
             terms,
             stages,
             current,
-            initialised(world.status, terms, world.now),
-            target.look(current),
+            known,
+            target.look(current) if target else None,
             obstacle=world.obstacle,
         )
         ports = Ports(
             store=world.store,
             database=world.database if terms.has_database else None,
-            status=status,
+            status=DeletedStatus(world) if world.deleted else status,
             target=target,
             workloads=ModelWorkloads(world, status),
             reports=self.reports,
             guard=lambda: None,
-            now=lambda: world.now,
+            now=lambda: world.operators_now,
         )
         return Run(terms, seen, ports, generation=1)
 

@@ -39,6 +39,7 @@
   "namespaces" (join "," .Values.namespaces)
   "allowed-networks" (join "," .Values.databases.allowedNetworks)
   "denied-networks" (join "," .Values.databases.deniedNetworks)
+  "engines" (join "," .Values.databases.engines)
   "webhook-hosts" (join "," .Values.databases.webhookHosts)
   "engine-variables" (join "," .Values.databases.engineVariables)
   "engine-paths" (join "," .Values.databases.enginePaths)

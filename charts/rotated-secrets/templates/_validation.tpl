@@ -48,6 +48,9 @@ line: which value, what is wrong with it, and what to write.
 {{- range $index, $each := .Values.rotation.cloneSuffixes -}}
 {{- $checks = append $checks (list (printf "rotation.cloneSuffixes[%d]" $index) $each "[A-Za-z0-9_]{1,16}" "is no suffix; write up to 16 letters, digits and _, for example _clone") -}}
 {{- end -}}
+{{- range $index, $each := .Values.databases.engines -}}
+{{- $checks = append $checks (list (printf "databases.engines[%d]" $index) $each "[^,[:space:]]+" "is no name of an engine; write one to each line, for example postgres") -}}
+{{- end -}}
 {{- range $index, $each := .Values.databases.webhookHosts -}}
 {{- $checks = append $checks (list (printf "databases.webhookHosts[%d]" $index) (lower $each) "([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" "is not a host; write hooks.example.com, *.hooks.example.com or hooks.example.com:8443") -}}
 {{- end -}}

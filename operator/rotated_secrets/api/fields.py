@@ -70,10 +70,12 @@ def _rfc3339(moment: datetime) -> str:
 
 _as_text = PlainSerializer(_rfc3339, when_used="json")
 
-Instant = Annotated[AwareDatetime, AfterValidator(_utc), _as_text]
+_short = Field(json_schema_extra={"maxLength": 64})
+
+Instant = Annotated[AwareDatetime, AfterValidator(_utc), _as_text, _short]
 """An aware moment in UTC, written as RFC 3339, with a fraction where it has one."""
 
-Second = Annotated[AwareDatetime, AfterValidator(_whole_second), _as_text]
+Second = Annotated[AwareDatetime, AfterValidator(_whole_second), _as_text, _short]
 """An :data:`Instant` without a fraction, as metav1.Time has none."""
 
 

@@ -35,7 +35,8 @@ class RotatedSecret:
     generation: int
     resource_version: str
     created_at: datetime
-    annotations: Mapping[str, str]
+    requests: Mapping[str, str]
+    """What the annotations that ask for something say, each as long as a status can hold it."""
     spec: RotatedSecretSpec
     status: RotatedSecretStatus
     deleting: bool = False
@@ -48,12 +49,6 @@ class RotatedSecret:
     def key(self) -> Key:
         """Its namespace and name."""
         return Key(self.namespace, self.name)
-
-    @property
-    def requests(self) -> Mapping[str, str]:
-        """What the annotations that ask for something say now, each as long as a status can hold it."""
-        asked = self.annotations.keys() & REQUEST_ANNOTATIONS
-        return MappingProxyType({name: self.annotations[name][:NAME_LENGTH] for name in sorted(asked)})
 
     @property
     def target_name(self) -> str:
@@ -90,11 +85,17 @@ class RotatedSecret:
             generation=metadata.get("generation", 0),
             resource_version=metadata["resourceVersion"],
             created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
-            annotations=MappingProxyType(dict(metadata.get("annotations") or {})),
+            requests=_requests(metadata.get("annotations") or {}),
             spec=spec,
             status=parse_status(obj),
             deleting="deletionTimestamp" in metadata,
         )
+
+
+def _requests(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    """Other annotations are not kept: they may have 256 KiB."""
+    asked = sorted(annotations.keys() & REQUEST_ANNOTATIONS)
+    return MappingProxyType({name: annotations[name][:NAME_LENGTH] for name in asked})
 
 
 def parse_status(obj: Mapping[str, Any]) -> RotatedSecretStatus:

@@ -62,6 +62,24 @@ def keys_match(pattern: str, message: str) -> CelRule:
     )
 
 
+def keys_at_most(length: int) -> CelRule:
+    """Limit the length of every key of a map, in characters."""
+    return CelRule(
+        f"self.all(key, size(key) <= {length})",
+        f"write keys with at most {length} characters",
+        lambda entries: all(len(key) <= length for key in entries),
+    )
+
+
+def texts_at_most(length: int, what: str) -> CelRule:
+    """Limit what the texts in a map have together, in characters."""
+    return CelRule(
+        f"self.map(key, size(self[key])).sum() <= {length}",
+        f"{what} may have {length} characters together: write shorter ones",
+        lambda entries: sum(map(len, entries.values())) <= length,
+    )
+
+
 def unchanged(message: str) -> CelRule:
     """Forbid changes of the field after its creation."""
     return CelRule("self == oldSelf", message)

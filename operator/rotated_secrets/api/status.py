@@ -57,6 +57,7 @@ class Reason(StrEnum):
     ROLLED_BACK = "RolledBack"
     ABANDONED = "Abandoned"
     # Held
+    STORE_UNAVAILABLE = "StoreUnavailable"
     NOT_HELD = "NotHeld"
     UNSYNCED = "Unsynced"
     SUSPENDED = "Suspended"
@@ -226,6 +227,9 @@ class Retiring(_ReportedModel):
 
     user: ReportedName
     """The database user whose password it is."""
+
+    since: Instant | None = None
+    """When the target Secret got the version that replaced it."""
 
     after: Instant | None = None
     """Time from which the old password is taken away. Not known before the target Secret holds the version that

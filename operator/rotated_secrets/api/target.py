@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rotated_secrets.api.fields import DNS_NAME, KubernetesName
 from rotated_secrets.api.names import RESERVED_DOMAINS
-from rotated_secrets.api.rules import CelRule, WrittenModel, keys_match, text_matches
+from rotated_secrets.api.rules import CelRule, WrittenModel, keys_at_most, keys_match, text_matches, texts_at_most
 
 
 class SecretType(StrEnum):
@@ -53,6 +53,11 @@ _unreserved_keys = CelRule(
     f"the domains {', '.join(RESERVED_DOMAINS)} and their subdomains are reserved: use your own domain",
     lambda entries: not any(_is_reserved(key) for key in entries),
 )
+_KEY_LENGTH = 253 + len("/") + 63
+_TEMPLATES_LENGTH = 65536
+_ANNOTATIONS_LENGTH = 16384
+
+_short_keys = keys_at_most(_KEY_LENGTH)
 _qualified_keys = keys_match(
     _QUALIFIED_NAME, "write keys as NAME or DOMAIN/NAME, the name with at most 63 letters, digits, '-', '_' and '.'"
 )
@@ -127,24 +132,32 @@ class Target(WrittenModel):
             ],
         ],
         Field(max_length=32),
+        _short_keys,
         _unreserved_keys,
         _qualified_keys,
     ] = Field(default_factory=dict)
     """Labels for the Secret, in addition to the operator's own."""
 
     annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32), _unreserved_keys, _qualified_keys
+        dict[str, Annotated[str, Field(max_length=4096)]],
+        Field(max_length=32),
+        _short_keys,
+        _unreserved_keys,
+        _qualified_keys,
+        texts_at_most(_ANNOTATIONS_LENGTH, "annotations"),
     ] = Field(default_factory=dict)
-    """Annotations for the Secret, in addition to the operator's own."""
+    """Annotations for the Secret, in addition to the operator's own; 16,384 characters at most in all values."""
 
     template: Annotated[
-        dict[str, Annotated[str, Field(max_length=65536)]],
+        dict[str, Annotated[str, Field(max_length=_TEMPLATES_LENGTH)]],
         Field(max_length=64),
         keys_match("[-._a-zA-Z0-9]{1,253}", "write template keys with letters, digits, '-', '_' and '.'"),
+        texts_at_most(_TEMPLATES_LENGTH, "templates"),
     ] = Field(default_factory=dict)
     """Keys to add to the Secret, each with a Jinja2 template over the secret value's keys, for example
     `postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}`. Names,
-    `if`, tests, `~` and a short list of filters are allowed; loops, calls and arithmetic are not."""
+    `if`, tests, `~` and a short list of filters are allowed; loops, calls and arithmetic are not. All templates have
+    65,536 characters at most."""
 
     include_keys: IncludeKeys = IncludeKeys.ALL
     """Whether the Secret also gets the secret value's own keys, in addition to those of the template: All or None."""

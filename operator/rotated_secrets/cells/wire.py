@@ -77,12 +77,9 @@ def receive(wire: socket.socket, most: int, deadline: float | None = None) -> by
 def _exactly(wire: socket.socket, count: int, deadline: float | None) -> bytes:
     parts, missing = [], count
     while missing:
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            wire.settimeout(left)
         try:
+            if deadline is not None:
+                wire.settimeout(_left(deadline))
             part = wire.recv(min(missing, 65536))
         except TimeoutError:
             raise
@@ -93,3 +90,10 @@ def _exactly(wire: socket.socket, count: int, deadline: float | None) -> bytes:
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

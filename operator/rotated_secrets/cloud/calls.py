@@ -68,6 +68,7 @@ def ask(service: str, operation: str, about: str, identity_name: str, call: Call
     except ClientError as error:
         failure = _from_response(error, service, operation, about, identity_name)
     except BotoCoreError as error:
+        # NotAws among them: what answered was a proxy.
         failure = CloudUnavailable(f"no answer from AWS to {operation} on {about} ({type(error).__name__})")
     raise failure
 

@@ -123,6 +123,8 @@ class Databases:
             self._identity_name,
             lambda: client.describe_clusters(ClusterIdentifier=database.name),
         )
+        if not answer["Clusters"]:
+            raise DatabaseNotFound(f"AWS finds no {database}")
         endpoint = answer["Clusters"][0].get("Endpoint", {})
         return _endpoint(database, "redshift", endpoint.get("Address"), endpoint.get("Port"))
 

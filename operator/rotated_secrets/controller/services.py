@@ -9,6 +9,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.cluster import Cluster
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
+from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resources import Resources
@@ -30,6 +31,7 @@ class Services:
     cluster: Cluster
     resources: Resources
     index: Index
+    journal: Journal
     identities: Identities
     feeds: ChangeFeeds
     limits: Limits

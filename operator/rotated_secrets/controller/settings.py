@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal
 import boto3
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rotated_secrets.databases.registry import enabled_engines
 from rotated_secrets.databases.webhook.receiver import check_pattern
 from rotated_secrets.observability.logs import LogFormat, LogLevel
 
@@ -71,6 +72,12 @@ def _cluster_name(value: str) -> str:
     return value
 
 
+def _engines(value: tuple[str, ...]) -> tuple[str, ...]:
+    if value:
+        enabled_engines(value)
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
 Memory = Annotated[int, BeforeValidator(_bytes), Field(ge=8 * 1024**2)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
@@ -78,6 +85,7 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_list)]
 HostPattern = Annotated[str, AfterValidator(check_pattern)]
 HostPatterns = Annotated[tuple[HostPattern, ...], BeforeValidator(_list)]
+Engines = Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_engines)]
 Count = Annotated[int, Field(ge=1)]
 Panel = Literal["AWS", "Databases", "Rotation", "Kubernetes", "Leader election", "Work", "Observability"]
 
@@ -132,6 +140,13 @@ class Settings(BaseModel):
         "Networks of database hosts to refuse always, comma-separated. Takes precedence over `--allowed-networks`.",
     )
 
+    engines: Engines = _field(
+        (),
+        "Databases",
+        "Engines that secret values may name, comma-separated, as `postgres,aurora-postgresql`, those of plug-ins and "
+        "`webhook` among them. Any other is switched off: it is never loaded, and a RotatedSecret that needs it gets "
+        "AccessDenied. Default: all.",
+    )
     webhook_hosts: HostPatterns = _field(
         (),
         "Databases",

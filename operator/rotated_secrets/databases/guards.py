@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rotated_secrets.databases.base import Refused, Server, Users
 from rotated_secrets.values import Credential
+
+_WITH_SUFFIX = "delete this RotatedSecret and create it again with rotation.cloneSuffix:"
+"""The suffix of a RotatedSecret cannot be changed."""
 
 
 def check_names(users: Users, unusable_name: Callable[[str], str | None]) -> None:
@@ -56,13 +59,31 @@ def not_provably_the_clone(clone: str | None, base: str, place: object, why: str
     return Refused(f"user {clone} {place} is not provably the clone of {base}: {why}")
 
 
+def check_is_only_clone(base: str, others: Iterable[str], place: str) -> None:
+    """Check, before a clone is made, that its base user has none; ``others`` are the users marked as its clones.
+
+    A second one would be a third user, whose password no rotation would ever change again.
+
+    Raises: Refused.
+    """
+    other = min((each for each in others if each != base), default=None)
+    if other is None:
+        return
+    suffix = other.removeprefix(base)
+    how = f"{_WITH_SUFFIX} {suffix}, or drop user {other}" if suffix != other else f"drop user {other}"
+    raise Refused(
+        f"user {base} {place} has a clone already, {other}, made for another rotation.cloneSuffix; another clone would "
+        f"leave it with a password that is never changed again: {how}"
+    )
+
+
 def check_is_no_clone(base: str, original: str | None, place: str) -> None:
     """Check that a base user is not itself a clone; ``original`` is the user that its mark names.
 
     Raises: Refused.
     """
-    if original is None:
-        return
+    if original in (None, base):
+        return  # a rotator that copies all roles of a clone copies its mark as well
     suffix = base.removeprefix(original)
-    next_step = f"set rotation.cloneSuffix to {suffix}" if suffix != base else "correct the secret value"
+    next_step = f"{_WITH_SUFFIX} {suffix}" if suffix != base else "correct the secret value"
     raise Refused(f"user {base} {place} gets no clone: it is itself the clone of {original}; {next_step}")

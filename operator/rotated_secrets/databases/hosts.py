@@ -22,6 +22,10 @@ Lookup = Callable[[str], tuple[str, ...]]
 
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
 
+_NUMBER = re.compile(r"(?:.*\.)?(?:0[xX][0-9A-Fa-f]*|[0-9]+)\.?")
+"""What no DNS name ends in, but resolvers take for an address: ``0x7f000001``, ``127.1``, or a password of digits."""
+_NO_HOST = "host in the secret value must be one DNS name or one address, without port, scheme, comma or space"
+
 # What is local to the machine or its cloud, and where that is no property of the address itself.
 _METADATA = tuple(
     ip_network(text)
@@ -98,25 +102,31 @@ def look_up(host: str) -> tuple[str, ...]:
 def resolve(host: str, port: int, rules: HostRules, lookup: Lookup = look_up) -> tuple[str, ...]:
     """Resolve a host, once: the addresses returned are the ones to connect to, so that a name cannot change in between.
 
+    A message names the host once DNS has an address for it, or if it is an address: any other text may be a password
+    in the wrong key.
+
     Raises:
         Refused: the host is not one DNS name or address, or any of its addresses is one that must not be reached.
         Unavailable: the name does not resolve now.
     """
+    is_number = False
     try:
         addresses: tuple[Address, ...] = (ip_address(host),)
     except ValueError:
         if not _NAME.match(host):
-            raise Refused(
-                "host in the secret value must be one DNS name or one address, without port, scheme, comma or space"
-            ) from None
+            raise Refused(_NO_HOST) from None
         if _KUBERNETES.fullmatch(host.rstrip(".")):
-            raise _refused(host, _API_SERVER) from None
+            raise _refused("", _API_SERVER) from None
+        is_number = _NUMBER.fullmatch(host) is not None
         addresses = _answers(host, lookup)
+    shown = "" if is_number else host.partition("%")[0]
     served = {api: frozenset(_addresses_of(api, lookup)) for api in rules.api_servers}
     for address in addresses:
         why = _refusal(address, port, rules, served)
         if why:
-            raise _refused(host, why)
+            raise _refused(shown, why)
+    if is_number:
+        raise Refused(_NO_HOST)
     return tuple(str(address) for address in addresses)
 
 
@@ -131,7 +141,8 @@ def _refused(host: str, why: str) -> Refused:
         _DENIED: "correct the host, or have its network removed from --denied-networks",
         _ITS_MACHINE: "if the database is on that machine, have its network added to --allowed-networks",
     }.get(why, "correct the host, or have its network added to --allowed-networks")
-    return Refused(f"host {host} is {why}, which the operator does not connect to; {remedy}")
+    named = f"host {host}" if host else "the host in the secret value"
+    return Refused(f"{named} is {why}, which the operator does not connect to; {remedy}")
 
 
 def _addresses_of(server: ApiServer, lookup: Lookup) -> Iterator[Address]:
@@ -150,7 +161,7 @@ def _answers(host: str, lookup: Lookup) -> tuple[Address, ...]:
     except (OSError, UnicodeError, ValueError):
         answers = ()
     if not answers:
-        raise Unavailable(f"host {host} does not resolve to an address; check its name in the secret value, and DNS")
+        raise Unavailable("the host in the secret value does not resolve to an address; check its name there, and DNS")
     return answers
 
 

@@ -7,7 +7,7 @@ each loads a class, made without arguments, of objects that have the protocol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -29,27 +29,61 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "mongo": f"{_PACKAGE}.mongo:MongoEngine",
         "docdb": f"{_PACKAGE}.mongo:DocumentDbEngine",
         "redis": f"{_PACKAGE}.redis:RedisEngine",
-        "elasticache": f"{_PACKAGE}.elasticache:ElastiCacheEngine",
+        "elasticache": f"{_PACKAGE}.elasticache.engine:ElastiCacheEngine",
         "oracle": f"{_PACKAGE}.oracle:OracleEngine",
         "sqlserver": f"{_PACKAGE}.sqlserver:SqlServerEngine",
     }
 )
 
 
-def engine_named(name: str) -> Engine:
+WEBHOOK = "webhook"
+"""What a webhook is called among engines; no secret value names it."""
+
+
+class EngineSwitchedOff(Refused):
+    """The operator's settings do not have this engine."""
+
+
+def enabled_engines(switched_on: Collection[str] = ()) -> frozenset[str]:
+    """The names of the engines that may be used: those that are switched on or, where none is named, all.
+
+    Raises:
+        ValueError: one of them is not the name of an engine.
+    """
+    known = {*known_engines(), WEBHOOK}
+    unknown = sorted(set(switched_on) - known)
+    if unknown:
+        raise ValueError(f"there is no engine {', '.join(unknown)}; the engines are {', '.join(sorted(known))}")
+    return frozenset(switched_on or known)
+
+
+def check_enabled(name: str, switched_on: Collection[str]) -> None:
+    """Check that an engine may be used; it is not loaded for that.
+
+    Raises:
+        Refused: there is no engine of this name.
+        EngineSwitchedOff: there is, and it is switched off.
+    """
+    if name != WEBHOOK:
+        _entries(name)
+    if switched_on and name not in switched_on:
+        raise EngineSwitchedOff(
+            f"engine {name} is switched off in the operator's settings; ask the operator's administrator to add it to "
+            "--engines (databases.engines in the chart's values)"
+        )
+
+
+def engine_named(name: str, switched_on: Collection[str] = ()) -> Engine:
     """The engine for a secret value's ``engine``, whose names are lower case as in AWS's templates.
 
     Raises:
         Refused: there is none of this name, there are several, or it cannot be loaded.
+        EngineSwitchedOff: ``switched_on`` lacks it.
     """
-    known = known_engines()
-    if name not in known:
-        raise Refused(
-            f"engine {name[:60]!r} in the secret value is not known; the known engines are {', '.join(sorted(known))}"
-        )
-    entry, *rivals = known[name]
+    check_enabled(name, switched_on)
+    entry, *rivals = _entries(name)
     if rivals:
-        packages = " and ".join(sorted(package_of(each) for each in known[name]))
+        packages = " and ".join(sorted(package_of(each) for each in (entry, *rivals)))
         raise Refused(
             f"engine {name} is provided by {packages}; remove one of the packages, or rename the engine of one"
         )
@@ -59,6 +93,14 @@ def engine_named(name: str) -> Engine:
     return found
 
 
+def _entries(name: str) -> tuple[EntryPoint, ...]:
+    known = known_engines()
+    if name not in known:
+        # Without what it names: it may be a password in the wrong key.
+        raise Refused(f"engine in the secret value is not one of {', '.join(sorted(known))}")
+    return known[name]
+
+
 @lru_cache(maxsize=1)
 def known_engines() -> Mapping[str, tuple[EntryPoint, ...]]:
     """Where every engine is, by each of its names."""
@@ -66,10 +108,11 @@ def known_engines() -> Mapping[str, tuple[EntryPoint, ...]]:
     return gather(built_in, entry_points(group=ENTRY_POINT_GROUP))
 
 
-def engine_modules() -> tuple[str, ...]:
-    """The modules that have the engines, and the webhook's."""
-    entries = (entry for found in known_engines().values() for entry in found)
-    return tuple(dict.fromkeys([*(entry.module for entry in entries), f"{_PACKAGE}.webhook"]))
+def engine_modules(switched_on: Collection[str] = ()) -> tuple[str, ...]:
+    """The modules that have the engines that are enabled, the webhook's among them."""
+    enabled = enabled_engines(switched_on)
+    modules = [entry.module for name, found in known_engines().items() if name in enabled for entry in found]
+    return tuple(dict.fromkeys([*modules, *([f"{_PACKAGE}.webhook"] if WEBHOOK in enabled else [])]))
 
 
 def gather(built_in: Iterable[EntryPoint], added: Iterable[EntryPoint]) -> Mapping[str, tuple[EntryPoint, ...]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rotated_secrets.api.target import IncludeKeys, SecretType, Target
+from rotated_secrets.api.value_keys import key_shown
 from rotated_secrets.delivery import template
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.values import SecretText, SecretValue
@@ -36,7 +37,7 @@ _KEY: Final = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z0-9]{1,253}")
 def check_template(target: Target) -> None:
     """Raise TemplateFailed for errors that do not depend on the value: a loop, an unknown filter, a bad key."""
     for name, source in target.template.items():
-        _check_key(name, "template key")
+        _check_key(name, f"template key {name[:60]!r}")
         template.check(name, source)
 
 
@@ -50,12 +51,13 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
     fields: Mapping[str, Any] = {PLAIN_KEY: value.text.reveal()} if value.fields is None else value.fields
     texts: dict[str, str] = {}
     if target.include_keys is IncludeKeys.ALL:
-        for key, field in fields.items():
-            _check_key(key, "key of the secret value")
+        for number, (key, field) in enumerate(fields.items(), 1):
+            # Without its name: it may be a password in the wrong place.
+            _check_key(key, f"key {number} of the {len(fields)} in the secret value")
             texts[key] = template.as_text(field)
     size = 0
     for key, source in target.template.items():
-        _check_key(key, "template key")
+        _check_key(key, f"template key {key[:60]!r}")
         texts[key] = template.rendered(key, source, fields)
         # Checked after each one: each may be as large as a Secret, so that all of them could exhaust the memory.
         size += _size(key, texts[key])
@@ -68,7 +70,7 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
 def _check_key(key: str, what: str) -> None:
     if not _KEY.fullmatch(key):
         raise TemplateFailed(
-            f"{what} {key[:60]!r} cannot be a key of a Kubernetes Secret, which allows letters, digits, '-', '_' "
+            f"{what} cannot be a key of a Kubernetes Secret, which allows letters, digits, '-', '_' "
             "and '.'; rename it, or write includeKeys: None and a template"
         )
 
@@ -78,7 +80,7 @@ def _size(key: str, text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:  # the error's own message would contain the text
         raise TemplateFailed(
-            f"key {key} holds half of a surrogate pair, which is not text; correct the value"
+            f"{key_shown(key)} in the Secret would hold half of a surrogate pair, which is not text; correct the value"
         ) from None
 
 

@@ -8,10 +8,12 @@ touching what others wrote.
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -20,12 +22,16 @@ from rotated_secrets.api import names
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Reason
 from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
+from rotated_secrets.api.value_keys import KNOWN_KEYS
 from rotated_secrets.delivery.render import KUBERNETES_TYPES
 from rotated_secrets.values import Arn, SecretText, VersionId
 
 _V = TypeVar("_V")
 _ID_LENGTH = 64
 """Most characters of a ClientRequestToken (PutSecretValue, API Reference)."""
+
+_CLOCKS_DIFFER: Final = timedelta(minutes=5)
+"""The first time that is written for a version is by the clock of the operator that made it, later ones by AWS's."""
 
 _TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
 
@@ -109,6 +115,8 @@ class DesiredSecret:
     version_id: VersionId
     secret_arn: Arn
     rotated_at: datetime
+    templates: frozenset[str] = frozenset()
+    """Keys that the resource itself names, by a template."""
     creation_policy: CreationPolicy = CreationPolicy.OWNER
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
 
@@ -136,6 +144,7 @@ class DesiredSecret:
             version_id=version_id,
             secret_arn=secret_arn,
             rotated_at=rotated_at,
+            templates=frozenset(target.template),
             creation_policy=target.creation_policy,
             deletion_policy=target.deletion_policy,
         )
@@ -188,7 +197,7 @@ def compare(live: LiveSecret | None, desired: DesiredSecret) -> TargetState:
     if obstacle is not None:
         reason, message = obstacle
         return TargetState(TargetKind.CONFLICT, version_id, reason, message)
-    differences = list(_differences(live, applied(live, desired)))
+    differences = list(dict.fromkeys(_differences(live, applied(live, desired), desired.templates)))
     if not differences:
         return TargetState(TargetKind.EQUAL, version_id)
     return TargetState(TargetKind.DIFFERS, version_id, message=f"{who}: {', '.join(differences)}")
@@ -263,21 +272,29 @@ def applied(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
 
 
 def _without(entries: Mapping[str, _V], ours: Collection[str]) -> dict[str, _V]:
-    return {key: value for key, value in entries.items() if key not in ours}
+    return {key: value for key, value in entries.items() if key not in ours and _digest(key) not in ours}
 
 
 def _rotated_at(live: LiveSecret, desired: DesiredSecret) -> str:
-    """Keep the time that was written for this version, because the clocks of two operators may differ."""
+    """Keep the time that was written for this version, because the clocks of two operators may differ a little."""
     known = live.annotations.get(names.ROTATED_AT_ANNOTATION)
     if known and live.annotations.get(names.VERSION_ID_ANNOTATION) == desired.version_id:
-        return known
+        with contextlib.suppress(ValueError, TypeError):
+            if abs(datetime.fromisoformat(known) - desired.rotated_at) <= _CLOCKS_DIFFER:
+                return known
     return desired.rotated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _written_keys(desired: DesiredSecret) -> str:
     """Record the keys that are written, so that they can be removed when they are no longer wanted."""
-    written = {"labels": desired.labels, "annotations": desired.annotations, "data": desired.data}
+    data = [key if key in {*KNOWN_KEYS, *desired.templates} else _digest(key) for key in desired.data]
+    written = {"labels": desired.labels, "annotations": desired.annotations, "data": data}
     return json.dumps({part: sorted(keys) for part, keys in written.items()}, separators=(",", ":"))
+
+
+def _digest(key: str) -> str:
+    """Stand for a key of the value that may be a password in the wrong place; no key of a Secret has a colon."""
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _last_written(live: LiveSecret) -> Mapping[str, Collection[str]]:
@@ -310,19 +327,21 @@ def _is_to_our_kind(reference: Mapping[str, Any]) -> bool:
     return group == names.GROUP and reference.get("kind") == names.KIND
 
 
-def _differences(live: LiveSecret, expected: LiveSecret) -> Iterator[str]:
-    yield from _changes("key", live.data, expected.data)
-    yield from _changes("label", live.labels, expected.labels)
-    yield from _changes("annotation", live.annotations, expected.annotations)
+def _differences(live: LiveSecret, expected: LiveSecret, templates: Collection[str]) -> Iterator[str]:
+    keys = {*live.data, *expected.data}
+    shown = {key: f"key {key}" if key in {*KNOWN_KEYS, *templates} else "a key that no template names" for key in keys}
+    yield from _changes(shown.__getitem__, live.data, expected.data)
+    yield from _changes("label {}".format, live.labels, expected.labels)
+    yield from _changes("annotation {}".format, live.annotations, expected.annotations)
     if live.owner_references != expected.owner_references:
         yield "the ownerReference is wrong"
 
 
-def _changes(what: str, found: Mapping[str, object], expected: Mapping[str, object]) -> Iterator[str]:
+def _changes(shown: Callable[[str], str], found: Mapping[str, object], expected: Mapping[str, object]) -> Iterator[str]:
     for key in sorted(found.keys() | expected.keys()):
         if key not in found:
-            yield f"{what} {key} is missing"
+            yield f"{shown(key)} is missing"
         elif key not in expected:
-            yield f"{what} {key} does not belong there"
+            yield f"{shown(key)} does not belong there"
         elif found[key] != expected[key]:
-            yield f"{what} {key} differs"
+            yield f"{shown(key)} differs"

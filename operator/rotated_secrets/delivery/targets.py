@@ -155,4 +155,6 @@ def _denial(verb: str, namespace: str, error: ClusterError) -> str:
 
 def _fields(error: ClusterError) -> list[str]:
     causes = (error.answer.get("details") or {}).get("causes") or ()
-    return sorted({str(cause.get("field")) for cause in causes if cause.get("field")})
+    # Without a key of the data, which is one of the secret value and may be anything.
+    fields = [str(cause.get("field")) for cause in causes if cause.get("field")]
+    return sorted({"data" if field.startswith("data[") else field for field in fields})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
+from rotated_secrets.api.value_keys import keys_shown
 from rotated_secrets.delivery.errors import TemplateFailed
 
 MAX_TEMPLATE: Final = 64 * 1024
@@ -218,7 +219,7 @@ def rendered(name: str, source: str, variables: Mapping[str, Any]) -> str:
         return "".join([output.spend(chunk) for chunk in template.generate({**variables, _BUDGET: budget})])
     except UndefinedError as error:
         # Jinja2's message names only the variable: templates cannot use attributes, whose message could have a value.
-        raise TemplateFailed(f"template {name}: {error.message}; the value has: {_listed(variables)}") from None
+        raise TemplateFailed(f"template {name}: {error.message}; the value has: {keys_shown(variables)}") from None
     except _TooLong:
         raise TemplateFailed(
             f"template {name} produces more than {MAX_OUTPUT // 1024} KiB, the limit of a Secret"
@@ -238,8 +239,3 @@ def _load(name: str, source: str) -> Template:
         raise TemplateFailed(f"template {name}, line {error.lineno}: {error.message}") from None
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):
         raise TemplateFailed(f"template {name} is nested too deeply, or has a number that is too long") from None
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:30]) + (", …" if len(shown) > 30 else "")

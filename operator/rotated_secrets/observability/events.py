@@ -47,7 +47,7 @@ class EventReason(StrEnum):
     """An attempt failed before setSecret, or the last of three attempts failed."""
 
     ROTATION_ABANDONED = "RotationAbandoned"
-    """Someone else moved AWSCURRENT, so the rotation was stopped."""
+    """Someone else moved AWSCURRENT, so the rotation was stopped; or its RotatedSecret was deleted."""
 
     ROTATION_HELD = "RotationHeld"
     """The condition Held became True, or its reason changed."""
@@ -84,8 +84,16 @@ class EventReason(StrEnum):
     """The strategy was DualPassword and is now one that changes nothing in the database, so the old
     password was not taken away."""
 
+    TIMES_IGNORED = "TimesIgnored"
+    """Times in the status were in the future, by more than five minutes, and were replaced: else nothing
+    would be due until then. The message names them."""
+
     ACCESS_DENIED = "AccessDenied"
     """AWS or the access policy denies the secret, or the AWS identity to use."""
+
+    RESOURCE_TOO_LARGE = "ResourceTooLarge"
+    """The RotatedSecret is larger than the operator keeps in memory, so nothing is done for it. The message names its
+    largest part."""
 
 
 WARNINGS: Final = frozenset(
@@ -98,7 +106,9 @@ WARNINGS: Final = frozenset(
         EventReason.RIGHTS_DIFFER,
         EventReason.OLD_PASSWORD_LEFT,
         EventReason.ROLLOUT_FAILED,
+        EventReason.TIMES_IGNORED,
         EventReason.ACCESS_DENIED,
+        EventReason.RESOURCE_TOO_LARGE,
     }
 )
 

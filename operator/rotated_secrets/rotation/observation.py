@@ -45,6 +45,8 @@ class Terms:
     """Average time between requested rotations, at least; a burst may be as long as the history."""
     restart: tuple[Workload, ...] = ()
     """Workloads to restart when the target Secret has a new value."""
+    deleted: bool = False
+    """The RotatedSecret was deleted: the rotation that runs is ended, and no other one begins."""
 
     @property
     def has_database(self) -> bool:
@@ -117,10 +119,14 @@ class Observation:
     """Why no admin session can be opened: without it neither the rotation nor a rollback can continue."""
     restored: bool = False
     """Whether this run restored the old password."""
+    unrestorable: bool = False
+    """Whether the database refused to restore the only user's old password."""
     retired: bool = False
     """Whether this run removed the old password."""
     restarts: Mapping[Workload, Restart] = field(default_factory=dict)
     """Results of the restarts that this run requested for AWSCURRENT."""
+    ignored_times: tuple[str, ...] = ()
+    """Fields of the status whose time was in the future and was replaced, each with that time."""
     asked: bool = False
     """Whether this run asked AWS to rotate, or found it already rotating."""
 
@@ -189,7 +195,9 @@ class Observation:
         if self.login in (Login.WORKS, Login.REJECTED):
             return self.login is Login.WORKS
         ready = self.status.condition(ConditionType.READY)
-        return ready is not None and ready.status == "True" and self.status.current_version_id == self.current_id
+        # It was true before the store could not be looked at: a login then is not undone by that.
+        was_true = ready is not None and (ready.status == "True" or ready.reason == Reason.STORE_UNAVAILABLE)
+        return was_true and self.status.current_version_id == self.current_id
 
 
 def version_at(stages: Stages, stage: Stage) -> VersionId | None:

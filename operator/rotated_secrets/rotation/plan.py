@@ -9,6 +9,7 @@ anything new begins. So it does not matter where an earlier run stopped.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from rotated_secrets.api.rotation import Strategy
@@ -25,7 +26,6 @@ from rotated_secrets.rotation.actions import (
     Lock,
     ProbeCurrent,
     ProbePending,
-    ReadPending,
     Refresh,
     Restore,
     Retire,
@@ -37,7 +37,9 @@ from rotated_secrets.rotation.actions import (
     TestPending,
     WriteStatus,
 )
+from rotated_secrets.rotation.deletion import undo_if_deleted
 from rotated_secrets.rotation.observation import Login, Observation, Terms, version_at
+from rotated_secrets.rotation.pending import check_pending
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
     BEFORE_SET,
@@ -61,18 +63,18 @@ from rotated_secrets.rotation.policies import (
 from rotated_secrets.rotation.rollout import record_first_delivery, roll_out
 from rotated_secrets.rotation.status_updates import (
     claimed,
+    ended,
     failed,
     next_id,
     overtaken,
     resumed,
     retains,
     retired,
-    retiring_at,
+    retiring_after,
     served,
     with_claim,
     with_failure,
 )
-from rotated_secrets.rotation.strategies import pending_mismatch
 from rotated_secrets.values import Stage, VersionId
 
 
@@ -88,6 +90,7 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         _close_claim,
         _verify_login,
         roll_out,
+        undo_if_deleted,
         _leave_to_others,
         _record_failure,
         _roll_back,
@@ -204,9 +207,13 @@ def _roll_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     claim = seen.claim
     if claim is None or claim.failure is None or seen.pending_id is None:
         return None
+    if terms.deleted and seen.unrestorable:
+        return Retry(seen.failure) if seen.failure is not None else None  # completed instead
+    if terms.deleted and not may_replace_current_password(terms) and seen.login is Login.REJECTED:
+        return Abandon(seen.pending_id)  # AWSCURRENT's user was not changed, so its password is not to be corrected
     if not (terms.has_database and set_began(seen)) or seen.restored or claim.version_id != seen.pending_id:
         return Abandon(seen.pending_id)
-    return _check_pending(seen, terms) or _prove_login(seen, terms) or _under_lock(seen) or Restore()
+    return check_pending(seen, terms) or _prove_login(seen, terms) or _under_lock(seen) or Restore()
 
 
 def _continue_pending(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -214,7 +221,7 @@ def _continue_pending(seen: Observation, terms: Terms, now: datetime) -> Action 
     pending_id, claim = seen.pending_id, seen.claim
     if pending_id is None:
         return None
-    if wrong := _check_pending(seen, terms):
+    if wrong := check_pending(seen, terms):
         return wrong
     if claim is None or claim.version_id != pending_id:
         return WriteStatus(resumed(seen, terms, pending_id, now))
@@ -227,29 +234,8 @@ def _continue_pending(seen: Observation, terms: Terms, now: datetime) -> Action 
     return (_set_and_test(seen, terms) if terms.has_database else None) or _finish(seen, pending_id)
 
 
-def _check_pending(seen: Observation, terms: Terms) -> Action | None:
-    """Read AWSPENDING's value, and return None if the operator would create the same from AWSCURRENT.
-
-    A person who can write the secret can stage any value as AWSPENDING; neither setSecret nor a rollback may use it.
-    """
-    claim, pending_id = seen.claim, seen.pending_id
-    if seen.pending is None or pending_id is None:
-        return ReadPending()
-    mismatch = pending_mismatch(terms, seen)
-    if mismatch is None:
-        return None
-    if claim is not None and claim.version_id == pending_id and set_began(seen):
-        # This password may be the only one that works.
-        return Hold(
-            Reason.INVALID_SPEC,
-            f"held: {mismatch}; set rotation.strategy and cloneSuffix back to the values they had when this rotation "
-            "began",
-        )
-    return Abandon(pending_id)  # it was never set in the database
-
-
 def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
-    waiting = _may_set(seen, terms) or _under_lock(seen)
+    waiting = _may_set(seen, terms) or _under_lock(replace(seen, refusal=None) if seen.unrestorable else seen)
     if waiting is not None:
         return waiting
     # A login does not prove that setSecret finished (rights may be missing), so each run sets and tests again.
@@ -274,7 +260,7 @@ def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if not seen.synced:
         return None
     if retiring.after is None:
-        return WriteStatus(retiring_at(seen.status, now + terms.rotation.retire_delay))
+        return WriteStatus(retiring_after(seen.status, terms.rotation.retire_delay, now))
     if now < retiring.after or retiring.user != seen.current_credential.username:
         return None  # at the latest the next rotation of that user retires it
     if seen.refusal is not None and why_rotate(seen, terms, now) is not None:
@@ -285,6 +271,8 @@ def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
 def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """Start a rotation: claim what is due, then create the pending version."""
     claim, cause = seen.claim, why_rotate(seen, terms, now)
+    if terms.deleted:
+        return WriteStatus(ended(seen, terms, claim, now)) if claim is not None else None
     requested_again = claim is not None and cause is not None and cause.request not in (None, claim.request)
     if claim is None and cause is None:
         return too_many_requests(seen, terms, now)

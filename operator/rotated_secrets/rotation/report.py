@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,6 +25,7 @@ from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
+from rotated_secrets.rotation.strategies import is_known_user
 from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
@@ -58,7 +59,7 @@ def final_status(
         update={
             "handled_requests": handled,
             "engine": credential.engine if credential else None,
-            "active_user": (credential.username or None) if credential else None,
+            "active_user": _active_user(seen, terms),
             "current_version_id": seen.current_id,
             "synced_version_id": seen.target.version_id if seen.target else None,
             "next_rotation_time": due.replace(microsecond=0) if due else None,
@@ -76,6 +77,20 @@ def final_status(
         ),
     }
     return with_findings(status, findings, generation=generation, now=now)
+
+
+def _active_user(seen: Observation, terms: Terms) -> str | None:
+    """The user of AWSCURRENT, once a login has shown that this is what the value's ``username`` is."""
+    user = seen.credential.username if seen.credential else ""
+    return user if user and is_known_user(terms.rotation, seen, user) else None
+
+
+def unknown_without_store(status: RotatedSecretStatus, message: str) -> dict[ConditionType, Finding]:
+    """Return Ready as unknown where it was true: the store could not be looked at, and may hold another version now."""
+    ready = status.condition(ConditionType.READY)
+    if ready is None or not (ready.status == "True" or ready.reason == Reason.STORE_UNAVAILABLE):
+        return {}
+    return {ConditionType.READY: Finding(None, Reason.STORE_UNAVAILABLE, message)}
 
 
 def with_findings(
@@ -228,6 +243,15 @@ def event_for_restart(workload: Workload, version_id: VersionId, restart: Restar
             return NewEvent(EventReason.ROLLOUT_RESTARTED, f"{workload} restarts with version {version_id}{but}")
     return NewEvent(
         EventReason.ROLLOUT_FAILED, f"{workload} was not restarted for version {version_id}: {restart.message}"
+    )
+
+
+def event_for_ignored_times(fields: Sequence[str]) -> NewEvent:
+    """Return the Event for times in the status that were in the future."""
+    return NewEvent(
+        EventReason.TIMES_IGNORED,
+        f"in the future, and replaced: {', '.join(fields)}; a replica's clock was wrong, or someone edited the status: "
+        "check the time of the nodes that the operator runs on",
     )
 
 

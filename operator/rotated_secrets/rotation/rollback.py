@@ -42,7 +42,7 @@ def restore(
         try:
             database.verify(earlier, users, ())
         except AuthenticationFailed as error:
-            return replace(seen, refusal=refused or str(error))
+            return replace(seen, refusal=refused or str(error), unrestorable=True)
         return replace(seen, restored=True, password_set=False, login=Login.WORKS)
     return replace(seen, restored=True, password_set=False, login=Login.UNTRIED, refusal=refused)
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.rotation.actions import Action, Doing, Hold, Retry, Sleep, Waiting
+from rotated_secrets.rotation.clock_errors import without_future_times
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.ports import LookAgain, Ports
@@ -58,7 +59,9 @@ class Run:
 
     def next_action(self) -> Action:
         """Ask the plan."""
-        return plan(self.seen, self.terms, self._ports.now())
+        now = self._ports.now()
+        self.seen = without_future_times(self.seen, now)  # each time: the clock may be set at any moment
+        return plan(self.seen, self.terms, now)
 
     def advance(self, *, database: bool) -> bool:
         """Act until the plan waits or, without ``database``, until it needs one. Returns whether it waits.
@@ -94,13 +97,13 @@ class Run:
         Raises:
             TryAgain: a temporary obstacle stopped the run.
         """
-        waiting, seen = self.waiting, self.seen
+        waiting = self.waiting
         if waiting is None:
             raise TryAgain(self._trouble)
+        now, seen = self._ports.now(), self.seen
         self._ports.guard()
         self._ports.reports.concluding(seen)
         with self._errors_final_status():
-            now = self._ports.now()
             status = final_status(seen, self.terms, waiting, generation=self._generation, now=now)
             self._ports.status.write(status)
         self._ports.reports.concluded(status)

@@ -20,7 +20,7 @@ from rotated_secrets.api.status import (
 )
 from rotated_secrets.rotation.observation import Observation, Terms, known_ids
 from rotated_secrets.rotation.policies import ATTEMPTS, Cause, set_began, why_rotate
-from rotated_secrets.rotation.strategies import lineage, next_successor, next_user
+from rotated_secrets.rotation.strategies import is_known_user, lineage, next_successor, next_user
 from rotated_secrets.values import VersionId
 
 
@@ -91,7 +91,7 @@ def with_claim(status: RotatedSecretStatus, **changes: object) -> RotatedSecretS
 
 
 def served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
-    took = now - claim.started_at
+    took = max(now - claim.started_at, timedelta())  # the clock may have been set back
     entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
     status = _without_claim(seen.status, claim).with_history(entry)
     changes: dict[str, object] = {
@@ -110,11 +110,12 @@ def _retiring(seen: Observation, terms: Terms, claim: Claim) -> Retiring | None:
     return before if before is not None and before.user != user else None
 
 
-def retiring_at(status: RotatedSecretStatus, moment: datetime) -> RotatedSecretStatus:
+def retiring_after(status: RotatedSecretStatus, delay: timedelta, now: datetime) -> RotatedSecretStatus:
     """Record when the old password must stop working, now that the target Secret holds the new one."""
     if status.retiring is None:
         return status
-    return status.model_copy(update={"retiring": status.retiring.model_copy(update={"after": moment})})
+    times = {"since": now, "after": now + delay}
+    return status.model_copy(update={"retiring": status.retiring.model_copy(update=times)})
 
 
 def retired(status: RotatedSecretStatus) -> RotatedSecretStatus:
@@ -128,10 +129,18 @@ def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> R
     return seen.status.model_copy(update={"rotation": None}).with_history(entry)
 
 
+def ended(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
+    """Drop the claim of a RotatedSecret that was deleted. Nothing is left of the attempt."""
+    entry = _entry(seen, terms, claim, now, Outcome.ABANDONED, "the RotatedSecret was deleted")
+    return seen.status.model_copy(update={"rotation": None}).with_history(entry)
+
+
 def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
     outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
     if seen.restored and seen.refusal is not None and seen.refusal not in failure:
         failure = f"{failure}; the changes of setSecret were not undone: {seen.refusal}"
+    if terms.deleted:
+        return _without_claim(seen.status, claim).with_history(_entry(seen, terms, claim, now, outcome, failure))
     if claim.attempt >= ATTEMPTS:
         entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
         return _without_claim(seen.status, claim).with_history(entry)
@@ -160,9 +169,10 @@ def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretSt
 def _entry(
     seen: Observation, terms: Terms, claim: Claim, now: datetime, outcome: Outcome, message: str
 ) -> HistoryEntry:
+    user = _user_of(seen, terms, claim)
     return HistoryEntry(
         version_id=claim.version_id,
-        user=_user_of(seen, terms, claim),
+        user=user if user and is_known_user(terms.rotation, seen, user) else None,
         trigger=claim.trigger,
         started_at=claim.started_at,
         finished_at=now,

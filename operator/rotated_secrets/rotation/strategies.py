@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from rotated_secrets.api.rotation import Rotation, Strategy
+from rotated_secrets.api.value_keys import key_shown
 from rotated_secrets.databases.base import Users
 from rotated_secrets.rotation.observation import Observation, Terms
 from rotated_secrets.rotation.random_value import Draw, check_keys, difference, random_settings, with_new_values
@@ -55,6 +56,16 @@ def users_of(rotation: Rotation, username: str) -> Users:
         return Users(username)
     base = username.removesuffix(rotation.clone_suffix) or username
     return Users(base, base + rotation.clone_suffix)
+
+
+def is_known_user(rotation: Rotation, seen: Observation, user: str) -> bool:
+    """Whether a login has shown that this is a user's name: until then it may be a password in the wrong key."""
+    known = seen.status.active_user
+    return seen.proven or seen.tested or (known is not None and user in _names(users_of(rotation, known)))
+
+
+def _names(users: Users) -> tuple[str | None, ...]:
+    return users.base, users.clone
 
 
 def is_clone(rotation: Rotation, username: str) -> bool:
@@ -108,7 +119,8 @@ def pending_mismatch(terms: Terms, seen: Observation) -> str | None:
         return f"AWSPENDING: {seen.pending_problem}"
     expected = next_user(terms.rotation, seen.current_credential)
     if seen.pending_credential.username != expected:
-        return f"AWSPENDING is for user {seen.pending_credential.username}, but {expected} was expected"
+        # Without its name: AWSPENDING may be another's, and nothing has logged in with it.
+        return "AWSPENDING is for another user than the one whose turn it is"
     return _other_keys_mismatch(seen.current, seen.pending, ("username", "password"))
 
 
@@ -126,5 +138,4 @@ def _other_keys_mismatch(current: StoredVersion, pending: StoredVersion, but: It
     key = difference(current.value, pending.value, tuple(but))
     if key is None:
         return None
-    named = "".join(sign if sign.isprintable() else "?" for sign in key[:60])
-    return f"AWSPENDING and AWSCURRENT differ in {named}"
+    return f"AWSPENDING and AWSCURRENT differ in {key_shown(key)}"

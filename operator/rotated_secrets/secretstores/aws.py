@@ -21,8 +21,10 @@ from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
 
 from rotated_secrets.observability.logs import silence_aws_debug_logs
+from rotated_secrets.secretstores.answers import checked, refuse_swollen
 from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, AwsCall, outcome_of
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
+from rotated_secrets.secretstores.bounded_http import bound_answers
 from rotated_secrets.secretstores.quota import Buckets, no_tenant
 
 T = TypeVar("T")
@@ -88,12 +90,16 @@ class AwsStores:
             tenant: returns for whom the current thread makes a request: writes are limited fairly between tenants.
         """
         silence_aws_debug_logs()
+        bound_answers()
         if isinstance(session, botocore.session.Session):
             self._create: Callable[..., Any] = session.create_client
+            events = session.get_component("event_emitter")
         else:
             session = session or boto3.session.Session()
             self._create = session.client
+            events = session.events
             settings = replace(settings, region=settings.region or session.region_name)
+        events.register("creating-client-class", checked, unique_id="rotated-secrets")
         self.identity_name = identity_name
         self._settings = settings
         self._on_request = on_request
@@ -197,6 +203,7 @@ class AwsStores:
                 **({} if signed else {"signature_version": UNSIGNED}),
             ),
         )
+        client.meta.events.register("before-parse", refuse_swollen)
         client.meta.events.register("response-received", self._on_response)
         if self._before_write is not None and service != "secretsmanager":  # AwsStore does this itself
             client.meta.events.register("before-send", self._before_send)

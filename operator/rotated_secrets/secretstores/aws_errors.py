@@ -16,6 +16,7 @@ from typing import Any, Final
 import botocore.exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rotated_secrets.secretstores.answers import NotAws
 from rotated_secrets.secretstores.base import (
     AccessDenied,
     SecretNotFound,
@@ -25,8 +26,12 @@ from rotated_secrets.secretstores.base import (
     StoreUnavailable,
     VersionExists,
 )
+from rotated_secrets.secretstores.bounded_http import AnswerTooLarge
 
 log = logging.getLogger(__name__)
+
+MAX_MESSAGE: Final = 1000
+"""Characters of AWS's own message that are repeated; the longest quote a role's and a secret's ARN."""
 
 OPERATOR: Final = "the operator's identity"
 """Description of the default identity."""
@@ -186,7 +191,7 @@ def _from_response(error: ClientError, aws_call: AwsCall) -> StoreError:
 
 def _detail(error: ClientError, code: str, operation: str) -> str:
     words = "" if operation == PUT and code in QUOTING else str(error.response["Error"].get("Message", ""))
-    parts = (code, VARYING.sub("…", words))
+    parts = (code, VARYING.sub("…", words[:MAX_MESSAGE]))
     return f" ({': '.join(part for part in parts if part)})"
 
 
@@ -197,6 +202,16 @@ def _from_client(error: BotoCoreError, aws_call: AwsCall) -> StoreError:
             return AccessDenied(
                 f"no AWS credentials for {aws_call}; give the operator's ServiceAccount an IAM role, or the operator "
                 "an access key in its environment"
+            )
+        case NotAws():
+            return StoreUnavailable(
+                f"what answered {aws_call} is not AWS ({error.what}); check the operator's endpoint for AWS, its DNS, "
+                "and whether a proxy stands between; it is tried again later"
+            )
+        case sdk.HTTPClientError() if isinstance(error.kwargs.get("error"), AnswerTooLarge):
+            return StoreUnavailable(
+                f"what answered {aws_call} sends more than AWS would; check the operator's endpoint for AWS, and "
+                "whether a proxy stands between; it is tried again later"
             )
         case sdk.NoRegionError() | sdk.InvalidRegionError():
             return StoreRefused(

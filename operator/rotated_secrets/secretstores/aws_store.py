@@ -28,6 +28,8 @@ T = TypeVar("T")
 LABELS: Final = frozenset(stage.value for stage in Stage)
 PAGE: Final = 100
 """Largest page of ListSecrets."""
+MAX_PAGES: Final = 5000
+"""Most pages that there can be. Source: "Secrets in an account: 500,000", AWS Secrets Manager quotas."""
 VISIBLE_AFTER: Final = 60.0
 """Seconds after PutSecretValue from which every read shows the version."""
 
@@ -154,7 +156,10 @@ class AwsStore:
         """ListSecrets, in pages; it may lag by minutes, and omits deleted secrets. Source: API_ListSecrets."""
         pages = iter(self._client.get_paginator("list_secrets").paginate(PaginationConfig={"PageSize": PAGE}))
         aws_call = self._call("ListSecrets")
-        while page := ask(aws_call, lambda: next(pages, None)):
+        for _ in range(MAX_PAGES):
+            page = ask(aws_call, lambda: next(pages, None))
+            if page is None:
+                return
             for row in page["SecretList"]:
                 yield SecretSummary(Arn(row["ARN"]), row["Name"], _stages(row.get("SecretVersionsToStages", {})))
 

@@ -7,12 +7,15 @@ import asyncio
 import secrets
 import signal
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from sandbox.kubernetes.certificates import Authority
 from sandbox.kubernetes.embedded.server import Server
 from sandbox.kubernetes.kubeconfig import write_kubeconfig
+
+_LARGEST_BODY = 3 << 20  # kube-apiserver's limit for requests
 
 
 async def serve(port: int, kubeconfig: Path, audit_log: Path | None) -> None:
@@ -21,7 +24,12 @@ async def serve(port: int, kubeconfig: Path, audit_log: Path | None) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopped.set)
     log = audit_log.open("a", buffering=1) if audit_log else None
-    server = web.Server(Server(token, log).handle, handler_cancellation=True)
+    loop = asyncio.get_running_loop()
+
+    def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
+
+    server = web.Server(Server(token, log).handle, request_factory=request, handler_cancellation=True)
     runner = web.ServerRunner(server, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(

@@ -153,6 +153,17 @@ REFUSED = [
     (_minimal(target={"annotations": {"rotatedsecrets.io/owner": "a/b"}}), "spec.target.annotations", "are reserved"),
     (_minimal(target={"annotations": {"a/b/c": ""}}), "spec.target.annotations", "write keys as NAME or DOMAIN/NAME"),
     (_minimal(target={"template": {"a/b": ""}}), "spec.target.template", "write template keys with letters"),
+    (_minimal(target={"labels": {f"{'a' * 254}/{'b' * 63}": ""}}), "spec.target.labels", "at most 317 characters"),
+    (
+        _minimal(target={"annotations": dict.fromkeys("abcde", "x" * 4096)}),
+        "spec.target.annotations",
+        "annotations may have 16384 characters together",
+    ),
+    (
+        _minimal(target={"template": {"a": "x" * 65536, "b": "y"}}),
+        "spec.target.template",
+        "templates may have 65536 characters together",
+    ),
     (_minimal(target={"includeKeys": "None"}), "spec.target", "write a template, or includeKeys: All"),
     (_minimal(target={"creationPolicy": "None", "secretName": "a"}), "spec.target", "delivers no Secret"),
     (
@@ -221,6 +232,8 @@ def test_a_bad_resource_is_refused_with_a_sentence(
         _minimal(target={"includeKeys": "None", "template": {"URL": "{{ host }}"}}),
         _minimal(database={"tls": {"caSecretName": "rds-ca"}}),
         _rotation(schedule="rate(10 days)"),
+        _minimal(target={"template": {f"k{number}": "é" * 1024 for number in range(64)}}),
+        _minimal(target={"annotations": dict.fromkeys("abcd", "x" * 4096)}),
     ],
 )
 def test_a_good_resource_is_taken_and_read_back_as_it_was_meant(installed: Api, namespace: str, spec: Json) -> None:

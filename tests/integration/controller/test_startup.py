@@ -133,6 +133,7 @@ def test_an_operator_with_exactly_its_permissions_works(
         {"apiGroups": ["rotatedsecrets.io"], "resources": ["rotatedsecrets"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]},
     ]
     way_in = cluster.operator_kubeconfig(rules, objects.namespace, cluster_wide=False)
     objects.make("orders")

@@ -18,7 +18,7 @@ import pytest
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
-from rotated_secrets.databases.elasticache import ElastiCacheEngine
+from rotated_secrets.databases.elasticache.engine import ElastiCacheEngine
 from rotated_secrets.databases.elasticache.user import OWNER_TAG, place_in
 from rotated_secrets.observability.logs import silence_aws_debug_logs
 from rotated_secrets.values import Arn, Credential, Endpoint, SecretValue, VersionId

@@ -10,7 +10,7 @@ import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused
-from rotated_secrets.databases.elasticache import ElastiCacheEngine
+from rotated_secrets.databases.elasticache.engine import ElastiCacheEngine
 from rotated_secrets.databases.elasticache.user import OWNER_TAG
 from rotated_secrets.values import Arn
 from sandbox.redis import RedisServer

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from rotated_secrets.databases.base import AsksCloud, Refused
-from rotated_secrets.databases.elasticache import ElastiCacheEngine
+from rotated_secrets.databases.elasticache.engine import ElastiCacheEngine
 from tests.integration.elasticache.conftest import REGION, Tenant
 
 if TYPE_CHECKING:

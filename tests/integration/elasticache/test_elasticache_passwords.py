@@ -18,8 +18,8 @@ import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable, Users
-from rotated_secrets.databases.elasticache import ElastiCacheEngine
 from rotated_secrets.databases.elasticache.api import ElastiCacheApi
+from rotated_secrets.databases.elasticache.engine import ElastiCacheEngine
 from rotated_secrets.databases.elasticache.user import OWNER_TAG, CacheUser
 from rotated_secrets.databases.idle import IdleLimit
 from sandbox.redis import RedisServer

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from psycopg2.sql import SQL, Identifier
+from psycopg2.sql import SQL, Identifier, Literal
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Refused, RightsReport
+from rotated_secrets.databases.base import Refused, RightsReport, Users
 from tests.integration.postgres.conftest import Tenant
 
 
@@ -171,3 +171,42 @@ def test_an_attribute_that_the_base_user_lost_makes_the_clone_refused(tenant: Te
         pytest.raises(Refused, match=f"ALTER ROLE {tenant.clone} NOCREATEDB"),
     ):
         session.check_users(tenant.users)
+
+
+def comment_on(tenant: Tenant, user: str) -> str | None:
+    ((found,),) = tenant.server.sql(SQL("SELECT shobj_description({}::regrole, 'pg_authid')").format(Literal(user)))
+    return None if found is None else str(found)
+
+
+def test_a_clone_is_marked_by_a_comment(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    assert comment_on(tenant, tenant.clone) == f"rotated-secrets: clone of {tenant.base}"
+    assert comment_on(tenant, tenant.base) is None
+
+
+def test_a_clone_without_a_comment_gets_the_mark_in_either_users_turn(tenant: Tenant) -> None:
+    """An earlier version of the operator made it."""
+    for turn in (tenant.base, tenant.clone):
+        tenant.set_clone("first")
+        tenant.as_admin("COMMENT ON ROLE {} IS NULL", tenant.clone)
+        with tenant.open() as session:
+            assert (
+                session.set_password(tenant.users, tenant.credential(turn, "second"), Rights.IGNORE) == RightsReport()
+            )
+        assert comment_on(tenant, tenant.clone) == f"rotated-secrets: clone of {tenant.base}"
+
+
+def test_a_persons_comment_stays(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    tenant.as_admin("COMMENT ON ROLE {} IS 'second user of the shop'", tenant.clone)
+    assert tenant.set_clone("second") == RightsReport()
+    assert comment_on(tenant, tenant.clone) == "second user of the shop"
+
+
+def test_a_mark_that_the_admin_may_not_write_stops_nothing(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    tenant.as_admin("COMMENT ON ROLE {} IS NULL", tenant.clone)
+    itself = tenant.credential(tenant.base, tenant.password)
+    with tenant.open(itself) as session:
+        session.set_password(Users(tenant.base), tenant.credential(tenant.base, "own-1"), Rights.ENFORCE)
+    assert comment_on(tenant, tenant.clone) is None

@@ -21,6 +21,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.reconcile.reconciler import reconciler
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
@@ -144,6 +145,7 @@ def shop(
             cluster=connected,
             resources=Resources(connected, ()),
             index=registry,
+            journal=Journal(connected, namespace=namespace, lease="rotated-secrets"),
             identities=identities,
             feeds=ChangeFeeds(identities, registry, look),
             limits=Limits(threads=1, per_host=1, breaker_failures=1, breaker_seconds=1),

@@ -37,6 +37,16 @@ def _fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[
         yield from _fields(field.get("items", {}), f"{path}.{name}[]")
 
 
+def _nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node of a schema: fields, items of lists and values of maps."""
+    yield path, schema
+    for name, field in schema.get("properties", {}).items():
+        yield from _nodes(field, f"{path}.{name}")
+    for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if key in schema:
+            yield from _nodes(schema[key], f"{path}{mark}")
+
+
 def test_checked_in_crd_is_what_the_models_say() -> None:
     assert CHECKED_IN.read_text() == as_yaml(), "run: python -m rotated_secrets.api.crd > crds/rotatedsecrets.yaml"
 
@@ -58,6 +68,31 @@ def test_every_text_list_and_map_is_bounded_so_that_rules_have_a_known_cost() ->
         )
     ]
     assert unbounded == []
+
+
+def test_no_text_list_or_map_of_any_depth_is_without_a_limit() -> None:
+    limits = {"string": {"maxLength", "enum"}, "array": {"maxItems"}}
+    unbounded = [
+        path
+        for path, node in _nodes(_RAW)
+        if path not in (".apiVersion", ".kind", ".metadata")  # the API server's own
+        and (
+            not limits.get(node["type"], node.keys()) & node.keys()
+            or ("additionalProperties" in node and "maxProperties" not in node)
+        )
+    ]
+    assert unbounded == []
+
+
+def test_keys_of_every_map_are_limited() -> None:
+    """A schema has no word for it, so a rule says it."""
+    rules = {
+        path: " ".join(rule["rule"] for rule in node.get("x-kubernetes-validations", ()))
+        for path, node in _nodes(_RAW)
+        if "additionalProperties" in node
+    }
+    assert rules
+    assert [path for path, rule in rules.items() if "size(key) <= " not in rule and "{1,253}" not in rule] == []
 
 
 def test_status_has_no_defaults_that_nobody_wrote() -> None:
@@ -137,14 +172,30 @@ _SPECS = st.fixed_dictionaries(
                 {"rotatedsecrets.io/owner": "x"},
                 {"notk8s.io/a": ""},
                 {"a/b/c": ""},
+                {"a": "x" * 4096, "b": "x" * 4096, "c": "x" * 4096, "d": "x" * 4096},
+                {"a": "x" * 4096, "b": "x" * 4096, "c": "x" * 4096, "d": "x" * 4096, "e": "y"},
+                {f"{'a' * 253}/{'b' * 63}": ""},
+                {f"{'a' * 254}/{'b' * 63}": ""},
             ],
-            template=[{}, {"URL": "{{ host }}"}, {"a/b": ""}, {"": ""}, {"a\n": ""}],
+            template=[
+                {},
+                {"URL": "{{ host }}"},
+                {"a/b": ""},
+                {"": ""},
+                {"a\n": ""},
+                {"a": "x" * 65536},
+                {"a": "x" * 65536, "b": "y"},
+            ],
             includeKeys=["All", "None"],
             creationPolicy=["Owner", "Merge", "None"],
             deletionPolicy=["Delete", "Retain"],
         ),
     },
 )
+
+
+def _minimal(**target: Any) -> dict[str, Any]:
+    return {"source": {"secretId": "shop/orders"}, "rotation": {"strategy": "SingleUser"}, "target": target}
 
 
 def _server_takes(spec: dict[str, Any]) -> bool:
@@ -170,5 +221,10 @@ def _operator_takes(spec: dict[str, Any]) -> bool:
 @settings(max_examples=400, deadline=None)
 @given(_SPECS)
 @example({"source": {"secretId": _ARN, "region": "eu-west-2"}, "rotation": {"strategy": "SingleUser"}})
+@example(_minimal(template={"a": "x" * 65536}))
+@example(_minimal(template={"a": "x" * 65536, "b": "y"}))
+@example(_minimal(annotations={"a": "x" * 4096, "b": "x" * 4096, "c": "x" * 4096, "d": "x" * 4097}))
+@example(_minimal(annotations=dict.fromkeys("abcd", "x" * 4096) | {"e": "y"}))
+@example(_minimal(annotations={f"{'a' * 254}/{'b' * 63}": ""}))
 def test_api_server_and_operator_refuse_the_same_specs(spec: dict[str, Any]) -> None:
     assert _server_takes(spec) == _operator_takes(spec)

@@ -41,6 +41,7 @@ def test_lists_are_separated_by_commas() -> None:
         ({"threads": "many"}, "--threads: input should be a valid integer"),
         ({"threads": "0"}, "--threads: input should be greater than or equal to 1"),
         ({"probe_port": "70000"}, "--probe-port: input should be less than or equal to 65535"),
+        ({"engines": "postgres,db2"}, "--engines: there is no engine db2; the engines are aurora-mysql,"),
         ({"log_format": "xml"}, "--log-format: input should be 'json' or 'text'"),
         ({"allowed_networks": "127.0.0.1/8"}, "--allowed-networks: 127.0.0.1/8 has host bits set; write networks as"),
         ({"renew_deadline": "20s"}, "--lease-duration must be longer than --renew-deadline"),

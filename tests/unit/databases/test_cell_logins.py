@@ -176,7 +176,7 @@ def test_what_has_no_address_is_asked_of_aws_here(logins: MakeLogins) -> None:
 
 
 def test_an_engine_that_cannot_be_copied_is_found_by_its_name(logins: MakeLogins) -> None:
-    with pytest.raises(Refused, match="is not known"):
+    with pytest.raises(Refused, match="is not one of"):
         logins(UncopiedEngine(), "no-such-engine").verify(SERVER, user(), USERS)
 
 

@@ -8,6 +8,7 @@ from rotated_secrets.databases.base import Refused, Server, Tls, Users
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
     check_is_no_clone,
+    check_is_only_clone,
     check_keeps_nothing,
     check_keeps_own,
     check_names,
@@ -64,12 +65,30 @@ def test_only_a_users_own_password_can_be_kept_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("base", "next_step"),
-    [("app_clone", "set rotation.cloneSuffix to _clone"), ("elsewhere", "correct the secret value")],
+    [
+        ("app_clone", "delete this RotatedSecret and create it again with rotation.cloneSuffix: _clone"),
+        ("elsewhere", "correct the secret value"),
+    ],
 )
 def test_a_clone_gets_no_clone(base: str, next_step: str) -> None:
     check_is_no_clone(base, None, "at db")
     with pytest.raises(Refused, match=f"^user {base} at db gets no clone: .* of app; {next_step}$"):
         check_is_no_clone(base, "app", "at db")
+
+
+def test_mark_of_itself_says_nothing() -> None:
+    """AWS's rotation template gives a base user all roles of its clone."""
+    check_is_no_clone("app", "app", "at db")
+
+
+def test_a_user_with_a_clone_gets_no_other_one() -> None:
+    check_is_only_clone("app", [], "at db")
+    check_is_only_clone("app", ["app"], "at db")
+    again = "delete this RotatedSecret and create it again with rotation.cloneSuffix: _clone, or drop user app_clone$"
+    with pytest.raises(Refused, match=f"^user app at db has a clone already, app_clone, .*: {again}"):
+        check_is_only_clone("app", ["app", "app_clone"], "at db")
+    with pytest.raises(Refused, match=r"has a clone already, other, .*: drop user other$"):
+        check_is_only_clone("app", ["other"], "at db")
 
 
 def test_refusals_name_user_server_and_what_to_do() -> None:

@@ -93,8 +93,10 @@ def clone_seen(*, becomes: Iterable[str] = ("APP",), **more: object) -> list[Ste
     return seen("APP_CLONE", becomes=becomes, **more)  # type: ignore[arg-type]
 
 
-def nobody(name: str) -> list[Step]:
-    return [asked(catalog._USER, name=name)]
+def nobody(name: str, clones: Iterable[str] = ()) -> list[Step]:
+    """No such user; of a clone also: which other users the base user has as clones."""
+    others = [asked(catalog._BECOME_IT, *((each,) for each in clones), name="APP")] if name == "APP_CLONE" else []
+    return [asked(catalog._USER, name=name), *others]
 
 
 def opened(user: str) -> list[Step]:
@@ -311,6 +313,20 @@ def test_a_base_user_that_cannot_have_a_clone_is_refused(more: dict[str, str], t
 def test_a_base_user_that_does_not_exist_is_refused() -> None:
     with pytest.raises(Refused, match="user APP does not exist"):
         check_users(nobody("APP"))
+
+
+def test_a_user_that_has_a_clone_gets_no_second_one() -> None:
+    """A proxy of another name is none."""
+    check_users([*seen("APP"), *nobody("APP_CLONE", ["MIDDLE_TIER"])])
+    with pytest.raises(
+        Refused, match=r"user APP at .* has a clone already, APP_B, .*rotation.cloneSuffix: _B, or drop"
+    ):
+        check_users([*seen("APP"), *nobody("APP_CLONE", ["APP_B", "MIDDLE_TIER"])])
+
+
+def test_a_clone_gets_no_clone_of_its_own() -> None:
+    with pytest.raises(Refused, match=r"user APP at .* gets no clone: it is itself the clone of AP; .*cloneSuffix: P$"):
+        check_users([*seen("APP", becomes=["AP", "OTHER"]), asked(catalog._USER, name="APP_CLONE")])
 
 
 def test_an_admin_who_may_not_look_is_told_what_to_be_granted() -> None:

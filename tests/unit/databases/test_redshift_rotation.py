@@ -87,8 +87,13 @@ def checked(*, clone: bool) -> list[Step]:
         *exists("app"),
         *superuser(),
         *exists("app_clone", there=clone),
-        *(marked("app_clone", MARK) if clone else []),
+        *(marked("app_clone", MARK) if clone else [*marked("app"), *clones()]),
     ]
+
+
+def clones(*users: str) -> list[Step]:
+    rows: list[Row] = [(user,) for user in users]
+    return single(asked(f"SELECT user_name FROM pg_catalog.svv_user_grants WHERE role_name = '{MARK}'", *rows))
 
 
 def seen(
@@ -424,6 +429,20 @@ def check_users(*steps: list[Step], users: Users = USERS) -> None:
 def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed() -> None:
     with pytest.raises(Refused, match=f'not provably the clone of app: .* run: CREATE ROLE "{MARK}"; GRANT ROLE'):
         check_users(exists("app"), superuser(), exists("app_clone"), marked("app_clone", mark_of("other")))
+
+
+def test_a_user_that_has_a_clone_gets_no_second_one() -> None:
+    found = [*exists("app"), *superuser(), *exists("app_clone", there=False), *marked("app", "readers")]
+    with pytest.raises(
+        Refused, match=r"user app at .* has a clone already, app_b, .*cloneSuffix: _b, or drop user app_b$"
+    ):
+        check_users(found, clones("app_b"))
+
+
+def test_a_clone_gets_no_clone_of_its_own() -> None:
+    found = [*exists("app_clone"), *superuser(), *exists("app_clone_b", there=False), *marked("app_clone", MARK)]
+    with pytest.raises(Refused, match=r"app_clone at .* is itself the clone of app; .*cloneSuffix: _clone$"):
+        check_users(found, users=Users("app_clone", "app_clone_b"))
 
 
 def test_an_admin_who_sees_a_part_of_the_rights_is_refused() -> None:

@@ -109,7 +109,12 @@ def may() -> list[Step]:
 
 def checked(*, clone: bool = True) -> list[Step]:
     """check_users, where all is well."""
-    return [*login("app"), *may(), *(clone_login() if clone else no_login("app_clone"))]
+    return [*login("app"), *may(), *(clone_login() if clone else [*no_login("app_clone"), clones()])]
+
+
+def clones(*names: str) -> Step:
+    """Which logins are marked as clones of the base user's."""
+    return asked(catalog._MARKED_LOGINS, "app", rows=[(name,) for name in names])
 
 
 def user(
@@ -195,7 +200,7 @@ def test_the_first_rotation_makes_the_clone_and_gives_it_everything() -> None:
     whole_login = clone_login(*server_rights, roles=("processadmin",))
     base_user = user("app", *rights, roles=("db_datareader",), schemas=("own",), schema="sa]les")
     home = [
-        [*login("app"), *may(), *no_login("app_clone")],
+        checked(clone=False),
         login("app"),
         no_login("app_clone"),
         [
@@ -391,6 +396,26 @@ def test_a_stranger_with_the_clones_name_is_refused_before_anything_is_changed()
         opened.check_users(USERS)
 
 
+def test_a_login_that_has_a_clone_gets_no_second_one() -> None:
+    """People grant IMPERSONATE for other reasons, to logins of other names."""
+    found = [*login("app"), *may(), *no_login("app_clone")]
+    with session(found, [clones("auditor")]) as opened:
+        opened.check_users(USERS)
+    with (
+        pytest.raises(Refused, match=r"app at .* has a clone already, APP_B, .*drop user APP_B$"),
+        session(found, [clones("auditor", "APP_B")]) as opened,
+    ):
+        opened.check_users(USERS)
+
+
+def test_a_login_that_is_a_clone_gets_no_clone_of_its_own() -> None:
+    with (
+        pytest.raises(Refused, match=r"app_clone at .* is itself the clone of app; .*cloneSuffix: _clone$"),
+        session([*clone_login(), *may(), *no_login("app_clone_b")]) as opened,
+    ):
+        opened.check_users(Users("app_clone", "app_clone_b"))
+
+
 def test_an_admin_who_sees_a_part_of_the_rights_is_refused() -> None:
     lacking = asked("SELECT HAS_PERMS_BY_NAME(NULL, NULL, %s)", "VIEW ANY DEFINITION", rows=[(0,)])
     with (
@@ -426,11 +451,35 @@ def contained(name: str, *permissions: Row, **fields: object) -> list[Step]:
     return user(name, *permissions, by_name=True, contained=True, **fields)  # type: ignore[arg-type]
 
 
+def contained_clones(*names: str) -> Step:
+    """Which users of the database are marked as clones of the base user."""
+    return asked(catalog._MARKED_USERS, "app", rows=[(name,) for name in names])
+
+
+def test_a_contained_user_that_has_a_clone_gets_no_second_one() -> None:
+    inside = [*contained("app"), asked(f"{catalog._USER} AND u.name = %s", "app_clone"), contained_clones("app_b")]
+    with (
+        pytest.raises(Refused, match="user app in database shop has a clone already, app_b, "),
+        session(inside={"shop": inside}, contained="shop") as opened,
+    ):
+        opened.check_users(USERS)
+
+
+def test_a_contained_clone_gets_no_clone_of_its_own() -> None:
+    inside = [*contained("app_clone", CONTAINED_MARK), asked(f"{catalog._USER} AND u.name = %s", "app_clone_b")]
+    with (
+        pytest.raises(Refused, match="user app_clone in database shop gets no clone: it is itself the clone of app; "),
+        session(inside={"shop": inside}, contained="shop") as opened,
+    ):
+        opened.check_users(Users("app_clone", "app_clone_b"))
+
+
 def test_a_contained_users_clone_is_made_in_its_database() -> None:
     base = contained("app", roles=("writers",), schema="sales")
     inside = [
         *base,
         asked(f"{catalog._USER} AND u.name = %s", "app_clone"),
+        contained_clones(),
         done("BEGIN TRANSACTION"),
         done(f"CREATE USER [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_SCHEMA = [sales]"),
         done("GRANT IMPERSONATE ON USER::[app] TO [app_clone]"),
@@ -472,6 +521,7 @@ def test_a_clone_that_could_not_be_made_leaves_no_transaction_behind() -> None:
     inside = [
         *contained("app"),
         asked(f"{catalog._USER} AND u.name = %s", "app_clone"),
+        contained_clones(),
         done("BEGIN TRANSACTION"),
         failing(f"CREATE USER [app_clone] WITH PASSWORD = {WRITTEN}, DEFAULT_SCHEMA = [dbo]", 15118),
         done("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"),

@@ -187,7 +187,10 @@ def test_templates_know_no_names_but_the_values_keys(name: str) -> None:
 
 
 def test_unknown_variable_is_named_with_the_known_ones() -> None:
-    assert "'user' is undefined; the value has: dbname, engine, host, password, port, ssl" in _failure("{{ user }}")
+    said = _failure("{{ user }}")
+    assert (
+        "'user' is undefined; the value has: engine, host, port, username, password, dbname, ssl, 1 other key" in said
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +12,7 @@ from prometheus_client import generate_latest
 
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.status import Outcome
+from rotated_secrets.api.status import Outcome, RotatedSecretStatus
 from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
@@ -54,7 +55,7 @@ class Reported:
     def __init__(self, of: RotatedSecret) -> None:
         self.metrics = Metrics()
         nothing = SimpleNamespace(record=lambda **_: None, record_target_write=lambda *_: None)
-        services = SimpleNamespace(metrics=self.metrics, resources=None, events=nothing, index=nothing)
+        services = SimpleNamespace(metrics=self.metrics, resources=None, journal=None, events=nothing, index=nothing)
         self.reporter = Reporter(cast(Services, services), of, "postgres")
 
     def value(self, series: str) -> float | None:
@@ -127,3 +128,10 @@ def test_neither_the_first_delivery_nor_a_repair_has_a_lag(before: VersionId | N
     assert reported.value("rotatedsecrets_sync_lag_seconds_count") == 0
     outcome = "written" if before is None else "repaired"
     assert reported.value(f'rotatedsecrets_sync_total{{outcome="{outcome}"}}') == 1
+
+
+def test_rotation_that_outlives_its_resource_shows_nothing_under_its_name() -> None:
+    """A later RotatedSecret may have that name."""
+    reported = Reported(replace(resource(), deleting=True))
+    reported.reporter.concluded(RotatedSecretStatus())
+    assert reported.value('rotatedsecrets_ready{name="orders",namespace="shop"}') is None

@@ -20,7 +20,7 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep
 from rotated_secrets.secretstores.base import StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage
-from tests.support.world import CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
+from tests.support.world import ARN, CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
 
 OPERATORS = st.integers(0, 1)
 WORKLOADS = (
@@ -86,6 +86,16 @@ class RotatingWorld(RuleBasedStateMachine):
     def time_goes_by(self, seconds: int) -> None:
         self.world.now += timedelta(seconds=seconds)
 
+    @rule(days=st.sampled_from([-400, -1, 1, 400]))
+    def the_clock_of_the_operators_is_wrong(self, days: int) -> None:
+        """What is due by it runs once; and what it wrote is not waited for once it is right again."""
+        self.days += 2
+        self.world.clock_is_off = timedelta(days=days)
+
+    @rule()
+    def their_clock_is_right_again(self) -> None:
+        self.world.clock_is_off = timedelta()
+
     @rule(down=st.booleans())
     def the_database_stops_or_starts(self, down: bool) -> None:
         self.world.database.down = down
@@ -97,6 +107,11 @@ class RotatingWorld(RuleBasedStateMachine):
     @rule(refuses=st.booleans())
     def the_admin_loses_or_regains_a_privilege(self, refuses: bool) -> None:
         self.world.database.refuses_to_set = refuses
+
+    @precondition(lambda self: not self.world.deleted)
+    @rule()
+    def the_resource_is_deleted(self) -> None:
+        self.world.delete()
 
     @rule()
     def someone_edits_the_target_secret(self) -> None:
@@ -130,15 +145,21 @@ class RotatingWorld(RuleBasedStateMachine):
         world, operator = self.world, self.operators[0]
         for each in self.operators:
             each.end()
+        world.clock_is_off = timedelta()
         world.database.down = world.database.refuses_to_set = False
         world.database.checks_fail_for.clear()
         for _ in range(20):
             waiting = operator.run_until_it_waits()
             world.check()
-            if isinstance(waiting, Sleep) and world.status.rotation is None:
+            if isinstance(waiting, Sleep) and world.status.rotation is None and world.journal is None:
                 break
             world.now += timedelta(minutes=10)
+        assert isinstance(waiting, Sleep) and (waiting.until is None or waiting.until <= world.now + timedelta(days=2))
+        assert world.journal is None, f"the journal keeps {world.journal}: {waiting}"
         assert world.status.rotation is None, f"{world.status.rotation} is never served: {waiting}"
+        if world.deleted:
+            self.ends_in_order()
+            return
         assert not any(Stage.PENDING in labels for labels in world.store.stages.values())
         assert world.target is not None
         assert world.look_at_target(world.target).kind is TargetKind.EQUAL
@@ -151,6 +172,19 @@ class RotatingWorld(RuleBasedStateMachine):
             assert begun_with == world.target.version_id or workload.in_the_way, "pods hold an old value"
         served = sum(entry.outcome is Outcome.SUCCEEDED for entry in world.status.history)
         assert self.late or len(world.status.history) == HISTORY_LENGTH or served == world.rotations
+
+    def ends_in_order(self) -> None:
+        """After the deletion of the resource, the credential logs in, from Secrets Manager and from the Secret.
+
+        A call of a frozen operator that comes later than the last look has no look after it that would correct it.
+        """
+        world = self.world
+        assert self.late or not any(Stage.PENDING in labels for labels in world.store.stages.values())
+        if self.late or not world.terms.has_database:
+            return
+        assert world.database.logs_in(Credential.of(world.store.get(ARN, stage=Stage.CURRENT).value))
+        if world.target is not None:
+            assert world.database.logs_in(Credential.of(world.target.value))
 
 
 TestRotatingWorld = RotatingWorld.TestCase

@@ -128,9 +128,9 @@ def test_no_key_is_named_twice() -> None:
     [
         ('{"id": 1, "token": "y", "n": NaN}', None),
         ('{"token": "y", "n": NaN, "id": 1}', None),
-        ('{"id": true, "token": "y", "n": NaN}', "differ in id"),
-        ('{"id": 1, "token": "y"}', "differ in n"),
-        ('{"id": 1, "token": "y", "n": NaN, "url\\n": "x"}', "differ in url?"),
+        ('{"id": true, "token": "y", "n": NaN}', "differ in a key that the operator does not know"),
+        ('{"id": 1, "token": "y"}', "differ in a key that the operator does not know"),
+        ('{"id": 1, "token": "y", "n": NaN, "url\\n": "x"}', "differ in a key that the operator does not know"),
         ('{"id": 1, "token": 7, "n": NaN}', "no text at token"),
         ("y", "the other is not"),
     ],

@@ -107,8 +107,8 @@ def test_every_operator_computes_the_same_successors_and_none_is_reused(version:
     ("pending", "message"),
     [
         (value(username="app_clone"), None),
-        (value(username="app"), "app_clone was expected"),
-        (value(username="postgres"), "app_clone was expected"),
+        (value(username="app"), "AWSPENDING is for another user"),
+        (value(username="postgres"), "AWSPENDING is for another user"),
         (value(username="app_clone", host="elsewhere"), "differ in host"),
         (value(username="app_clone", masterarn="another"), "differ in masterarn"),
         (SecretValue.parse("no json"), "not a JSON object"),

@@ -133,9 +133,10 @@ class RotatedSecretClient:
         continue_token = ""
         while True:
             try:
-                answer = self._cluster.request("GET", path, query=query | {"limit": CHUNK, "continue": continue_token})
+                asked = query | {"limit": CHUNK, "continue": continue_token}
+                answer = self._cluster.request("GET", path, query=asked, largest=None)
             except Gone:
-                answer, found = self._cluster.request("GET", path, query=query), []
+                answer, found = self._cluster.request("GET", path, query=query, largest=None), []
             found += answer.get("items") or []
             continue_token = answer.get("metadata", {}).get("continue") or ""
             if not continue_token:

@@ -207,6 +207,11 @@ class AccessPolicy:
         )
 
 
+def is_secret_arn(text: str) -> bool:
+    """Whether a text has the form of a secret's ARN: then messages may show it."""
+    return _secret_arn(text) is not None
+
+
 def _possible(request: Request, home: Home) -> Iterator[_NamedSecret]:
     """The secrets that AWS might find: an ARN may lack its suffix, and a name may end like a suffix."""
     found = _secret_arn(request.secret_id)

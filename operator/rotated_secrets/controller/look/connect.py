@@ -13,7 +13,7 @@ from typing import Final
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.spec import TlsSpec
 from rotated_secrets.api.status import Reason
-from rotated_secrets.controller.access.policy import AccessPolicy, PolicyDenied, Request
+from rotated_secrets.controller.access.policy import AccessPolicy, PolicyDenied, Request, is_secret_arn
 from rotated_secrets.controller.look.database_access import AdminSecret, DatabaseAccess, DeniedAdmin, Trust
 from rotated_secrets.controller.look.interpret import Interpreted
 from rotated_secrets.controller.look.webhooks import trust_of_webhook
@@ -29,6 +29,10 @@ from rotated_secrets.values import Credential, SecretId
 NEEDS_ADMIN: Final = (
     "AlternatingUsers needs an admin secret to create the clone user: write its name into rotation.adminSecretId, or "
     "its ARN into masterarn of the secret value"
+)
+NO_ARN: Final = (
+    "masterarn in the secret value is not the ARN of a secret; write "
+    "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME, or name the admin secret in rotation.adminSecretId"
 )
 
 
@@ -86,6 +90,7 @@ class Connector:
             is_copy=identity.managed.is_copy,
             logins=self._services.logins(engine, credential.engine, interpreted.fetched.authorised.resource.namespace),
             metrics=self._services.metrics,
+            known_user=interpreted.fetched.authorised.resource.status.active_user,
         )
         return Connected(interpreted, database, _server(credential, engine), obstacle)
 
@@ -103,6 +108,8 @@ class Connector:
                 missing = Obstacle(Reason.INVALID_SPEC, NEEDS_ADMIN)
                 return DeniedAdmin(missing.message), missing
             return None, None
+        if spec.rotation.admin_secret_id is None and not is_secret_arn(admin_id):
+            return DeniedAdmin(NO_ARN), Obstacle(Reason.INVALID_SECRET_VALUE, NO_ARN)
         request = Request.admin(authorised.resource, SecretId(admin_id), authorised.home, identity.account)
         try:
             self._policy().check_asked(request, authorised.home)

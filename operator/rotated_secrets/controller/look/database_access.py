@@ -28,6 +28,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.databases.disclosure import withhold
 from rotated_secrets.databases.hosts import HostRules, look_up, resolve
 from rotated_secrets.databases.logins import Logins
 from rotated_secrets.observability.metrics import Metrics
@@ -123,6 +124,7 @@ class DatabaseAccess:
         logins: Logins,
         metrics: Metrics,
         is_copy: Callable[[Credential, Credential], bool] | None = None,
+        known_user: str | None = None,
     ) -> None:
         """Logins for ``application``.
 
@@ -136,6 +138,7 @@ class DatabaseAccess:
             metrics: where logins are counted.
             is_copy: whether the first credential, the application's, is for a read replica or another end point of the
                 database that the second is for; None if AWS cannot be asked.
+            known_user: a user that has logged in before, so that messages may name it.
         """
         self._engine = engine
         self._application = application
@@ -148,6 +151,8 @@ class DatabaseAccess:
         self._primary: Credential | None = None
         """The admin's, once it is known that the application logs in at a copy of its database."""
         self._looked_up = cache(look_up)
+        self._known_users = {known_user} if known_user else set()
+        """Users that have logged in. Any other username is withheld from messages: it may be a password."""
 
     def close(self) -> None:
         """End what the run has opened."""
@@ -165,7 +170,9 @@ class DatabaseAccess:
 
     def _verify(self, credential: Credential, users: Users, queries: Sequence[str]) -> list[str]:
         server = self._server(credential, self._trust.for_application(credential))
-        return self._counted("verify", lambda: self._logins.verify(server, credential, users, queries))
+        return self._counted(
+            "verify", server, credential, lambda: self._logins.verify(server, credential, users, queries), users
+        )
 
     def _verify_copy(
         self, credential: Credential, primary: Credential, users: Users, queries: Sequence[str]
@@ -203,7 +210,9 @@ class DatabaseAccess:
             return self._open(admin, tls)
         proof = _at(admin, own)
         proven_at, server = self._server(proof, self._trust.for_application(own)), self._server(admin, tls)
-        return self._counted("admin", lambda: self._logins.open_admin_for(server, admin, proven_at, proof))
+        return self._counted(
+            "admin", server, admin, lambda: self._logins.open_admin_for(server, admin, proven_at, proof)
+        )
 
     def _prove(self, own: Credential, admin: Credential) -> None:
         """Log in at the primary too: a login at a replica proves nothing there, since a replica may lag for days.
@@ -232,11 +241,14 @@ class DatabaseAccess:
         if self._logs_in_at_copy(admin):
             self._primary = admin
             return admin
+        # Without the admin's: nothing has logged in with them yet.
+        named = ("engine", "host", "port", *(("dbname",) if self._database(application) else ()), "further hosts")
+        places = zip(named, self._place(admin), self._place(application), strict=False)
+        other = " and ".join(name for name, theirs, ours in places if theirs != ours) or "further hosts"
         raise Refused(
-            f"the admin secret is for {' '.join(self._place(admin))}, and the secret value for "
-            f"{' '.join(self._place(application))}; engine, host and port of both must be the same, or the secret "
-            "value's host a read replica or an end point of the admin's DB instance or cluster, by RDS's word"
-            f"{'; dbname of both must be the same, too' if self._database(application) else ''}"
+            f"the admin secret is for another {other} than the secret value; engine, host and port of both must be the "
+            "same, or the secret value's host a read replica or an end point of the admin's DB instance or cluster, by "
+            f"RDS's word{'; dbname of both must be the same, too' if self._database(application) else ''}"
         )
 
     def _in_a_database(self, admin: Credential) -> Credential:
@@ -255,7 +267,9 @@ class DatabaseAccess:
             return False
         if self._database(admin) != self._database(self._application):
             return False
-        return self._is_copy(self._with_port(self._application), self._with_port(admin))
+        admin = self._with_port(admin)
+        self._resolved(admin.host, admin.port or 0)  # so that messages may name it
+        return self._is_copy(self._with_port(self._application), admin)
 
     def _with_port(self, credential: Credential) -> Credential:
         return replace(credential, port=credential.port or self._engine.default_port)
@@ -276,7 +290,7 @@ class DatabaseAccess:
 
     def _open(self, credential: Credential, tls: Tls) -> AdminSession:
         server = self._server(credential, tls)
-        return self._counted("admin", lambda: self._logins.open_admin(server, credential))
+        return self._counted("admin", server, credential, lambda: self._logins.open_admin(server, credential))
 
     def _server(self, credential: Credential, tls: Tls) -> Server:
         servers = [Server(host, self._resolved(host, port), port, tls) for host, port in self._hosts(credential)]
@@ -287,13 +301,27 @@ class DatabaseAccess:
     def _resolved(self, host: str, port: int) -> tuple[str, ...]:
         return resolve(host, port, self._rules, self._looked_up)
 
-    def _counted(self, purpose: str, login: Callable[[], T]) -> T:
+    def _counted(
+        self, purpose: str, server: Server, credential: Credential, login: Callable[[], T], users: Users | None = None
+    ) -> T:
         outcome = "ok"
         try:
-            return login()
+            result = login()
         except DatabaseError as error:
             outcome = type(error).__name__
+            names = {credential.username, *((users.base, users.clone) if users else ())} - {None}
+            if not names & self._known_users:
+                withhold(
+                    error,
+                    credential,
+                    shown=(str(server), credential.engine),
+                    users=(name for name in names if name),
+                    whose="the admin secret: " if purpose == "admin" and self._read_admin is not None else "",
+                )
             raise
+        else:
+            self._known_users.add(credential.username)
+            return result
         finally:
             self._metrics.database_connection(engine=self._application.engine, purpose=purpose, outcome=outcome)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Reason
+from rotated_secrets.controller.access.policy import AccessPolicy
 from rotated_secrets.controller.access.policy_file import AccessPolicyFile, InvalidPolicy
 from rotated_secrets.controller.look.authorise import Authoriser
 from rotated_secrets.controller.look.connect import Connected, Connector
@@ -98,9 +99,21 @@ class Gatherer:
         if services.observed.only_target_changed(key, inputs, now) and self.drift.must_wait(key):
             message = contested_message(resource.namespace, resource.target_name)
             raise Unusable(Reason.SYNC_FAILED, message, asked_the_store=False)
-        token = services.observed.start_look(key)
+        return self._gathered(resource, live, inputs, services.observed.start_look(key), policy)
+
+    def look_at_deleted(self, resource: RotatedSecret) -> Gathered:
+        """Gather what is needed to end the rotation of a RotatedSecret that is gone. Raises: as :meth:`look`."""
+        delivered = resource.spec.target.is_delivered
+        live = self.secrets.read(resource.namespace, resource.target_name) if delivered else None
+        policy = self._policy.current()
+        inputs = LookInputs.of(resource, live.resource_version if live else None, policy)
+        return self._gathered(resource, live, inputs, object(), policy)
+
+    def _gathered(
+        self, resource: RotatedSecret, live: LiveSecret | None, inputs: LookInputs, token: object, policy: AccessPolicy
+    ) -> Gathered:
         authorised = self._authoriser.authorise(resource, policy)
-        check_spec(resource, services.settings, services.renderer)
+        check_spec(resource, self._services.settings, self._services.renderer)
         fetched = self._fetcher.fetch(authorised)
         interpreted = self._interpreter.interpret(fetched)
         connected = self._connector.connect(interpreted)

@@ -20,10 +20,12 @@ from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import AsksCloud, Engine, Refused
+from rotated_secrets.databases.disclosure import withhold
 from rotated_secrets.databases.elasticache.user import place_in
-from rotated_secrets.databases.registry import engine_named
+from rotated_secrets.databases.registry import WEBHOOK, EngineSwitchedOff, check_enabled, engine_named
 from rotated_secrets.databases.webhook.receiver import Receiver
 from rotated_secrets.delivery.targets import TargetSecrets
+from rotated_secrets.rotation.deletion import as_left_behind
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
 from rotated_secrets.rotation.random_value import check_generator
@@ -70,7 +72,7 @@ class Interpreter:
         """
         try:
             return self._interpreted(fetched)
-        except AccessDenied as error:
+        except (AccessDenied, EngineSwitchedOff) as error:
             raise Unusable(Reason.ACCESS_DENIED, str(error)) from None
         except (InvalidSecretValue, Refused) as error:
             raise Unusable(Reason.INVALID_SECRET_VALUE, str(error)) from error
@@ -80,18 +82,19 @@ class Interpreter:
         description, current = fetched.description, fetched.current
         endpoint = endpoint_of(resource, current, description, identity.managed)
         terms = terms_of(resource, description, endpoint, minimum_interval=timedelta(seconds=settings.minimum_interval))
+        status = initialised(resource.status, terms, utc_now())
         seen = Observation.first(
             terms,
             description.stages,
             current,
-            initialised(resource.status, terms, utc_now()),
+            as_left_behind(status, terms) if terms.deleted else status,
             elsewhere=self._rotated_elsewhere(resource, description),
         )
         check_value(terms, current)
         engine, obstacle = None, obstacle_in(terms.rotation, settings)
         if seen.credential is not None:
             engine = self._engine(fetched, seen.credential)
-            check_usernames(engine, terms.rotation, seen.credential)
+            check_usernames(engine, terms.rotation, seen.credential, resource.status.active_user)
             if isinstance(engine, AsksCloud):
                 engine = engine.asking(identity.stores.client, str(identity))
             obstacle = obstacle or obstacle_at(engine, seen.credential, terms.rotation)
@@ -99,15 +102,16 @@ class Interpreter:
 
     def _engine(self, fetched: Fetched, credential: Credential) -> Engine:
         """The resource's own webhook, else the engine that the value names."""
-        resource = fetched.authorised.resource
+        resource, switched_on = fetched.authorised.resource, self._services.settings.engines
         if (webhook := resource.spec.webhook) is None:
-            return engine_named(credential.engine)
+            return engine_named(credential.engine, switched_on)
+        check_enabled(WEBHOOK, switched_on)
         return engine_of_webhook(resource, webhook, credential, fetched.current, fetched.description, self._secrets)
 
     def _rotated_elsewhere(self, resource: RotatedSecret, description: SecretDescription) -> str | None:
         """Who else rotates this secret, so that we must not."""
         older = self._services.index.oldest_rival(resource.key, description.arn)
-        if older is not None:
+        if older is not None and not resource.deleting:
             return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
         return rotated_by_aws(resource.spec.rotation, description)
 
@@ -131,6 +135,7 @@ def terms_of(
         created_at=resource.created_at,
         endpoint=endpoint,
         restart=resource.spec.rollout.restart,
+        deleted=resource.deleting,
     )
 
 
@@ -153,7 +158,7 @@ def endpoint_of(
     if (webhook := resource.spec.webhook) is not None:
         receiver = Receiver.at(webhook.url)
         has_user = resource.spec.rotation.strategy is not Strategy.RANDOM_VALUE
-        return Endpoint("webhook", receiver.host, receiver.port, has_user=has_user, overrides_value=True)
+        return Endpoint(WEBHOOK, receiver.host, receiver.port, has_user=has_user, overrides_value=True)
     if resource.spec.rotation.strategy is Strategy.EXTERNAL:
         return managed.login_endpoint(current.value, description)
     if resource.spec.rotation.strategy is Strategy.RANDOM_VALUE:
@@ -161,12 +166,17 @@ def endpoint_of(
     return place_in(current.value) or Endpoint()
 
 
-def check_usernames(engine: Engine, rotation: Rotation, credential: Credential) -> None:
-    """Raises: Refused, where a user's name does not fit the engine."""
+def check_usernames(engine: Engine, rotation: Rotation, credential: Credential, known_user: str | None = None) -> None:
+    """Raises: Refused, where a user's name does not fit the engine; it names the user only if that has logged in."""
     users = users_of(rotation, credential.username)
-    for user in (users.base, users.clone):
-        if user is not None:
+    names = [user for user in (users.base, users.clone) if user is not None]
+    for user in names:
+        try:
             engine.check_username(user)
+        except Refused as error:
+            if known_user not in names:
+                withhold(error, credential, users=names)
+            raise
 
 
 def obstacle_in(rotation: Rotation, settings: Settings) -> Obstacle | None:

@@ -15,10 +15,17 @@ from rotated_secrets.cluster import Cluster, configuration
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
+from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
-from rotated_secrets.controller.process.startup import check_memory, fill_index, start_cells, wait_until_usable
+from rotated_secrets.controller.process.startup import (
+    check_memory,
+    fill_index,
+    load_journal,
+    start_cells,
+    wait_until_usable,
+)
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.watch.handlers import Handlers
@@ -99,6 +106,7 @@ class Replica:
             before_write=self._leader.guard,
         )
         self._resources = Resources(self._cluster, settings.namespaces)
+        self._journal = Journal(self._cluster, namespace=settings.lease_namespace, lease=settings.lease_name)
 
     def _make_work(self, reconciler: Reconciler) -> None:
         settings = self.settings
@@ -136,7 +144,11 @@ class Replica:
             CellSettings(
                 memory=settings.cells_memory,
                 limits=CellLimits(memory=settings.cell_memory),
-                modules=(*engine_modules(), "rotated_secrets.databases.logins", "rotated_secrets.delivery.rendering"),
+                modules=(
+                    *engine_modules(settings.engines),
+                    "rotated_secrets.databases.logins",
+                    "rotated_secrets.delivery.rendering",
+                ),
                 variables=settings.engine_variables,
                 paths=settings.engine_paths,
             ),
@@ -149,6 +161,7 @@ class Replica:
             cluster=self._cluster,
             resources=self._resources,
             index=self._index,
+            journal=self._journal,
             identities=identities,
             feeds=self._feeds,
             limits=self._limits,
@@ -211,7 +224,9 @@ class Replica:
         log.info("probes and metrics are served on port %d", self._probes.port)
         check_memory(self.settings.cells_memory)
         await self._end.run_until_ended(asyncio.to_thread(start_cells, self._cells))
-        await self._end.run_until_ended(wait_until_usable(self._resources, self._leader, self.settings.startup_timeout))
+        await self._end.run_until_ended(
+            wait_until_usable(self._resources, self._leader, self._journal, self.settings.startup_timeout)
+        )
         count = await self._end.run_until_ended(asyncio.to_thread(fill_index, self._resources, self._handlers))
         self._informer.start()
         self._watching = True
@@ -228,7 +243,10 @@ class Replica:
         Raises:
             Ended: always.
         """
+        begun = await self._end.run_until_ended(load_journal(self._journal))
         self._start(self._queue.run(self._reconcile), "the work queue")
+        for key in begun:
+            self._queue.add(key)
         self._start(
             resync(self._resources, self._index, self._handlers, self._queue.add, self.settings.resync_interval),
             "the resync",

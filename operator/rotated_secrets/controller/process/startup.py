@@ -7,10 +7,12 @@ import logging
 import time
 from pathlib import Path
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import GROUP, PLURAL
 from rotated_secrets.cells import CellFailed, Cells
 from rotated_secrets.cells.limits import MIB
 from rotated_secrets.cluster import ClusterError, Forbidden, NotFound
+from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.resources import Resources
@@ -64,7 +66,7 @@ def start_cells(cells: Cells) -> None:
         )
 
 
-async def wait_until_usable(resources: Resources, leader: Leader, timeout: float) -> None:
+async def wait_until_usable(resources: Resources, leader: Leader, journal: Journal, timeout: float) -> None:
     """Wait until the API server answers, the CRD exists and permissions suffice, for at most ``timeout`` seconds.
 
     Raises:
@@ -75,6 +77,7 @@ async def wait_until_usable(resources: Resources, leader: Leader, timeout: float
         try:
             await asyncio.to_thread(resources.check_access)
             await asyncio.to_thread(leader.check_access)
+            await asyncio.to_thread(journal.check_access)
         except ClusterError as error:
             missing = _advice(error)
             if time.monotonic() >= deadline:
@@ -83,6 +86,16 @@ async def wait_until_usable(resources: Resources, leader: Leader, timeout: float
             await asyncio.sleep(PAUSE)
         else:
             return
+
+
+async def load_journal(journal: Journal) -> list[Key]:
+    """Read which rotations have begun, however long the API server takes to answer. Returns their RotatedSecrets."""
+    while True:
+        try:
+            return await asyncio.to_thread(journal.load)
+        except ClusterError as error:
+            log.warning("could not read the journal; tries again in %.0f s: %s", PAUSE, error)
+            await asyncio.sleep(PAUSE)
 
 
 def fill_index(resources: Resources, handlers: Handlers) -> int:

@@ -7,32 +7,39 @@ errors, is in :mod:`rotated_secrets.rotation.run`. Here the two meet the threads
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
+from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
+from rotated_secrets.controller.reconcile.deleted import DeletedResources
 from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.reconcile.target_secret import DeliveredSecret
-from rotated_secrets.controller.reconcile.wake_ups import CHECK_EVERY, rest_after
+from rotated_secrets.controller.reconcile.wake_ups import CHECK_EVERY, RECHECK, rest_after
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.limits import HostUnavailable
-from rotated_secrets.controller.work.queue import Reconcile, RetryLater
+from rotated_secrets.controller.work.queue import Draining, Reconcile, RetryLater
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import ClusterWorkloads
 from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.report import Finding, with_findings
 from rotated_secrets.rotation.run import Run, TryAgain
-from rotated_secrets.secretstores.base import StoredVersion, StoreError
+from rotated_secrets.secretstores.base import StoredVersion, StoreError, StoreThrottled, StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+LookedAt = TypeVar("LookedAt")
 
 
 def reconciler(services: Services) -> Reconcile:
@@ -44,6 +51,7 @@ class _Reconciler:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._gatherer = Gatherer(services)
+        self._deleted = DeletedResources(services, self._gatherer)
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Look at one RotatedSecret and do what is to do; returns when to look again.
@@ -52,23 +60,43 @@ class _Reconciler:
             RetryLater: something that will pass is in the way; it is reported.
         """
         with self._services.limits.at_work(key.namespace):
-            try:
-                return await self._reconcile(key)
-            except TryAgain as error:
-                raise RetryLater(str(error), error.not_before) from error.__cause__
+            moments = (await self._end_rotations_of_deleted(key), await self._work_on(self._look, key))
+        return min((moment for moment in moments if moment is not None), default=None)
 
-    async def _reconcile(self, key: Key) -> datetime | None:
+    async def _end_rotations_of_deleted(self, key: Key) -> datetime | None:
+        """End what RotatedSecrets of this name began before they were deleted. Raises: as :meth:`reconcile`."""
+        limits, again = self._services.limits, None
+        left = await limits.run(self._deleted.left_by, key)
+        for resource in left.resources:
+            try:
+                await self._work_on(self._deleted.look, resource)
+            except Draining:
+                raise
+            except RetryLater as error:
+                if await limits.run(self._deleted.gives_up, resource, str(error)):
+                    continue
+                if not left.has_successor:
+                    raise
+                # The one that has the name now can complete the same rotation.
+                log.warning("%s", error)
+                again = utc_now() + RECHECK
+        return again
+
+    async def _work_on(self, look: Callable[[LookedAt], Gathered | datetime | None], what: LookedAt) -> datetime | None:
         limits = self._services.limits
-        found = await limits.run(self._look, key)
-        if not isinstance(found, Gathered):
-            return found
-        work = await limits.run(self._begin, found)
         try:
-            if not await limits.run(work.run.advance, database=False):
-                await self._advance_at_database(work)
-            return await limits.run(work.conclude)
-        finally:
-            await limits.run(work.run.close)
+            found = await limits.run(look, what)
+            if not isinstance(found, Gathered):
+                return found
+            work = await limits.run(self._begin, found)
+            try:
+                if not await limits.run(work.run.advance, database=False):
+                    await self._advance_at_database(work)
+                return await limits.run(work.conclude)
+            finally:
+                await limits.run(work.run.close)
+        except TryAgain as error:
+            raise RetryLater(str(error), error.not_before) from error.__cause__
 
     async def _advance_at_database(self, work: _Work) -> None:
         """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
@@ -91,6 +119,10 @@ class _Reconciler:
             self._gatherer.give_up(key)
             self._report_invalid(key, str(error))
             return None
+        except ObjectTooLarge:
+            self._gatherer.give_up(key)
+            self._report_large(key)
+            return None
         if resource is None:
             self._services.metrics.forget(key.namespace, key.name)
         if resource is None or resource.deleting:
@@ -106,7 +138,8 @@ class _Reconciler:
         except LookAgain as error:
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
-            Reporter(self._services, resource).interrupted(str(error))
+            silent = isinstance(error, StoreUnavailable) and not isinstance(error, StoreThrottled)
+            Reporter(self._services, resource).interrupted(str(error), store_answers=not silent)
             raise TryAgain(str(error)) from error
 
     def _begin(self, found: Gathered) -> _Work:
@@ -139,14 +172,44 @@ class _Reconciler:
             status = parse_status(obj)
         except InvalidSpec:
             status = RotatedSecretStatus()
+        self._write_invalid(key, metadata["uid"], metadata["resourceVersion"], metadata["generation"], status, message)
+
+    def _report_large(self, key: Key) -> None:
+        """Report a RotatedSecret that is too large to be read, by what can be read of it."""
+        services = self._services
+        services.guard()
+        large = services.resources.read_large(key)
+        if large is None:
+            return
+        log.warning("%s", large.message)
+        services.events.record(
+            namespace=key.namespace,
+            name=key.name,
+            uid=large.uid,
+            resource_version=large.resource_version,
+            reason=EventReason.RESOURCE_TOO_LARGE,
+            message=large.message,
+        )
+        services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
+        try:
+            self._write_invalid(key, large.uid, large.resource_version, large.generation, large.status, large.message)
+        except ObjectTooLarge:
+            pass  # as expected: it was written, and is as large as before
+        except Conflict:
+            services.look(key)
+        except ClusterError as error:
+            # etcd may have no place for a condition in it. A change of the object is looked at again.
+            log.warning("RotatedSecret %s: its status cannot be written: %s", key, error)
+
+    def _write_invalid(
+        self, key: Key, uid: str, resource_version: str, generation: int, status: RotatedSecretStatus, message: str
+    ) -> None:
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
-        after = with_findings(status, finding, generation=metadata["generation"], now=utc_now())
-        if after != status:
+        after = with_findings(status, finding, generation=generation, now=utc_now())
+        if after.conditions != status.conditions:
             # The conditions alone: what cannot be read is not to be removed.
             patch = {"conditions": after.to_patch()["conditions"]}
-            self._services.resources.write_status_of(
-                key, uid=metadata["uid"], resource_version=metadata["resourceVersion"], patch=patch
-            )
+            self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
 
 
 class _Work:
@@ -181,21 +244,27 @@ class _Work:
     def conclude(self) -> datetime | None:
         """Report what came of the run, and return when to look again. Raises: TryAgain."""
         waiting = self.run.conclude()
-        return self._rest(waiting)
+        if not self.gathered.resource.deleting:
+            return self._rest(waiting)
+        if self.run.seen.status.rotation is not None:
+            why = waiting.message if isinstance(waiting, Hold) else "it has not ended"
+            raise TryAgain(why, RECHECK.total_seconds())
+        return None
 
     def _target_secret(self) -> DeliveredSecret | None:
         """The target Secret, where one is delivered."""
         key, drift = self.gathered.resource.key, self._gatherer.drift
-        if not self.gathered.resource.spec.target.is_delivered:
+        resource, live = self.gathered.resource, self.gathered.live
+        if not resource.spec.target.is_delivered:
             return None
 
         def written(live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
             drift.record_write(key, current.version_id)
             self._reporter.written(live, before, current)
 
-        return DeliveredSecret(
-            self._gatherer.secrets, self.gathered.resource, self.gathered.live, self._services.renderer, written
-        )
+        delivered = DeliveredSecret(self._gatherer.secrets, resource, live, self._services.renderer, written)
+        # It may have gone with its RotatedSecret.
+        return None if resource.deleting and live is None else delivered
 
     def _rest(self, waiting: Hold | Sleep) -> datetime | None:
         """Remember for how long nothing is to be done."""

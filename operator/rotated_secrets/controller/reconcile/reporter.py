@@ -14,7 +14,7 @@ from datetime import datetime
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
-from rotated_secrets.controller.reconcile.status_writer import ResourceStatusWriter
+from rotated_secrets.controller.reconcile.status_writer import DeletedStatusWriter, ResourceStatusWriter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Refused
@@ -30,10 +30,12 @@ from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
     NewEvent,
+    event_for_ignored_times,
     event_for_restart,
     event_for_sync,
     events_for_rights,
     events_for_status,
+    unknown_without_store,
     with_findings,
 )
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion
@@ -56,7 +58,11 @@ class Reporter:
         self._services = services
         self._engine = engine
         self._moved_at: datetime | None = None
-        self.status = ResourceStatusWriter(services.resources, resource, self._status_changed)
+        self.status = (
+            DeletedStatusWriter(services.journal, resource, self._status_changed)
+            if resource.deleting
+            else ResourceStatusWriter(services.resources, services.journal, resource, self._status_changed)
+        )
 
     def conditions(self, findings: dict[ConditionType, Finding]) -> None:
         """Write these conditions. If another operator has written since, its conditions are newer, and stay."""
@@ -102,14 +108,21 @@ class Reporter:
         self.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
 
     def concluding(self, seen: Observation) -> None:
-        """Record an Event for a new denial. The status shows afterwards that it is not new any more."""
+        """Record an Event for a new denial, and for times that were corrected. The status then shows neither as new."""
+        if seen.ignored_times:
+            self.tell(event_for_ignored_times(seen.ignored_times))
         if seen.obstacle is not None and seen.obstacle.reason is Reason.ACCESS_DENIED:
             self.denied(seen.obstacle.message)
 
     # ---- what else is reported
 
-    def interrupted(self, message: str) -> None:
-        """Write on the conditions why a look or a step did not finish."""
+    def interrupted(self, message: str, *, store_answers: bool = True) -> None:
+        """Write on the conditions why a look or a step did not finish.
+
+        Args:
+            message: why.
+            store_answers: whether the store could be looked at, or only asked for fewer requests.
+        """
         status = self.status.resource.status
         findings = {}
         if status.rotation is not None:
@@ -117,6 +130,8 @@ class Reporter:
             findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
         if status.condition(ConditionType.READY) is None:
             findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
+        elif not store_answers:
+            findings.update(unknown_without_store(status, message))
         if findings:
             self.conditions(findings)
         else:
@@ -182,6 +197,8 @@ class Reporter:
     def concluded(self, status: RotatedSecretStatus) -> None:
         """Set the metrics of the resource to what its status says."""
         resource, ready = self.status.resource, status.condition(ConditionType.READY)
+        if resource.deleting:
+            return  # the metrics of its name are no longer its own
         if self._engine is not None:
             strategy = resource.spec.rotation.strategy
             self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)

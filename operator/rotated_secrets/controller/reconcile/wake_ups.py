@@ -52,6 +52,7 @@ WAKE_UPS: Final[Mapping[Reason, WakeUp]] = {
     Reason.UNSYNCED: BY_EVENTS,
     # The run has ended with an error, or the plan waits for a time that it knows.
     Reason.SYNC_FAILED: BY_EVENTS,
+    Reason.STORE_UNAVAILABLE: BY_EVENTS,
     Reason.SECRET_NOT_FOUND: BY_EVENTS,
     Reason.INVALID_SECRET_VALUE: BY_EVENTS,
     Reason.CREATE_FAILED: BY_EVENTS,

@@ -24,14 +24,14 @@ OWN_ACCOUNT = "own"
 class _Known:
     uid: str
     created: str
-    secret: str
-    target: str
-    account: str | None
-    """Account of the secret, if the spec says it."""
-    as_operator: bool
-    """Whether the secret is requested with the operator's own identity."""
     fingerprint: str
     """The parts of the object other than its status: a change of them needs a look."""
+    secret: str = ""
+    target: str = ""
+    account: str | None = None
+    """Account of the secret, if the spec says it."""
+    as_operator: bool = False
+    """Whether the secret is requested with the operator's own identity."""
 
     @property
     def age(self) -> tuple[str, str]:
@@ -69,22 +69,26 @@ class Index:
             return known.uid if known else None
 
     def observe(self, obj: Mapping[str, Any]) -> bool:
-        """Record an object as the API server returned it.
+        """Record what :func:`~rotated_secrets.controller.watch.transform.transform` left of an object.
 
         Returns:
             Whether anything except its status changed: our own status writes come back through the watch.
         """
-        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        metadata, spec = obj["metadata"], obj.get("spec")
         key = Key(metadata["namespace"], metadata["name"])
-        now = _Known(
-            uid=metadata["uid"],
-            created=metadata["creationTimestamp"],
-            secret=self._secret_form(spec),
-            account=_account(spec),
-            as_operator=not (spec.get("source") or {}).get("credentials"),
-            target=str((spec.get("target") or {}).get("secretName") or key.name),
-            fingerprint=_fingerprint(metadata),
-        )
+        if spec is None:
+            # Too large to be kept, so it is refused: it names nothing that it could take from others.
+            now = _Known(metadata["uid"], metadata["creationTimestamp"], fingerprint=_fingerprint(metadata))
+        else:
+            now = _Known(
+                uid=metadata["uid"],
+                created=metadata["creationTimestamp"],
+                secret=self._secret_form(spec),
+                account=_account(spec),
+                as_operator=not (spec.get("source") or {}).get("credentials"),
+                target=str((spec.get("target") or {}).get("secretName") or key.name),
+                fingerprint=_fingerprint(metadata),
+            )
         with self._lock:
             before = self._known.get(key)
             if before == now:
@@ -95,8 +99,9 @@ class Index:
                     self._arns.pop(key, None)
                     self._accounts.pop(key, None)
             self._known[key] = now
-            self._by_secret[now.secret].add(key)
-            self._by_target[Key(key.namespace, now.target)].add(key)
+            if spec is not None:
+                self._by_secret[now.secret].add(key)
+                self._by_target[Key(key.namespace, now.target)].add(key)
             return True
 
     def forget(self, key: Key, uid: str | None = None) -> set[Key]:

@@ -1,4 +1,5 @@
-"""kopf as the informer: it watches, and calls :mod:`handlers` for each event. The only file that imports kopf.
+"""kopf as the informer of RotatedSecrets: it watches, and calls :mod:`handlers` for each event. The only file that
+imports kopf. Target Secrets are watched beside it, by :mod:`secret_watch`.
 
 It runs in a separate thread with a separate event loop, as kopf's documentation of embedding shows: when kopf ends, it
 cancels every task of its loop that was started after it, and it handles the process's signals. Nothing here writes:
@@ -10,19 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+import aiohttp
 import kopf
 from kubernetes import client
 
-from rotated_secrets.api.names import GROUP, MANAGED_BY, MANAGED_BY_LABEL, PLURAL, VERSION
+from rotated_secrets.api.names import GROUP, PLURAL, VERSION
+from rotated_secrets.cluster import CHUNK
 from rotated_secrets.controller.watch.handlers import Handlers
+from rotated_secrets.controller.watch.resources import OUR_SECRETS, secret_lists
+from rotated_secrets.controller.watch.secret_watch import SecretWatch
+from rotated_secrets.controller.watch.session import TransformedResponse
 
 log = logging.getLogger(__name__)
 
 INACTIVITY = 70.0
 """Seconds without any event or bookmark after which a watch is opened again; the API server sends one every 60."""
+PATIENCE: Final = 6
+"""How many times longer than another request a page of a list may take."""
 
 
 # Used for peering only, which is off.
@@ -49,6 +57,7 @@ class Informer:
         self._request_timeout = request_timeout
         self._watch_timeout = watch_timeout
         self._on_end = on_end
+        self._credentials: kopf.ConnectionInfo | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="informer", daemon=True)
 
@@ -74,36 +83,77 @@ class Informer:
         self._on_end(error)
 
     async def _watch(self) -> None:
-        try:
-            await kopf.operator(
-                registry=self._registry(),
-                settings=self._settings(),
-                stop_flag=self._stop,
-                standalone=True,
-                # Without an identity kopf looks up the user's name, which a container's user id may not have.
-                identity=_IDENTITY,
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-            )
-        finally:
-            # kopf waits for the flag in a thread, which would keep the loop alive after the watch has failed.
-            self._stop.set()
+        async with aiohttp.ClientSession(connector=_connector(_connection(self._configuration))) as session:
+            # Before kopf, which cancels at its end what was started after it.
+            secrets: list[asyncio.Task[Any]] = [
+                asyncio.create_task(self._secret_watch(session, path).run()) for path in self._secret_lists()
+            ]
+            resources: asyncio.Task[Any] = asyncio.create_task(self._watch_resources())
+            try:
+                done, _ = await asyncio.wait((resources, *secrets), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                # kopf waits for the flag in a thread, which would keep the loop alive after a watch has failed.
+                self._stop.set()
+                for task in secrets:
+                    task.cancel()
+                await asyncio.gather(resources, *secrets, return_exceptions=True)
+            for task in done:
+                task.result()
+
+    async def _watch_resources(self) -> None:
+        await kopf.operator(
+            registry=self._registry(),
+            settings=self._settings(),
+            stop_flag=self._stop,
+            standalone=True,
+            # Without an identity kopf looks up the user's name, which a container's user id may not have.
+            identity=_IDENTITY,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+        )
+
+    def _secret_lists(self) -> list[str]:
+        return [self._configuration.host.rstrip("/") + path for path in secret_lists(self._namespaces)]
+
+    def _secret_watch(self, session: aiohttp.ClientSession, url: str) -> SecretWatch:
+        return SecretWatch(
+            session,
+            url,
+            selector=OUR_SECRETS,
+            authorization=lambda: _connection(self._configuration).as_http_headers(),
+            seen=self._target_secret,
+            connect_timeout=self._request_timeout,
+            list_timeout=self._request_timeout * PATIENCE,
+            watch_timeout=self._watch_timeout,
+            inactivity=INACTIVITY,
+        )
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
         kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="rotated-secret")(self._rotated_secret)
-        kopf.on.event("", "v1", "secrets", registry=registry, id="target-secret")(self._target_secret)
         return registry
 
-    async def _login(self, **_: Any) -> kopf.ConnectionInfo:
-        return _connection(self._configuration)
+    async def _login(self, **_: Any) -> kopf.AiohttpSession:
+        """Open kopf's session. Called again when the API server has rejected the credentials.
+
+        Raises:
+            PermanentError: they are the same as before, so they would be rejected again.
+        """
+        found = _connection(self._configuration)
+        if found == self._credentials:
+            raise kopf.PermanentError("the API server rejects the operator's credentials")
+        self._credentials = found
+        session = aiohttp.ClientSession(
+            connector=_connector(found), headers=found.as_http_headers(), response_class=TransformedResponse
+        )
+        return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
     async def _rotated_secret(self, event: Any, **_: Any) -> None:
         self._handlers.rotated_secret(event["type"], event["object"])
 
-    async def _target_secret(self, event: Any, **_: Any) -> None:
-        self._handlers.target_secret(event["object"])
+    def _target_secret(self, obj: Mapping[str, Any]) -> None:
+        self._handlers.target_secret(obj)
 
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
@@ -112,16 +162,20 @@ class Informer:
         # Kinds and namespaces do not change: missing ones are reported at the start, and scanning would need rights.
         settings.scanning.disabled = True
         settings.queueing.idle_timeout = 0.1
-        settings.watching.label_selectors["", "v1", "secrets"] = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        settings.watching.chunk_size = CHUNK
         # A whole number: the API server refuses a fraction.
         settings.watching.server_timeout = int(self._watch_timeout)
         settings.watching.client_timeout = self._watch_timeout + 30
         settings.watching.connect_timeout = self._request_timeout
         settings.watching.inactivity_timeout = INACTIVITY
-        settings.networking.request_timeout = self._request_timeout * 6
+        settings.networking.request_timeout = self._request_timeout * PATIENCE
         settings.networking.connect_timeout = self._request_timeout
         settings.process.ultimate_exiting_timeout = None
         return settings
+
+
+def _connector(found: kopf.ConnectionInfo) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context())
 
 
 def _connection(found: client.Configuration) -> kopf.ConnectionInfo:

@@ -61,6 +61,6 @@ def reconcile_index(resources: Resources, index: Index, handlers: Handlers) -> l
             log.info("RotatedSecret %s was deleted, and the watch did not show it", key)
             handlers.forget(key, uid)
     for key, uid in listed.items():
-        if index.uid(key) != uid and (found := resources.read_object(key)) is not None:
+        if index.uid(key) != uid and (found := resources.see(key)) is not None:
             handlers.rotated_secret(None, found)
     return list(listed)

@@ -33,9 +33,12 @@ LONGEST_PAUSE: Final = 10
 class HostUnavailable(Unavailable):
     """The circuit breaker is open: the host did not answer several times in a row."""
 
-    def __init__(self, host: str, retry_in: float) -> None:
-        # Without the time: the message goes into a status, which must not change at every look.
-        super().__init__(f"{host} did not answer several times in a row; the operator does not try it for a while")
+    def __init__(self, retry_in: float) -> None:
+        # Without the time: the message goes into a status, which must not change at every look. Without the host: it
+        # may be one that never resolved, and so a password in the wrong key.
+        super().__init__(
+            "the database's host did not answer several times in a row; the operator does not try it for a while"
+        )
         self.retry_in = retry_in
         """Seconds until one call may try the host again."""
 
@@ -105,7 +108,7 @@ class Limits:
             Draining: there was no free place, and the operator is stopping.
         """
         breaker = self._breakers.setdefault((tenant, name), _Breaker())
-        self._refuse_while_open(name, breaker)
+        self._refuse_while_open(breaker)
         try:
             waited = not self._hosts.can_acquire(name, tenant)
             self._refuse_new_while_draining(waited)
@@ -113,7 +116,7 @@ class Limits:
             try:
                 self._refuse_new_while_draining(waited)
                 # Checked again: others may have failed while this one waited for its place.
-                self._refuse_while_open(name, breaker)
+                self._refuse_while_open(breaker)
                 breaker.probing = probe = breaker.failures >= self._breaker_failures
                 try:
                     yield
@@ -175,10 +178,10 @@ class Limits:
         for pool in (self._pool, self._database_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _refuse_while_open(self, name: str, breaker: _Breaker) -> None:
+    def _refuse_while_open(self, breaker: _Breaker) -> None:
         left = breaker.open_until - self._clock()
         if breaker.failures >= self._breaker_failures and (left > 0 or breaker.probing):
-            raise HostUnavailable(name, max(left, 1.0))
+            raise HostUnavailable(max(left, 1.0))
 
     def _record_failure(self, breaker: _Breaker) -> _Breaker:
         now, longest = self._clock(), LONGEST_PAUSE * self._breaker_seconds

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.controller.work.scheduler import Offset, clock_offset, was_set
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ class _Entry:
     inputs: LookInputs
     until: datetime | None
     check_every: timedelta | None
+    offset: float
+    """The clock's when it was stored."""
 
 
 class ObservedCache:
     """One entry for each RotatedSecret whose last look came to an end."""
 
-    def __init__(self) -> None:
+    def __init__(self, offset: Offset = clock_offset) -> None:
+        self._offset = offset
         self._lock = threading.Lock()
         self._entries: dict[Key, _Entry] = {}
         self._tokens: dict[Key, object] = {}
@@ -71,12 +75,14 @@ class ObservedCache:
         """
         with self._lock:
             if self._tokens.pop(key, None) is token:
-                self._entries[key] = _Entry(inputs, until, check_every)
+                self._entries[key] = _Entry(inputs, until, check_every, self._offset())
 
     def is_current(self, key: Key, inputs: LookInputs, now: datetime) -> bool:
-        """Whether no look is needed now."""
+        """Whether no look is needed now. One is needed if the clock was set: ``until`` was computed by it."""
         with self._lock:
             entry = self._entries.get(key)
+        if entry is not None and was_set(entry.offset, self._offset()):
+            return False
         return entry is not None and entry.inputs == inputs and (entry.until is None or now < entry.until)
 
     def only_target_changed(self, key: Key, inputs: LookInputs, now: datetime) -> bool:

@@ -1,5 +1,4 @@
-"""Amazon ElastiCache for Redis and Valkey: sets passwords by AWS's API, and tests them by logging in."""
+"""Amazon ElastiCache for Redis and Valkey: sets passwords by AWS's API, and tests them by logging in.
 
-from rotated_secrets.databases.elasticache.engine import ElastiCacheEngine
-
-__all__ = ["ElastiCacheEngine"]
+Imports nothing: module ``user`` is read for every secret value, and must not load the engine and its driver.
+"""

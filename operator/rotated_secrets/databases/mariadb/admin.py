@@ -20,11 +20,12 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
     check_is_no_clone,
+    check_is_only_clone,
     check_keeps_own,
     check_names,
     not_provably_the_clone,
 )
-from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, look, may
+from rotated_secrets.databases.mariadb.catalog import account_of, checks_passwords, clones_of, look, may
 from rotated_secrets.databases.mariadb.clone import (
     Seen,
     clone_of,
@@ -198,6 +199,9 @@ class MariaDbAdminSession(AccountSession):
         why = not_the_clone(base, clone) if clone else None
         if why:
             raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
+        if users.clone is not None and clone is None:
+            marked = clones_of(self._session, users.base, self._account)
+            check_is_only_clone(users.base, marked, f"at {self._server}")
         return base, clone
 
     def _both(self, users: Users) -> tuple[Seen, Seen]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rotated_secrets.databases.base import Refused, Users
 from rotated_secrets.databases.guards import no_such_user, not_provably_the_clone
-from rotated_secrets.databases.mariadb.clone import Seen
+from rotated_secrets.databases.mariadb.clone import Seen, mark
 from rotated_secrets.databases.mariadb.hashes import PASSWORD_PLUGINS
 from rotated_secrets.databases.mariadb.state import State, unsettable
 from rotated_secrets.databases.mysql.accounts import LOCAL_HOSTS, Account, literal, the_account
@@ -39,6 +39,12 @@ def account_of(session: Session, user: str, admin: Account) -> Account:
     if found is None:
         raise Refused(f"user {user} at {session.server} does not exist, or several have this name")
     return found
+
+
+def clones_of(session: Session, base: str, admin: Account) -> tuple[str, ...]:
+    """The names of the users that are marked as clones. Who made the role of the mark has it WITH ADMIN OPTION."""
+    statement = f"SELECT User FROM mysql.roles_mapping WHERE Role = {literal(mark(base))} AND Admin_option = 'N'"
+    return tuple(str(user) for (user,) in _ask(session, base, statement, admin))
 
 
 def may(session: Session, privilege: str) -> bool:
@@ -90,7 +96,10 @@ def _clone(session: Session, base: Account, user: str, admin: Account) -> Seen |
 
 def _states(session: Session, user: str, admin: Account) -> tuple[State, ...]:
     rows = _ask(session, user, f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User = {literal(user)}", admin)
-    return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
+    try:
+        return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
+    except ValueError as error:
+        raise Refused(f"could not look at user {user} at {session.server}: {error} is not understood") from None
 
 
 def _rights(session: Session, account: Account, admin: Account) -> RightSet:

@@ -67,7 +67,18 @@ class State:
 
     @classmethod
     def read(cls, user: str, host: str, text: str) -> State:
-        row: Mapping[str, Any] = json.loads(text)
+        """Read a row of ``mysql.global_priv``.
+
+        Raises:
+            ValueError: it is not understood; the message says nothing of it.
+        """
+        try:
+            return cls._read(user, host, json.loads(text))
+        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+            raise ValueError("a row of mysql.global_priv") from None
+
+    @classmethod
+    def _read(cls, user: str, host: str, row: Mapping[str, Any]) -> State:
         return cls(
             account=Account(user, host),
             is_role=bool(row.get("is_role")),
@@ -134,7 +145,14 @@ def _require(row: Mapping[str, Any]) -> str:
 
 
 def _limits(row: Mapping[str, Any]) -> str:
-    return "WITH " + " ".join(f"{name} {row.get(key) or 0}" for key, name in _LIMITS.items())
+    return "WITH " + " ".join(f"{name} {_number(row.get(key))}" for key, name in _LIMITS.items())
+
+
+def _number(found: Any) -> int | float:
+    """Nothing else may get into a statement."""
+    if found is not None and not isinstance(found, int | float):
+        raise TypeError
+    return found or 0
 
 
 def _lifetime(row: Mapping[str, Any]) -> str:

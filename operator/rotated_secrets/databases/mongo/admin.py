@@ -19,6 +19,7 @@ from rotated_secrets.databases.base_classes import BaseAdminSession
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
     check_is_no_clone,
+    check_is_only_clone,
     check_keeps_nothing,
     check_names,
     not_provably_the_clone,
@@ -211,6 +212,8 @@ class MongoAdminSession(BaseAdminSession):
         why = not_the_clone(base, clone) if clone else None
         if why:
             raise not_provably_the_clone(users.clone, users.base, place, why)
+        if users.clone is not None and clone is None:
+            check_is_only_clone(base.name, self._directory.clones_of(base.name, database), place)
         self._proven |= {(each.name, each.database) for each in (base, clone) if each is not None}
         return Seen(base, clone)
 

@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 from rotated_secrets.databases.base import Server, SessionCount
 from rotated_secrets.databases.mongo.errors import failed_command, is_unauthorized, is_unknown
 from rotated_secrets.databases.mongo.login import Document, Login
-from rotated_secrets.databases.mongo.users import Account, read_account
+from rotated_secrets.databases.mongo.users import MARK, Account, read_account
 
 UNKNOWN_CLIENT = "unknown"
 MOST_SESSIONS = 10_000
@@ -84,6 +84,15 @@ class Directory:
                 each for user in users for each in self._run(database, {"usersInfo": user}, doing).get("users", ())
             ]
         return {account.name: account for account in map(read_account, documents)}
+
+    def clones_of(self, base: str, database: str) -> tuple[str, ...]:
+        """The names of the users of this database that are marked as clones. DocumentDB keeps no marks."""
+        if self.roles_only:
+            return ()
+        marked = {f"customData.{MARK}": base}
+        command: Document = {"usersInfo": 1, "showCustomData": True, "filter": marked}
+        found = self._run(database, command, f"look for clones of user {base} of database {database}")["users"]
+        return tuple(str(each["user"]) for each in found)
 
     def sessions(self, user: str, database: str) -> tuple[SessionCount, ...] | None:
         """Return who is logged in as this user, without this session; None if that cannot be seen."""

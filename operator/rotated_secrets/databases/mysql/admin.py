@@ -14,6 +14,8 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Server, Users
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
+    check_is_no_clone,
+    check_is_only_clone,
     check_keeps_own,
     check_names,
     no_such_user,
@@ -24,13 +26,14 @@ from rotated_secrets.databases.mysql.accounts import Account, the_account, unusa
 from rotated_secrets.databases.mysql.catalog import (
     User,
     accounts_of,
+    clones_of,
     defined_by,
     look,
     own_account,
     rights_of,
     rights_of_session,
 )
-from rotated_secrets.databases.mysql.clones import is_itself_a_clone, misplaced, no_password, not_the_clone
+from rotated_secrets.databases.mysql.clones import misplaced, no_password, not_the_clone, original_of
 from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError, is_temporary, reason
 from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege
 from rotated_secrets.databases.mysql.grants import differences as differences_in_rights
@@ -139,9 +142,7 @@ class MySqlAdminSession(AccountSession):
         base = self._look(self._account_of(users.base))
         if users.clone is None:
             return _Seen(base, None, None)
-        itself = is_itself_a_clone(base)
-        if itself:
-            raise Refused(f"user {users.base} at {self._server} gets no clone: {itself}")
+        check_is_no_clone(users.base, original_of(base), f"at {self._server}")
         account = base.account.named(users.clone)
         found = accounts_of(self._session, users.clone)
         why = misplaced(base.account, found)
@@ -149,6 +150,8 @@ class MySqlAdminSession(AccountSession):
         why = why or (not_the_clone(base, clone) if clone else None)
         if why:
             raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
+        if clone is None:
+            check_is_only_clone(users.base, clones_of(self._session, base.account), f"at {self._server}")
         return _Seen(base, clone, account)
 
     def _missing_privilege(self) -> str | None:

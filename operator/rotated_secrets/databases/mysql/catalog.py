@@ -10,7 +10,7 @@ from typing import Any
 from rotated_secrets.databases.mysql.accounts import Account, literal
 from rotated_secrets.databases.mysql.grants import Member, RightSet
 from rotated_secrets.databases.mysql.login import Session
-from rotated_secrets.databases.mysql.options import Options
+from rotated_secrets.databases.mysql.options import CLONE_OF, MARK, Options
 from rotated_secrets.databases.mysql.show_grants import read
 
 _ROW = """
@@ -63,6 +63,16 @@ def accounts_of(session: Session, user: str) -> tuple[Account, ...]:
     """The accounts of one user name."""
     rows = session.ask(f"SELECT User, Host FROM mysql.user WHERE User = {literal(user)}")
     return tuple(Account(*row) for row in rows)
+
+
+def clones_of(session: Session, base: Account) -> tuple[str, ...]:
+    """The names of the users whose mark says that they are clones of an account."""
+    path = f'$.metadata."{MARK}"."{CLONE_OF}"'
+    rows = session.ask(
+        f"SELECT User FROM mysql.user WHERE JSON_UNQUOTE(JSON_EXTRACT(User_attributes, {literal(path)})) "
+        f"= {literal(str(base))}"
+    )
+    return tuple(str(user) for (user,) in rows)
 
 
 def own_account(session: Session) -> Account:

@@ -39,15 +39,10 @@ def misplaced(base: Account, found: tuple[Account, ...]) -> str | None:
     )
 
 
-def is_itself_a_clone(base: User) -> str | None:
-    """Return why a user cannot be a base user: the operator made it as another user's clone."""
-    marked = base.options.clone_of
-    if marked is None:
-        return None
-    original, account = marked.rpartition("@")[0], base.account
-    if account.user.startswith(original) and account.user != original:
-        return f"it is itself the clone of {marked}; set rotation.cloneSuffix to {account.user.removeprefix(original)}"
-    return f"it is itself the clone of {marked}; correct the secret value"
+def original_of(user: User) -> str | None:
+    """Return the name of the user that the operator made an account the clone of."""
+    marked = user.options.clone_of
+    return marked.rpartition("@")[0] if marked is not None else None
 
 
 def not_the_clone(base: User, clone: User) -> str | None:

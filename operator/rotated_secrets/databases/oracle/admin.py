@@ -14,12 +14,14 @@ from rotated_secrets.databases.base import Refused, RightsReport, Server, Sessio
 from rotated_secrets.databases.base_classes import IdleAdminSession
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
+    check_is_no_clone,
+    check_is_only_clone,
     check_names,
     no_such_user,
     not_provably_the_clone,
 )
 from rotated_secrets.databases.idle import IdleLimit
-from rotated_secrets.databases.oracle.catalog import look
+from rotated_secrets.databases.oracle.catalog import clones_of, look
 from rotated_secrets.databases.oracle.rights import User, differences, mark, quoted, unusable_name
 from rotated_secrets.databases.oracle.session import Session, open_session
 from rotated_secrets.databases.parity import Difference, reconcile
@@ -139,6 +141,10 @@ class OracleAdminSession(IdleAdminSession[Session]):
         if clone is not None and base.name not in clone.becomes and not clone.bare:
             why = f"it is not marked as such; if it is the clone, run: {mark(base.name, clone.name)}"
             raise not_provably_the_clone(clone.name, base.name, f"at {self._server}", why)
+        originals = (each for each in sorted(base.becomes) if base.name.startswith(each))
+        check_is_no_clone(base.name, next(originals, None), f"at {self._server}")
+        if clone is None:
+            check_is_only_clone(base.name, clones_of(self._main, base.name), f"at {self._server}")
         return base, clone
 
     def _create(self, base: User, credential: Credential) -> None:

@@ -37,6 +37,7 @@ WHERE grantee = :name GROUP BY privilege, owner, table_name, column_name
 """
 _SYNONYMS = "SELECT synonym_name, table_owner, table_name, db_link FROM sys.dba_synonyms WHERE owner = :name"
 _BECOMES = "SELECT client FROM sys.proxy_users WHERE proxy = :name"
+_BECOME_IT = "SELECT proxy FROM sys.proxy_users WHERE client = :name"
 _OWNED = """
 SELECT object_type, COUNT(*) FROM sys.dba_objects
 WHERE owner = :name AND object_type <> 'SYNONYM' AND object_name NOT LIKE 'BIN$%' GROUP BY object_type
@@ -88,6 +89,12 @@ def look(session: Session, name: str) -> User | None:
         owned={kind: int(count) for kind, count in ask(_OWNED)},
         unreadable=tuple(sorted(unreadable)),
     )
+
+
+def clones_of(session: Session, base: str) -> list[str]:
+    """The users that may log in through to a user, and whose name says that they are its clones."""
+    found = session.ask(f"look for clones of user {base}", _BECOME_IT, name=base)
+    return [proxy for (proxy,) in found if proxy.startswith(base)]
 
 
 def _columns(rows: list[Row]) -> dict[tuple[str, str, bool], frozenset[str]]:

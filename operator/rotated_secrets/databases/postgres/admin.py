@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import encrypt_password
-from psycopg2.sql import SQL, Identifier, Literal
+from psycopg2.sql import SQL, Composable, Identifier, Literal
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
@@ -29,18 +29,22 @@ from rotated_secrets.databases.base import (
 from rotated_secrets.databases.base_classes import BaseAdminSession, DatabaseClosed
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
+    check_is_no_clone,
+    check_is_only_clone,
     check_keeps_nothing,
     check_names,
     no_such_user,
     not_provably_the_clone,
 )
-from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, look
+from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
 from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_statement, is_temporary, reason
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
     belonging_sentence,
+    clone_of,
     differences,
+    mark,
     membership,
     missing_privilege,
     not_the_clone,
@@ -159,6 +163,7 @@ class PostgresAdminSession(BaseAdminSession):
             seen, base = self._examined(cursor, users)
             created = seen.clone is None and user == users.clone
             self._write_password(cursor, seen, base, credential)
+            self._mark(cursor, seen, users, created=created)
             repairing = created or rights is Rights.ENFORCE
             repaired = self._repair(cursor, users, failures) if repairing else []
         if rights is Rights.IGNORE and not created:
@@ -202,6 +207,10 @@ class PostgresAdminSession(BaseAdminSession):
         why = not_the_clone(base, seen.clone) if seen.clone else None
         if why:
             raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
+        if users.clone is not None:
+            check_is_no_clone(base.name, clone_of(base), f"at {self._server}")
+        if users.clone is not None and seen.clone is None:
+            check_is_only_clone(base.name, commented(cursor, mark(base.name)), f"at {self._server}")
         return seen, base
 
     def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:
@@ -216,6 +225,25 @@ class PostgresAdminSession(BaseAdminSession):
             # A user may set its own password, but LOGIN takes CREATEROLE: said only where it is needed.
             login = SQL("" if role.can_login else " LOGIN")
             cursor.execute(SQL("ALTER ROLE {}{} PASSWORD {}").format(name, login, verifier))
+
+    def _mark(self, cursor: Cursor, seen: Seen, users: Users, *, created: bool) -> None:
+        """Mark a clone that has no comment yet, such as one of an earlier version. A person's comment stays."""
+        if users.clone is None or not (created or (seen.clone is not None and seen.clone.role.comment is None)):
+            return
+        comment = SQL("COMMENT ON ROLE {} IS {}").format(Identifier(users.clone), Literal(mark(users.base)))
+        self._try(cursor, comment)
+
+    def _try(self, cursor: Cursor, statement: Composable) -> str | None:
+        """Run a statement that nothing depends on. Returns why the server refused it."""
+        cursor.execute("SAVEPOINT attempt")
+        try:
+            cursor.execute(statement)
+        except psycopg2.Error as error:
+            if is_temporary(error):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT attempt")
+            return reason(error)
+        return None
 
     def _verifier(self, cursor: Cursor, credential: Credential) -> str:
         """What the server stores instead of the password, so that no log of statements has the password."""
@@ -237,16 +265,11 @@ class PostgresAdminSession(BaseAdminSession):
         for difference in self._differences(cursor, users):
             if difference.repair is None:
                 continue
-            cursor.execute("SAVEPOINT repair")
-            try:
-                cursor.execute(difference.repair)
-            except psycopg2.Error as error:
-                if is_temporary(error):
-                    raise
-                cursor.execute("ROLLBACK TO SAVEPOINT repair")
-                failures[difference.sentence] = reason(error)
-            else:
+            why = self._try(cursor, difference.repair)
+            if why is None:
                 repaired.append(difference.sentence)
+            else:
+                failures[difference.sentence] = why
         return repaired
 
     def _reassign(self, users: Users, clone: Credential, failures: dict[str, str]) -> list[str]:

@@ -32,6 +32,7 @@ class Role:
     connection_limit: int
     valid_until: str | None
     expired: bool
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ _ATTRIBUTES = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS"
 _ROLES = """
 SELECT oid, rolname, rolinherit, rolcanlogin, rolconnlimit, NULLIF(rolvaliduntil, 'infinity')::pg_catalog.text,
        COALESCE(rolvaliduntil OPERATOR(pg_catalog.<=) pg_catalog.now(), false),
+       pg_catalog.shobj_description(oid, 'pg_authid'),
        rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls
 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
 """
@@ -122,6 +124,10 @@ WHERE s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.reg
   AND s.refobjid OPERATOR(pg_catalog.=) %s::pg_catalog.oid
 GROUP BY 1, 2 ORDER BY 1, 2
 """
+_COMMENTED = """
+SELECT rolname FROM pg_catalog.pg_roles
+WHERE pg_catalog.shobj_description(oid, 'pg_authid') OPERATOR(pg_catalog.=) %s::pg_catalog.text
+"""
 _USES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, 'USAGE')"
 _BECOMES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, %s)"
 
@@ -140,8 +146,9 @@ def look(cursor: Cursor, users: Users) -> Seen:
             limit,
             valid_until,
             expired,
+            comment,
         )
-        for oid, name, inherits, can_login, limit, valid_until, expired, *flags in cursor.fetchall()
+        for oid, name, inherits, can_login, limit, valid_until, expired, comment, *flags in cursor.fetchall()
     }
     base = roles.get(users.base)
     clone = roles.get(users.clone) if users.clone is not None else None
@@ -152,6 +159,12 @@ def look(cursor: Cursor, users: Users) -> Seen:
         return Seen(version, admin, None, {}, None)
     found = None if clone is None else _clone(cursor, base, clone, settings.get(clone.oid, {}))
     return Seen(version, admin, base, settings.get(base.oid, {}), found)
+
+
+def commented(cursor: Cursor, comment: str) -> tuple[str, ...]:
+    """The users that have this comment."""
+    cursor.execute(_COMMENTED, (comment,))
+    return tuple(name for (name,) in cursor.fetchall())
 
 
 def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey, str]) -> Clone:

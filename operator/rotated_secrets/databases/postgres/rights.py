@@ -24,6 +24,8 @@ from rotated_secrets.databases.postgres.catalog import (
 NAME_BYTES = 63
 """NAMEDATALEN - 1."""
 
+_MARK = "rotated-secrets: clone of "
+
 SURROGATE = re.compile("[\ud800-\udfff]")
 """What JSON can write and UTF-8 can't."""
 
@@ -62,6 +64,20 @@ def unusable_name(name: str) -> str | None:
     if not name or name.startswith("pg_") or name in ("public", "none"):
         return f"user name {name!r} is one that PostgreSQL keeps for itself; choose another"
     return None
+
+
+def mark(base: str) -> str:
+    """The comment on a clone, by which a RotatedSecret with another suffix recognises it.
+
+    Only a user with CREATEROLE can write it. AWS's rotation template does not copy it.
+    """
+    return f"{_MARK}{base}"
+
+
+def clone_of(role: Role) -> str | None:
+    """Return the user whose clone a user is marked as."""
+    comment = role.comment or ""
+    return comment.removeprefix(_MARK) if comment.startswith(_MARK) else None
 
 
 def missing_privilege(seen: Seen, base: Role) -> str | None:

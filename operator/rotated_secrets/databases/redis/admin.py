@@ -15,6 +15,8 @@ from rotated_secrets.databases.base import Refused, RightsReport, Server, Sessio
 from rotated_secrets.databases.base_classes import BaseAdminSession
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
+    check_is_no_clone,
+    check_is_only_clone,
     check_keeps_own,
     check_names,
     no_such_user,
@@ -26,6 +28,7 @@ from rotated_secrets.databases.redis.users import (
     differences,
     digest,
     not_the_clone,
+    original_of,
     rules_of_clone,
     unusable_name,
 )
@@ -190,4 +193,7 @@ def _examined(node: Node, users: Users) -> tuple[User, User | None]:
     why = not_the_clone(base, clone) if clone else None
     if why:
         raise not_provably_the_clone(users.clone, users.base, f"at {node.server}", why)
+    check_is_no_clone(base.name, original_of(base), f"at {node.server}")
+    if clone is None:
+        check_is_only_clone(base.name, node.clones_of(base.name), f"at {node.server}")
     return base, clone

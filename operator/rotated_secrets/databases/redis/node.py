@@ -11,11 +11,12 @@ from typing import Any
 
 from rotated_secrets.databases.base import Refused, Server
 from rotated_secrets.databases.redis.errors import ErrorReply, Lost, TooLong, failed_command
-from rotated_secrets.databases.redis.users import User, read_user
+from rotated_secrets.databases.redis.users import User, marked_in, read_user
 from rotated_secrets.databases.redis.wire import Wire
 
 RULES = (
     "+acl|getuser",
+    "+acl|list",
     "+acl|setuser",
     "+acl|save",
     "+config|rewrite",
@@ -61,6 +62,10 @@ class Node:
     def user(self, name: str) -> User | None:
         answer = self._ask(f"look at user {name}", "ACL", "GETUSER", name)
         return None if answer is None else read_user(name, answer)
+
+    def clones_of(self, base: str) -> list[str]:
+        """The users that are marked as clones."""
+        return marked_in(self._ask(f"look for clones of user {base}", "ACL", "LIST"), base)
 
     def set_user(self, name: str, rules: Sequence[str]) -> None:
         """All rules or none: the server applies them to a copy (ACLSetUser and its callers in acl.c)."""

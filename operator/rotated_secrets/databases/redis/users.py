@@ -8,14 +8,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.values import SecretText
 
 _SHOWN = 5
+_MARK = "~rotated-secrets:clone-of:"
 _STATE = frozenset({"on", "off", "nopass"})
 # A line of the configuration file has its words apart by spaces, and quotes and backslashes mean something in it: the
 # server writes a name there as it is, and would not start again.
@@ -66,7 +68,18 @@ class User:
 
 
 def read_user(name: str, answer: Sequence[Any]) -> User:
-    """A user from the answer to `ACL GETUSER` of Redis 7, and as much of it as passwords need from one of Redis 6."""
+    """A user from the answer to `ACL GETUSER` of Redis 7, and as much of it as passwords need from one of Redis 6.
+
+    Raises:
+        Unavailable: what answered is not of this form.
+    """
+    try:
+        return _user(name, answer)
+    except TypeError:
+        raise Unavailable("what answered ACL GETUSER is not Redis") from None
+
+
+def _user(name: str, answer: Sequence[Any]) -> User:
     fields = _pairs(answer)
     selectors = fields.get("selectors")
     return User(
@@ -97,7 +110,20 @@ def _words(found: Any) -> Sequence[str]:
 
 def mark(base: str) -> Selector:
     """Return the selector that marks a clone and allows nothing: keys on which no command may run."""
-    return Selector(("-@all",), frozenset({f"~rotated-secrets:clone-of:{quote(base, safe='')}"}), frozenset())
+    return Selector(("-@all",), frozenset({_MARK + quote(base, safe="")}), frozenset())
+
+
+def original_of(user: User) -> str | None:
+    """Return the user whose clone a user is marked as."""
+    keys = (key for selector in user.selectors for key in selector.keys if key.startswith(_MARK))
+    return next((unquote(key.removeprefix(_MARK)) for key in keys), None)
+
+
+def marked_in(lines: Iterable[str], base: str) -> list[str]:
+    """Return the users that are marked as clones, from the answer to `ACL LIST`."""
+    (key,) = mark(base).keys
+    words = (line.split(" ") for line in lines)
+    return [name for _, name, *rules in words if key in (rule.strip("()") for rule in rules)]
 
 
 def digest(password: SecretText) -> str:

@@ -19,6 +19,8 @@ from rotated_secrets.databases.base import Refused, RightsReport, Server, Sessio
 from rotated_secrets.databases.base_classes import IdleAdminSession
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
+    check_is_no_clone,
+    check_is_only_clone,
     check_keeps_nothing,
     check_names,
     no_such_user,
@@ -32,6 +34,7 @@ from rotated_secrets.databases.redshift.rights import (
     differences,
     mark_of,
     newly_created,
+    original_of,
     ownership,
     quoted,
     unusable_name,
@@ -51,6 +54,7 @@ WHERE TRIM(user_name) = %s AND process <> pg_backend_pid() GROUP BY 1 ORDER BY 1
 _SUPERUSER = "SELECT usesuper FROM pg_catalog.pg_user WHERE usename = SESSION_USER"
 _EXISTS = "SELECT 1 FROM pg_catalog.pg_user WHERE usename = %s"
 _ROLES = "SELECT role_name FROM pg_catalog.svv_user_grants WHERE user_name = %s"
+_MEMBERS = "SELECT user_name FROM pg_catalog.svv_user_grants WHERE role_name = %s"
 _ROLE = "SELECT 1 FROM pg_catalog.svv_roles WHERE role_name = %s"
 
 
@@ -139,13 +143,18 @@ class RedshiftAdminSession(IdleAdminSession[Connection]):
                 f"other users only to superusers; run: ALTER USER {quoted(self._credential.username)} CREATEUSER"
             )
         if not self._exists(clone):
+            check_is_no_clone(base, original_of(base, self._roles_of(base)), f"at {self._server}")
+            marked = self._ask(self._home, f"look for clones of {base}", _MEMBERS, (mark_of(base),))
+            check_is_only_clone(base, (user for (user,) in marked), f"at {self._server}")
             return
-        marks = [role for (role,) in self._ask(self._home, f"look at the roles of {clone}", _ROLES, (clone,))]
-        if mark_of(base) not in marks:
+        if mark_of(base) not in self._roles_of(clone):
             mark = quoted(mark_of(base))
             run = f"CREATE ROLE {mark}; GRANT ROLE {mark} TO {quoted(clone)}"
             why = f"it is not marked as such; if it is the clone, run: {run}"
             raise not_provably_the_clone(clone, base, f"at {self._server}", why)
+
+    def _roles_of(self, user: str) -> list[str]:
+        return [role for (role,) in self._ask(self._home, f"look at the roles of {user}", _ROLES, (user,))]
 
     def _has_role(self, role: str) -> bool:
         return bool(self._ask(self._home, f"look for role {role}", _ROLE, (role,)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rotated_secrets.databases.parity import Difference
@@ -81,6 +81,11 @@ def newly_created(name: str) -> User:
 def mark_of(base: str) -> str:
     """The role that says of its one member that it is the clone of ``base``."""
     return f"rotated_secrets_clone_{hashlib.sha256(base.encode()).hexdigest()[:16]}"
+
+
+def original_of(user: str, roles: Collection[str]) -> str | None:
+    """The user whose clone a user is marked as: its name begins with that one's, and the mark has only a hash of it."""
+    return next((user[:length] for length in range(1, len(user)) if mark_of(user[:length]) in roles), None)
 
 
 def unusable_name(name: str) -> str | None:

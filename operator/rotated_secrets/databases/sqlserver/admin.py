@@ -14,6 +14,8 @@ from rotated_secrets.databases.base import AuthenticationFailed, Refused, Rights
 from rotated_secrets.databases.base_classes import IdleAdminSession
 from rotated_secrets.databases.guards import (
     check_is_base_or_clone,
+    check_is_no_clone,
+    check_is_only_clone,
     check_keeps_nothing,
     check_names,
     not_provably_the_clone,
@@ -27,6 +29,7 @@ from rotated_secrets.databases.sqlserver.rights import (
     literal,
     login_differences,
     mark_on,
+    original_of,
     quoted,
     uncompared,
     unusable_name,
@@ -193,6 +196,10 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         if clone is not None and mark not in clone.permissions:
             why = f"it is not marked as such; if it is the clone, run: USE [master]; GRANT {mark} TO {quoted(name)}"
             raise not_provably_the_clone(name, base.name, f"at {self._server}", why)
+        check_is_no_clone(base.name, original_of("LOGIN", base.name, base.permissions), f"at {self._server}")
+        if clone is None:
+            marked = catalog.clones_of_login(self._main, base.name)
+            check_is_only_clone(base.name, _named_like_clones(base.name, marked), f"at {self._server}")
 
     def _may_make_equal(self) -> None:
         for permission in ("ALTER ANY LOGIN", "VIEW ANY DEFINITION"):
@@ -222,6 +229,12 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         if clone is not None and (not clone.contained or mark not in clone.permissions):
             why = f"it is not marked as such; if it is the clone, run there: GRANT {mark} TO {quoted(clone.name)}"
             raise not_provably_the_clone(users.clone, base.name, f"in database {database}", why)
+        if users.clone is not None:
+            original = original_of("USER", base.name, base.permissions)
+            check_is_no_clone(base.name, original, f"in database {database}")
+        if users.clone is not None and clone is None:
+            marked = catalog.clones_of_user(session, base.name, database)
+            check_is_only_clone(base.name, _named_like_clones(base.name, marked), f"in database {database}")
         return base, clone
 
     def _place(self, user: str, database: str) -> Session:
@@ -313,6 +326,11 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
             # The admin has logged in before: a contained database may have its own user of the admin's name.
             admin = self._credential.username
             raise Refused(f"{error}; database {database} may have its own user {admin}: rename it") from None
+
+
+def _named_like_clones(base: str, marked: Sequence[str]) -> list[str]:
+    """Those of them that are clones by their names too: people grant IMPERSONATE for other reasons."""
+    return [each for each in marked if each.lower().startswith(base.lower())]
 
 
 def _password(credential: Credential) -> str:

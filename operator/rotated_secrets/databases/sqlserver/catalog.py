@@ -31,6 +31,12 @@ LEFT JOIN (
 ) AS s ON s.class = p.class AND s.id = p.major_id
 WHERE p.grantee_principal_id = %s
 """
+_MARKED_LOGINS = """
+SELECT g.name FROM sys.server_permissions AS p
+JOIN sys.server_principals AS b ON b.principal_id = p.major_id
+JOIN sys.server_principals AS g ON g.principal_id = p.grantee_principal_id
+WHERE p.class = 101 AND p.permission_name = 'IMPERSONATE' AND p.state IN ('G', 'W') AND b.name = %s
+"""
 # Users do not log in to the ones left out: the server's own, and RDS's.
 _DATABASES = """
 SELECT name, CASE WHEN state = 0 AND is_read_only = 0 AND HAS_DBACCESS(name) = 1 THEN 1 ELSE 0 END FROM sys.databases
@@ -76,6 +82,12 @@ LEFT JOIN sys.all_columns AS c
        ON p.class = 1 AND p.minor_id > 0 AND c.object_id = p.major_id AND c.column_id = p.minor_id
 WHERE p.grantee_principal_id = %s
 """
+_MARKED_USERS = """
+SELECT g.name FROM sys.database_permissions AS p
+JOIN sys.database_principals AS b ON b.principal_id = p.major_id
+JOIN sys.database_principals AS g ON g.principal_id = p.grantee_principal_id
+WHERE p.class = 4 AND p.permission_name = 'IMPERSONATE' AND p.state IN ('G', 'W') AND b.name = %s
+"""
 _DBO = 1
 _IN_THE_DATABASE = 2
 
@@ -101,6 +113,17 @@ def login(session: Session, name: str) -> Login | None:
         permissions=permissions,
         unreadable=unreadable,
     )
+
+
+def clones_of_login(session: Session, base: str) -> list[str]:
+    """The logins that are marked as clones of a login."""
+    return [str(name) for (name,) in session.ask(f"look for clones of login {base}", _MARKED_LOGINS, base)]
+
+
+def clones_of_user(session: Session, base: str, database: str) -> list[str]:
+    """The users of the session's database that are marked as clones of one of them."""
+    found = session.ask(f"look for clones of user {base} in database {database}", _MARKED_USERS, base)
+    return [str(name) for (name,) in found]
 
 
 def databases_of(session: Session, sids: Iterable[bytes]) -> tuple[list[str], list[str]]:

@@ -92,6 +92,11 @@ def mark_on(kind: str, base: str) -> Permission:
     return Permission("IMPERSONATE", f"{kind}::{quoted(base)}")
 
 
+def original_of(kind: str, user: str, permissions: Permissions) -> str | None:
+    """The LOGIN or USER whose clone one is marked as: its name begins with that one's."""
+    return next((user[:length] for length in range(1, len(user)) if mark_on(kind, user[:length]) in permissions), None)
+
+
 def unusable_name(name: str) -> str | None:
     """Return why the server cannot have a login of this name with a password."""
     if not name or _UNUSABLE.search(name):

@@ -35,12 +35,13 @@ class Hidden:
         """Return the message as it may be shown; empty if it is not a text."""
         if not isinstance(message, str):
             return ""
-        text = _one_line(self._without(message[:SEARCHED]))
+        text = _one_line(self.without(message[:SEARCHED]))
         # Once more: what stood on two lines stands on one now.
-        text = _one_line(self._without(text))
+        text = _one_line(self.without(text))
         return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
-    def _without(self, text: str) -> str:
+    def without(self, text: str) -> str:
+        """Return a text with every part of the value replaced."""
         shown = [True] * len(text)
         for start in range(len(text) - RUN + 1):
             if text[start : start + RUN] in self._runs:

@@ -44,7 +44,7 @@ def test_webhook_at_a_host_that_is_not_allowed_costs_no_call_to_aws(operator: Fa
     [
         ("a-token", "not a JSON object"),
         ({"engine": "fake"}, "lacks"),
-        ({"engine": "unheard-of", "host": "h", "username": "u", "password": "p"}, "not known"),
+        ({"engine": "unheard-of", "host": "h", "username": "u", "password": "p"}, "engine in the secret value"),
         ({"engine": "fake", "host": "192.0.2.7", "username": "u" * 21, "password": "p"}, "too long"),
     ],
 )
@@ -182,3 +182,18 @@ def test_random_value_without_the_keys_that_it_replaces_is_told_and_not_delivere
     assert (status, reason) == ("False", "InvalidSecretValue")
     assert "client_secret" in message
     assert operator.target() is None
+
+
+@pytest.mark.parametrize("name", ["fake", "webhook"])
+def test_engine_that_is_switched_off_is_denied_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with fake_operator(monkeypatch, engines="postgres", webhook_hosts="hooks.example.com") as operator:
+        with_admin(operator)
+        webhook = {"webhook": {"url": "https://hooks.example.com/x", "authSecretName": "hook"}}
+        rotation = {"strategy": "SingleUser"}
+        source = {"source": {"secretId": "shop/orders"}, "rotation": rotation}
+        status, reason, message = looked_at(operator, source | {"database": webhook} if name == "webhook" else SPEC)
+        assert (status, reason) == ("False", "AccessDenied")
+        assert f"engine {name} is switched off" in message
+        assert "add it to --engines" in message
+        assert "AccessDenied" in operator.events.reasons
+        assert operator.server().logins == []

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from kubernetes import client
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION
+from rotated_secrets.cluster import ClusterError, Unreachable
 from rotated_secrets.controller.process import replica as module
+from rotated_secrets.controller.process import startup
 from rotated_secrets.controller.process.leader import LeadershipLost
 from rotated_secrets.controller.process.replica import Replica
 from rotated_secrets.controller.process.shutdown import Ended
@@ -319,3 +322,38 @@ def test_writes_at_aws_are_limited_by_the_tenant_whose_work_it_is(stage: Stage) 
             assert await replica._limits.run(tenant) == "shop"
 
     live(stage, work)
+
+
+def test_rotation_of_what_was_deleted_is_worked_on_from_the_start(stage: Stage) -> None:
+    """The journal names it; no watch and no list does."""
+    entry = {
+        "metadata": {
+            "labels": {"rotatedsecrets.io/journal": "rotated-secrets"},
+            "annotations": {"rotatedsecrets.io/owner": "shop/gone"},
+        }
+    }
+    path = "/api/v1/namespaces/here/configmaps"
+    stage.cluster.put(f"{path}/rotated-secrets-some-uid", entry)
+
+    async def until_looked_at(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        working = asyncio.create_task(replica.work())
+        await until(lambda: Key("shop", "gone") in stage.reconciled)
+        working.cancel()
+
+    live(stage, until_looked_at)
+
+
+def test_journal_that_cannot_be_read_at_first_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "PAUSE", 0.0)
+    answers: list[ClusterError | list[Key]] = [Unreachable("GET: no answer in time"), [KEY]]
+
+    def load() -> list[Key]:
+        answer = answers.pop(0)
+        if isinstance(answer, ClusterError):
+            raise answer
+        return answer
+
+    journal: Any = SimpleNamespace(load=load)
+    assert asyncio.run(startup.load_journal(journal)) == [KEY]

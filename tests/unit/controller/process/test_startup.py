@@ -18,8 +18,11 @@ from rotated_secrets.controller.process.startup import NotUsable, check_memory, 
 ADVICE = ("apply crds/rotatedsecrets.yaml", "grant it to the operator's ServiceAccount", "no answer in time")
 
 
-def contact(*answers: ClusterError | None, timeout: float = 0.0) -> int:
-    """Returns how often the cluster was asked before it was usable."""
+NEEDED = ("resources", "leader", "journal")
+
+
+def contact(*answers: ClusterError | None, timeout: float = 0.0, asks: str = "resources") -> int:
+    """Returns how often the cluster was asked before it was usable, for one of the things that are needed of it."""
     left, asked = list(answers), []
 
     def check_access() -> None:
@@ -28,14 +31,21 @@ def contact(*answers: ClusterError | None, timeout: float = 0.0) -> int:
         if answer is not None:
             raise answer
 
-    resources: Any = SimpleNamespace(check_access=check_access)
-    leader: Any = SimpleNamespace(check_access=lambda: None)
-    asyncio.run(wait_until_usable(resources, leader, timeout))
+    parts: dict[str, Any] = {each: SimpleNamespace(check_access=lambda: None) for each in NEEDED}
+    parts[asks] = SimpleNamespace(check_access=check_access)
+    asyncio.run(wait_until_usable(parts["resources"], parts["leader"], parts["journal"], timeout))
     return len(asked)
 
 
-def test_usable_cluster_is_asked_once() -> None:
-    assert contact(None) == 1
+@pytest.mark.parametrize("asks", NEEDED)
+def test_usable_cluster_is_asked_once(asks: str) -> None:
+    assert contact(None, asks=asks) == 1
+
+
+@pytest.mark.parametrize("asks", NEEDED)
+def test_permission_that_is_missing_for_any_of_them_is_told(asks: str) -> None:
+    with pytest.raises(NotUsable, match=ADVICE[1]):
+        contact(Forbidden("GET /x", 403), asks=asks)
 
 
 @pytest.mark.parametrize(

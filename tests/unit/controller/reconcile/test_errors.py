@@ -53,6 +53,40 @@ def test_store_that_is_away_is_told_on_a_new_resource_and_tried_again(
     assert operator.condition()[0] == "True"
 
 
+@pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue"])
+def test_ready_is_unknown_while_the_store_cannot_be_looked_at(ready: FakeOperator, operation: str) -> None:
+    mend = fails(ready, operation, StoreUnavailable("what answered is not AWS"))
+    ready.ask("look")
+    for _ in range(2):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+        assert ready.condition() == ("Unknown", "StoreUnavailable", "what answered is not AWS")
+    mend()
+    ready.settle()
+    assert ready.condition()[0] == "True"
+
+
+def test_ready_stays_while_the_store_only_asks_for_fewer_requests(ready: FakeOperator) -> None:
+    fails(ready, "DescribeSecret", StoreThrottled("AWS is busy"))
+    ready.ask("look")
+    with pytest.raises(RetryLater):
+        ready.reconcile()
+    assert ready.condition()[0] == "True"
+
+
+def test_ready_stays_false_while_the_store_cannot_be_looked_at(operator: FakeOperator) -> None:
+    operator.secret(value="no json")
+    operator.apply(SPEC)
+    with pytest.raises(RetryLater):
+        operator.reconcile()
+    before = operator.condition()
+    assert before[:2] == ("False", "InvalidSecretValue")
+    fails(operator, "DescribeSecret", StoreUnavailable("AWS is away"))
+    with pytest.raises(RetryLater):
+        operator.reconcile()
+    assert operator.condition() == before
+
+
 @pytest.mark.parametrize("operation", ["PutSecretValue", "UpdateSecretVersionStage"])
 def test_store_that_denies_a_step_is_told_as_denied_and_as_that_step(ready: FakeOperator, operation: str) -> None:
     mend = fails(ready, operation, AccessDenied(f"allow secretsmanager:{operation}"))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from rotated_secrets.controller.process.leader import LeadershipLost
+from rotated_secrets.controller.watch.transform import LARGEST
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
 
 WRITES = ("PutSecretValue", "UpdateSecretVersionStage", "RotateSecret")
@@ -34,6 +35,15 @@ def test_nothing_is_written_about_a_spec_that_does_not_parse(operator: FakeOpera
     with pytest.raises(LeadershipLost):
         operator.reconcile()
     assert operator.cluster.writes == []
+
+
+def test_nothing_is_written_about_a_resource_that_is_too_large(operator: FakeOperator) -> None:
+    operator.apply(SPEC, labels={"filling": "x" * LARGEST})
+    operator.leader.leads = False
+    with pytest.raises(LeadershipLost):
+        operator.reconcile()
+    assert operator.cluster.writes == []
+    assert operator.events.recorded == []
 
 
 def test_no_action_begins(operator: FakeOperator) -> None:

@@ -117,7 +117,7 @@ class Listed:
     def metadata_pages(self) -> Any:
         yield [{"metadata": obj["metadata"]} for obj in self.objects.values()]
 
-    def read_object(self, key: Key) -> dict[str, Any] | None:
+    def see(self, key: Key) -> dict[str, Any] | None:
         self.read.append(key)
         return self.objects.get(key)
 

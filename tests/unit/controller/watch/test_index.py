@@ -44,6 +44,29 @@ def test_observe_reports_every_change_except_of_the_status() -> None:
     assert index.observe(rotated_secret("a", generation=2, uid="recreated"))
 
 
+def too_large(name: str, **changes: Any) -> dict[str, Any]:
+    """What the transform leaves of an object that is too large."""
+    return {"metadata": rotated_secret(name, **changes)["metadata"]}
+
+
+def test_resource_that_is_too_large_is_known_and_names_nothing() -> None:
+    large, young = Key("shop", "large"), Key("shop", "young")
+    index = known(rotated_secret("large", second=1), rotated_secret("young", second=2))
+    assert index.oldest_rival(young, ARN) == large
+    assert index.observe(too_large("large", second=1))
+    assert (index.uid(large), len(index)) == ("uid-large", 2)
+    assert index.oldest_rival(young, ARN) is None
+    assert index.owners_of(large) == set()
+    assert not index.observe(too_large("large", second=1)), "an echo of our own write needs no look"
+    assert index.observe(too_large("large", second=1, generation=2))
+    assert index.observe(rotated_secret("large", second=1, generation=2)), "it was made smaller"
+    assert index.oldest_rival(young, ARN) == large
+    index.observe(too_large("large", second=1))
+    index.observe(too_large("another", second=1))
+    assert index.forget(large) == set()
+    assert index.uid(large) is None
+
+
 def test_secret_is_the_same_by_name_by_region_and_by_arn() -> None:
     index = known(
         rotated_secret("by-name"),

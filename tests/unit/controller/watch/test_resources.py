@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from rotated_secrets.api.names import API_VERSION
 from rotated_secrets.api.resource import InvalidSpec
-from rotated_secrets.cluster import Conflict, Forbidden, NotFound
+from rotated_secrets.cluster import Conflict, Forbidden, NotFound, ObjectTooLarge
 from rotated_secrets.controller.watch.resources import Resources
+from rotated_secrets.controller.watch.transform import LARGEST
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_operator import KEY, SPEC, path_of
 
@@ -105,3 +107,47 @@ def test_access_is_checked_to_resources_and_to_labelled_secrets(cluster: FakeClu
     cluster.forbidden = {("GET", "/api/v1/namespaces/shop/secrets")}
     with pytest.raises(Forbidden):
         resources_of(cluster, "shop").check_access()
+
+
+def test_of_lists_only_what_the_index_needs_is_kept(cluster: FakeCluster) -> None:
+    cluster.put(path_of(KEY), {"apiVersion": API_VERSION, "spec": SPEC, "metadata": {"labels": {"a": "x" * 100_000}}})
+    resources = resources_of(cluster)
+    for pages in (resources.pages(), resources.metadata_pages()):
+        ((obj,),) = pages
+        assert obj["metadata"]["name"] == KEY.name
+        assert len(json.dumps(obj)) < 1000
+
+
+def test_resource_that_is_too_large_is_read_as_far_as_it_can_be_reported(cluster: FakeCluster) -> None:
+    resources, labels = resources_of(cluster), {"a": "x" * LARGEST}
+    cluster.put(path_of(KEY), {"spec": SPEC, "status": {"engine": "postgres"}, "metadata": {"labels": labels}})
+    for read in (resources.read, resources.read_object):
+        with pytest.raises(ObjectTooLarge):
+            read(KEY)
+    large, seen = resources.read_large(KEY), resources.see(KEY)
+    assert large is not None
+    assert (large.uid, large.generation, large.status.engine) == ("uid-of-orders", 1, "postgres")
+    assert seen is not None
+    assert ("spec" in seen, seen["metadata"]["uid"]) == (False, "uid-of-orders")
+    with pytest.raises(ObjectTooLarge):
+        resources.write_status_of(KEY, uid=large.uid, resource_version=large.resource_version, patch={"engine": "x"})
+    cluster.objects.clear()
+    assert (resources.read_large(KEY), resources.see(KEY)) == (None, None)
+
+
+def test_what_is_seen_of_a_resource_is_what_a_list_shows(cluster: FakeCluster) -> None:
+    resources = resources_of(cluster)
+    (page,) = resources.pages()
+    assert resources.see(KEY) == page[0]
+
+
+def test_only_one_large_resource_is_read_at_a_time(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    resources, request, alone = resources_of(cluster), cluster.request, []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        alone.append(resources._reading_large.locked())
+        return request(*arguments, **options)
+
+    monkeypatch.setattr(cluster, "request", noted)
+    assert resources.read_large(KEY) is not None
+    assert alone == [True]

@@ -9,6 +9,7 @@ import pytest
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.observed_cache import LookInputs, ObservedCache
+from rotated_secrets.controller.work.scheduler import JUMP
 
 KEY, NOW = Key("shop", "orders"), datetime(2026, 11, 22, tzinfo=UTC)
 INPUTS = LookInputs(uid="u", generation=1, requests={}, target_version="7", policy="the policy")
@@ -86,3 +87,15 @@ def test_only_target_changed_is_true_for_no_other_change() -> None:
     assert cache.only_target_changed(KEY, changed, NOW)
     assert not cache.only_target_changed(KEY, changed, NOW + HOUR)
     assert not cache.only_target_changed(KEY, replace(changed, generation=2), NOW)
+
+
+@pytest.mark.parametrize("seconds", [JUMP + 1, -JUMP - 1])
+def test_clock_that_was_set_needs_a_look(seconds: float) -> None:
+    """The due time was computed by the clock of before."""
+    offset = 0.0
+    cache = ObservedCache(lambda: offset)
+    cache.store(KEY, cache.start_look(KEY), INPUTS, NOW + timedelta(days=365))
+    offset = JUMP if seconds > 0 else -JUMP
+    assert cache.is_current(KEY, INPUTS, NOW)
+    offset = seconds
+    assert not cache.is_current(KEY, INPUTS, NOW)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rotated_secrets.api.key import Key
-from rotated_secrets.controller.work.scheduler import Scheduler
+from rotated_secrets.controller.work.scheduler import JUMP, Scheduler
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 keys = st.sampled_from([Key("shop", str(n)) for n in range(5)])
@@ -78,3 +78,29 @@ def test_an_earlier_due_time_wakes_the_sleeping_task() -> None:
         task.cancel()
 
     asyncio.run(test())
+
+
+def test_what_was_planned_by_another_clock_is_due() -> None:
+    """A clock was a year ahead for a second, and something was planned in that second."""
+    offset = 0.0
+    scheduler = Scheduler(lambda key: None, lambda: START, lambda: offset)
+    before, within, after = (Key("shop", name) for name in ("before", "within", "after"))
+    scheduler.set(before, START + timedelta(hours=1))
+    offset = 31_536_000.0
+    scheduler.set(within, START + timedelta(days=365))
+    offset = 0.0
+    scheduler.set(after, START + timedelta(hours=1))
+    assert scheduler.pop_due() == [within]
+    assert scheduler.pop_due() == []
+    offset = JUMP + 1
+    assert scheduler.pop_due() == [before, after]
+    assert len(scheduler) == 0
+
+
+def test_time_that_was_cleared_is_not_due_after_the_clock_was_set() -> None:
+    offset = 0.0
+    scheduler = Scheduler(lambda key: None, lambda: START, lambda: offset)
+    scheduler.set(Key("shop", "orders"), START)
+    scheduler.clear(Key("shop", "orders"))
+    offset = JUMP + 1
+    assert scheduler.pop_due() == []

@@ -1,0 +1,50 @@
+"""Decides whether the version that carries AWSPENDING may be used, or has to be abandoned. Pure."""
+
+from __future__ import annotations
+
+from rotated_secrets.api.status import Reason
+from rotated_secrets.rotation.actions import Abandon, Action, Hold, ProbeCurrent, ReadPending, Retry
+from rotated_secrets.rotation.observation import Login, Observation, Terms
+from rotated_secrets.rotation.policies import set_began
+from rotated_secrets.rotation.strategies import pending_mismatch
+from rotated_secrets.values import VersionId
+
+
+def check_pending(seen: Observation, terms: Terms) -> Action | None:
+    """Read AWSPENDING's value, and return None if the operator would create the same from AWSCURRENT.
+
+    A person who can write the secret can stage any value as AWSPENDING; neither setSecret nor a rollback may use it.
+    """
+    claim, pending_id = seen.claim, seen.pending_id
+    if seen.pending is None or pending_id is None:
+        return ReadPending()
+    mismatch = pending_mismatch(terms, seen)
+    if mismatch is None:
+        return None
+    if claim is not None and claim.version_id == pending_id and set_began(seen):
+        # This password may be the only one that works.
+        return Hold(
+            Reason.INVALID_SPEC,
+            f"held: {mismatch}; set rotation.strategy and cloneSuffix back to the values they had when this rotation "
+            "began",
+        )
+    if claim is None or claim.version_id != pending_id:
+        return _abandon_unless_needed(seen, terms, pending_id, mismatch)
+    return Abandon(pending_id)  # it was never set in the database
+
+
+def _abandon_unless_needed(seen: Observation, terms: Terms, pending_id: VersionId, mismatch: str) -> Action:
+    """Abandon a version of which it is unknown whether its password was set, once AWSCURRENT is seen to log in."""
+    match seen.login if terms.has_database else Login.WORKS:
+        case Login.UNTRIED:
+            return ProbeCurrent()
+        case Login.UNREACHABLE:
+            return Retry(seen.login_message)
+        case Login.WORKS:
+            return Abandon(pending_id)
+    return Hold(
+        Reason.LOGIN_FAILED,
+        f"held: AWSCURRENT does not log in, and the database may have the password of version {pending_id}, which "
+        f"carries AWSPENDING and was made with other settings ({mismatch}); create this RotatedSecret again with the "
+        "rotation.strategy and cloneSuffix that the one before it had, or put the user's real password into the secret",
+    )

@@ -1,0 +1,82 @@
+"""What kopf gets of lists and watches of RotatedSecrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from rotated_secrets.controller.watch.session import TransformedResponse
+from rotated_secrets.controller.watch.transform import LARGEST
+
+Ask = Callable[[aiohttp.ClientSession, Any], Awaitable[Any]]
+SEEN = {"namespace": "shop", "name": "orders", "uid": "u", "resourceVersion": "7"}
+METADATA: dict[str, Any] = SEEN | {"labels": {"a": "x" * 200_000}}
+OBJECT: dict[str, Any] = {"metadata": METADATA, "spec": {"source": {"secretId": "shop/orders"}}}
+
+
+def ask(body: bytes, use: Ask, *, status: int = 200) -> Any:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, status=status, content_type="application/json")
+
+    async def run() -> Any:
+        app = web.Application()
+        app.router.add_get("/", answer)
+        async with TestServer(app) as server, aiohttp.ClientSession(response_class=TransformedResponse) as session:
+            return await use(session, server.make_url("/"))
+
+    return asyncio.run(run())
+
+
+async def listed(session: aiohttp.ClientSession, url: Any) -> Any:
+    async with await session.get(url) as response:
+        return await response.json()
+
+
+async def watched(session: aiohttp.ClientSession, url: Any) -> list[Any]:
+    async with await session.get(url, params={"watch": "true"}) as response:
+        read = b"".join([data async for data in response.content.iter_chunked(1 << 20)])
+    return [json.loads(line) for line in read.splitlines()]
+
+
+def test_list_holds_transformed_objects() -> None:
+    body = json.dumps({"kind": "List", "metadata": {"resourceVersion": "9"}, "items": [OBJECT, OBJECT]}).encode()
+    found = ask(body, listed)
+    assert (found["kind"], found["metadata"]) == ("List", {"resourceVersion": "9"})
+    assert [SEEN.items() <= obj["metadata"].items() for obj in found["items"]] == [True, True]
+    assert len(json.dumps(found)) < 1000
+
+
+def test_other_responses_are_as_they_are() -> None:
+    for body in ({"kind": "APIGroupList", "groups": [{"name": "a"}]}, {"kind": "Status", "code": 500}):
+        assert ask(json.dumps(body).encode(), listed) == body
+
+
+def test_list_that_is_too_old_begins_again_instead_of_ending_kopf() -> None:
+    with pytest.raises(aiohttp.ClientPayloadError):
+        ask(b"{}", listed, status=410)
+
+
+def test_watch_that_is_too_old_is_left_to_kopf() -> None:
+    """It would open the same watch again and again after the error for lists."""
+    assert ask(b'{"code": 410}\n', watched, status=410) == [{"code": 410}]
+
+
+def test_events_hold_transformed_objects_however_long_their_lines_are() -> None:
+    large = {"metadata": {**METADATA, "labels": {"a": "x" * LARGEST}}, "spec": OBJECT["spec"]}
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+    events = [{"type": kind, "object": OBJECT} for kind in ("ADDED", "MODIFIED", "DELETED")]
+    error = {"type": "ERROR", "object": {"code": 410}}
+    lines: list[dict[str, Any]] = [*events, {"type": "MODIFIED", "object": large}, bookmark, error]
+    found = ask(b"\n".join(json.dumps(line).encode() for line in lines) + b"\n", watched)
+    assert [event["type"] for event in found] == [line["type"] for line in lines]
+    assert all(SEEN.items() <= event["object"]["metadata"].items() for event in found[:4])
+    assert [("spec" in event["object"]) for event in found[:4]] == [True, True, True, False]
+    assert found[4:] == lines[4:]
+    assert len(json.dumps(found)) < 4000

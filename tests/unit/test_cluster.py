@@ -1,0 +1,246 @@
+"""Requests to the API server: lists object by object, and limits on what one response may hold."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kubernetes import client
+
+from rotated_secrets.cluster import (
+    LARGEST_RESPONSE,
+    MOST_VALUES,
+    RESTARTS,
+    Cluster,
+    Gone,
+    Json,
+    ObjectTooLarge,
+    Unreachable,
+)
+from rotated_secrets.json_list import ListParser
+
+PATH = "/apis/example.org/v1/things"
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request with what ``answer`` makes of its query: a status and a body."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Callable[[dict[str, str]], tuple[int, bytes]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer = answer
+        self.queries: list[dict[str, str]] = []
+        self.connections: set[Any] = set()
+        self.sent = 0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        self.server.queries.append(query)
+        self.server.connections.add(self.client_address)
+        status, body = self.server.answer(query)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for at in range(0, len(body), 1 << 16):
+            try:
+                self.wfile.write(body[at : at + (1 << 16)])
+            except OSError:
+                return
+            self.server.sent += 1 << 16
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@contextmanager
+def cluster_of(answer: Callable[[dict[str, str]], tuple[int, bytes]]) -> Iterator[tuple[Cluster, Server]]:
+    with Server(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        found = client.Configuration(host=f"http://127.0.0.1:{server.server_address[1]}")
+        ours = Cluster(found, timeout=10, connections=1, retries=0)
+        yield ours, server
+        ours.close()
+        server.shutdown()
+        thread.join()
+
+
+def a_list(*items: Any, token: str = "") -> bytes:
+    return json.dumps({"metadata": {"continue": token, "resourceVersion": "7"}, "items": items}).encode()
+
+
+def gone(token: str = "") -> tuple[int, bytes]:
+    return 410, json.dumps({"kind": "Status", "message": "too old", "metadata": {"continue": token}}).encode()
+
+
+def parsed(text: bytes, parts: list[bytes]) -> tuple[list[Json], Json]:
+    assert b"".join(parts) == text
+    parser = ListParser()
+    found = [obj for part in parts for obj, _ in parser.feed(part)]
+    found += [obj for obj, _ in parser.feed(b"", last=True)]
+    return found, parser.around()
+
+
+def halves(text: bytes, at: int) -> list[bytes]:
+    return [text[:at], text[at:]]
+
+
+OBJECTS: list[Json] = [{"a": '}]"{[\\'}, {"items": [{"b": [1, {}]}]}, {}, {"é": "😀\n"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(a_list(*OBJECTS), id="metadata first"),
+        pytest.param(
+            json.dumps({"items": OBJECTS, "metadata": {"continue": "", "resourceVersion": "7"}}).encode(), id="last"
+        ),
+        pytest.param(
+            json.dumps({"items": OBJECTS, "metadata": {}}, indent=2, ensure_ascii=False).encode(), id="indented"
+        ),
+    ],
+)
+def test_objects_of_a_list_are_found_wherever_it_is_cut(text: bytes) -> None:
+    whole = json.loads(text)
+    for at in range(len(text)):
+        found, around = parsed(text, halves(text, at))
+        assert found == OBJECTS
+        assert around == {**whole, "items": []}
+    assert parsed(text, [text[at : at + 1] for at in range(len(text))])[0] == OBJECTS
+
+
+_SMALL = st.dictionaries(st.text(max_size=3), st.text('{}[]",\\:é', max_size=5) | st.none(), max_size=3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(_SMALL, max_size=5), st.integers(1, 50))
+def test_any_list_is_parsed_as_a_whole_parse_would(objects: list[Json], size: int) -> None:
+    text = a_list(*objects)
+    assert parsed(text, [text[at : at + size] for at in range(0, len(text), size)])[0] == objects
+
+
+def test_response_that_is_no_list_is_returned_as_it_is() -> None:
+    responses: list[Json] = [{"kind": "Status"}, {"items": None, "metadata": {}}]
+    for whole in responses:
+        assert parsed(json.dumps(whole).encode(), [json.dumps(whole).encode()]) == ([], whole)
+
+
+def test_list_that_ends_too_early_is_no_list() -> None:
+    text = a_list(*OBJECTS)
+    with pytest.raises(json.JSONDecodeError):
+        parsed(text[:-3], [text[:-3]])
+
+
+def test_of_a_list_only_one_object_is_kept_at_a_time() -> None:
+    parser, text = ListParser(), a_list(*({"x": "y" * 1000} for _ in range(1000)))
+    for at in range(0, len(text), 1 << 16):
+        for _ in parser.feed(text[at : at + (1 << 16)]):
+            pass
+        assert len(parser._unread) < 2 * 1100
+
+
+def test_object_that_comes_in_many_parts_is_not_parsed_at_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser, tries = ListParser(), []
+    decode = parser._decoder.raw_decode
+
+    def counted(text: str, at: int) -> tuple[Any, int]:
+        tries.append(at)
+        return decode(text, at)
+
+    monkeypatch.setattr(parser._decoder, "raw_decode", counted)
+    text = a_list({"x": "y" * (1 << 20)})
+    found = [obj for at in range(0, len(text), 1024) for obj in parser.feed(text[at : at + 1024])]
+    assert len(found) + len(list(parser.feed(b"", last=True))) == 1
+    assert len(tries) < 20
+
+
+def test_pages_of_a_list_hold_what_is_kept_of_each_object() -> None:
+    pages = {"": a_list({"n": 1}, {"n": 2}, token="second"), "second": a_list({"n": 3})}
+    with cluster_of(lambda query: (200, pages[query.get("continue", "")])) as (cluster, server):
+        found = list(cluster.pages(PATH, lambda obj, size: (obj["n"], size)))
+    assert found == [[(1, 8), (2, 8)], [(3, 8)]]
+    assert [query["limit"] for query in server.queries] == ["100", "100"]
+    assert len(server.connections) == 1, "a response that was read to its end gives its connection back"
+
+
+def test_list_that_got_too_old_goes_on_with_the_token_of_the_refusal() -> None:
+    pages = {"": (200, a_list({"n": 1}, token="old")), "old": gone("new"), "new": (200, a_list({"n": 2}))}
+    with cluster_of(lambda query: pages[query.get("continue", "")]) as (cluster, _):
+        assert list(cluster.pages(PATH, lambda obj, _: obj["n"])) == [[1], [2]]
+
+
+def test_list_that_got_too_old_is_never_read_as_a_whole_and_not_for_ever() -> None:
+    pages = {"": (200, a_list(1, token="old")), "old": gone()}
+    with cluster_of(lambda query: pages[query.get("continue", "")]) as (cluster, server), pytest.raises(Gone):
+        list(cluster.pages(PATH, lambda obj, _: obj))
+    assert len(server.queries) == 2 * (RESTARTS + 1)
+    assert all(query["limit"] == "100" for query in server.queries)
+
+
+def test_object_with_too_many_bytes_is_not_read_to_its_end() -> None:
+    body = json.dumps({"x": "y" * (8 << 20)}).encode()
+    with cluster_of(lambda _: (200, body)) as (cluster, server):
+        with pytest.raises(ObjectTooLarge, match="more than 512 KiB"):
+            cluster.request("GET", PATH, largest=512 << 10)
+        assert cluster.request("GET", PATH, largest=len(body))["x"]
+        assert cluster.request("GET", PATH, largest=None)["x"]
+    assert server.sent < 3 * len(body)
+
+
+def test_object_has_a_limit_where_none_is_named() -> None:
+    body = json.dumps({"x": "y" * LARGEST_RESPONSE}).encode()
+    with cluster_of(lambda _: (200, body)) as (cluster, _), pytest.raises(ObjectTooLarge, match="more than 16384 KiB"):
+        cluster.request("GET", PATH)
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        pytest.param({str(number): "" for number in range(MOST_VALUES + 1)}, id="entries"),
+        pytest.param({"x": [str(number) for number in range(MOST_VALUES + 1)]}, id="texts"),
+    ],
+)
+def test_object_with_too_many_values_is_not_parsed(obj: Json) -> None:
+    body = json.dumps(obj, separators=(",", ":")).encode()
+    with cluster_of(lambda _: (200, body)) as (cluster, _):
+        with pytest.raises(ObjectTooLarge, match="values"):
+            cluster.request("GET", PATH)
+        assert cluster.request("GET", PATH, largest=None) == obj
+
+
+def test_long_texts_are_not_many_values() -> None:
+    obj = {"x": "a: {{ b }}, c\n" * 30_000}
+    with cluster_of(lambda _: (200, json.dumps(obj).encode())) as (cluster, _):
+        assert cluster.request("GET", PATH) == obj
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"\xff\xfe", b'{"items": [{"a": '])
+def test_response_that_is_not_json_is_no_answer(body: bytes) -> None:
+    with cluster_of(lambda _: (200, body)) as (cluster, _):
+        with pytest.raises(Unreachable, match="did not answer with JSON"):
+            cluster.request("GET", PATH)
+        with pytest.raises(Unreachable, match="did not answer with JSON"):
+            cluster.page(PATH, lambda obj, _: obj)
+
+
+def test_refusal_names_its_message_and_gives_the_connection_back() -> None:
+    with cluster_of(lambda _: gone()) as (cluster, server):
+        for _ in range(2):
+            with pytest.raises(Gone, match="answered 410: too old"):
+                cluster.request("GET", PATH)
+    assert len(server.connections) == 1
