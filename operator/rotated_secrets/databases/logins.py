@@ -34,7 +34,7 @@ from rotated_secrets.values import Credential
 
 T = TypeVar("T")
 
-LOGIN_SECONDS: Final = 30.0
+LOGIN_SECONDS: Final = 20.0
 """Longest that a login with its checks takes; the engines' own limits end an honest one before."""
 STATEMENTS_SECONDS: Final = 90.0
 """Longest that the statements of one method take; each has a limit of its own."""
