@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 
@@ -23,6 +24,8 @@ MANAGED = {"app.kubernetes.io/managed-by": "rotated-secrets"}
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 LARGEST_TEMPLATE = 64 * KIBIBYTE
 TEMPLATES = 64
+LONGEST_TEMPLATES = 64 * KIBIBYTE
+"""Characters of all templates of one resource together."""
 LONGEST_STOP = DRAIN_SECONDS + 2
 
 pytestmark = pytest.mark.timeout(600)
@@ -32,15 +35,15 @@ def cell(engine: str, stage: str, kind: Kind) -> Cell:
     return next(each for each in CELLS if (each.engine, each.stage.name, each.kind) == (engine, stage, kind))
 
 
-def copies(of: Iterable[Cell], namespace: Namespace, count: int) -> list[Attack]:
-    return [Attack(each, namespace.name, copy) for each in of for copy in range(count)]
+def copies(of: Iterable[Cell], namespace: Namespace, copies: int) -> list[Attack]:
+    return [Attack(each, namespace.name, copy) for each in of for copy in range(copies)]
 
 
 @contextmanager
-def under_attack(arena: Arena, what: str, cells: list[Cell], count: int, tenants: int = 2) -> Iterator[None]:
+def under_attack(arena: Arena, what: str, cells: list[Cell], each_has: int, tenants: int = 2) -> Iterator[None]:
     """Each tenant has so many copies of each; all of them are judged before the ``with`` is entered."""
     namespaces = [arena.namespace("evil") for _ in range(tenants)]
-    attacks = {namespace: copies(cells, namespace, count) for namespace in namespaces}
+    attacks = {namespace: copies(cells, namespace, each_has) for namespace in namespaces}
     try:
         with arena.attacked(what):
             for namespace, its in attacks.items():
@@ -123,8 +126,8 @@ def test_large_objects_of_a_tenant_are_not_held(arena: Arena) -> None:
 
 def _create_large(namespace: Namespace, number: int) -> int:
     """One as large as its schema takes it; the number of those that were made."""
-    for count in (15, 7, 3, 1):
-        template = {f"key-{each}": "a" * LARGEST_TEMPLATE for each in range(count)}
+    for templates in (15, 7, 3, 1):
+        template = {f"key-{each}": "a" * LARGEST_TEMPLATE for each in range(templates)}
         rotation = {"strategy": "RandomValue", "random": {"keys": ["password"]}}
         spec = {"source": {"secretId": f"{namespace.name}/large"}, "rotation": rotation}
         try:
@@ -156,7 +159,14 @@ def test_costly_templates_of_allowed_shape(arena: Arena) -> None:
 
 
 def _costly(mark: str) -> str:
-    return "".join(f"{{% if password == '{mark} {part}' %}}b{{% endif %}}" for part in range(140))
+    """As long as each of many may be: all of them together have a limit."""
+    source = ""
+    for part in count():
+        more = f"{{% if password == '{mark} {part}' %}}b{{% endif %}}"
+        if len(source) + len(more) > LONGEST_TEMPLATES // TEMPLATES:
+            return source
+        source += more
+    return source
 
 
 def _judged(namespace: Namespace) -> int:
