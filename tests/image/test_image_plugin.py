@@ -45,4 +45,4 @@ def test_an_engine_of_ones_own_is_copied_into_an_image_on_top(
     )
     done = theirs.python(code)
     assert done.stdout.strip() == "SingleUser", done.stderr
-    assert "is not known" in image.python(code).stderr
+    assert "is not one of" in image.python(code).stderr
