@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,6 +59,9 @@ class ToyEngine:
                 raise Slow("the server is slow")
             case "hang":
                 time.sleep(60)
+            case "connect":
+                with socket.create_connection((server.addresses[0], int(credential.dbname or 0)), timeout=5):
+                    return ["connected"]
         return [str(os.getpid()), credential.password.reveal(), ",".join(queries), ",".join(self.written)]
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:

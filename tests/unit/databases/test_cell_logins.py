@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.cells import CellLimits, Cells, CellSettings
+from rotated_secrets.cells.landlock import abi
 from rotated_secrets.databases import logins as module
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, SessionCount, Tls, Unavailable, Users
 from rotated_secrets.databases.logins import CellLogins
@@ -78,6 +81,19 @@ def test_servers_at_other_ports_get_a_cell_that_may_connect_there(logins: MakeLo
     run = logins()
     elsewhere = Server("db.example", ("192.0.2.7",), 5433, Tls(), (SERVER,))
     assert run.verify(SERVER, user(), USERS)[0] != run.verify(elsewhere, user(), USERS)[0]
+
+
+@pytest.mark.skipif(abi() < 4, reason="this kernel's Landlock knows no ports")
+def test_a_login_reaches_the_ports_of_its_servers_alone(logins: MakeLogins) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server(("127.0.0.1", 0)) as other:
+        here = Server("db.example", ("127.0.0.1",), own.getsockname()[1], Tls())
+        for port, reached in ((here.port, True), (other.getsockname()[1], False)):
+            credential = replace(user("connect"), dbname=str(port))
+            if reached:
+                assert logins().verify(here, credential, USERS) == ["connected"]
+                continue
+            with pytest.raises(Unavailable, match="PermissionError"):
+                logins().verify(here, credential, USERS)
 
 
 def test_a_session_answers_as_the_engines_own(logins: MakeLogins) -> None:
