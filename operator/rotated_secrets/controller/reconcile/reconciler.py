@@ -142,16 +142,19 @@ class _Reconciler:
         except LookAgain as error:
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
-            silent = isinstance(error, StoreUnavailable) and not isinstance(error, StoreThrottled)
-            Reporter(self._services, resource).interrupted(str(error), store_answers=not silent)
-            raise TryAgain(str(error)) from error
+            raise self._interrupted(resource, error) from error
 
     def _begin(self, found: Gathered) -> _Work:
         try:
             return _Work(self._services, self._gatherer, found)
         except DeliveryError as error:
-            Reporter(self._services, found.resource).interrupted(str(error))
-            raise TryAgain(str(error)) from error
+            raise self._interrupted(found.resource, error) from error
+
+    def _interrupted(self, resource: RotatedSecret, error: Exception) -> TryAgain:
+        """Report what did not answer, and return what ends the run."""
+        silent = isinstance(error, StoreUnavailable) and not isinstance(error, StoreThrottled)
+        Reporter(self._services, resource).interrupted(str(error), store_answers=not silent)
+        return TryAgain(str(error))
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
         self._services.guard()
