@@ -133,8 +133,8 @@ class Zygote:
         os.close(wire)
         os.close(writes)
         os.set_blocking(output, False)
-        cell = _Running(pid, limits, report, output, time.monotonic() + limits.wall_seconds, limits.niceness, 0)
-        cell.base = _own_memory("self")
+        deadline = time.monotonic() + limits.wall_seconds
+        cell = _Running(pid, limits, report, output, deadline, limits.niceness, base=_own_memory("self"))
         self._cells[pid] = cell
         self._selector.register(output, selectors.EVENT_READ, cell)
         self._selector.register(report, selectors.EVENT_READ, cell)
