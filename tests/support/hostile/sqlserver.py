@@ -182,11 +182,20 @@ def _wrapped(words: Words) -> Words:
     record = words.small(0)
     assert words.told is not None
     told = words.told
+
+    def in_packets(handshake: Callable[[], bytes] | None) -> bytes:
+        assert handshake is not None
+        said = handshake()
+        parts = [said[at : at + _PACKET] for at in range(0, len(said), _PACKET)]
+        return b"".join(packet(part, _PRELOGIN, last=part is parts[-1]) for part in parts)
+
     return Words(
         small=lambda _: packet(record, _PRELOGIN, last=True),
         announced=lambda size: packet(words.announced(size), _PRELOGIN, last=True),
         body=words.body,
         told=lambda text: packet(told(text), _PRELOGIN, last=True),
+        deep=lambda: in_packets(words.deep),
+        wide=lambda: in_packets(words.wide),
     )
 
 
