@@ -50,8 +50,13 @@ class Asked:
 
     @classmethod
     def by(cls, wire: Wire) -> Asked:
-        size, number, _, operation = struct.unpack("<iiii", wire.read(16))
-        body = wire.read(size - 16)
+        head = wire.read(16)
+        return cls.of(head + wire.read(struct.unpack_from("<i", head)[0] - 16))
+
+    @classmethod
+    def of(cls, message: bytes) -> Asked:
+        _, number, _, operation = struct.unpack_from("<iiii", message)
+        body = message[16:]
         at = body.index(b"\0", 4) + 9 if operation == _OP_QUERY else 5
         (length,) = struct.unpack_from("<i", body, at)
         return cls(number, operation, bson.decode(body[at : at + length]))
@@ -97,6 +102,11 @@ def _words(asked: Asked, costly: bool = False) -> Words:
         wide=lambda: asked.raw(_arrays(_WIDE)),
         costly=(lambda wire: _ask_too_much(wire, asked)) if costly else None,
     )
+
+
+def answers(said: bytes) -> Words:
+    """What can be answered to this message."""
+    return _words(Asked.of(said))
 
 
 def _challenge(wire: Wire, asked: Asked, rounds: int) -> str:
