@@ -102,16 +102,17 @@ class Arena:
         return made
 
     @contextmanager
-    def attacked(self, what: str, *, least: int = 3, measured: bool = False) -> Iterator[Times]:
+    def attacked(self, what: str, *, least: int = 3, measured: bool = False, pause: float = 0.0) -> Iterator[Times]:
         """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it.
 
-        ``measured``: it was measured before, and what is done has begun already.
+        ``measured``: it was measured before, and what is done has begun already. ``pause``: seconds between two of its
+        rotations.
         """
         self.start()
         if not measured:
             self.measure()
         self._begin()
-        with self.honest.rotating() as times:
+        with self.honest.rotating(pause) as times:
             yield times
             end = time.monotonic() + 120
             while self.operator.runs and len(times.seconds) < least and time.monotonic() < end:
