@@ -89,7 +89,7 @@ async def wait_until_usable(resources: Resources, leader: Leader, journal: Journ
 
 
 async def load_journal(journal: Journal) -> list[Key]:
-    """Read which rotations have begun, however long the API server takes to answer. Returns their RotatedSecrets."""
+    """Read which rotations are unfinished, however long the API server takes. Returns their RotatedSecrets."""
     while True:
         try:
             return await asyncio.to_thread(journal.load)
