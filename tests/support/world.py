@@ -268,7 +268,7 @@ class World:
     deliveries: list[VersionId] = field(default_factory=list)
     """The versions that the target Secret held, in their order."""
     journal: Claim | None = None
-    """The entry about the rotation that has begun; it outlives the resource."""
+    """The entry about the unfinished rotation; it stays when the resource is deleted."""
     deleted: bool = False
     """Whether the resource is gone, and its status with it."""
     late_call: bool = False

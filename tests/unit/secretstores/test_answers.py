@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -23,6 +24,7 @@ from rotated_secrets.databases.elasticache.user import CacheUser
 from rotated_secrets.secretstores import bounded_http
 from rotated_secrets.secretstores.answers import MAX_PARTS, NotAws, refuse_swollen
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import StoreRefused, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole, stores_for_role
 from rotated_secrets.values import Arn, SecretId, SecretText, SecretValue, Stage, VersionId
@@ -326,6 +328,27 @@ def test_other_errors_of_a_call_are_not_taken_for_an_answer(endpoint: Endpoint) 
     session: Any = boto3.session.Session("key", "secret", region_name=REGION)
     with pytest.raises(Stopped):
         AwsStores(settings, session=session, before_write=stop).at().rotate(ARN, VERSION)
+
+
+def test_lease_is_asked_for_after_a_write_has_waited_for_its_turn(endpoint: Endpoint) -> None:
+    """The last thing before it is sent: another replica may have begun to lead during the wait."""
+
+    class Stopped(Exception):
+        pass
+
+    order: list[str] = []
+
+    def stop() -> None:
+        order.append("the Lease")
+        raise Stopped
+
+    writes: Any = SimpleNamespace(take=lambda: order.append("its turn"))
+    client = boto3.session.Session("key", "secret", region_name=REGION).client(
+        "secretsmanager", endpoint_url=endpoint.url
+    )
+    with pytest.raises(Stopped):
+        AwsStore(client, writes, before_write=stop).move_stage(ARN, Stage.CURRENT, to=VERSION)
+    assert order == ["its turn", "the Lease"]
 
 
 @pytest.mark.parametrize("part", [b"[],", b"{},", b"<a/>"])

@@ -20,7 +20,7 @@ from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import AsksCloud, Engine, Refused
-from rotated_secrets.databases.disclosure import withhold
+from rotated_secrets.databases.disclosure import without_unproven
 from rotated_secrets.databases.elasticache.user import place_in
 from rotated_secrets.databases.registry import WEBHOOK, EngineSwitchedOff, check_enabled, engine_named
 from rotated_secrets.databases.webhook.receiver import Receiver
@@ -174,9 +174,9 @@ def check_usernames(engine: Engine, rotation: Rotation, credential: Credential, 
         try:
             engine.check_username(user)
         except Refused as error:
-            if known_user not in names:
-                withhold(error, credential, users=names)
-            raise
+            if known_user in names:
+                raise
+            raise without_unproven(error, credential, users=names) from None
 
 
 def obstacle_in(rotation: Rotation, settings: Settings) -> Obstacle | None:

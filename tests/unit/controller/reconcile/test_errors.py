@@ -211,6 +211,73 @@ def test_cluster_that_does_not_let_the_target_secret_be_read_is_told_before_aws_
     assert operator.aws.calls == []
 
 
+JOURNAL = "/api/v1/namespaces/here/configmaps"
+
+
+def test_cluster_that_refuses_the_journal_is_told_and_no_rotation_begins(ready: FakeOperator) -> None:
+    ready.cluster.forbidden.add(("POST", JOURNAL))
+    ready.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater, match="configmaps: the API server answered 403"):
+            ready.reconcile()
+    assert ready.condition("Rotated")[:2] == ("False", "CreateFailed")
+    assert f"has to write for a rotation: POST {JOURNAL}: the API server" in ready.condition("Rotated")[2]
+    assert ready.condition("Ready")[0] == "True"
+    assert ready.events.reasons.count("RotationFailed") == 1
+    assert "PutSecretValue" not in ready.aws.operations()
+    ready.cluster.forbidden.clear()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_cluster_that_refuses_the_journal_of_a_new_resource_is_told(operator: FakeOperator) -> None:
+    operator.cluster.forbidden.add(("POST", JOURNAL))
+    with_admin(operator).apply(changed(SPEC, rotation={"rotateImmediately": True}))
+    with pytest.raises(RetryLater):
+        operator.reconcile()
+    assert operator.condition("Ready")[:2] == ("False", "SyncFailed")
+    assert operator.condition("Rotated")[:2] == ("False", "CreateFailed")
+
+
+def test_cluster_that_does_not_let_the_journal_be_cleared_is_told(ready: FakeOperator) -> None:
+    ready.cluster.forbidden.add(("DELETE", JOURNAL))
+    ready.ask("now")
+    for _ in range(2):
+        with pytest.raises(RetryLater, match="DELETE"):
+            ready.reconcile()
+    assert ready.condition("Rotated")[0] == "False"
+    assert f"DELETE {JOURNAL}" in ready.condition("Rotated")[2]
+    assert ready.events.reasons.count("RotationFailed") == 1
+    ready.cluster.forbidden.clear()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_cluster_that_refuses_the_status_is_told_by_an_event(ready: FakeOperator) -> None:
+    ready.cluster.forbidden.add(("PATCH", path_of(KEY)))
+    ready.ask("now")
+    with pytest.raises(RetryLater, match="status: the API server answered 403"):
+        ready.reconcile()
+    assert "RotationFailed" in ready.events.reasons
+    assert "PutSecretValue" not in ready.aws.operations()
+    ready.cluster.forbidden.clear()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_journal_of_a_deleted_resource_that_cannot_be_cleared_is_told_and_tried_again(ready: FakeOperator) -> None:
+    ready.cluster.after_write = lambda method, path: ready.cluster.forbidden.add(("PATCH", path_of(KEY)))
+    ready.ask("now")
+    with pytest.raises(RetryLater):
+        ready.reconcile()
+    ready.cluster.forbidden = {("DELETE", JOURNAL)}
+    ready.cluster.after_write = lambda method, path: None
+    del ready.cluster.objects[path_of(KEY)]
+    with pytest.raises(RetryLater, match="DELETE"):
+        ready.reconcile()
+    assert any(f"DELETE {JOURNAL}" in message for _, message in ready.events.recorded)
+
+
 def test_status_of_another_operator_is_not_overwritten(ready: FakeOperator) -> None:
     """The other one has claimed the same rotation between our read and our write."""
     path, claims = path_of(KEY), list[object]()
