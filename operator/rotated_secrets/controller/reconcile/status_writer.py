@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.cluster import Conflict, NotFound
+from rotated_secrets.cluster import ClusterError, Conflict, NotFound
 from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.rotation.deletion import needs_entry
 from rotated_secrets.rotation.ports import LookAgain
+from rotated_secrets.rotation.run import TryAgain
 
 StatusChanged = Callable[[RotatedSecret, RotatedSecretStatus], None]
 """Called with the resource as it was, and the status that was written."""
@@ -56,7 +57,16 @@ class ResourceStatusWriter:
             self._noted = status
             self._on_change(before, status)
         if status.rotation is None:
-            self._journal.close(before.key, before.uid)
+            self._close_journal(before)
+
+    def _close_journal(self, of: RotatedSecret) -> None:
+        """What is written is true, so this is no trouble of the rotation's. Raises: TryAgain."""
+        try:
+            self._journal.close(of.key, of.uid)
+        except ClusterError as error:
+            raise TryAgain(
+                f"the rotation has ended, and its entry in the journal cannot be removed: {error}"
+            ) from error
 
     def _write(self, resource: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
         return self._resources.write_status(resource, status.to_patch())
