@@ -41,6 +41,10 @@ class Attack:
     def secret_id(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    @property
+    def _is_of_role(self) -> bool:
+        return self.cell.stage.name.startswith("AssumeRole")
+
     def value(self, port: int) -> Json:
         where = {"engine": self.cell.engine, "host": self.cell.address(self.copy), "port": port}
         return {**where, "username": USER, "password": PASSWORD, "dbname": DATABASE, **self.cell.protocol.value}
@@ -49,7 +53,7 @@ class Attack:
         return {"source": self._source(), **self._spec(port)}
 
     def _source(self) -> Json:
-        if not self.cell.stage.name.startswith("AssumeRole"):
+        if not self._is_of_role:
             return {"secretId": self.secret_id}
         role = f"arn:aws:iam::123456789012:role/{self.name}"
         return {"secretId": self.secret_id, "credentials": {"roleArn": role}}
@@ -78,7 +82,10 @@ class Attack:
         if told is None or str(self.cell) not in reached:
             return None
         message = str(told.get("message", ""))
-        host = self.secret_id if self.cell.engine == "aws" else self.cell.address(self.copy)
+        if self._is_of_role:
+            host = f"role/{self.name}"
+        else:
+            host = self.secret_id if self.cell.engine == "aws" else self.cell.address(self.copy)
         if host not in message and not (told is held and "verify quer" in message):
             return None
         faults = (
