@@ -78,7 +78,8 @@ class Attack:
         if told is None or str(self.cell) not in reached:
             return None
         message = str(told.get("message", ""))
-        host = self.secret_id if self.cell.engine == "aws" else self.cell.address(self.copy)
+        # The last part of the secret's name, and of the role's.
+        host = self.name if self.cell.engine == "aws" else self.cell.address(self.copy)
         if host not in message and not (told is held and "verify quer" in message):
             return None
         faults = (
