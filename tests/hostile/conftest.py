@@ -113,10 +113,13 @@ class Arena:
         return made
 
     @contextmanager
-    def attacked(self, what: str, *, least: int = 3, measured: bool = False) -> Iterator[Times]:
+    def attacked(
+        self, what: str, *, least: int = 3, measured: bool = False, restarted: bool = False
+    ) -> Iterator[Times]:
         """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it.
 
-        ``measured``: it was measured before, and what is done has begun already.
+        ``measured``: it was measured before, and what is done has begun already. ``restarted``: by an operator that
+        has ended since, and the attack is over at the end of the ``with``: measure this one too, when it is.
         """
         self.start()
         if not measured:
@@ -127,6 +130,8 @@ class Arena:
             end = time.monotonic() + 120
             while self.operator.runs and len(times.seconds) < least and time.monotonic() < end:
                 time.sleep(0.1)
+        if restarted and self.operator.runs:
+            self.undisturbed = max(self.undisturbed, self.honest.times(UNDISTURBED), key=lambda each: each.median)
         self.check(what, times)
 
     def check(self, what: str, times: Times) -> None:

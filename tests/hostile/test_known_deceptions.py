@@ -174,7 +174,7 @@ def test_deleted_between_set_and_finish_while_no_operator_runs(arena: Arena) -> 
             each.delete()
             with pytest.raises(StatusError, match="not found"):
                 each.read()
-        with arena.attacked("deleted in the middle", least=LEAST, measured=True):
+        with arena.attacked("deleted in the middle", least=LEAST, measured=True, restarted=True):
             eventually(lambda: not entries(arena), "all rotations are ended", seconds=SECONDS)
             for each in deleted.values():
                 in_order(each.application)
@@ -297,7 +297,7 @@ def test_times_a_year_ahead_stop_no_scheduled_rotation(arena: Arena) -> None:
         for ahead, each in wrong.items():
             set_back(each, ahead)
         set_back(of_aws, ())
-        with arena.attacked("times a year ahead", least=LEAST, measured=True):
+        with arena.attacked("times a year ahead", least=LEAST, measured=True, restarted=True):
             set_back(probe, cases[-1])
             probe.patch({"metadata": {"annotations": {RESYNC: "now"}}})
             for ahead, each in ((cases[-1], probe), ((), of_aws), *wrong.items()):
