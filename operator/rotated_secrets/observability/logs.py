@@ -33,7 +33,8 @@ CHATTY = {
     "kopf": logging.WARNING,
     "kopf._core.reactor.running": logging.CRITICAL,
     "kopf._core.reactor.orchestration": logging.CRITICAL,
-    "botocore.credentials": logging.WARNING,
+    # It warns, with a traceback, of a role that cannot be assumed; the caller logs why.
+    "botocore.credentials": logging.ERROR,
     "asyncio": logging.INFO,
 }
 

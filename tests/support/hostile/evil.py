@@ -6,8 +6,8 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tests.support.hostile.wire import Wire
@@ -42,6 +42,8 @@ class Words:
     """One message as large as a driver may be expected to take, of elements as small as there are."""
     costly: Callable[[Wire], None] | None = None
     """A dialogue in which an honest answer needs hours of computing."""
+    foreign: Mapping[Kind, bytes] = field(default_factory=dict)
+    """Whole answers of something that is not the server: a proxy, a page to sign in, another program."""
 
 
 class Kind(StrEnum):
@@ -59,11 +61,21 @@ class Kind(StrEnum):
     COSTLY = "costly"
     CLOSES = "closes"
     FORGES = "forges"
+    PAGE = "page"
+    REFUSES = "refuses"
+    REDIRECTS = "redirects"
+    SHAPE = "shape"
 
     def is_of(self, words: Words) -> bool:
         """Whether the protocol has it at this stage."""
+        if self in FOREIGN:
+            return self in words.foreign
         needed = {Kind.FORGES: words.told, Kind.DEEP: words.deep, Kind.WIDE: words.wide, Kind.COSTLY: words.costly}
         return needed.get(self, words) is not None
+
+
+FOREIGN = frozenset({Kind.PAGE, Kind.REFUSES, Kind.REDIRECTS, Kind.SHAPE})
+"""Answers of something else: a page with success, a page with a refusal, a redirect, and data of another shape."""
 
 
 def do(kind: Kind, wire: Wire, words: Words, name: str) -> None:
@@ -95,6 +107,9 @@ def do(kind: Kind, wire: Wire, words: Words, name: str) -> None:
         case Kind.FORGES:
             assert words.told is not None
             wire.send(words.told(f"no\n{forged(name)}\n"))
+        case Kind.PAGE | Kind.REFUSES | Kind.REDIRECTS | Kind.SHAPE:
+            wire.send(words.foreign[kind])
+            return
     wire.wait_until_closed(LASTS)
 
 

@@ -41,10 +41,6 @@ class Attack:
     def secret_id(self) -> str:
         return f"{self.namespace}/{self.name}"
 
-    @property
-    def _is_of_role(self) -> bool:
-        return self.cell.stage.name.startswith("AssumeRole")
-
     def value(self, port: int) -> Json:
         where = {"engine": self.cell.engine, "host": self.cell.address(self.copy), "port": port}
         return {**where, "username": USER, "password": PASSWORD, "dbname": DATABASE, **self.cell.protocol.value}
@@ -53,7 +49,7 @@ class Attack:
         return {"source": self._source(), **self._spec(port)}
 
     def _source(self) -> Json:
-        if not self._is_of_role:
+        if not self.cell.stage.name.startswith("AssumeRole"):
             return {"secretId": self.secret_id}
         role = f"arn:aws:iam::123456789012:role/{self.name}"
         return {"secretId": self.secret_id, "credentials": {"roleArn": role}}
@@ -82,10 +78,8 @@ class Attack:
         if told is None or str(self.cell) not in reached:
             return None
         message = str(told.get("message", ""))
-        if self._is_of_role:
-            host = f"role/{self.name}"
-        else:
-            host = self.secret_id if self.cell.engine == "aws" else self.cell.address(self.copy)
+        # The last part of the secret's name, and of the role's.
+        host = self.name if self.cell.engine == "aws" else self.cell.address(self.copy)
         if host not in message and not (told is held and "verify quer" in message):
             return None
         faults = (

@@ -58,6 +58,11 @@ def test_json_line_has_the_fields_of_its_context() -> None:
     assert "namespace" not in json.loads(formatter.format(record))
 
 
+def test_role_that_cannot_be_assumed_leaves_no_traceback_of_the_sdk(written: Written) -> None:
+    logging.getLogger("botocore.credentials").warning("Refreshing temporary credentials failed", exc_info=ValueError())
+    assert written() == ""
+
+
 def test_a_text_line_cannot_be_split_by_what_it_quotes() -> None:
     record = logging.LogRecord("a", logging.INFO, "f.py", 1, "%s", ("x\n2026-01-01 INFO forged",), None)
     assert logs.TextFormatter().format(record).splitlines()[1].startswith("    ")

@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 
+from rotated_secrets.cloud.arns import Resource
 from rotated_secrets.cloud.calls import CloudUnavailable
 from rotated_secrets.cloud.instances import Databases
 from rotated_secrets.databases.base import Unavailable
@@ -144,12 +145,22 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="module")
-def stores(endpoint: Endpoint) -> AwsStores:
+def counted() -> list[tuple[str, str]]:
+    """Operation and outcome of each request, as the metrics count them."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def stores(endpoint: Endpoint, counted: list[tuple[str, str]]) -> AwsStores:
     settings = AwsSettings(region=REGION, endpoint_url=endpoint.url, read_timeout=5, attempts=1)
-    return AwsStores(settings, session=boto3.session.Session("key", "secret", region_name=REGION))
+    session = boto3.session.Session("key", "secret", region_name=REGION)
+    return AwsStores(settings, lambda operation, outcome: counted.append((operation, outcome)), session)
 
 
 USER = CacheUser("arn:aws:elasticache:eu-west-1:123456789012:user:app", "app", REGION, "app", ARN)
+CLUSTER = Resource(
+    "arn:aws:redshift:eu-west-1:123456789012:cluster:x", "redshift", REGION, "123456789012", "cluster", "x"
+)
 CALLS: dict[str, Callable[[AwsStores], object]] = {
     "DescribeSecret": lambda stores: stores.at().describe(SecretId("shop/orders")),
     "GetSecretValue": lambda stores: stores.at().get(SecretId("shop/orders")),
@@ -162,6 +173,7 @@ CALLS: dict[str, Callable[[AwsStores], object]] = {
     "AssumeRoleWithWebIdentity": lambda stores: as_role(stores, token=True),
     "DescribeDBInstances": lambda stores: is_copy(stores, "db.x.eu-west-1.rds.amazonaws.com"),
     "DescribeDBClusters": lambda stores: is_copy(stores, "db.cluster-x.eu-west-1.rds.amazonaws.com"),
+    "DescribeClusters": lambda stores: Databases(stores.client).locate(CLUSTER),
     "DescribeUsers": lambda stores: ElastiCacheApi(stores.client).describe(USER),
     "ListTagsForResource": lambda stores: ElastiCacheApi(stores.client).tags(USER),
     "ModifyUser": lambda stores: ElastiCacheApi(stores.client).modify(USER, ["hunter2canary"]),
@@ -193,6 +205,29 @@ def test_what_is_not_aws_is_unavailable_and_never_repeated(
     assert "canary" not in f"{raised.value}{caplog.text}"
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None or raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_what_is_not_aws_is_counted_once_and_as_unavailable(
+    endpoint: Endpoint, stores: AwsStores, counted: list[tuple[str, str]], operation: str, kind: str
+) -> None:
+    endpoint.says = ANSWERS[kind]
+    counted.clear()
+    with pytest.raises((StoreUnavailable, CloudUnavailable, Unavailable)):
+        CALLS[operation](stores)
+    assert counted == [(operation, "unavailable")]
+
+
+@pytest.mark.parametrize("kind", WRONG_FIELDS)
+def test_answer_whose_fields_are_not_aws_s_is_counted_as_unavailable(
+    endpoint: Endpoint, stores: AwsStores, counted: list[tuple[str, str]], kind: str
+) -> None:
+    operation, endpoint.says = WRONG_FIELDS[kind]
+    counted.clear()
+    with pytest.raises(StoreUnavailable):
+        CALLS[operation](stores)
+    assert counted == [(operation, "unavailable")]
 
 
 @pytest.mark.parametrize("kind", WRONG_FIELDS)
@@ -228,12 +263,14 @@ def test_account_of_anything_but_digits_is_not_aws_s(endpoint: Endpoint, stores:
         stores.account()
 
 
-def test_answer_of_aws_is_taken(endpoint: Endpoint, stores: AwsStores) -> None:
+def test_answer_of_aws_is_taken(endpoint: Endpoint, stores: AwsStores, counted: list[tuple[str, str]]) -> None:
+    counted.clear()
     endpoint.says = changed(VersionIdsToStages={VERSION: ["AWSCURRENT"]})
     assert stores.at().describe(SecretId("x")).stages == {VERSION: {Stage.CURRENT}}
     version = stores.at().get(SecretId("x"))
     assert (version.arn, version.version_id) == (ARN, VERSION)
     assert version.created_at == datetime.fromtimestamp(1.7e9, UTC)
+    assert counted == [("DescribeSecret", "ok"), ("GetSecretValue", "ok")]
 
 
 def test_error_of_aws_keeps_its_code_and_its_message_is_cut(endpoint: Endpoint, stores: AwsStores) -> None:
