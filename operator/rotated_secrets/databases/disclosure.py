@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from rotated_secrets.cells.cell import plain
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.webhook.redaction import RUN, Hidden
 from rotated_secrets.values import Credential
@@ -37,11 +38,17 @@ def withhold(
         whose: begins the message, which may no longer say whose login it is about.
     """
     texts = {credential.username, credential.password.reveal(), credential.dbname or "", *users} - _COMMON - {""}
-    message = _without(str(error), sorted(texts, key=len, reverse=True), [each for each in shown if each])
+    forms = {form for text in texts for form in _forms(text)}
+    message = _without(str(error), sorted(forms, key=len, reverse=True), [each for each in shown if each])
     error.args = (f"{whose}{message}",)
     # Its causes quote the same. They are of no use to people, and the log shows them.
     error.__cause__ = None
     error.__suppress_context__ = True
+
+
+def _forms(text: str) -> set[str]:
+    """A text as messages may have it: Oracle's engine writes names in upper case, and a cell makes one line of them."""
+    return {form for case in (text, text.upper(), text.lower()) for form in (case, plain(case))}
 
 
 def _without(message: str, texts: list[str], shown: list[str]) -> str:
