@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -118,6 +119,17 @@ def test_it_changes_neither_limits_nor_priority_of_another_process(
     refused(open_cell(), method, operator.pid)
     after = resource.prlimit(operator.pid, resource.RLIMIT_NOFILE), os.getpriority(os.PRIO_PROCESS, operator.pid)
     assert after == before
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
+@pytest.mark.parametrize("number", [57, 58, 141, 142, 144, 203, 314, 251, 1 << 30])
+def test_filter_refuses_a_system_call_whatever_its_arguments(open_cell: OpenCell, number: int) -> None:
+    """Also on itself, where the kernel would ask for no right."""
+    assert open_cell().call("system_call", number, returns=int, within=20) == errno.EPERM
+
+
+def test_library_learns_that_it_has_to_call_clone(open_cell: OpenCell) -> None:
+    assert open_cell().call("system_call", 435, returns=int, within=20) == errno.ENOSYS
 
 
 def test_it_has_no_children_that_would_outlive_it(open_cell: OpenCell) -> None:
