@@ -383,6 +383,9 @@ class ModelStatus:
         if status.rotation is None:
             world.journal = None
 
+    def note(self, status: RotatedSecretStatus) -> None:
+        pass  # the run has it, and the next write brings it
+
 
 @dataclass
 class DeletedStatus:
@@ -395,6 +398,9 @@ class DeletedStatus:
             raise LookAgain("the resource is there")
         if status.rotation is None:
             self.world.journal = None
+
+    def note(self, status: RotatedSecretStatus) -> None:
+        pass
 
 
 @dataclass

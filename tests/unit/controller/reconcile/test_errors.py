@@ -53,6 +53,19 @@ def test_store_that_is_away_is_told_on_a_new_resource_and_tried_again(
     assert operator.condition()[0] == "True"
 
 
+def test_step_that_fails_is_told_and_written(ready: FakeOperator) -> None:
+    """Its beginning was not written: nothing depends on it."""
+    mend = fails(ready, "UpdateSecretVersionStage", StoreUnavailable("AWS is away"))
+    ready.ask("now")
+    with pytest.raises(RetryLater, match="AWS is away"):
+        ready.reconcile()
+    assert ready.condition("Rotated")[:2] == ("False", "FinishFailed")
+    assert ready.status()["rotation"]["step"] == "FinishSecret"
+    mend()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
 @pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue"])
 def test_ready_is_unknown_while_the_store_cannot_be_looked_at(ready: FakeOperator, operation: str) -> None:
     mend = fails(ready, operation, StoreUnavailable("what answered is not AWS"))
