@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,11 +160,14 @@ class Index:
         with self._lock:
             return {key for key in self.naming(arn) if self._known[key].as_operator}
 
-    def oldest_rival(self, key: Key, arn: Arn) -> Key | None:
-        """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it."""
+    def oldest_rival(self, key: Key, arn: Arn, may_use: Callable[[Key], bool] = lambda _: True) -> Key | None:
+        """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it.
+
+        ``may_use`` says whether one may use the secret, since there may have been no look at it yet.
+        """
         with self._lock:
-            named = (self.naming(arn) - self._denied) | ({key} & self._known.keys())
-            oldest = min(named, key=lambda each: self._known[each].age, default=None)
+            named = {each for each in self.naming(arn) - self._denied - {key} if may_use(each)}
+            oldest = min(named | ({key} & self._known.keys()), key=lambda each: self._known[each].age, default=None)
             return None if oldest == key else oldest
 
     def set_allowed(self, key: Key, allowed: bool) -> set[Key]:
