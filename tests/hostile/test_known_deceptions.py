@@ -326,7 +326,7 @@ def test_answers_that_are_not_aws_are_told_as_that(arena: Arena) -> None:
         before = unavailable(arena)
         attacks = [Attack(each, namespace.name) for each in cells]
         namespace.apply(attacks)
-        namespace.judged(attacks, SECONDS, keep=True)
+        namespace.judged(attacks, SECONDS)
         assert {f"{each.cell}: {each.outcome}" for each in attacks if each.outcome != OK} == set()
         for resource in namespace.resources():
             for condition in resource["status"]["conditions"]:

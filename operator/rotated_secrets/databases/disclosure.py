@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TypeVar
 
+from rotated_secrets.cells.cell import plain
 from rotated_secrets.databases.base import DatabaseError
 from rotated_secrets.databases.webhook.redaction import RUN, Hidden
 from rotated_secrets.values import Credential
@@ -42,10 +43,16 @@ def without_unproven(
         whose: begins the message, which may no longer say whose login it is about.
     """
     texts = {credential.username, credential.password.reveal(), credential.dbname or "", *users} - _COMMON - {""}
-    message = _without(str(error), sorted(texts, key=len, reverse=True), [each for each in shown if each])
+    forms = {form for text in texts for form in _forms(text)}
+    message = _without(str(error), sorted(forms, key=len, reverse=True), [each for each in shown if each])
     made = type(error).__new__(type(error), f"{whose}{message}")  # without its constructor, which may take more
     vars(made).update(vars(error))
     return made
+
+
+def _forms(text: str) -> set[str]:
+    """A text as messages may have it: Oracle's engine writes names in upper case, and a cell makes one line of them."""
+    return {form for case in (text, text.upper(), text.lower()) for form in (case, plain(case))}
 
 
 def _without(message: str, texts: list[str], shown: list[str]) -> str:

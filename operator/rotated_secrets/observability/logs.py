@@ -66,6 +66,14 @@ _SUSPECT = re.compile(
     re.IGNORECASE,
 )
 
+# Some readers begin a new line at the separators; terminals obey control characters, and change the order of text.
+_INVISIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _visible(text: str) -> str:
+    """Escape, as JSON would, what is no visible part of a line. A newline stays: it is a formatter's own."""
+    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 def redact(text: str) -> str:
     """Replace what looks like a credential by ``***``: passwords in SQL, JSON, URLs, headers, verifiers.
@@ -189,7 +197,7 @@ class JsonFormatter(_Formatter):
         }
         if trace := self.trace(record):
             line["exception"] = trace
-        return json.dumps(line, ensure_ascii=False)
+        return _visible(json.dumps(line, ensure_ascii=False))
 
 
 class TextFormatter(_Formatter):
@@ -202,4 +210,4 @@ class TextFormatter(_Formatter):
         # Without indentation, a message of several lines could look like several records.
         message = self.message(record).replace("\n", "\n    ")
         line = f"{self.time(record)} {record.levelname:<7} {about_what}{message}{step}"
-        return "\n".join(filter(None, (line, self.trace(record))))
+        return _visible("\n".join(filter(None, (line, self.trace(record)))))

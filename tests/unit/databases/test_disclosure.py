@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rotated_secrets.cells.cell import plain
 from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Unavailable
 from rotated_secrets.databases.disclosure import without_unproven
 from rotated_secrets.values import Credential, SecretText
@@ -39,3 +40,17 @@ def test_an_error_keeps_what_else_it_knows_and_loses_its_causes() -> None:
     assert (str(hidden), hidden.retry_in) == ("*** waits", 7.0)
     assert hidden.__cause__ is None
     assert hidden.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "written", ["hunter2canary", "s3cr3t", "s3cr3t\n", "s3\tcr3t", "Hunter2\r\nCanary", "s3cr3t\u2028"]
+)
+def test_password_in_the_place_of_a_name_is_hidden_in_every_form_of_it(written: str) -> None:
+    """Oracle's names are in upper case, and what a cell says is one line."""
+    for name in (written, written.upper(), written.lower()):
+        error = Unavailable(plain(f"user {name} at db:1521 does not log in to database {name}"))
+        credential = Credential("oracle", "db", written, SecretText("p"), dbname=written)
+        assert (
+            str(without_unproven(error, credential, shown=["db:1521"]))
+            == "user *** at db:1521 does not log in to database ***"
+        )

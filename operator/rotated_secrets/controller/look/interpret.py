@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from typing import Final
 
 from rotated_secrets.api.resource import RotatedSecret
@@ -88,7 +89,7 @@ class Interpreter:
             description.stages,
             current,
             as_left_behind(status, terms) if terms.deleted else status,
-            elsewhere=self._rotated_elsewhere(resource, description),
+            elsewhere=self._rotated_elsewhere(fetched),
         )
         check_value(terms, current)
         engine, obstacle = None, obstacle_in(terms.rotation, settings)
@@ -108,9 +109,13 @@ class Interpreter:
         check_enabled(WEBHOOK, switched_on)
         return engine_of_webhook(resource, webhook, credential, fetched.current, fetched.description, self._secrets)
 
-    def _rotated_elsewhere(self, resource: RotatedSecret, description: SecretDescription) -> str | None:
+    def _rotated_elsewhere(self, fetched: Fetched) -> str | None:
         """Who else rotates this secret, so that we must not."""
-        older = self._services.index.oldest_rival(resource.key, description.arn)
+        resource, description = fetched.authorised.resource, fetched.description
+        policy, home = fetched.authorised.policy, fetched.authorised.home
+        # A namespace may have thousands that name this secret.
+        allowed = cache(lambda namespace: policy.may_rotate(namespace, description.arn, home))
+        older = self._services.index.oldest_rival(resource.key, description.arn, lambda key: allowed(key.namespace))
         if older is not None and not resource.deleting:
             return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
         return rotated_by_aws(resource.spec.rotation, description)
