@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from subprocess import CalledProcessError
 
@@ -28,7 +29,7 @@ from sandbox.demo_steps import StepWatch
 from sandbox.helm import HelmFailed
 from sandbox.kubernetes.client import Json
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
-from sandbox.operatorprocess import OperatorDied
+from sandbox.operatorprocess import OperatorDied, OperatorProcess
 from sandbox.packages import NotInstalled
 from sandbox.pod import LOGINS_A_SECOND, Pod
 from sandbox.stack import ROOT, Stack, running_stack
@@ -50,6 +51,7 @@ class Demo:
 
     engine: DemoEngine
     stack: Stack
+    operator: OperatorProcess
     application: Application
     strangers: frozenset[str]
     """The database's users before there was an application."""
@@ -63,6 +65,10 @@ class Demo:
 
     def resource(self) -> Json:
         return self.stack.api.get(f"{RESOURCES}/namespaces/{NAMESPACE}/rotatedsecrets/{NAME}")
+
+    def steps(self) -> StepWatch:
+        metrics = partial(self.operator.get, "/metrics")
+        return StepWatch(self.stack.api, NAMESPACE, NAME, self.engine.story.steps, metrics)
 
     def rotations(self) -> int:
         history = self.resource().get("status", {}).get("history", [])
@@ -144,7 +150,7 @@ def _everything_up(choice: Choice, engine_name: str, screen: Screen, folder: Pat
         screen.good(f"Secrets Manager: moto at {stack.store.endpoint_url}")
         tls = "with TLS" if stack.side.ca_pem else "without TLS, which this build lacks"
         screen.good(f"{stack.side.product}: {tls}, at {stack.side.host}:{stack.side.port}")
-        parts.enter_context(installed_operator(stack, screen, folder))
+        operator = parts.enter_context(installed_operator(stack, screen, folder))
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
         strangers = frozenset(stack.side.users(""))
@@ -154,7 +160,7 @@ def _everything_up(choice: Choice, engine_name: str, screen: Screen, folder: Pat
             f"{application.secret_id}, {application.admin_secret_id}"
         )
         pod = Pod(stack.api, stack.side, NAMESPACE, NAME)
-        demo = Demo(engine, stack, application, strangers, pod, screen, folder)
+        demo = Demo(engine, stack, operator, application, strangers, pod, screen, folder)
         with demo.pod:
             screen.good(f"a client logs in {LOGINS_A_SECOND} times a second with what Secret {NAMESPACE}/{NAME} says")
             yield demo
@@ -182,7 +188,7 @@ def _rotate_on_demand(demo: Demo, number: int) -> None:
     demo.screen.title(f"Rotation {number} of {ON_DEMAND + SCHEDULED}, on demand")
     request = ["annotate", "rsec", NAME, f"rotatedsecrets.io/rotate=demo-{number}", "--overwrite"]
     demo.screen.command(f"kubectl -n {NAMESPACE} {' '.join(request)}")
-    with StepWatch(demo.stack.api, NAMESPACE, NAME, demo.engine.story.steps) as steps:
+    with demo.steps() as steps:
         demo.cluster.kubectl("-n", NAMESPACE, *request)
         demo.screen.steps(steps.until_rotated(PATIENCE))
     _show(demo)
@@ -204,7 +210,7 @@ def _see_retired(demo: Demo) -> None:
 def _rotate_by_schedule(demo: Demo) -> None:
     demo.screen.title(f"Rotation {ON_DEMAND + SCHEDULED} of {ON_DEMAND + SCHEDULED}, by schedule: {SCHEDULE}")
     due = datetime.fromisoformat(demo.resource()["status"]["nextRotationTime"])
-    with StepWatch(demo.stack.api, NAMESPACE, NAME, demo.engine.story.steps) as steps:
+    with demo.steps() as steps:
         seconds = (due - datetime.now(UTC)).total_seconds()
         with demo.screen.countdown(f"due at {due:%H:%M:%S} UTC", seconds) as advance:
             while (left := (due - datetime.now(UTC)).total_seconds()) > 0:

@@ -73,10 +73,10 @@ def _alike(application: Application) -> bool:
 ALTERNATING_USERS = Story(
     rotation={"strategy": "AlternatingUsers"},
     steps={
-        "CreateSecret": "a new version carries AWSPENDING: the other user, a new password",
-        "SetSecret": "the admin gave that user the password and the rights",
-        "TestSecret": "that user logged in",
-        "FinishSecret": "AWSCURRENT moved to the new version",
+        "createSecret": "a new version carries AWSPENDING: the other user, a new password",
+        "setSecret": "the admin gave that user the password and the rights",
+        "testSecret": "that user logged in",
+        "finishSecret": "AWSCURRENT moved to the new version",
     },
     well="two users and no third, every version staged as AWS would have it, no AWSPENDING left",
     columns=("database user", "rights", "client's logins", ""),
@@ -130,10 +130,10 @@ _RETIRE_SECONDS = 20
 DUAL_PASSWORD = Story(
     rotation={"strategy": "DualPassword", "retireAfter": f"{_RETIRE_SECONDS}s"},
     steps={
-        "CreateSecret": "a new version carries AWSPENDING: the same user, a new password",
-        "SetSecret": "the admin gave the user that password, beside the present one",
-        "TestSecret": "the user logged in with it",
-        "FinishSecret": "AWSCURRENT moved to the new version",
+        "createSecret": "a new version carries AWSPENDING: the same user, a new password",
+        "setSecret": "the admin gave the user that password, beside the present one",
+        "testSecret": "the user logged in with it",
+        "finishSecret": "AWSCURRENT moved to the new version",
     },
     well="one user and no second, no password but the last two logs in, no AWSPENDING left",
     columns=("password of version", "stage", "client's logins", ""),

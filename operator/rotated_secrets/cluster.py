@@ -10,7 +10,6 @@ A tenant decides what is in its objects, so no response is held whole without a 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from rotated_secrets.json_list import ListParser
+from rotated_secrets.json_list import ListParser, parse
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -176,7 +175,7 @@ class Cluster:
         if largest is not None and _most_values(data) > MOST_VALUES:
             raise ObjectTooLarge(f"{what}: the object has more than {MOST_VALUES} values")
         with _parsing(what):
-            found: Json = json.loads(data)
+            found: Json = parse(data)
         return found
 
     def pages(
@@ -280,7 +279,7 @@ def _most_values(data: bytearray) -> int:
 
 def _error(what: str, status: int, data: bytes) -> ClusterError:
     try:
-        answer = json.loads(data)
+        answer = parse(data)
         message = answer.get("message") or ""
     except (ValueError, AttributeError):
         answer, message = {}, ""

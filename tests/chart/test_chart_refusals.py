@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from rotated_secrets.cells.limits import MIB
 from rotated_secrets.controller.access.policy_file import InvalidPolicy, parse_policy
+from rotated_secrets.controller.process.startup import OWN_MEMORY
 from rotated_secrets.controller.settings import InvalidSettings, Settings
 from sandbox.helm import HelmFailed, rendered
 from tests.support.chart_files import merged, nested
@@ -258,6 +260,32 @@ def test_amounts_of_memory_that_the_operator_would_refuse_are_refused(text: str)
     said = refusal(nested("work.cellMemory", text)) if operator_refuses("cell_memory", text) else ""
     assert said or rendered(nested("work.cellMemory", text))
     assert said.count("work.cellMemory") == bool(said)
+
+
+CELLS = 500 * MIB - OWN_MEMORY
+"""Bytes for cells in a container that may use 500Mi."""
+
+
+@pytest.mark.parametrize(
+    "limit", ["499Mi", "524287999", 524287999, "0.48Gi", "524M", "524287k", "5.2e8", "511999Ki", "524287999999m"]
+)
+def test_a_memory_limit_that_cells_could_exceed_is_refused(limit: str | int) -> None:
+    assert (
+        f'resources.limits.memory: "{limit}" is less than work.cellsMemory ({CELLS}) and 200Mi for the operator; '
+        "write 500Mi or more, or lower work.cellsMemory"
+    ) in refusal({"resources": {"limits": {"memory": limit}}, "work": {"cellsMemory": str(CELLS)}})
+
+
+@pytest.mark.parametrize(
+    "limit", ["500Mi", "524288000", 524288000, "0.5Gi", "1G", "1Gi", "5.3e8", "512000Ki", "1Ti", "1P", "524288000000m"]
+)
+def test_a_memory_limit_that_cells_cannot_exceed_is_accepted(limit: str | int) -> None:
+    assert rendered({"resources": {"limits": {"memory": limit}}, "work": {"cellsMemory": str(CELLS)}})
+
+
+@pytest.mark.parametrize("resources", [{"limits": None}, {"limits": {"memory": None, "cpu": "1"}}])
+def test_without_a_memory_limit_any_amount_is_accepted(resources: dict[str, Any]) -> None:
+    assert rendered({"resources": resources, "work": {"cellsMemory": "64Gi"}})
 
 
 def test_lengths_that_the_operator_would_refuse_are_refused() -> None:

@@ -63,6 +63,8 @@ class Arena:
     bound: Bound
     honest: Honest
     table: Table
+    home: str
+    """The operator's namespace, and the honest tenant's."""
     undisturbed: Times = field(default_factory=Times)
     """The honest tenant's rotations while nothing else is done."""
     _begun: tuple[int, int] = (0, 0)
@@ -77,6 +79,11 @@ class Arena:
             self.operator.start()
             self.bound.take(self.operator.pid)
             self.operator.wait_until_it_leads(60)
+
+    def kill(self) -> None:
+        """SIGKILL. Its Lease goes too: to wait for the end of that would only pass time."""
+        self.operator.kill()
+        self.stack.api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{self.home}/leases/rotated-secrets")
 
     def measure(self) -> None:
         """Time the honest tenant while nothing else is done."""
@@ -96,26 +103,36 @@ class Arena:
         while len(descendants(self.operator.pid)) > self._processes > 0 and time.monotonic() < end:
             time.sleep(0.1)
 
+    def said(self) -> str:
+        """The log since the attack began."""
+        return self.operator.log()[self._said_before :]
+
     def namespace(self, name: str) -> Namespace:
         made = Namespace(self.stack, self.servers, f"{name}-{secrets.token_hex(3)}")
         made.create()
         return made
 
     @contextmanager
-    def attacked(self, what: str, *, least: int = 3, measured: bool = False) -> Iterator[Times]:
+    def attacked(
+        self, what: str, *, least: int = 3, measured: bool = False, restarted: bool = False, pause: float = 0.0
+    ) -> Iterator[Times]:
         """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it.
 
-        ``measured``: it was measured before, and what is done has begun already.
+        ``measured``: it was measured before, and what is done has begun already. ``restarted``: by an operator that
+        has ended since, and the attack is over at the end of the ``with``: measure this one too, when it is. ``pause``:
+        seconds between two of its rotations.
         """
         self.start()
         if not measured:
             self.measure()
         self._begin()
-        with self.honest.rotating() as times:
+        with self.honest.rotating(pause) as times:
             yield times
             end = time.monotonic() + 120
             while self.operator.runs and len(times.seconds) < least and time.monotonic() < end:
                 time.sleep(0.1)
+        if restarted and self.operator.runs:
+            self.undisturbed = max(self.undisturbed, self.honest.times(UNDISTURBED), key=lambda each: each.median)
         self.check(what, times)
 
     @contextmanager
@@ -133,7 +150,7 @@ class Arena:
             wrong.append("the operator has ended")
         if self.bound.kills != kills:
             wrong.append(f"{self.bound.kills - kills} processes were killed for more than {MEMORY >> 20} MiB")
-        log = self.operator.log()[self._said_before :]
+        log = self.said()
         if foreign := foreign_lines(log):
             wrong.append(f"{len(foreign)} lines of the log are not the operator's own, the first: {foreign[0][:300]!r}")
         if unexpected := [line for line in log.splitlines() if "failed unexpectedly" in line]:
@@ -155,7 +172,7 @@ def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena
         name = f"orders-{secrets.token_hex(4)}"
         return Applied(create_application(stack, home, name, database="shop"))
 
-    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "5s")
+    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "2s")
     flags = (*aws, "--webhook-hosts", servers.webhook_hosts, "--cluster-name", "test")
     # As a user would start it: what a fork has from its parent would count as the parent's memory.
     started = replace(stack, interpreter=None)
@@ -166,4 +183,4 @@ def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena
     with bounded(MEMORY) as bound, operator:
         bound.take(operator.pid)
         operator.wait_until_it_leads(60)
-        yield Arena(stack, servers, operator, bound, Honest(application), table)
+        yield Arena(stack, servers, operator, bound, Honest(application), table, home)

@@ -6,13 +6,13 @@ import pytest
 
 from rotated_secrets.databases.registry import BUILT_IN
 from tests.support.hostile.catalogue import CELLS, PROTOCOLS
-from tests.support.hostile.evil import FORGED, Kind, forged
+from tests.support.hostile.evil import FOREIGN, FORGED, Kind, forged
 from tests.support.hostile.outcomes import foreign_lines
 from tests.support.hostile.stages import COPIES, combination
 
 AURORA = {"aurora-postgresql", "aurora-mysql"}
 """Other names of engines that are there."""
-ALWAYS = set(Kind) - {Kind.DEEP, Kind.WIDE, Kind.COSTLY, Kind.FORGES}
+ALWAYS = set(Kind) - {Kind.DEEP, Kind.WIDE, Kind.COSTLY, Kind.FORGES} - FOREIGN
 
 
 def test_every_engine_the_webhook_and_aws_have_a_protocol() -> None:

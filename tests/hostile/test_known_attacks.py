@@ -49,7 +49,7 @@ def under_attack(arena: Arena, what: str, cells: list[Cell], each_has: int, tena
             for namespace, its in attacks.items():
                 namespace.apply(its)
             for namespace, its in attacks.items():
-                namespace.judged(its, SECONDS, keep=True)
+                namespace.judged(its, SECONDS)
             yield
     finally:
         for namespace in namespaces:

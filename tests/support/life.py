@@ -94,6 +94,9 @@ class Status:
             raise LookAgain("the resource has changed")
         self.life.status = self.read = status
 
+    def note(self, status: RotatedSecretStatus) -> None:
+        pass
+
 
 @dataclass
 class TargetSecret:

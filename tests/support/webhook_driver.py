@@ -158,6 +158,9 @@ class Rotating:
     def write(self, status: RotatedSecretStatus) -> None:
         self.status = status
 
+    def note(self, status: RotatedSecretStatus) -> None:
+        pass
+
     def _look_at_target(self, current: StoredVersion) -> TargetState:
         if self.delivered is None:
             return TargetState(TargetKind.ABSENT)

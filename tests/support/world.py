@@ -268,7 +268,7 @@ class World:
     deliveries: list[VersionId] = field(default_factory=list)
     """The versions that the target Secret held, in their order."""
     journal: Claim | None = None
-    """The entry about the rotation that has begun; it outlives the resource."""
+    """The entry about the unfinished rotation; it stays when the resource is deleted."""
     deleted: bool = False
     """Whether the resource is gone, and its status with it."""
     late_call: bool = False
@@ -383,6 +383,9 @@ class ModelStatus:
         if status.rotation is None:
             world.journal = None
 
+    def note(self, status: RotatedSecretStatus) -> None:
+        pass  # the run has it, and the next write brings it
+
 
 @dataclass
 class DeletedStatus:
@@ -395,6 +398,9 @@ class DeletedStatus:
             raise LookAgain("the resource is there")
         if status.rotation is None:
             self.world.journal = None
+
+    def note(self, status: RotatedSecretStatus) -> None:
+        pass
 
 
 @dataclass

@@ -25,7 +25,7 @@ from rotated_secrets.cluster import (
     ObjectTooLarge,
     Unreachable,
 )
-from rotated_secrets.json_list import ListParser
+from rotated_secrets.json_list import ListParser, parse
 
 PATH = "/apis/example.org/v1/things"
 
@@ -167,6 +167,29 @@ def test_object_that_comes_in_many_parts_is_not_parsed_at_each_of_them(monkeypat
     found = [obj for at in range(0, len(text), 1024) for obj in parser.feed(text[at : at + 1024])]
     assert len(found) + len(list(parser.feed(b"", last=True))) == 1
     assert len(tries) < 20
+
+
+DEEP = '{"f:a":' * 9000 + "{}" + "}" * 9000
+"""As the API server keeps it in ``managedFields``, whoever wrote it there."""
+
+
+@pytest.mark.parametrize("step", [997, 1 << 20])
+def test_object_that_is_nested_too_deeply_is_read_without_its_deepest_levels(step: int) -> None:
+    metadata = {"managedFields": [{"fieldsV1": "DEEP"}, 1], "name": 'a\\"{['}
+    deep = json.dumps({"metadata": metadata}).replace('"DEEP"', DEEP)
+    text = a_list({"n": 1}, {"n": 2}).replace(b'{"n": 1}', deep.encode())
+    (found, after), around = parsed(text, [text[at : at + step] for at in range(0, len(text), step)])
+    assert found["metadata"]["name"] == 'a\\"{['
+    assert found["metadata"]["managedFields"][1] == 1
+    assert (after, around["metadata"]) == ({"n": 2}, parsed(a_list(), [a_list()])[1]["metadata"])
+    with cluster_of(lambda _: (200, deep.encode())) as (cluster, _):
+        assert cluster.request("GET", PATH)["metadata"]["name"] == found["metadata"]["name"]
+
+
+def test_deep_object_that_does_not_end_is_no_object() -> None:
+    for broken in (DEEP[:-1], '{"a": "' + DEEP.replace('"', ""), DEEP[:-1] + '"\\'):
+        with pytest.raises(ValueError, match=r"."):
+            parse(broken)
 
 
 def test_pages_of_a_list_hold_what_is_kept_of_each_object() -> None:

@@ -72,11 +72,23 @@ line: which value, what is wrong with it, and what to write.
 {{- end -}}
 
 {{- define "rotated-secrets.wrongAmounts" -}}
-{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
 {{- $amounts := dict "work.cellMemory" .Values.work.cellMemory "work.cellsMemory" .Values.work.cellsMemory -}}
 {{- range $path, $text := $amounts -}}
 {{- if not (regexMatch "^[0-9]{1,12}([KMG]i)?$" $text) }}  {{ $path }}: {{ $text | quote }} is no amount of memory; write for example 64Mi
-{{ else if lt (mul (regexReplaceAll "^0+|[KMG]i$" $text "" | int64) (get $units (regexFind "[KMG]i$" $text) | default 1)) 8388608 }}  {{ $path }}: {{ $text | quote }} is less than 8Mi; write for example 64Mi
+{{ else if lt (include "rotated-secrets.bytes" $text | float64) 8388608.0 }}  {{ $path }}: {{ $text | quote }} is less than 8Mi; write for example 64Mi
+{{ end -}}
+{{- end -}}
+{{- include "rotated-secrets.wrongLimit" . -}}
+{{- end -}}
+
+{{/* A container that may have less than its cells and the operator: the kernel would end all of it, and not one cell. */}}
+{{- define "rotated-secrets.wrongLimit" -}}
+{{- $limit := get ((.Values.resources | default dict).limits | default dict) "memory" | default "" -}}
+{{- $limit = kindIs "string" $limit | ternary $limit (int64 $limit | toString) -}}
+{{- $cells := .Values.work.cellsMemory -}}
+{{- with include "rotated-secrets.bytes" $limit -}}
+{{- $needed := addf (include "rotated-secrets.bytes" $cells | default "0" | float64) 209715200.0 -}}
+{{- if lt (float64 .) $needed }}  resources.limits.memory: {{ $limit | quote }} is less than work.cellsMemory ({{ $cells }}) and 200Mi for the operator; write {{ divf $needed 1048576.0 | ceil | int64 }}Mi or more, or lower work.cellsMemory
 {{ end -}}
 {{- end -}}
 {{- end -}}

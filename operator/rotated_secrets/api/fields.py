@@ -57,7 +57,10 @@ def length_of(duration: str) -> timedelta:
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is not within the years 1 to 9999 in UTC") from None
 
 
 def _whole_second(moment: datetime) -> datetime:

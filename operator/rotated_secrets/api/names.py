@@ -56,8 +56,8 @@ WRITTEN_ANNOTATION: Final = f"{GROUP}/written"
 they are no longer wanted."""
 
 JOURNAL_LABEL: Final = f"{GROUP}/journal"
-"""ConfigMap in the operator's namespace, a label: the name of the operator's Lease. It is an entry about a rotation
-that has begun, and is removed when the rotation has ended."""
+"""ConfigMap in the operator's namespace, a label: the name of the operator's Lease. It is an entry about an
+unfinished rotation, and is removed when the rotation has ended."""
 
 RESTARTED_FOR_ANNOTATION: Final = f"{GROUP}/restarted-for"
 """Pod template of a workload in `spec.rollout.restart`, followed by a dot and the RotatedSecret's name: the version

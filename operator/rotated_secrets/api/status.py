@@ -147,7 +147,7 @@ class Claim(_ReportedModel):
     """Number of this attempt for its slot or request, from 1."""
 
     step: Step = Step.CREATE
-    """The step that runs now."""
+    """The step that runs now. TestSecret and FinishSecret are written when they fail."""
 
     started_at: Instant
     """When this attempt began."""

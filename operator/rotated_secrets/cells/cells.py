@@ -107,6 +107,7 @@ class Cells:
 
         Raises:
             CellFailed: it could not be opened.
+            Exception: whatever the object raises if it cannot be pickled.
         """
         with self._lock:
             count = self._by_tenant[tenant]
@@ -114,7 +115,11 @@ class Cells:
             wire, report = self._running_zygote().fork(chosen)
             self._by_tenant[tenant] += 1
         cell = Cell(wire, report, chosen, declared, lambda outcome, output: self._count(tenant, outcome, output))
-        cell.send(work)
+        try:
+            cell.send(work)
+        except BaseException:
+            cell.close()
+            raise
         return cell
 
     def close(self) -> None:

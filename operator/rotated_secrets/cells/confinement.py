@@ -11,6 +11,7 @@ import threading
 
 from rotated_secrets.cells.landlock import Landlock
 from rotated_secrets.cells.limits import CellLimits
+from rotated_secrets.cells.syscalls import refuse_others
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,6 +43,7 @@ def confine(limits: CellLimits, base: int, landlock: Landlock) -> None:
     threading.stack_size(_THREAD_STACK)
     os.nice(limits.niceness)
     landlock.restrict(limits.ports)
+    refuse_others()
 
 
 def hide_memory() -> None:

@@ -40,6 +40,11 @@ class Closable(Protocol):
 ConnectionT = TypeVar("ConnectionT", bound=Closable)
 
 
+def database_shown(database: str, credential: Credential) -> str:
+    """Return a database as messages of its login may show it: a name in the secret value may be a password there."""
+    return "the database that dbname names" if database == credential.dbname else f"database {database}"
+
+
 class DatabaseClosed(Unavailable):
     """The server accepted the password, but does not let the user in to this database. It may to another."""
 

@@ -112,7 +112,7 @@ def _tls(texts: Mapping[str, str]) -> str | None:
 def _docker(texts: Mapping[str, str]) -> str | None:
     try:
         json.loads(texts[".dockerconfigjson"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         return "a key .dockerconfigjson that holds JSON"
     return None
 

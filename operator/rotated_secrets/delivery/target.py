@@ -303,7 +303,7 @@ def _last_written(live: LiveSecret) -> Mapping[str, Collection[str]]:
     try:
         written = json.loads(live.annotations.get(names.WRITTEN_ANNOTATION, "{}"))
         return {part: frozenset(written.get(part, ())) for part in nothing}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return nothing
 
 

@@ -44,7 +44,8 @@ class EventReason(StrEnum):
     """AWSCURRENT is the new version, and it is delivered."""
 
     ROTATION_FAILED = "RotationFailed"
-    """An attempt failed before setSecret, or the last of three attempts failed."""
+    """An attempt failed before setSecret, or the last of three attempts failed; or the cluster does not take what the
+    operator has to write for a rotation."""
 
     ROTATION_ABANDONED = "RotationAbandoned"
     """Someone else moved AWSCURRENT, so the rotation was stopped; or its RotatedSecret was deleted."""

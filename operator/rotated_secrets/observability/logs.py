@@ -33,7 +33,8 @@ CHATTY = {
     "kopf": logging.WARNING,
     "kopf._core.reactor.running": logging.CRITICAL,
     "kopf._core.reactor.orchestration": logging.CRITICAL,
-    "botocore.credentials": logging.WARNING,
+    # It warns, with a traceback, of a role that cannot be assumed; the caller logs why.
+    "botocore.credentials": logging.ERROR,
     "asyncio": logging.INFO,
 }
 
@@ -64,6 +65,14 @@ _SUSPECT = re.compile(
     ),
     re.IGNORECASE,
 )
+
+# Some readers begin a new line at the separators; terminals obey control characters, and change the order of text.
+_INVISIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _visible(text: str) -> str:
+    """Escape, as JSON would, what is no visible part of a line. A newline stays: it is a formatter's own."""
+    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def redact(text: str) -> str:
@@ -188,7 +197,7 @@ class JsonFormatter(_Formatter):
         }
         if trace := self.trace(record):
             line["exception"] = trace
-        return json.dumps(line, ensure_ascii=False)
+        return _visible(json.dumps(line, ensure_ascii=False))
 
 
 class TextFormatter(_Formatter):
@@ -201,4 +210,4 @@ class TextFormatter(_Formatter):
         # Without indentation, a message of several lines could look like several records.
         message = self.message(record).replace("\n", "\n    ")
         line = f"{self.time(record)} {record.levelname:<7} {about_what}{message}{step}"
-        return "\n".join(filter(None, (line, self.trace(record))))
+        return _visible("\n".join(filter(None, (line, self.trace(record)))))

@@ -89,8 +89,8 @@ class Metrics:
         self._ready = gauge("ready", "1 if the condition Ready is True, else 0.", *OBJECT)
         self._aws = counter(
             "aws_requests_total",
-            "Requests to AWS, each retry counted, by outcome: `ok`, `throttled`, `denied`, `absent`, `refused` or "
-            "`unavailable`.",
+            "Requests to AWS, each retry counted, by outcome: `ok`, `throttled`, `denied`, `absent`, `refused`, or "
+            "`unavailable` (also if what answered is not AWS).",
             "operation",
             "outcome",
         )

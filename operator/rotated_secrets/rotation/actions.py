@@ -30,6 +30,16 @@ class WriteStatus(_Doing):
 
 
 @dataclass(frozen=True)
+class NoteStatus(_Doing):
+    """Change the status without writing it yet. If the operator ends before the next write, another run decides the
+    same again, from the stages of the secret."""
+
+    needs_database = False
+
+    status: RotatedSecretStatus
+
+
+@dataclass(frozen=True)
 class ReadPending(_Doing):
     """Read the value of the version that carries AWSPENDING."""
 
@@ -174,6 +184,7 @@ Waiting = Hold | Retry | Sleep
 
 Doing = (
     WriteStatus
+    | NoteStatus
     | ReadPending
     | ProbeCurrent
     | ProbePending

@@ -25,8 +25,10 @@ _InPast = Callable[[str, datetime, datetime], datetime]
 def without_future_times(seen: Observation, now: datetime) -> Observation:
     """Replace each time in the future: by when AWS made AWSCURRENT, where that is known, else by ``now``."""
     current = seen.current
-    if current.created_at > now + TOLERANCE:  # this process made it while its clock was wrong
-        current = replace(current, created_at=now)
+    if current.created_at > now + TOLERANCE:
+        # As of `now` at each look, no slot of a schedule would ever be after it.
+        last = seen.status.last_rotation_time
+        current = replace(current, created_at=now if last is None or last > now + TOLERANCE else last)
     status, ignored = _corrected(seen.status, min(current.created_at, now), now)
     if current is seen.current and not ignored:
         return seen

@@ -10,7 +10,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rotated_secrets.api.status import Claim, Reason, Step
-from rotated_secrets.rotation.actions import Abandon, Action, Hold, ProbeCurrent, RequestRotation, Sleep, WriteStatus
+from rotated_secrets.rotation.actions import (
+    Abandon,
+    Action,
+    Hold,
+    NoteStatus,
+    ProbeCurrent,
+    RequestRotation,
+    Sleep,
+    WriteStatus,
+)
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
@@ -64,7 +73,7 @@ def _close_claim(seen: Observation, terms: Terms, now: datetime) -> Action | Non
         return None
     if claim.from_version_id != seen.current_id:
         made = claim.model_copy(update={"version_id": seen.current_id})
-        return WriteStatus(served(seen, terms, made, now))
+        return NoteStatus(served(seen, terms, made, now))
     if seen.pending_id is not None and is_ours(seen, terms) and claim.step is Step.CREATE:
         return Abandon(seen.pending_id)  # created by the operator with another strategy, and not set anywhere
     if claim.step is not Step.CREATE:

@@ -24,6 +24,7 @@ from rotated_secrets.rotation.actions import (
     FinishPending,
     Hold,
     Lock,
+    NoteStatus,
     ProbeCurrent,
     ProbePending,
     Refresh,
@@ -62,6 +63,7 @@ from rotated_secrets.rotation.policies import (
 )
 from rotated_secrets.rotation.rollout import record_first_delivery, roll_out
 from rotated_secrets.rotation.status_updates import (
+    at_step,
     claimed,
     ended,
     failed,
@@ -144,7 +146,7 @@ def _close_claim(seen: Observation, terms: Terms, now: datetime) -> Action | Non
     if claim is None:
         return None
     if claim.version_id == seen.current_id and (claim.failure is None or seen.proven):
-        return WriteStatus(served(seen, terms, claim, now))
+        return NoteStatus(served(seen, terms, claim, now))
     if seen.pending_id is not None:
         return None
     if claim.from_version_id != seen.current_id:
@@ -240,14 +242,17 @@ def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
         return waiting
     # A login does not prove that setSecret finished (rights may be missing), so each run sets and tests again.
     if not seen.password_set:
-        return _at_step(seen, Step.SET, retains=retains(terms)) or SetPending()
+        if seen.claim is not None and seen.claim.step is not Step.SET:
+            # Durable before it begins: what is rolled back depends on whether the password may be set.
+            return WriteStatus(at_step(seen.status, Step.SET, retains=retains(terms)))
+        return SetPending()
     if not seen.tested:
-        return _at_step(seen, Step.TEST) or TestPending()
+        return _note_step(seen, Step.TEST) or TestPending()
     return None
 
 
 def _finish(seen: Observation, pending_id: VersionId) -> Action:
-    return _at_step(seen, Step.FINISH) or FinishPending(pending_id)
+    return _note_step(seen, Step.FINISH) or FinishPending(pending_id)
 
 
 def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -325,8 +330,8 @@ def _under_lock(seen: Observation) -> Action | None:
     return None if seen.fresh else Refresh()
 
 
-def _at_step(seen: Observation, step: Step, **changes: object) -> Action | None:
-    """Record the step in the status before it begins, because a rollback depends on it."""
+def _note_step(seen: Observation, step: Step) -> Action | None:
+    """Note a step after setSecret, so that what is said of it names it. A run that resumes sets and tests again."""
     if seen.claim is None or seen.claim.step is step:
         return None
-    return WriteStatus(with_claim(seen.status, step=step, message=f"{step} begins", **changes))
+    return NoteStatus(at_step(seen.status, step))

@@ -52,6 +52,9 @@ class StatusWriter(Protocol):
     def write(self, status: RotatedSecretStatus) -> None:
         """Make a status durable. Raises: LookAgain, if another operator has written it since it was read."""
 
+    def note(self, status: RotatedSecretStatus) -> None:
+        """Have a status that nothing depends on: it becomes durable with the next one."""
+
 
 class Workloads(Protocol):
     """The workloads in the resource's namespace that read the target Secret."""

@@ -83,6 +83,10 @@ def with_failure(status: RotatedSecretStatus, failure: str) -> RotatedSecretStat
     return with_claim(status, failure=failure, message=failure)
 
 
+def at_step(status: RotatedSecretStatus, step: Step, **changes: object) -> RotatedSecretStatus:
+    return with_claim(status, step=step, message=f"{step} begins", **changes)
+
+
 def with_claim(status: RotatedSecretStatus, **changes: object) -> RotatedSecretStatus:
     if status.rotation is None:
         return status

@@ -58,6 +58,9 @@ class Steps:
                 self._ports.status.write(status)
                 # The status has the failure now; it must not count for the next attempt.
                 return replace(seen, status=status, failure=None, refusal=None)
+            case actions.NoteStatus(status):
+                self._ports.status.note(status)
+                return replace(seen, status=status)
             case actions.ReadPending():
                 return self._read_pending(seen)
             case actions.ProbeCurrent():

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 from botocore.parsers import ResponseParserError
 
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -36,8 +36,13 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
 Source: "Response Elements" of each operation, in the API Reference of its service.
 """
 
-MAX_PARTS: Final = 200_000
-"""Most elements of an answer: each costs far more memory than the bytes that announce it."""
+MAX_PARTS: Final = 50_000
+"""Most elements of an answer: each costs far more memory than the bytes that announce it. The largest that is asked for
+is a page of 100 secrets with 50 tags each, about 20,000."""
+
+UNPARSED: Final = "answer-unparsed"
+"""Event of a client for each answer that its parser does not take, followed by the operation: the SDK emits its own
+``response-received`` for the others alone."""
 
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{1,127}")
 _CONTENT_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,60}")
@@ -83,21 +88,26 @@ class CheckedCalls:
         parsed: Mapping[str, Any] = {}
         try:
             answer: dict[str, Any] = super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
+        except NotAws:
+            self._emit_unparsed(operation_name)
+            raise
         except BotoCoreError:
             raise
         except ClientError as error:
-            if is_error_of_aws(error.response):
-                raise
             parsed = error.response
+            if is_error_of_aws(parsed):
+                raise
         except _NONSENSE:
-            pass
+            self._emit_unparsed(operation_name)
         else:
-            shape = self.meta.service_model.operation_model(operation_name).output_shape
-            if has_form(answer, shape, REQUIRED.get(operation_name, ())):
+            if is_of_aws(answer, self.meta.service_model.operation_model(operation_name)):
                 return answer
             parsed = answer
         # Raised outside the handler: the context would quote the answer.
         raise NotAws(what=described(parsed.get("ResponseMetadata") or {}))
+
+    def _emit_unparsed(self, operation_name: str) -> None:
+        self.meta.events.emit(f"{UNPARSED}.{operation_name}")
 
 
 def checked(base_classes: list[type], **_: object) -> None:
@@ -114,6 +124,14 @@ def refuse_swollen(response_dict: Mapping[str, Any], **_: object) -> None:
     body = response_dict.get("body") or b""
     if isinstance(body, bytes) and sum(body.count(sign) for sign in (b"[", b"{", b"<")) > MAX_PARTS:
         raise NotAws(what=f"more than {MAX_PARTS} elements")
+
+
+def is_of_aws(parsed: Mapping[str, Any], operation: OperationModel) -> bool:
+    """Whether an answer, as the SDK has parsed it, has the form of AWS's: of its errors, or of what was asked for."""
+    status = (parsed.get("ResponseMetadata") or {}).get("HTTPStatusCode", 0)
+    if status >= 300:  # the SDK's parsers find no "Error" in some pages
+        return is_error_of_aws(parsed)
+    return has_form(parsed, operation.output_shape, REQUIRED.get(operation.name, ()))
 
 
 def is_error_of_aws(parsed: Mapping[str, Any]) -> bool:

@@ -19,10 +19,11 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
+from botocore.model import ServiceModel
 
 from rotated_secrets.observability.logs import silence_aws_debug_logs
-from rotated_secrets.secretstores.answers import checked, refuse_swollen
-from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, AwsCall, outcome_of
+from rotated_secrets.secretstores.answers import UNPARSED, checked, is_of_aws, refuse_swollen
+from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, AwsCall, CallOutcome, outcome_of
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.bounded_http import bound_answers
 from rotated_secrets.secretstores.quota import Buckets, no_tenant
@@ -204,7 +205,9 @@ class AwsStores:
             ),
         )
         client.meta.events.register("before-parse", refuse_swollen)
-        client.meta.events.register("response-received", self._on_response)
+        on_response = functools.partial(self._on_response, client.meta.service_model)
+        client.meta.events.register("response-received", on_response)
+        client.meta.events.register(UNPARSED, self._on_unparsed)
         if self._before_write is not None and service != "secretsmanager":  # AwsStore does this itself
             client.meta.events.register("before-send", self._before_send)
         return client
@@ -213,11 +216,20 @@ class AwsStores:
         if self._before_write is not None and not event_name.rpartition(".")[2].startswith(READ_PREFIXES):
             self._before_write()
 
-    def _on_response(self, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+    def _on_response(
+        self, service: ServiceModel, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object
+    ) -> None:
+        operation = service.operation_model(event_name.rpartition(".")[2])
+        is_answer = parsed_response is not None and is_of_aws(parsed_response, operation)
         if self._on_request:
-            self._on_request(event_name.rpartition(".")[2], outcome_of(parsed_response))
+            outcome = outcome_of(parsed_response) if is_answer else CallOutcome.UNAVAILABLE
+            self._on_request(operation.name, outcome)
         if self._on_rejected and parsed_response and parsed_response.get("Error", {}).get("Code") in BAD_CREDENTIALS:
             self._on_rejected()
+
+    def _on_unparsed(self, event_name: str, **_: object) -> None:
+        if self._on_request:
+            self._on_request(event_name.rpartition(".")[2], CallOutcome.UNAVAILABLE)
 
 
 class _FixedCredentials(CredentialProvider):

@@ -84,6 +84,13 @@ def test_a_suffix_that_makes_somebody_elses_name_is_refused(tenant: Tenant, vict
     assert ENGINE.verify(tenant.reach, tenant.credential(name, "theirs", dbname=None), users) == []
 
 
+def test_name_of_a_database_that_does_not_exist_is_not_shown_for_it_may_be_a_password(tenant: Tenant) -> None:
+    wrong = tenant.credential(tenant.base, tenant.password, dbname="hunter2canary")
+    (failure,) = ENGINE.verify(tenant.reach, wrong, Users(tenant.base, None))
+    assert "the database that dbname names" in failure
+    assert "canary" not in failure
+
+
 def test_a_tenant_cannot_mark_a_user_as_its_clone(tenant: Tenant) -> None:
     tenant.sql("CREATE USER {clone} IDENTIFIED BY 'theirs'", "GRANT PROCESS ON *.* TO {clone}")
     mark = f"""ATTRIBUTE '{{"rotated-secrets": {{"clone-of": "{tenant.base}@{tenant.host}"}}}}'"""

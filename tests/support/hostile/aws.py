@@ -6,6 +6,7 @@ Which combination is meant, the name of the secret or role says that a request i
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 
@@ -15,6 +16,10 @@ from tests.support.hostile.stages import Cell, Protocol, Reach, Stage
 from tests.support.hostile.wire import Wire
 
 ACTIONS = ("DescribeSecret", "GetSecretValue", "AssumeRole")
+AHEAD, BACK = "dated-ahead", "dated-back"
+"""A secret with one of these in its name has dates of next year, or of four hours ago."""
+_SHIFTS = {AHEAD.encode(): 365 * 24 * 3600, BACK.encode(): -4 * 3600}
+_DATE = re.compile(rb'(?<=Date": )[0-9]{10}')
 _JSON = in_body(
     lambda text: json.dumps({"__type": text, "message": text}).encode(),
     lambda depth: b'{"Tags":' + b"[" * depth + b"]" * depth + b"}",
@@ -70,5 +75,7 @@ def pass_on(head: bytes, body: bytes, backend: tuple[str, int], wire: Wire) -> N
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
     with socket.create_connection(backend, 30) as upstream:
         upstream.sendall(b"\r\n".join([*lines[:-2], b"Connection: close", b"", b""]) + body)
-        while part := upstream.recv(65536):
-            wire.send(part)
+        answer = b"".join(iter(lambda: upstream.recv(65536), b""))
+    if shift := next((shift for name, shift in _SHIFTS.items() if name in body), 0):
+        answer = _DATE.sub(lambda date: b"%d" % (int(date[0]) + shift), answer)
+    wire.send(answer)

@@ -6,8 +6,8 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tests.support.hostile.wire import Wire
@@ -22,6 +22,7 @@ FORGED = "forged"
 """The logger that forged lines name; nothing of the operator's is called so."""
 
 _BLOCK = 1 << 18
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,12 @@ class Words:
     """One message, nested as deep as its size allows."""
     wide: Callable[[], bytes] | None = None
     """One message as large as a driver may be expected to take, of elements as small as there are."""
+    repeats: int | None = None
+    """After how many small messages they are the same again, so that they need not be made for each connection."""
     costly: Callable[[Wire], None] | None = None
     """A dialogue in which an honest answer needs hours of computing."""
+    foreign: Mapping[Kind, bytes] = field(default_factory=dict)
+    """Whole answers of something that is not the server: a proxy, a page to sign in, another program."""
 
 
 class Kind(StrEnum):
@@ -59,11 +64,21 @@ class Kind(StrEnum):
     COSTLY = "costly"
     CLOSES = "closes"
     FORGES = "forges"
+    PAGE = "page"
+    REFUSES = "refuses"
+    REDIRECTS = "redirects"
+    SHAPE = "shape"
 
     def is_of(self, words: Words) -> bool:
         """Whether the protocol has it at this stage."""
+        if self in FOREIGN:
+            return self in words.foreign
         needed = {Kind.FORGES: words.told, Kind.DEEP: words.deep, Kind.WIDE: words.wide, Kind.COSTLY: words.costly}
         return needed.get(self, words) is not None
+
+
+FOREIGN = frozenset({Kind.PAGE, Kind.REFUSES, Kind.REDIRECTS, Kind.SHAPE})
+"""Answers of something else: a page with success, a page with a refusal, a redirect, and data of another shape."""
 
 
 def do(kind: Kind, wire: Wire, words: Words, name: str) -> None:
@@ -95,6 +110,9 @@ def do(kind: Kind, wire: Wire, words: Words, name: str) -> None:
         case Kind.FORGES:
             assert words.told is not None
             wire.send(words.told(f"no\n{forged(name)}\n"))
+        case Kind.PAGE | Kind.REFUSES | Kind.REDIRECTS | Kind.SHAPE:
+            wire.send(words.foreign[kind])
+            return
     wire.wait_until_closed(LASTS)
 
 
@@ -115,12 +133,17 @@ def _drip(wire: Wire, data: bytes) -> None:
 
 def _endless(wire: Wire, words: Words) -> None:
     end, sent = time.monotonic() + LASTS, 0
-    for first in itertools.count(0, 256):
-        batch = b"".join(words.small(number) for number in range(first, first + 256))
+    for batch in _batches(words):
         wire.send(batch)
         sent += len(batch)
         if time.monotonic() > end or sent > SENT:
             return
+
+
+def _batches(words: Words) -> Iterator[bytes]:
+    """Small messages without an end."""
+    made = (b"".join(words.small(first + each) for each in range(_BATCH)) for first in itertools.count(0, _BATCH))
+    return made if words.repeats is None else itertools.cycle(itertools.islice(made, -(-words.repeats // _BATCH)))
 
 
 def _flood(wire: Wire, words: Words) -> None:

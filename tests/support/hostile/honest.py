@@ -55,12 +55,12 @@ class Honest:
         return Times([self.rotate() for _ in range(count)])
 
     @contextmanager
-    def rotating(self) -> Iterator[Times]:
-        """All the time, until the ``with`` ends."""
+    def rotating(self, pause: float) -> Iterator[Times]:
+        """With so many seconds between two rotations, until the ``with`` ends."""
         times, stop = Times(), threading.Event()
 
         def work() -> None:
-            while not stop.is_set():
+            while not stop.wait(pause):
                 try:
                     times.seconds.append(self.rotate())
                 except (TimeoutError, OSError) as error:

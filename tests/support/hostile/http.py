@@ -6,8 +6,9 @@ import json
 import ssl
 import zlib
 from collections.abc import Callable
+from functools import cache
 
-from tests.support.hostile.evil import Words
+from tests.support.hostile.evil import Kind, Words
 from tests.support.hostile.stages import Protocol, Reach, Stage
 from tests.support.hostile.tls import HANDSHAKE
 from tests.support.hostile.wire import Wire
@@ -49,16 +50,35 @@ def _zeros() -> Callable[[int], bytes]:
     return nth
 
 
+_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><p>Sign in first.<p></body></html>"
+
+
+def _foreign(status: str, content_type: str, body: bytes, *headers: str) -> bytes:
+    lines = (f"Content-Type: {content_type}", f"Content-Length: {len(body)}", "Connection: close", *headers)
+    return "\r\n".join((f"HTTP/1.1 {status}", *lines, "", "")).encode() + body
+
+
+@cache
+def _wide_headers() -> bytes:
+    return b"".join(b"X-%d:\r\n" % number for number in range(1 << 20)) + b"\r\n"
+
+
 BEFORE_STATUS = Words(
     small=lambda _: b"HTTP/1.1 100 Continue\r\n\r\n",
     announced=lambda _: b"HTTP/1.1 200 ",
     told=lambda text: b"HTTP/1.1 500 " + text.encode() + b"\r\n\r\n",
+    foreign={
+        Kind.PAGE: _foreign("200 OK", "text/html", _PAGE),
+        Kind.REFUSES: _foreign("403 Forbidden", "text/html", _PAGE),
+        Kind.REDIRECTS: _foreign("302 Found", "text/html", _PAGE, "Location: https://login.example/"),
+        Kind.SHAPE: _foreign("200 OK", "application/json", b'{"ok": "of course", "results": [1, {"two": null}]}'),
+    },
 )
 BEFORE_HEADERS = Words(
     small=lambda number: b"X-Header-%d: value\r\n" % number,
     announced=lambda _: b"X-Header: ",
     told=lambda text: b"Retry-After: " + text.encode() + b"\r\n\r\n",
-    wide=lambda: b"".join(b"X-%d:\r\n" % number for number in range(1 << 20)) + b"\r\n",
+    wide=_wide_headers,
 )
 BEFORE_LENGTH = Words(
     small=lambda number: b"\r\n" if number == 0 else b"a" * 100,
@@ -81,6 +101,7 @@ def _deep_json(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
+@cache
 def _wide_json(count: int) -> bytes:
     return b"[" + b"{}," * count + b"{}]"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sandbox.application import RESOURCES
@@ -78,7 +78,8 @@ class Attack:
         if told is None or str(self.cell) not in reached:
             return None
         message = str(told.get("message", ""))
-        host = self.secret_id if self.cell.engine == "aws" else self.cell.address(self.copy)
+        # The last part of the secret's name, and of the role's.
+        host = self.name if self.cell.engine == "aws" else self.cell.address(self.copy)
         if host not in message and not (told is held and "verify quer" in message):
             return None
         faults = (
@@ -137,27 +138,21 @@ class Namespace:
             if error.code != 404:
                 raise
 
-    def judged(self, attacks: Iterable[Attack], seconds: float, *, keep: bool = False) -> None:
-        """Wait until each has its outcome; what has one is deleted, so that no time is spent on it again."""
-        left, end = {attack.name: attack for attack in attacks}, time.monotonic() + seconds
-        while left and time.monotonic() < end:
-            reached = self.servers.reached
-            for resource in self.resources():
-                attack = left.get(resource["metadata"]["name"])
-                if attack is None or (outcome := attack.judge(resource, reached)) is None:
-                    continue
-                attack.outcome = outcome
-                del left[attack.name]
-                if not keep:
-                    self.delete(attack.name)
-            time.sleep(LOOK_SECONDS)
-        for attack in left.values():
-            attack.outcome = self._why_not(attack)
-        if not keep:
-            for name in left:
-                self.delete(name)
+    def judged(self, attacks: Iterable[Attack], seconds: float) -> None:
+        """Wait until each has its outcome."""
+        judge_all({self: list(attacks)}, seconds, keep=True)
 
-    def _why_not(self, attack: Attack) -> str:
+    def look(self, left: dict[str, Attack]) -> Iterator[Attack]:
+        """Judge those that tell what is wrong, remove them from ``left``, and return them."""
+        reached = self.servers.reached
+        for resource in self.resources():
+            attack = left.get(resource["metadata"]["name"])
+            if attack is not None and (outcome := attack.judge(resource, reached)) is not None:
+                attack.outcome = outcome
+                yield left.pop(attack.name)
+
+    def why_not(self, attack: Attack) -> str:
+        """Why it was not judged."""
         if str(attack.cell) not in self.servers.reached:
             return "the server was not reached"
         resource = self.stack.api.get(f"{self.path}/{attack.name}")
@@ -165,6 +160,23 @@ class Namespace:
             (each["type"], each["status"], each["message"]) for each in resource.get("status", {}).get("conditions", [])
         ]
         return f"the resource does not name the host: {said}"
+
+
+def judge_all(attacks: Mapping[Namespace, Iterable[Attack]], seconds: float, *, keep: bool = False) -> None:
+    """Wait until each has its outcome. What has one is deleted, unless it is kept: no more time is spent on it."""
+    left = {namespace: {attack.name: attack for attack in its} for namespace, its in attacks.items()}
+    end = time.monotonic() + seconds
+    while any(left.values()) and time.monotonic() < end:
+        for namespace, its in left.items():
+            for attack in namespace.look(its) if its else ():
+                if not keep:
+                    namespace.delete(attack.name)
+        time.sleep(LOOK_SECONDS)
+    for namespace, its in left.items():
+        for attack in its.values():
+            attack.outcome = namespace.why_not(attack)
+            if not keep:
+                namespace.delete(attack.name)
 
 
 def foreign_lines(log: str) -> list[str]:

@@ -98,5 +98,12 @@ def test_a_claim_that_this_operator_cannot_understand_is_not_guessed_at() -> Non
         RotatedSecret.parse({**_object(), "status": {"rotation": claim}})
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_time_that_no_clock_shows_in_utc_is_refused(time: str) -> None:
+    """Who may write the status can write it: the API server takes it."""
+    with pytest.raises(InvalidSpec, match=r"status\.lastRotationTime.*years 1 to 9999"):
+        RotatedSecret.parse({**_object(), "status": {"lastRotationTime": time}})
+
+
 def _condition(**changes: str) -> dict[str, str]:
     return {"type": "Ready", "status": "True", "reason": "X", "lastTransitionTime": "2026-11-22T02:00:00Z", **changes}

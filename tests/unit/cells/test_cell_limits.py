@@ -15,6 +15,7 @@ import pytest
 
 from rotated_secrets.cells import Cell, CellFailed, CellLimits, Cells
 from rotated_secrets.cells.limits import MIB
+from rotated_secrets.cells.wire import MOST_REQUEST
 from tests.support.cell_work import Declared, Work
 
 OpenCell = Callable[..., Cell]
@@ -157,6 +158,21 @@ def test_cells_are_counted_until_they_end(make_cells: MakeCells, outcomes: Count
     cell.close()
     assert cells.running == 0
     assert outcomes["ok"] == 1
+
+
+def test_a_cell_whose_object_cannot_be_sent_is_closed_and_not_counted(
+    make_cells: MakeCells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, before = make_cells(), set(_children_of_zygotes())
+    with pytest.raises(TypeError, match="cannot pickle"):
+        cells.open(threading.Lock(), tenant="shop", declared=(Declared,))
+    assert cells.running == 0
+    monkeypatch.setattr("rotated_secrets.cells.cell._SENDING_SECONDS", 0.2)
+    with pytest.raises(CellFailed) as failed:
+        cells.open([b"x" * 2 * MOST_REQUEST], tenant="shop", declared=(Declared,))
+    assert failed.value.outcome in ("crash", "time")
+    assert cells.running == 0
+    eventually(lambda: set(_children_of_zygotes()) <= before)
 
 
 def test_the_zygote_is_started_again_when_it_was_killed(make_cells: MakeCells, caplog: Any) -> None:

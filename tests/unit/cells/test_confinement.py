@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -109,6 +111,36 @@ def test_it_can_signal_no_other_process(open_cell: OpenCell, operator: subproces
     assert operator.poll() is None
 
 
+@pytest.mark.parametrize("method", ["limit", "renice", "move_to_one_processor"])
+def test_it_changes_neither_limits_nor_priority_of_another_process(
+    open_cell: OpenCell, operator: subprocess.Popen[bytes], method: str
+) -> None:
+    before = resource.prlimit(operator.pid, resource.RLIMIT_NOFILE), os.getpriority(os.PRIO_PROCESS, operator.pid)
+    refused(open_cell(), method, operator.pid)
+    after = resource.prlimit(operator.pid, resource.RLIMIT_NOFILE), os.getpriority(os.PRIO_PROCESS, operator.pid)
+    assert after == before
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
+@pytest.mark.parametrize("number", [57, 58, 141, 142, 144, 203, 314, 251, 1 << 30])
+def test_filter_refuses_a_system_call_whatever_its_arguments(open_cell: OpenCell, number: int) -> None:
+    """Also on itself, where the kernel would ask for no right."""
+    assert open_cell().call("system_call", number, returns=int, within=20) == errno.EPERM
+
+
+def test_library_learns_that_it_has_to_call_clone(open_cell: OpenCell) -> None:
+    assert open_cell().call("system_call", 435, returns=int, within=20) == errno.ENOSYS
+
+
+def test_it_has_no_children_that_would_outlive_it(open_cell: OpenCell) -> None:
+    refused(open_cell(), "fork")
+
+
+def test_it_starts_threads_and_lowers_its_own_limits(open_cell: OpenCell) -> None:
+    assert open_cell().call("thread", returns=bool, within=20)
+    assert open_cell().call("limit", 0, returns=tuple[int, int], within=20) == (64, 64)
+
+
 @landlock_scopes
 def test_it_reaches_no_abstract_socket(open_cell: OpenCell) -> None:
     with socket.socket(socket.AF_UNIX) as server:
@@ -134,7 +166,7 @@ def test_it_listens_nowhere(open_cell: OpenCell) -> None:
 
 @landlock
 def test_it_runs_no_program(open_cell: OpenCell) -> None:
-    assert open_cell().call("run", sys.executable, returns=int, within=20) == 127
+    refused(open_cell(), "run", sys.executable)
 
 
 @landlock

@@ -1,4 +1,4 @@
-"""The journal of rotations that have begun: one ConfigMap each, which outlives its RotatedSecret."""
+"""The journal of unfinished rotations: one ConfigMap each, which stays when its RotatedSecret is deleted."""
 
 from __future__ import annotations
 

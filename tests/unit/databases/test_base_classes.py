@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable, Users
-from rotated_secrets.databases.base_classes import DatabaseClosed, IdleAdminSession, LoggedIn, LoginEngine
+from rotated_secrets.databases.base_classes import (
+    DatabaseClosed,
+    IdleAdminSession,
+    LoggedIn,
+    LoginEngine,
+    database_shown,
+)
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.verify_queries import Query
 from rotated_secrets.values import Credential, Endpoint, SecretValue
@@ -59,6 +67,11 @@ def test_verify_reports_rights_and_queries_and_closes_the_connection() -> None:
 
 def test_a_database_that_is_closed_to_the_user_is_a_failed_check_for_the_password_was_accepted() -> None:
     assert Engine(DatabaseClosed("no CONNECT")).verify(SERVER, APP, USERS, ["good"]) == ["no CONNECT"]
+
+
+def test_name_of_a_database_in_the_secret_value_is_not_shown_for_it_may_be_a_password() -> None:
+    assert database_shown("hunter2", replace(APP, dbname="hunter2")) == "the database that dbname names"
+    assert database_shown("postgres", replace(APP, dbname="hunter2")) == "database postgres"
 
 
 @pytest.mark.parametrize("error", [AuthenticationFailed("wrong"), Unavailable("away"), Refused("no")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,14 @@ def test_a_closed_database_is_a_failed_check_although_the_login_is_said_to_have_
 ) -> None:
     with SqlServerDouble(conversation(refusals=tuple(Error(number) for number in numbers))) as double:
         assert f"(error {numbers[0]})" in log_in(double, TlsMode.DISABLE, None)[0]
+
+
+def test_name_of_a_closed_database_is_not_shown_for_it_may_be_a_password() -> None:
+    wrong = replace(CREDENTIAL, dbname=CANARY)
+    with SqlServerDouble(Conversation("app", CANARY, CANARY, list(PINNED), refusals=(Error(4060),))) as double:
+        (failure,) = SqlServerEngine().verify(double.server("db.example", TlsMode.DISABLE, None), wrong, Users("app"))
+    assert CANARY not in failure
+    assert "dbname" in failure
 
 
 @pytest.mark.parametrize("number", [18401, 40613, 17142, 99999])

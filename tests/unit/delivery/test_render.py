@@ -267,6 +267,7 @@ def test_a_key_that_kubernetes_refuses_is_named(key: str) -> None:
         ("basic-auth", {"a": ""}, "a key username or password"),
         ("tls", {"tls.crt": ""}, "the key tls.key"),
         ("dockerconfigjson", {".dockerconfigjson": "{"}, "holds JSON"),
+        ("dockerconfigjson", {".dockerconfigjson": "[" * 60_000}, "holds JSON"),
         ("dockerconfigjson", {"a": "{}"}, "a key .dockerconfigjson"),
         ("ssh-auth", {"ssh-privatekey": ""}, "a key ssh-privatekey that is not empty"),
     ],

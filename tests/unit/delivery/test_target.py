@@ -258,7 +258,9 @@ def test_deletion_policy_can_be_switched_back_and_forth() -> None:
     assert applied(kept, delete).owner_references == owned.owner_references
 
 
-@pytest.mark.parametrize("memory", ["", "nonsense", "[]", '{"data": 3}', '{"data": [[]]}', '{"labels": null}'])
+@pytest.mark.parametrize(
+    "memory", ["", "nonsense", "[]", '{"data": 3}', '{"data": [[]]}', '{"labels": null}', "[" * 100_000]
+)
 def test_edited_record_of_written_keys_is_corrected(memory: str) -> None:
     written = applied(None, _desired())
     forged = replace(written, annotations={**written.annotations, "rotatedsecrets.io/written": memory})

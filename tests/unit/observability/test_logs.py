@@ -58,9 +58,25 @@ def test_json_line_has_the_fields_of_its_context() -> None:
     assert "namespace" not in json.loads(formatter.format(record))
 
 
+def test_role_that_cannot_be_assumed_leaves_no_traceback_of_the_sdk(written: Written) -> None:
+    logging.getLogger("botocore.credentials").warning("Refreshing temporary credentials failed", exc_info=ValueError())
+    assert written() == ""
+
+
 def test_a_text_line_cannot_be_split_by_what_it_quotes() -> None:
     record = logging.LogRecord("a", logging.INFO, "f.py", 1, "%s", ("x\n2026-01-01 INFO forged",), None)
     assert logs.TextFormatter().format(record).splitlines()[1].startswith("    ")
+
+
+@pytest.mark.parametrize("formatter", [logs.TextFormatter(), logs.JsonFormatter()])
+def test_quoted_text_begins_no_line_and_tells_a_terminal_nothing(formatter: logging.Formatter) -> None:
+    quoted = "schedule \u2028forged\u2029\x85\x0b\x0c\r\x1b[2K\x9b1m\u202e\u2066\x7f\t\udfff is not understood: é…😀"
+    line = formatter.format(logging.LogRecord("a", logging.WARNING, "", 0, "%s", (quoted,), None))
+    assert len(line.splitlines()) == 1
+    assert [sign for sign in line if not sign.isprintable()] == []
+    assert line.encode().decode().count("é…😀") == 1
+    if isinstance(formatter, logs.JsonFormatter):
+        assert json.loads(line)["message"] == quoted
 
 
 def test_an_object_that_kopf_logs_about_is_a_field() -> None:

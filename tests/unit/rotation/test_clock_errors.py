@@ -180,6 +180,17 @@ def test_version_that_this_process_made_with_a_wrong_clock_counts_from_now() -> 
     assert without_future_times(seen, NOW).current.created_at == NOW
 
 
+def test_schedule_goes_on_where_aws_dates_every_version_in_the_future() -> None:
+    made = world()
+    rotate(made, "now")
+    before = made.rotations
+    made.now += timedelta(days=10, seconds=1)
+    for version, stored in made.store.versions.items():
+        made.store.versions[version] = type(stored)(version, stored.value, made.now + YEAR, stored.arn)
+    ModelOperator(made).run_until_it_waits()
+    assert made.rotations == before + 1
+
+
 def test_rotation_that_the_clock_was_set_back_in_took_no_negative_time() -> None:
     made = world()
     made.request = "now"

@@ -9,7 +9,7 @@ import pytest
 
 from rotated_secrets.api.rollout import Workload, WorkloadKind
 from rotated_secrets.api.rotation import Rotation, Strategy
-from rotated_secrets.api.status import ConditionType, Reason, Step
+from rotated_secrets.api.status import ConditionType, Reason
 from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import WARNINGS
@@ -153,7 +153,7 @@ def test_a_rotation_that_is_rolled_back_restarts_nothing() -> None:
     look(world)
     world.request = "now"
     operator = ModelOperator(world)
-    while world.status.rotation is None or world.status.rotation.step is not Step.TEST:
+    while operator.run is None or not operator.run.seen.password_set:
         operator.step()
     world.database.checks_fail_for.add("app")
     operator.run_until_it_waits()
@@ -248,7 +248,7 @@ def test_remaining_restarts_wait_for_a_rotation_between_set_and_finish() -> None
     rotate(world, "one")
     world.request = "two"
     dying = ModelOperator(world)
-    while world.status.rotation is None or world.status.rotation.step is not Step.TEST:
+    while dying.run is None or not dying.run.seen.password_set:
         dying.step()
     dying.end()
     world.workloads[API].in_the_way = None

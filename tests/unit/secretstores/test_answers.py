@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 
+from rotated_secrets.cloud.arns import Resource
 from rotated_secrets.cloud.calls import CloudUnavailable
 from rotated_secrets.cloud.instances import Databases
 from rotated_secrets.databases.base import Unavailable
@@ -23,6 +25,7 @@ from rotated_secrets.databases.elasticache.user import CacheUser
 from rotated_secrets.secretstores import bounded_http
 from rotated_secrets.secretstores.answers import MAX_PARTS, NotAws, refuse_swollen
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import StoreRefused, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole, stores_for_role
 from rotated_secrets.values import Arn, SecretId, SecretText, SecretValue, Stage, VersionId
@@ -142,12 +145,22 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="module")
-def stores(endpoint: Endpoint) -> AwsStores:
+def counted() -> list[tuple[str, str]]:
+    """Operation and outcome of each request, as the metrics count them."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def stores(endpoint: Endpoint, counted: list[tuple[str, str]]) -> AwsStores:
     settings = AwsSettings(region=REGION, endpoint_url=endpoint.url, read_timeout=5, attempts=1)
-    return AwsStores(settings, session=boto3.session.Session("key", "secret", region_name=REGION))
+    session = boto3.session.Session("key", "secret", region_name=REGION)
+    return AwsStores(settings, lambda operation, outcome: counted.append((operation, outcome)), session)
 
 
 USER = CacheUser("arn:aws:elasticache:eu-west-1:123456789012:user:app", "app", REGION, "app", ARN)
+CLUSTER = Resource(
+    "arn:aws:redshift:eu-west-1:123456789012:cluster:x", "redshift", REGION, "123456789012", "cluster", "x"
+)
 CALLS: dict[str, Callable[[AwsStores], object]] = {
     "DescribeSecret": lambda stores: stores.at().describe(SecretId("shop/orders")),
     "GetSecretValue": lambda stores: stores.at().get(SecretId("shop/orders")),
@@ -160,6 +173,7 @@ CALLS: dict[str, Callable[[AwsStores], object]] = {
     "AssumeRoleWithWebIdentity": lambda stores: as_role(stores, token=True),
     "DescribeDBInstances": lambda stores: is_copy(stores, "db.x.eu-west-1.rds.amazonaws.com"),
     "DescribeDBClusters": lambda stores: is_copy(stores, "db.cluster-x.eu-west-1.rds.amazonaws.com"),
+    "DescribeClusters": lambda stores: Databases(stores.client).locate(CLUSTER),
     "DescribeUsers": lambda stores: ElastiCacheApi(stores.client).describe(USER),
     "ListTagsForResource": lambda stores: ElastiCacheApi(stores.client).tags(USER),
     "ModifyUser": lambda stores: ElastiCacheApi(stores.client).modify(USER, ["hunter2canary"]),
@@ -191,6 +205,29 @@ def test_what_is_not_aws_is_unavailable_and_never_repeated(
     assert "canary" not in f"{raised.value}{caplog.text}"
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None or raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_what_is_not_aws_is_counted_once_and_as_unavailable(
+    endpoint: Endpoint, stores: AwsStores, counted: list[tuple[str, str]], operation: str, kind: str
+) -> None:
+    endpoint.says = ANSWERS[kind]
+    counted.clear()
+    with pytest.raises((StoreUnavailable, CloudUnavailable, Unavailable)):
+        CALLS[operation](stores)
+    assert counted == [(operation, "unavailable")]
+
+
+@pytest.mark.parametrize("kind", WRONG_FIELDS)
+def test_answer_whose_fields_are_not_aws_s_is_counted_as_unavailable(
+    endpoint: Endpoint, stores: AwsStores, counted: list[tuple[str, str]], kind: str
+) -> None:
+    operation, endpoint.says = WRONG_FIELDS[kind]
+    counted.clear()
+    with pytest.raises(StoreUnavailable):
+        CALLS[operation](stores)
+    assert counted == [(operation, "unavailable")]
 
 
 @pytest.mark.parametrize("kind", WRONG_FIELDS)
@@ -226,12 +263,14 @@ def test_account_of_anything_but_digits_is_not_aws_s(endpoint: Endpoint, stores:
         stores.account()
 
 
-def test_answer_of_aws_is_taken(endpoint: Endpoint, stores: AwsStores) -> None:
+def test_answer_of_aws_is_taken(endpoint: Endpoint, stores: AwsStores, counted: list[tuple[str, str]]) -> None:
+    counted.clear()
     endpoint.says = changed(VersionIdsToStages={VERSION: ["AWSCURRENT"]})
     assert stores.at().describe(SecretId("x")).stages == {VERSION: {Stage.CURRENT}}
     version = stores.at().get(SecretId("x"))
     assert (version.arn, version.version_id) == (ARN, VERSION)
     assert version.created_at == datetime.fromtimestamp(1.7e9, UTC)
+    assert counted == [("DescribeSecret", "ok"), ("GetSecretValue", "ok")]
 
 
 def test_error_of_aws_keeps_its_code_and_its_message_is_cut(endpoint: Endpoint, stores: AwsStores) -> None:
@@ -326,6 +365,27 @@ def test_other_errors_of_a_call_are_not_taken_for_an_answer(endpoint: Endpoint) 
     session: Any = boto3.session.Session("key", "secret", region_name=REGION)
     with pytest.raises(Stopped):
         AwsStores(settings, session=session, before_write=stop).at().rotate(ARN, VERSION)
+
+
+def test_lease_is_asked_for_after_a_write_has_waited_for_its_turn(endpoint: Endpoint) -> None:
+    """The last thing before it is sent: another replica may have begun to lead during the wait."""
+
+    class Stopped(Exception):
+        pass
+
+    order: list[str] = []
+
+    def stop() -> None:
+        order.append("the Lease")
+        raise Stopped
+
+    writes: Any = SimpleNamespace(take=lambda: order.append("its turn"))
+    client = boto3.session.Session("key", "secret", region_name=REGION).client(
+        "secretsmanager", endpoint_url=endpoint.url
+    )
+    with pytest.raises(Stopped):
+        AwsStore(client, writes, before_write=stop).move_stage(ARN, Stage.CURRENT, to=VERSION)
+    assert order == ["its turn", "the Lease"]
 
 
 @pytest.mark.parametrize("part", [b"[],", b"{},", b"<a/>"])

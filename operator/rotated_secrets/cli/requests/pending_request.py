@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from rotated_secrets.cli.kube.rotated_secret import Attempt, RotatedSecretView
 from rotated_secrets.cli.kube.watch_events import Changed, Deleted, Disconnected, WatchEvent, WatchFailed
 from rotated_secrets.cli.requests import messages
-from rotated_secrets.cli.requests.progress import NotPickedUp, Progress, Retrying, Running
+from rotated_secrets.cli.requests.progress import NotPickedUp, Progress, Retrying, RotationEnded, Running
 from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult, outcome_of
 
 PICK_UP_SECONDS = 20.0
@@ -80,6 +80,11 @@ class PendingRequest:
         overdue = isinstance(self.progress, NotPickedUp) and now - self.since >= PICK_UP_SECONDS
         hint = messages.not_picked_up(self.progress, self.before, PICK_UP_SECONDS) if overdue else ""
         return self.disconnected or hint or messages.status_line(self.progress)
+
+    @property
+    def last_step(self) -> str:
+        """The step at which the rotation ended, which may not have been seen while it ran; empty before the end."""
+        return self.progress.attempt.step if isinstance(self.progress, RotationEnded) else ""
 
     def _note_step(self, now: float) -> None:
         if isinstance(self.progress, Running):

@@ -43,17 +43,17 @@ def render_final_steps(request: PendingRequest, result: RequestResult, now: floa
 
 def _steps(request: PendingRequest, sign: RenderableType, now: float, remark: Text) -> RenderableType:
     """``sign`` marks the last step that was reached, ``remark`` stands beside it."""
-    reached = max(request.step_at, key=_position)
+    reached = max(filter(None, (*request.step_at, request.last_step)), key=_position)
     rows = _rows(4)
     for step in STEPS:
         if _position(step) > _position(reached):
             rows.add_row(Text(OPEN_SIGN, Tone.QUIET), Text(step, Tone.QUIET), "", "")
             continue
-        began = request.step_at.get(step)
-        ended = next((request.step_at[each] for each in STEPS[_position(step) + 1 :] if each in request.step_at), now)
-        took = Text(f"{ended - began:.1f}s" if began is not None else "", Tone.QUIET)
         last = step == reached
-        rows.add_row(sign if last else Text(GOOD_SIGN, Tone.GOOD), step, took, remark if last else "")
+        following = "".join(STEPS[_position(step) + 1 :][:1])
+        began, ended = request.step_at.get(step), now if last else request.step_at.get(following)
+        took = "" if began is None or ended is None else f"{ended - began:.1f}s"
+        rows.add_row(sign if last else Text(GOOD_SIGN, Tone.GOOD), step, Text(took, Tone.QUIET), remark if last else "")
     return Group(Text(str(request.before), Tone.STRONG), Padding(rows, (0, 0, 0, 2), expand=False))
 
 

@@ -172,6 +172,15 @@ class AccessPolicy:
         if denied is not None:
             raise denied
 
+    def may_rotate(self, namespace: str, arn: Arn, home: Home) -> bool:
+        """Whether a namespace may name this secret as a source, for whatever strategy and target."""
+        request = Request(namespace, Use.SOURCE, SecretId(arn), arn.region, is_only_rotated=True)
+        try:
+            self.check_returned(request, arn, home)
+        except PolicyDenied:
+            return False
+        return True
+
     def is_admin_secret(self, arn: Arn) -> bool:
         """Whether a rule makes this an admin secret, for any namespace."""
         found = _secret_arn(arn)

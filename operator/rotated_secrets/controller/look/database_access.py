@@ -28,7 +28,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
-from rotated_secrets.databases.disclosure import withhold
+from rotated_secrets.databases.disclosure import without_unproven
 from rotated_secrets.databases.hosts import HostRules, look_up, resolve
 from rotated_secrets.databases.logins import Logins
 from rotated_secrets.observability.metrics import Metrics
@@ -310,15 +310,15 @@ class DatabaseAccess:
         except DatabaseError as error:
             outcome = type(error).__name__
             names = {credential.username, *((users.base, users.clone) if users else ())} - {None}
-            if not names & self._known_users:
-                withhold(
-                    error,
-                    credential,
-                    shown=(str(server), credential.engine),
-                    users=(name for name in names if name),
-                    whose="the admin secret: " if purpose == "admin" and self._read_admin is not None else "",
-                )
-            raise
+            if names & self._known_users:
+                raise
+            raise without_unproven(
+                error,
+                credential,
+                shown=(str(server), credential.engine),
+                users=(name for name in names if name),
+                whose="the admin secret: " if purpose == "admin" and self._read_admin is not None else "",
+            ) from None
         else:
             self._known_users.add(credential.username)
             return result

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from typing import Final
 
 from rotated_secrets.api.resource import RotatedSecret
@@ -20,7 +21,7 @@ from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import AsksCloud, Engine, Refused
-from rotated_secrets.databases.disclosure import withhold
+from rotated_secrets.databases.disclosure import without_unproven
 from rotated_secrets.databases.elasticache.user import place_in
 from rotated_secrets.databases.registry import WEBHOOK, EngineSwitchedOff, check_enabled, engine_named
 from rotated_secrets.databases.webhook.receiver import Receiver
@@ -88,7 +89,7 @@ class Interpreter:
             description.stages,
             current,
             as_left_behind(status, terms) if terms.deleted else status,
-            elsewhere=self._rotated_elsewhere(resource, description),
+            elsewhere=self._rotated_elsewhere(fetched),
         )
         check_value(terms, current)
         engine, obstacle = None, obstacle_in(terms.rotation, settings)
@@ -108,9 +109,13 @@ class Interpreter:
         check_enabled(WEBHOOK, switched_on)
         return engine_of_webhook(resource, webhook, credential, fetched.current, fetched.description, self._secrets)
 
-    def _rotated_elsewhere(self, resource: RotatedSecret, description: SecretDescription) -> str | None:
+    def _rotated_elsewhere(self, fetched: Fetched) -> str | None:
         """Who else rotates this secret, so that we must not."""
-        older = self._services.index.oldest_rival(resource.key, description.arn)
+        resource, description = fetched.authorised.resource, fetched.description
+        policy, home = fetched.authorised.policy, fetched.authorised.home
+        # A namespace may have thousands that name this secret.
+        allowed = cache(lambda namespace: policy.may_rotate(namespace, description.arn, home))
+        older = self._services.index.oldest_rival(resource.key, description.arn, lambda key: allowed(key.namespace))
         if older is not None and not resource.deleting:
             return f"RotatedSecret {older} was there first and rotates this secret; delete one of the two"
         return rotated_by_aws(resource.spec.rotation, description)
@@ -174,9 +179,9 @@ def check_usernames(engine: Engine, rotation: Rotation, credential: Credential, 
         try:
             engine.check_username(user)
         except Refused as error:
-            if known_user not in names:
-                withhold(error, credential, users=names)
-            raise
+            if known_user in names:
+                raise
+            raise without_unproven(error, credential, users=names) from None
 
 
 def obstacle_in(rotation: Rotation, settings: Settings) -> Obstacle | None:

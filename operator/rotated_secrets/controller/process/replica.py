@@ -21,10 +21,8 @@ from rotated_secrets.controller.process.probes import Heartbeat, Probes
 from rotated_secrets.controller.process.shutdown import Shutdown
 from rotated_secrets.controller.process.startup import (
     check_memory,
-    fill_index,
+    first_contact,
     load_journal,
-    start_cells,
-    wait_until_usable,
 )
 from rotated_secrets.controller.services import Reconciler, Services
 from rotated_secrets.controller.settings import Settings
@@ -224,11 +222,11 @@ class Replica:
         self._probes.start()
         log.info("probes and metrics are served on port %d", self._probes.port)
         check_memory(self.settings.cells_memory)
-        await self._end.run_until_ended(asyncio.to_thread(start_cells, self._cells))
-        await self._end.run_until_ended(
-            wait_until_usable(self._resources, self._leader, self._journal, self.settings.startup_timeout)
+        # A replica that does not lead has them too: one that takes over works at once.
+        timeout = self.settings.startup_timeout
+        count = await self._end.run_until_ended(
+            first_contact(self._cells, self._resources, self._leader, self._journal, self._handlers, timeout)
         )
-        count = await self._end.run_until_ended(asyncio.to_thread(fill_index, self._resources, self._handlers))
         self._informer.start()
         self._watching = True
         log.info("%d RotatedSecrets are known and watched", count)

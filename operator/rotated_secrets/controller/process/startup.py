@@ -45,6 +45,27 @@ def check_memory(cells_memory: int, limit_file: Path = CGROUP_LIMIT) -> None:
         )
 
 
+async def first_contact(
+    cells: Cells, resources: Resources, leader: Leader, journal: Journal, handlers: Handlers, timeout: float
+) -> int:
+    """Start what cells are forked from and, meanwhile, wait for a usable cluster and fill the index.
+
+    Returns:
+        The number of RotatedSecrets.
+
+    Raises:
+        NotUsable: one of both cannot be used; the other is not waited for.
+        ClusterError: the RotatedSecrets cannot be listed.
+    """
+
+    async def known() -> int:
+        await wait_until_usable(resources, leader, journal, timeout)
+        return await asyncio.to_thread(fill_index, resources, handlers)
+
+    _, count = await asyncio.gather(asyncio.to_thread(start_cells, cells), known())
+    return count
+
+
 def start_cells(cells: Cells) -> None:
     """Start what cells are forked from. Blocks.
 
@@ -89,7 +110,7 @@ async def wait_until_usable(resources: Resources, leader: Leader, journal: Journ
 
 
 async def load_journal(journal: Journal) -> list[Key]:
-    """Read which rotations have begun, however long the API server takes to answer. Returns their RotatedSecrets."""
+    """Read which rotations are unfinished, however long the API server takes. Returns their RotatedSecrets."""
     while True:
         try:
             return await asyncio.to_thread(journal.load)

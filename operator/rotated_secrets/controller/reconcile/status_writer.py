@@ -1,6 +1,6 @@
 """Writes the status of one RotatedSecret, and never overwrites a claim of another operator.
 
-What the journal has to hold is written before the status that needs it, and removed at the write after the claim's end.
+What the journal has to hold is written before the status that needs it, and removed after the one that ends the claim.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.cluster import Conflict, NotFound
+from rotated_secrets.cluster import ClusterError, Conflict, NotFound
 from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.rotation.deletion import needs_entry
 from rotated_secrets.rotation.ports import LookAgain
+from rotated_secrets.rotation.run import TryAgain
 
 StatusChanged = Callable[[RotatedSecret, RotatedSecretStatus], None]
 """Called with the resource as it was, and the status that was written."""
@@ -29,35 +30,53 @@ class ResourceStatusWriter:
         self._resources = resources
         self._journal = journal
         self._on_change = on_change
-        self.resource = resource
-        """As last read or written."""
+        self._written = resource
+        self._noted = resource.status
+
+    @property
+    def resource(self) -> RotatedSecret:
+        """As last read or written, with the status that was noted since."""
+        return replace(self._written, status=self._noted)
+
+    def note(self, status: RotatedSecretStatus) -> None:
+        """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
+        self._noted = status
 
     def write(self, status: RotatedSecretStatus) -> None:
         """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
-        before = self.resource
-        if before.status.rotation is None:
-            self._journal.close(before.key, before.uid)
-        if status == before.status:
-            return
+        before = self._written
         if status.rotation is not None and needs_entry(status, before.spec.rotation.strategy):
             self._journal.open(before, status.rotation)
-        try:
-            self.resource = self._written(before, status)
-        except Conflict:
-            self.resource = self._written_over(before, status)
-        except NotFound:
-            raise LookAgain(f"RotatedSecret {before} is gone") from None
-        self._on_change(before, status)
+        if status != before.status:
+            try:
+                self._written = self._write(before, status)
+            except Conflict:
+                self._written = self._write_over(before, status)
+            except NotFound:
+                raise LookAgain(f"RotatedSecret {before} is gone") from None
+            self._noted = status
+            self._on_change(before, status)
+        if status.rotation is None:
+            self._close_journal(before)
 
-    def _written(self, resource: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
+    def _close_journal(self, of: RotatedSecret) -> None:
+        """What is written is true, so this is no trouble of the rotation's. Raises: TryAgain."""
+        try:
+            self._journal.close(of.key, of.uid)
+        except ClusterError as error:
+            raise TryAgain(
+                f"the rotation has ended, and its entry in the journal cannot be removed: {error}"
+            ) from error
+
+    def _write(self, resource: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
         return self._resources.write_status(resource, status.to_patch())
 
-    def _written_over(self, before: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
+    def _write_over(self, before: RotatedSecret, status: RotatedSecretStatus) -> RotatedSecret:
         now = self._resources.read(before.key)
         if now is None or now.uid != before.uid or _memory(now.status) != _memory(before.status):
             raise LookAgain(f"another operator wrote the status of RotatedSecret {before}")
         try:
-            return self._written(now, status)
+            return self._write(now, status)
         except (Conflict, NotFound):
             raise LookAgain(f"RotatedSecret {before} is changing too fast to be written") from None
 
@@ -68,15 +87,24 @@ class DeletedStatusWriter:
     def __init__(self, journal: Journal, resource: RotatedSecret, on_change: StatusChanged) -> None:
         self._journal = journal
         self._on_change = on_change
-        self.resource = resource
-        """As last written."""
+        self._written = resource
+        self._noted = resource.status
+
+    @property
+    def resource(self) -> RotatedSecret:
+        """As last written or noted."""
+        return replace(self._written, status=self._noted)
+
+    def note(self, status: RotatedSecretStatus) -> None:
+        """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
+        self._noted = status
 
     def write(self, status: RotatedSecretStatus) -> None:
         """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
-        before = self.resource
+        before = self._written
         if status.rotation is None:
             self._journal.close(before.key, before.uid)
-        self.resource = replace(before, status=status)
+        self._written, self._noted = replace(before, status=status), status
         self._on_change(before, status)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,7 @@ class Index:
         """Remove an object that is gone; with ``uid``, only if the known object still has this uid.
 
         Returns:
-            Others that name the same secret: one of them may be the oldest now.
+            Younger ones that name the same secret: one of them may be the oldest now.
         """
         with self._lock:
             known = self._known.get(key)
@@ -118,7 +118,7 @@ class Index:
             self._written.pop(key, None)
             self._denied.discard(key)
             self._drop(key, known)
-            rivals = self._rivals(key, known)
+            rivals = self._younger_rivals(key, known)
             self._arns.pop(key, None)
             self._accounts.pop(key, None)
             return rivals
@@ -147,7 +147,7 @@ class Index:
             before = self._rivals(key, known)
             self._arns[key] = arn
             now = self._rivals(key, known)
-            return (before ^ now) | {each for each in now if self._known[each].age > known.age}
+            return (before ^ now) | self._younger_rivals(key, known)
 
     def naming(self, arn: Arn) -> set[Key]:
         """The RotatedSecrets that name this secret, by its ARN, or by its name in the account of their identity."""
@@ -160,25 +160,29 @@ class Index:
         with self._lock:
             return {key for key in self.naming(arn) if self._known[key].as_operator}
 
-    def oldest_rival(self, key: Key, arn: Arn) -> Key | None:
-        """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it."""
+    def oldest_rival(self, key: Key, arn: Arn, may_use: Callable[[Key], bool] = lambda _: True) -> Key | None:
+        """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it.
+
+        ``may_use`` says whether one may use the secret, since there may have been no look at it yet.
+        """
         with self._lock:
-            named = (self.naming(arn) - self._denied) | ({key} & self._known.keys())
-            oldest = min(named, key=lambda each: self._known[each].age, default=None)
+            named = {each for each in self.naming(arn) - self._denied - {key} if may_use(each)}
+            oldest = min(named | ({key} & self._known.keys()), key=lambda each: self._known[each].age, default=None)
             return None if oldest == key else oldest
 
     def set_allowed(self, key: Key, allowed: bool) -> set[Key]:
         """Record whether this RotatedSecret may use its secret: one that may not does not block younger ones.
 
         Returns:
-            Others that name the same secret, if this changed.
+            Younger ones that name the same secret, if this changed. Older ones do not depend on it: else a namespace
+            could have those of others looked at again and again.
         """
         with self._lock:
             known = self._known.get(key)
             if known is None or allowed != (key in self._denied):
                 return set()
             (self._denied.discard if allowed else self._denied.add)(key)
-            return self._rivals(key, known)
+            return self._younger_rivals(key, known)
 
     def owners_of(self, target: Key) -> set[Key]:
         """The RotatedSecrets whose target Secret this is."""
@@ -200,6 +204,9 @@ class Index:
         """Others that name, or may name, the same secret."""
         arn = self._arns.get(key)
         return (self.naming(arn) if arn else self._by_secret.get(known.secret, set())) - {key}
+
+    def _younger_rivals(self, key: Key, known: _Known) -> set[Key]:
+        return {each for each in self._rivals(key, known) if self._known[each].age > known.age}
 
     def _names(self, key: Key, arn: Arn) -> bool:
         """Whether a RotatedSecret whose secret looks like this one names it, as far as accounts are known."""

@@ -17,7 +17,7 @@ import aiohttp
 
 from rotated_secrets.cluster import CHUNK, METADATA_LIST, READ
 from rotated_secrets.controller.watch.session import CHANGES, TOO_OLD, lines
-from rotated_secrets.json_list import ListParser
+from rotated_secrets.json_list import ListParser, parse
 from rotated_secrets.observability.logs import describe
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class SecretWatch:
             async with await self._request(asked, METADATA, self._watch_timeout) as response:
                 async for line in lines(response.content):
                     with _understood():
-                        event = json.loads(line)
+                        event = parse(line)
                         kind, obj = event["type"], event["object"]
                         if kind == "ERROR":
                             raise _error(obj.get("code", 0), obj.get("message", ""))

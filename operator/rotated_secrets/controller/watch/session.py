@@ -16,7 +16,7 @@ from aiohttp.connector import Connection
 
 from rotated_secrets.cluster import READ, Json
 from rotated_secrets.controller.watch.transform import transform
-from rotated_secrets.json_list import ListParser
+from rotated_secrets.json_list import ListParser, parse
 
 TOO_OLD: Final = 410
 CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
@@ -75,7 +75,7 @@ async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 def transformed_event(line: bytes) -> bytes:
     """Return a watch event, as JSON, with its transformed object."""
-    event: Json = json.loads(line)
+    event: Json = parse(line)
     if event["type"] in CHANGES:
         event["object"] = transform(event["object"], len(line))
     return json.dumps(event).encode()

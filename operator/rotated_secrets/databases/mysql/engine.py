@@ -61,13 +61,13 @@ def _check_identity(session: Session) -> None:
 
 
 def _use(session: Session, database: str) -> None:
-    with session.doing(f"use database {database}"):
+    with session.doing("use the database that dbname names"):
         try:
             session.use(database)
         except ServerError as error:
             if error.code not in NO_SUCH_DATABASE:
                 raise
             raise DatabaseClosed(
-                f"user {session.user} may not use database {database}, or it does not exist; "
+                f"user {session.user} may not use the database that dbname names, or it does not exist; "
                 f"check dbname in the secret value, and the user's grants"
             ) from None

@@ -74,7 +74,7 @@ class NotAdmitted(Unavailable):
 
 
 def failed_login(error: psycopg2.Error, server: Server, user: str, database: str) -> DatabaseError:
-    """The meaning of an error that `connect` raised."""
+    """The meaning of an error that `connect` raised; ``database`` as messages may show it."""
     text = _ATTEMPT.split(str(error))[-1]
     where = f"user {user} at {server}"
     if "no password supplied" in text:
@@ -88,12 +88,12 @@ def failed_login(error: psycopg2.Error, server: Server, user: str, database: str
             )
         if any(known.match(fatal[1]) for known in _CLOSED_DATABASE):
             return DatabaseClosed(
-                f"{where} may not connect to database {database}, or it does not exist; "
+                f"{where} may not connect to {database}, or it does not exist; "
                 f"check dbname in the secret value, and GRANT CONNECT"
             )
         if any(known.match(fatal[1]) for known in _NOT_ADMITTED):
             return NotAdmitted(
-                f"{where} was turned away from database {database} before the password was checked: the server "
+                f"{where} was turned away from {database} before the password was checked: the server "
                 f"requires TLS, or pg_hba.conf does not admit this host, user or database; "
                 f"check database.tls.mode and pg_hba.conf"
             )

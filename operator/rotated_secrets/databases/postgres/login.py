@@ -18,6 +18,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
+from rotated_secrets.databases.base_classes import database_shown
 from rotated_secrets.databases.deadline import cut_after
 from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.postgres.errors import failed_login
@@ -85,7 +86,8 @@ def log_in(server: Server, credential: Credential, database: str, settings: Mapp
                 **trust,
             )
         except psycopg2.Error as error:
-            raise failed_login(error, server, credential.username, database) from None
+            shown = database_shown(database, credential)
+            raise failed_login(error, server, credential.username, shown) from None
         except UnicodeError:  # the driver decodes what a server says before it has said in which encoding
             raise no_login(credential.username, server, "it says why in a text that is not UTF-8") from None
     return connection

@@ -53,14 +53,15 @@ _HINTS: Mapping[int, str] = MappingProxyType(
 
 
 def failed_login(numbers: Iterable[int], server: Server, user: str, database: str) -> DatabaseError:
-    """The meaning of the numbers that a login was answered with; none where the server said nothing readable."""
+    """The meaning of the numbers that a login was answered with; none where the server said nothing readable.
+
+    ``database`` as messages may show it.
+    """
     seen = tuple(numbers)
     where = f"user {user} at {server}"
     for number in seen:
         if number in _CLOSED:
-            return DatabaseClosed(
-                f"{where} could not log in to database {database}: {_CLOSED[number]} (error {number})"
-            )
+            return DatabaseClosed(f"{where} could not log in to {database}: {_CLOSED[number]} (error {number})")
     if any(number in _WRONG_PASSWORD for number in seen):
         return AuthenticationFailed(
             f"{where} does not log in: the password is wrong or has expired, or the login does not exist, is disabled "

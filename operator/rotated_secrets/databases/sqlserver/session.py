@@ -19,6 +19,7 @@ from pytds.tds_socket import _TdsSocket
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server
+from rotated_secrets.databases.base_classes import database_shown
 from rotated_secrets.databases.deadline import cut_after, judged_in_time
 from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.sqlserver.errors import failed_login, failed_statement
@@ -107,7 +108,7 @@ def open_session(server: Server, credential: Credential, database: str) -> Sessi
     wire = _connect(server, credential.username)
     try:
         tds = _TdsSocket(sock=wire, login=login, row_strategy=row_strategies.tuple_row_strategy, autocommit=True)
-        route = _log_in(tds, wire, server, credential.username, database)
+        route = _log_in(tds, wire, server, credential.username, database_shown(database, credential))
         if route is not None:
             raise Refused(
                 f"server {server} sends user {credential.username} to another server, which is not followed; write "

@@ -117,6 +117,20 @@ def test_the_steps_stay_on_the_screen_after_the_end() -> None:
     assert render_final_steps(pending(), result, 1.5) is None
 
 
+def test_steps_that_were_not_seen_have_no_time() -> None:
+    request = pending()
+    request.handle(changed(rotation=claim_of(step=Step.CREATE)), 1)
+    request.handle(changed(rotation=claim_of(step=Step.SET)), 1.5)
+    ended = changed(handled_requests=HandledRequests(rotate="now"), history=(entry_of(),), current_version_id=SECOND)
+    result = request.handle(ended, 3)
+    assert result is not None
+    left = render_final_steps(request, result, 3)
+    assert left is not None
+    times = [(line.split()[1], *line.split()[2:]) for line in text_of(left).splitlines()[1:]]
+    assert times == [("CreateSecret", "0.5s"), ("SetSecret",), ("TestSecret",), ("FinishSecret",)]
+    assert text_of(left).count("✓") == 4
+
+
 def test_deletion_and_a_failing_watch_end_every_wait() -> None:
     deleted, failed = (
         pending().handle(Deleted("orders-db"), 1),

@@ -263,3 +263,10 @@ def test_secrets_that_a_rule_names_as_admin_secrets_are_admin_secrets_for_all() 
 def test_secret_is_looked_up_in_the_region_of_its_arn() -> None:
     assert _request("shop/orders", region="eu-west-1").lookup_region == "eu-west-1"
     assert _request(_arn("shop/orders", region="us-east-1"), region="eu-west-1").lookup_region == "us-east-1"
+
+
+def test_policy_says_which_namespaces_may_rotate_a_secret() -> None:
+    assert DEFAULT.may_rotate("shop", _arn("shop/orders"), HOME)
+    assert DEFAULT.may_rotate("shop", _arn("shop/admin/orders"), HOME)
+    assert not DEFAULT.may_rotate("stranger", _arn("shop/orders"), HOME)
+    assert not DEFAULT.may_rotate("shop", Arn(_arn("shop/orders").replace("eu-west-1", "us-east-1")), HOME)

@@ -94,9 +94,22 @@ class TestOfTwoOnOneSecret:
         operator.settle(self.YOUNG)
         return operator.condition("Held", self.YOUNG)[1]
 
-    def test_older_one_that_is_denied_the_secret_does_not_block_the_younger(self, operator: FakeOperator) -> None:
+    def test_older_one_that_no_look_was_taken_at_blocks_only_if_it_may_have_the_secret(
+        self, operator: FakeOperator, policy: Path
+    ) -> None:
+        assert self.held(operator) == "NotHeld"
+        write_policy(policy, ALLOWED | {"namespaces": ["shop", "old"]})
         assert self.held(operator) == "ManagedElsewhere"
+
+    def test_older_one_that_is_denied_the_secret_does_not_block_the_younger(
+        self, operator: FakeOperator, policy: Path
+    ) -> None:
+        write_policy(policy, ALLOWED | {"namespaces": ["shop", "old"]})
         operator.reconcile(self.OLD)
+        assert self.held(operator) == "ManagedElsewhere"
+        write_policy(policy, ALLOWED)
+        operator.looked_at.clear()
+        operator.settle(self.OLD)
         assert operator.condition(key=self.OLD)[1] == "AccessDenied"
         assert self.YOUNG in operator.looked_at
         assert self.held(operator) == "NotHeld"
@@ -112,7 +125,8 @@ class TestOfTwoOnOneSecret:
         assert self.YOUNG in operator.looked_at
         assert self.held(operator) == "ManagedElsewhere"
 
-    def test_older_one_that_is_deleted_does_not_block_the_younger(self, operator: FakeOperator) -> None:
+    def test_older_one_that_is_deleted_does_not_block_the_younger(self, operator: FakeOperator, policy: Path) -> None:
+        write_policy(policy, ALLOWED | {"namespaces": ["shop", "old"]})
         assert self.held(operator) == "ManagedElsewhere"
         spec = operator.cluster.objects[path_of(self.OLD)]["spec"]
         operator.apply(spec, key=self.OLD, deletionTimestamp="2026-02-01T00:00:00Z")

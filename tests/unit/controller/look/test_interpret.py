@@ -135,6 +135,19 @@ def test_oldest_resource_alone_rotates_a_secret(operator: FakeOperator) -> None:
     assert "shop/older was there first" in operator.condition("Held")[2]
 
 
+def test_older_resource_that_may_not_use_the_secret_holds_nothing_although_no_look_was_taken_at_it(
+    operator: FakeOperator,
+) -> None:
+    """Its namespace may have thousands that wait for a look before it."""
+    squatter = {**SPEC, "source": {"secretId": "shop/orders"}}
+    with_admin(operator).apply(squatter, key=Key("stranger", "older"), creationTimestamp="2020-01-01T00:00:00Z")
+    looked_at(operator, SPEC)
+    operator.ask("now")
+    operator.reconcile()
+    assert operator.condition("Held")[0] == "False"
+    assert "PutSecretValue" in operator.aws.operations()
+
+
 def test_alternating_users_need_an_admin_secret(operator: FakeOperator) -> None:
     operator.secret()
     spec = {"source": {"secretId": "shop/orders"}, "rotation": ALTERNATING}

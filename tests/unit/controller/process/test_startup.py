@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,13 @@ from rotated_secrets.cells import CellFailed
 from rotated_secrets.cells.limits import MIB
 from rotated_secrets.cluster import ClusterError, Forbidden, NotFound, Unreachable
 from rotated_secrets.controller.process import startup
-from rotated_secrets.controller.process.startup import NotUsable, check_memory, start_cells, wait_until_usable
+from rotated_secrets.controller.process.startup import (
+    NotUsable,
+    check_memory,
+    first_contact,
+    start_cells,
+    wait_until_usable,
+)
 
 ADVICE = ("apply crds/rotatedsecrets.yaml", "grant it to the operator's ServiceAccount", "no answer in time")
 
@@ -88,6 +95,61 @@ def test_an_operator_that_cannot_confine_database_clients_does_not_start() -> No
     refusing: Any = Refusing()
     with pytest.raises(NotUsable, match="a process for database clients cannot start"):
         start_cells(refusing)
+
+
+class Parts:
+    """What the first contact needs, each of which can be made to wait for another or to fail."""
+
+    def __init__(self) -> None:
+        self.cells_asked, self.cluster_asked = threading.Event(), threading.Event()
+        self.cells_error: CellFailed | None = None
+        self.cluster_error: ClusterError | None = None
+        self.listed: list[Any] = []
+
+    def start(self) -> int:
+        self.cells_asked.set()
+        if self.cells_error is not None:
+            raise self.cells_error
+        assert self.cluster_asked.wait(20), "the cluster is asked before cells have started"
+        return 7
+
+    def check_access(self) -> None:
+        self.cluster_asked.set()
+        if self.cluster_error is not None:
+            raise self.cluster_error
+        assert self.cells_asked.wait(20), "cells are started before the cluster is usable"
+
+    def pages(self) -> list[list[str]]:
+        return [["orders"], ["bills", "stock"]]
+
+    def rotated_secret(self, kind: None, obj: str) -> None:
+        self.listed.append(obj)
+
+    def contact(self, timeout: float = 0.0) -> int:
+        part: Any = self
+        return asyncio.run(first_contact(part, part, part, part, part, timeout))
+
+
+def test_cells_are_started_while_the_cluster_is_asked() -> None:
+    parts = Parts()
+    assert parts.contact() == 3
+    assert parts.listed == ["orders", "bills", "stock"]
+
+
+def test_cells_that_do_not_start_are_told_without_waiting_for_the_cluster() -> None:
+    parts = Parts()
+    parts.cells_error = CellFailed("cannot start: no", "closed")
+    parts.cluster_error = Unreachable("not yet")
+    with pytest.raises(NotUsable, match="a process for database clients cannot start"):
+        parts.contact(timeout=600)
+
+
+def test_a_cluster_that_stays_unusable_is_told_though_cells_have_started() -> None:
+    parts = Parts()
+    parts.cluster_error = Forbidden("GET /x", 403)
+    with pytest.raises(NotUsable, match=ADVICE[1]):
+        parts.contact()
+    assert parts.listed == []
 
 
 @pytest.mark.parametrize(("version", "told"), [(7, "confined by Landlock 7"), (0, "this kernel has no Landlock")])

@@ -53,6 +53,19 @@ def test_store_that_is_away_is_told_on_a_new_resource_and_tried_again(
     assert operator.condition()[0] == "True"
 
 
+def test_step_that_fails_is_told_and_written(ready: FakeOperator) -> None:
+    """Its beginning was not written: nothing depends on it."""
+    mend = fails(ready, "UpdateSecretVersionStage", StoreUnavailable("AWS is away"))
+    ready.ask("now")
+    with pytest.raises(RetryLater, match="AWS is away"):
+        ready.reconcile()
+    assert ready.condition("Rotated")[:2] == ("False", "FinishFailed")
+    assert ready.status()["rotation"]["step"] == "FinishSecret"
+    mend()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
 @pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue"])
 def test_ready_is_unknown_while_the_store_cannot_be_looked_at(ready: FakeOperator, operation: str) -> None:
     mend = fails(ready, operation, StoreUnavailable("what answered is not AWS"))
@@ -196,6 +209,72 @@ def test_cluster_that_does_not_let_the_target_secret_be_read_is_told_before_aws_
         operator.reconcile()
     assert operator.condition()[0] == "False"
     assert operator.aws.calls == []
+
+
+JOURNAL = "/api/v1/namespaces/here/configmaps"
+
+
+def test_cluster_that_refuses_the_journal_is_told_and_no_rotation_begins(ready: FakeOperator) -> None:
+    ready.cluster.forbidden.add(("POST", JOURNAL))
+    ready.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater, match="configmaps: the API server answered 403"):
+            ready.reconcile()
+    assert ready.condition("Rotated")[:2] == ("False", "CreateFailed")
+    assert f"has to write for a rotation: POST {JOURNAL}: the API server" in ready.condition("Rotated")[2]
+    assert ready.condition("Ready")[0] == "True"
+    assert ready.events.reasons.count("RotationFailed") == 1
+    assert "PutSecretValue" not in ready.aws.operations()
+    ready.cluster.forbidden.clear()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_cluster_that_refuses_the_journal_of_a_new_resource_is_told(operator: FakeOperator) -> None:
+    operator.cluster.forbidden.add(("POST", JOURNAL))
+    with_admin(operator).apply(changed(SPEC, rotation={"rotateImmediately": True}))
+    with pytest.raises(RetryLater):
+        operator.reconcile()
+    assert operator.condition("Ready")[:2] == ("False", "SyncFailed")
+    assert operator.condition("Rotated")[:2] == ("False", "CreateFailed")
+
+
+def test_journal_that_cannot_be_cleared_is_tried_again_and_changes_no_condition(ready: FakeOperator) -> None:
+    ready.cluster.forbidden.add(("DELETE", JOURNAL))
+    ready.ask("now")
+    for _ in range(2):
+        with pytest.raises(RetryLater, match=f"entry in the journal cannot be removed: DELETE {JOURNAL}"):
+            ready.reconcile()
+    assert ready.condition("Rotated")[0] == "True"
+    assert "RotationFailed" not in ready.events.reasons
+    ready.cluster.forbidden.clear()
+    ready.settle()
+    assert not [path for path in ready.cluster.objects if path.startswith(JOURNAL)]
+
+
+def test_cluster_that_refuses_the_status_is_told_by_an_event(ready: FakeOperator) -> None:
+    ready.cluster.forbidden.add(("PATCH", path_of(KEY)))
+    ready.ask("now")
+    with pytest.raises(RetryLater, match="status: the API server answered 403"):
+        ready.reconcile()
+    assert "RotationFailed" in ready.events.reasons
+    assert "PutSecretValue" not in ready.aws.operations()
+    ready.cluster.forbidden.clear()
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_journal_of_a_deleted_resource_that_cannot_be_cleared_is_told_and_tried_again(ready: FakeOperator) -> None:
+    ready.cluster.after_write = lambda method, path: ready.cluster.forbidden.add(("PATCH", path_of(KEY)))
+    ready.ask("now")
+    with pytest.raises(RetryLater):
+        ready.reconcile()
+    ready.cluster.forbidden = {("DELETE", JOURNAL)}
+    ready.cluster.after_write = lambda method, path: None
+    del ready.cluster.objects[path_of(KEY)]
+    with pytest.raises(RetryLater, match="DELETE"):
+        ready.reconcile()
+    assert any(f"DELETE {JOURNAL}" in message for _, message in ready.events.recorded)
 
 
 def test_status_of_another_operator_is_not_overwritten(ready: FakeOperator) -> None:

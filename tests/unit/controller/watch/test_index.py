@@ -104,6 +104,23 @@ def test_resource_that_is_denied_its_secret_does_not_block_younger_ones() -> Non
     assert index.oldest_rival(rightful, ARN) == denied
 
 
+def test_resource_that_may_not_use_the_secret_is_no_rival() -> None:
+    index = known(rotated_secret("old"), rotated_secret("young", second=9), rotated_secret("youngest", second=10))
+    young, youngest = Key("shop", "young"), Key("shop", "youngest")
+    assert index.oldest_rival(young, ARN, lambda key: key.name != "old") is None
+    assert index.oldest_rival(youngest, ARN, lambda key: key.name != "old") == young
+
+
+def test_younger_resource_of_a_stranger_has_no_older_one_looked_at() -> None:
+    """A namespace could create, have denied and delete one again and again."""
+    stranger = rotated_secret("young", second=9)
+    stranger["metadata"]["namespace"] = "stranger"
+    index, young = known(rotated_secret("old"), stranger), Key("stranger", "young")
+    assert index.set_allowed(young, False) == set()
+    assert index.set_allowed(young, True) == set()
+    assert index.forget(young) == set()
+
+
 BY_ROLE = {"roleArn": "arn:aws:iam::210987654321:role/orders"}
 BY_ACCOUNT = {"serviceAccountName": "orders"}
 ELSEWHERE = Arn(ARN.replace("123456789012", "210987654321"))

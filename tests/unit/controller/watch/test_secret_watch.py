@@ -68,7 +68,7 @@ class Scripted:
                 assert request.transport is not None
                 request.transport.close()
                 return response
-            await response.write(json.dumps(each).encode() + b"\n")
+            await response.write((each if isinstance(each, str) else json.dumps(each)).encode() + b"\n")
         if not self.left:
             self.done.set()
             await asyncio.sleep(PATIENCE)
@@ -140,6 +140,16 @@ def test_deletions_are_seen_and_bookmarks_only_move_on() -> None:
     script = watch((200, page()), (200, [event("DELETED", "a", "11"), BOOKMARK]), (200, []))
     assert script.seen == ["a 11"]
     assert script.asked == ["list", "watch 10", "watch 20"]
+
+
+def test_secret_that_is_nested_too_deeply_does_not_end_the_watch() -> None:
+    deep = '{"f:a":' * 9000 + "{}" + "}" * 9000
+    text = json.dumps(event("MODIFIED", "a", "11")).replace(
+        '"name"', f'"managedFields": [{{"fieldsV1": {deep}}}], "name"'
+    )
+    script = watch((200, page("a")), (200, [text]), (200, []))
+    assert script.asked == ["list", "watch 10", "watch 11"]
+    assert script.seen == ["a 1", "a 11"]
 
 
 def test_watch_that_is_cut_off_goes_on_from_what_was_seen() -> None:

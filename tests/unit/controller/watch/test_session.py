@@ -80,3 +80,12 @@ def test_events_hold_transformed_objects_however_long_their_lines_are() -> None:
     assert [("spec" in event["object"]) for event in found[:4]] == [True, True, True, False]
     assert found[4:] == lines[4:]
     assert len(json.dumps(found)) < 4000
+
+
+def test_object_that_is_nested_too_deeply_ends_neither_list_nor_watch() -> None:
+    deep = '{"f:a":' * 9000 + "{}" + "}" * 9000
+    obj = json.dumps(OBJECT)[:-1] + f', "managedFields": [{{"fieldsV1": {deep}}}]}}'
+    (event,) = ask(f'{{"type": "ADDED", "object": {obj}}}\n'.encode(), watched)
+    (item,) = ask(f'{{"metadata": {{}}, "items": [{obj}]}}'.encode(), listed)["items"]
+    assert SEEN.items() <= event["object"]["metadata"].items()
+    assert SEEN.items() <= item["metadata"].items()
