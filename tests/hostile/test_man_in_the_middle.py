@@ -31,7 +31,7 @@ from sandbox.stack import Stack, with_database
 from tests.hostile.conftest import Arena
 from tests.support.applied import ROTATE
 from tests.support.hostile.between import USER, Post
-from tests.support.hostile.evil import Kind
+from tests.support.hostile.evil import Kind, Words
 from tests.support.hostile.outcomes import LOOK_SECONDS, Namespace
 from tests.support.hostile.servers import ROOT, STOP_SECONDS
 
@@ -138,9 +138,9 @@ def points(side: DatabaseSide) -> Iterator[Point]:
 
 
 def kinds(engine: int, point: int) -> Iterator[Kind]:
-    """What is done at a point."""
-    told = (kind for kind in Kind if kind not in (Kind.DEEP, Kind.WIDE, Kind.COSTLY))
-    for number, kind in enumerate(told):
+    """What is done at a point: of what needs no other words than every engine has in each answer."""
+    words = Words(small=lambda _: b"", announced=lambda _: b"", told=str.encode)
+    for number, kind in enumerate(kind for kind in Kind if kind.is_of(words)):
         if (engine + point + number) % PART == 0:
             yield kind
 
