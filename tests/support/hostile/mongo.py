@@ -12,6 +12,7 @@ import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import bson
@@ -69,6 +70,7 @@ class Asked:
         return struct.pack("<iiiiiB", size + 21, 1, self.number, _OP_MSG, 0, 0)
 
 
+@cache
 def _arrays(size: int) -> bytes:
     """A document whose one key is a list of empty lists."""
     count = size // 11
@@ -77,6 +79,7 @@ def _arrays(size: int) -> bytes:
     return struct.pack("<i", 5 + 3 + len(array)) + b"\x04a\0" + array + b"\0"
 
 
+@cache
 def _nested(size: int) -> bytes:
     """A document in a document in a document."""
     depth = size // 8
@@ -95,6 +98,7 @@ def _words(asked: Asked, costly: bool = False) -> Words:
         told=told,
         deep=lambda: asked.raw(_nested(_DEEP)),
         wide=lambda: asked.raw(_arrays(_WIDE)),
+        repeats=1,
         costly=(lambda wire: _ask_too_much(wire, asked)) if costly else None,
     )
 
