@@ -37,6 +37,8 @@ LARGEST_RESPONSE: Final = 16 << 20
 MOST_VALUES: Final = 10_000
 """Most entries of maps and texts in lists in one object. Each takes about 250 bytes in Python: 1.5 MiB of labels
 would take 30 MiB, in each of many threads."""
+TOO_LARGE: Final = f"it has more than {LARGEST_RESPONSE >> 20} MiB or {MOST_VALUES:,} values, with its managedFields"
+"""What an :class:`ObjectTooLarge` says, for messages that do not quote errors."""
 
 Json = dict[str, Any]
 T = TypeVar("T")

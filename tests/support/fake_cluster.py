@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from rotated_secrets.cluster import Conflict, Forbidden, Json, Keep, NotFound, ObjectTooLarge, T
+from rotated_secrets.cluster import (
+    LARGEST_RESPONSE,
+    MOST_VALUES,
+    Conflict,
+    Forbidden,
+    Json,
+    Keep,
+    NotFound,
+    ObjectTooLarge,
+    T,
+)
 
 COLLECTIONS = ("rotatedsecrets", "secrets", "leases", "configmaps")
 CREATED = "2026-01-01T00:00:00Z"
@@ -52,7 +62,7 @@ class FakeCluster:
         body: Any = None,
         content_type: str = "application/json",
         accept: str = "application/json",
-        largest: int | None = None,
+        largest: int | None = LARGEST_RESPONSE,
     ) -> Json:
         self.requests.append((method, path))
         if any(method == verb and path.startswith(prefix) for verb, prefix in self.forbidden):
@@ -108,8 +118,9 @@ class FakeCluster:
 
     @staticmethod
     def _returned(what: str, obj: Json, largest: int | None) -> Json:
-        if largest is not None and len(json.dumps(obj)) > largest:
-            raise ObjectTooLarge(f"{what}: the object has more than {largest} bytes")
+        text = json.dumps(obj, separators=(",", ":"))
+        if largest is not None and (len(text) > largest or text.count('":') + text.count('","') > MOST_VALUES):
+            raise ObjectTooLarge(f"{what}: the object has more than {largest} bytes or {MOST_VALUES} values")
         return copy.deepcopy(obj)
 
     def _found(self, path: str) -> Json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from rotated_secrets.api.rollout import Workload
@@ -271,6 +271,8 @@ class World:
     """The entry about the unfinished rotation; it stays when the resource is deleted."""
     deleted: bool = False
     """Whether the resource is gone, and its status with it."""
+    left_unfinished: int = 0
+    """Rotations of other resources of the namespace that were deleted."""
     late_call: bool = False
     """Whether the call was begun by an operator that froze: no check can come before it."""
     was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
@@ -533,6 +535,7 @@ class ModelOperator:
             target.look(current) if target else None,
             obstacle=world.obstacle,
         )
+        seen = replace(seen, left_unfinished=world.left_unfinished)
         ports = Ports(
             store=world.store,
             database=world.database if terms.has_database else None,

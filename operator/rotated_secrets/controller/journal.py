@@ -3,6 +3,11 @@
 A RotatedSecret can be deleted in the middle of its rotation, also while no operator runs, and its status goes with it.
 Its entry here stays, so the rotation is ended nevertheless, and no finalizer can hold up the deletion of a namespace.
 Knows nothing of how a rotation is ended. Safe from several threads.
+
+An entry is in no tenant's quota, so it holds only what the end of a rotation needs, in :data:`LONGEST` bytes. Before
+AWSCURRENT moves, the target Secret needs nothing: it held AWSCURRENT when the password was set, and does so after the
+rollback. It is written only if the operator's process ended right after finishSecret; for that the entry has the spec's
+target, if it fits.
 """
 
 from __future__ import annotations
@@ -11,24 +16,36 @@ import json
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from pydantic import ValidationError
+from pydantic.main import IncEx
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import JOURNAL_LABEL, OWNER_ANNOTATION
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
 from rotated_secrets.api.status import Claim
 from rotated_secrets.api.target import CreationPolicy
-from rotated_secrets.cluster import METADATA_LIST, Cluster, Conflict, Json, NotFound
+from rotated_secrets.cluster import METADATA_LIST, Cluster, Conflict, Json, NotFound, Rejected
 
 log = logging.getLogger(__name__)
 
-LONGEST: Final = 64 * 1024
-"""Characters of an entry. A spec that is longer is kept without its target: tenants choose how long it is, and the
-operator's namespace has no quota for them."""
+LONGEST: Final = 4096
+"""Bytes of an entry; usual ones have about 1,000. A longer one is written without its target."""
 _FIELD: Final = "rotatedSecret"
+_TARGET_LEFT_OUT: Final = "targetLeftOut"
+_NEEDED: Final[dict[str, bool | IncEx]] = {
+    "source": True,
+    "database": True,
+    "rotation": {"strategy": True, "admin_secret_id": True, "clone_suffix": True, "random": {"keys": True}},
+    "target": True,
+}
+"""Fields of the spec. For what is gone, no other rotation begins, no value is generated and no workload is restarted. A
+rotation that has to be completed is not stopped by a verify query: no other password works."""
+_FAILURE: Final = 256
+"""Characters that are kept of why a rotation was being rolled back."""
 
 
 class Journal:
@@ -73,8 +90,17 @@ class Journal:
             found = self._entries.get(key, set())
             return uid in found if uid is not None else bool(found)
 
+    def count_left(self, namespace: str, living: Callable[[Key], str | None]) -> int:
+        """Count the entries of a namespace whose RotatedSecret is gone.
+
+        ``living`` returns the uid of the RotatedSecret that has a name now.
+        """
+        with self._lock:
+            entries = [(key, uid) for key, uids in self._entries.items() if key.namespace == namespace for uid in uids]
+        return sum(living(key) != uid for key, uid in entries)
+
     def open(self, resource: RotatedSecret, claim: Claim) -> None:
-        """Make an entry, unless there is one. Raises: ClusterError."""
+        """Make an entry, unless there is one. Raises: ClusterError; Rejected, where it would be too long."""
         if self.has(resource.key, resource.uid):
             return
         body = {
@@ -85,7 +111,7 @@ class Journal:
                 "labels": {JOURNAL_LABEL: self._label},
                 "annotations": {OWNER_ANNOTATION: str(resource.key)},
             },
-            "data": {_FIELD: _written(resource, claim)},
+            "data": _written(resource, claim),
         }
         try:
             self._cluster.request("POST", self._path, body=body)
@@ -122,12 +148,21 @@ class Journal:
         if entry is None:
             self.close(key, uid)
             return None
+        data = entry.get("data") or {}
         try:
-            found = RotatedSecret.parse(json.loads((entry.get("data") or {})[_FIELD]))
+            found = RotatedSecret.parse(json.loads(data[_FIELD]))
         except (InvalidSpec, ValidationError, ValueError, KeyError, TypeError) as error:
             log.error("ConfigMap %s%s is not an entry of the journal and is removed: %r", self._prefix, uid, error)
             self.close(key, uid)
             return None
+        if _TARGET_LEFT_OUT in data:
+            log.warning(
+                "RotatedSecret %s was deleted in the middle of its rotation, and its target was too long for the "
+                "journal, so Secret %s is not written; if it stays and does not hold AWSCURRENT of %s, correct it",
+                key,
+                data[_TARGET_LEFT_OUT],
+                found.spec.source.secret_id,
+            )
         return replace(found, deleting=True)
 
     @property
@@ -135,13 +170,20 @@ class Journal:
         return {"labelSelector": f"{JOURNAL_LABEL}={self._label}"}
 
 
-def _written(resource: RotatedSecret, claim: Claim) -> str:
-    # No workload is restarted for what is gone.
-    spec = resource.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"rollout"})
+def _written(resource: RotatedSecret, claim: Claim) -> dict[str, str]:
+    """The data of the ConfigMap. Raises: Rejected."""
+    spec = resource.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, include=_NEEDED)
     written = _as_json(resource, spec, claim)
     if len(written) <= LONGEST:
-        return written
-    return _as_json(resource, spec | {"target": {"creationPolicy": CreationPolicy.NONE}}, claim)
+        return {_FIELD: written}
+    written = _as_json(resource, spec | {"target": {"creationPolicy": CreationPolicy.NONE}}, claim)
+    if len(written) > LONGEST:
+        raise Rejected(
+            f"the journal's entry would have {len(written)} bytes, and may have {LONGEST}; shorten source, database, "
+            "rotation.adminSecretId or rotation.random.keys",
+            status=413,
+        )
+    return {_FIELD: written} | ({_TARGET_LEFT_OUT: resource.target_name} if resource.spec.target.is_delivered else {})
 
 
 def _as_json(resource: RotatedSecret, spec: Json, claim: Claim) -> str:
@@ -153,5 +195,6 @@ def _as_json(resource: RotatedSecret, spec: Json, claim: Claim) -> str:
         "resourceVersion": resource.resource_version,
         "creationTimestamp": resource.created_at.isoformat(),
     }
-    rotation = claim.model_dump(mode="json", by_alias=True, exclude_none=True)
+    shown = {"failure": claim.failure and claim.failure[:_FAILURE], "message": "", "request": None}
+    rotation = claim.model_copy(update=shown).model_dump(mode="json", by_alias=True, exclude_none=True)
     return json.dumps({"metadata": metadata, "spec": spec, "status": {"rotation": rotation}}, separators=(",", ":"))

@@ -20,6 +20,10 @@ from rotated_secrets.values import SecretText, SecretValue
 MAX_SECRET: Final = 1024 * 1024
 """Most bytes that the API server accepts in one Secret, over all its values."""
 
+MOST_KEYS: Final = 2_000
+"""Keys that are delivered in one Secret: the API server's answer names each three times, with managedFields, and may
+have :data:`rotated_secrets.cluster.MOST_VALUES`."""
+
 PLAIN_KEY: Final = "value"
 """The key, and the template variable, of a value that is not a JSON object."""
 
@@ -46,10 +50,11 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
 
     Raises:
         TemplateFailed: a template fails, a key is not allowed in a Secret, a key that the Secret's type needs is
-            missing, or the whole is too large.
+            missing, there are too many keys, or the whole is too large.
     """
     fields: Mapping[str, Any] = {PLAIN_KEY: value.text.reveal()} if value.fields is None else value.fields
     texts: dict[str, str] = {}
+    _check_count(target, fields)
     if target.include_keys is IncludeKeys.ALL:
         for number, (key, field) in enumerate(fields.items(), 1):
             # Without its name: it may be a password in the wrong place.
@@ -65,6 +70,16 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
     _check_size(sum(_size(key, text) for key, text in texts.items()))
     _check_type(target.type, texts)
     return {key: SecretText(text) for key, text in texts.items()}
+
+
+def _check_count(target: Target, fields: Mapping[str, Any]) -> None:
+    own = fields.keys() if target.include_keys is IncludeKeys.ALL else set[str]()
+    count = len(own | target.template.keys())
+    if count > MOST_KEYS:
+        raise TemplateFailed(
+            f"the Secret would have {count} keys, {len(own)} of them of the secret value, and {MOST_KEYS} at most are "
+            "delivered; write includeKeys: None and a template of those that are used, or divide the value"
+        )
 
 
 def _check_key(key: str, what: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rotated_secrets.api.names import MANAGED_BY
 from rotated_secrets.api.rollout import Workload, WorkloadKind
-from rotated_secrets.cluster import MERGE_PATCH, Cluster, ClusterError, Conflict
+from rotated_secrets.cluster import MERGE_PATCH, TOO_LARGE, Cluster, ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.delivery.restart import Restart, RestartKind, annotation_of, delay_reason, patch_for, restarted_for
 from rotated_secrets.values import VersionId
 
@@ -65,6 +65,8 @@ class ClusterWorkloads:
 
 def _failure(workload: Workload, namespace: str, error: ClusterError) -> Restart:
     """Translate an error. The API server's message is not used: it may repeat data of the workload."""
+    if isinstance(error, ObjectTooLarge):
+        return Restart(RestartKind.REFUSED, f"the operator cannot read it: {TOO_LARGE}; run kubectl rollout restart")
     match error.status:
         case 404:
             return Restart(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rotated_secrets.api.names import MANAGED_BY
 from rotated_secrets.api.status import Reason
-from rotated_secrets.cluster import Cluster, ClusterError
+from rotated_secrets.cluster import TOO_LARGE, Cluster, ClusterError, ObjectTooLarge
 from rotated_secrets.delivery.errors import (
     DeliveryDenied,
     DeliveryError,
@@ -20,6 +20,7 @@ from rotated_secrets.delivery.errors import (
     DeliveryUnavailable,
     SecretConflict,
 )
+from rotated_secrets.delivery.render import MAX_SECRET
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare
 from rotated_secrets.values import SecretText
 
@@ -27,6 +28,11 @@ CA_KEY: Final = "ca.crt"
 """The key of a Secret that holds a certificate authority, as cert-manager and others write it."""
 
 
+MOST_ENTRIES: Final = 3_000
+"""Keys, labels and annotations of one Secret, with those of others: the API server's answer has three values for each,
+and must be read (:data:`rotated_secrets.cluster.MOST_VALUES`)."""
+_MOST_ANNOTATIONS: Final = 256 * 1024
+"""Bytes. Source: TotalAnnotationSizeLimitB of the API server's validation."""
 _METHODS: Final = {"get": "GET", "create": "POST", "update": "PUT"}
 
 
@@ -41,6 +47,7 @@ class TargetSecrets:
 
         Raises:
             DeliveryDenied: the operator may not read it.
+            DeliveryRefused: it is larger than the operator reads.
             DeliveryUnavailable: the API server did not answer.
         """
         try:
@@ -53,7 +60,7 @@ class TargetSecrets:
 
         Raises:
             SecretConflict: the present Secret must not or cannot be changed; nothing was written.
-            DeliveryRefused: the API server rejects it.
+            DeliveryRefused: it would be too large, so nothing was written; or the API server rejects it.
             DeliveryDenied: the operator may not write it.
             DeliveryUnavailable: it changed, appeared or was deleted in between, or the API server did not answer; read
                 it again.
@@ -61,7 +68,9 @@ class TargetSecrets:
         state = compare(live, desired)
         if state.kind is TargetKind.CONFLICT:
             raise SecretConflict(state.reason or Reason.SECRET_CONFLICT, state.message)
-        namespace, name, body = desired.namespace, desired.name, applied(live, desired).manifest()
+        namespace, name, written = desired.namespace, desired.name, applied(live, desired)
+        _check_size(written)
+        body = written.manifest()
         try:
             return self._request("create" if live is None else "update", namespace, name, body)
         except _Missing:
@@ -118,8 +127,31 @@ class _Missing(DeliveryError):
     """The Secret or its namespace does not exist."""
 
 
+def _check_size(secret: LiveSecret) -> None:
+    """Refuse what the API server would refuse, or what could not be read after it. Raises: DeliveryRefused."""
+    who = f"Secret {secret}, with what others wrote into it, would have"
+    entries = len(secret.data) + len(secret.labels) + len(secret.annotations)
+    if entries > MOST_ENTRIES:
+        raise DeliveryRefused(
+            f"{who} {entries} keys, labels and annotations, and the operator reads {MOST_ENTRIES} at most; remove some "
+            "that are not needed"
+        )
+    size = sum(len(text.reveal()) // 4 * 3 - text.reveal()[-2:].count("=") for text in secret.data.values())
+    if size > MAX_SECRET:
+        raise DeliveryRefused(f"{who} {size} bytes, and Kubernetes accepts {MAX_SECRET} at most; remove keys from it")
+    size = sum(len(key.encode()) + len(text.encode()) for key, text in secret.annotations.items())
+    if size > _MOST_ANNOTATIONS:
+        raise DeliveryRefused(
+            f"{who} {size} bytes of annotations, and Kubernetes accepts {_MOST_ANNOTATIONS} at most; remove some "
+            "of them"
+        )
+
+
 def _translate(verb: str, namespace: str, name: str, error: ClusterError) -> DeliveryError:
     who = f"{verb} Secret {namespace}/{name}"
+    if isinstance(error, ObjectTooLarge):
+        written = "" if verb == "get" else "it was written, but cannot be read: "
+        return DeliveryRefused(f"{who}: {written}{TOO_LARGE}; remove keys, labels or annotations that are not needed")
     match error.status:
         case 0:
             return DeliveryUnavailable(f"{who}: the API server did not answer; trying again")

@@ -129,6 +129,8 @@ class Observation:
     """Fields of the status whose time was in the future and was replaced, each with that time."""
     asked: bool = False
     """Whether this run asked AWS to rotate, or found it already rotating."""
+    left_unfinished: int = 0
+    """How many rotations of RotatedSecrets of this namespace that were deleted have not ended yet."""
 
     @classmethod
     def first(

@@ -57,6 +57,7 @@ from rotated_secrets.rotation.policies import (
     retry_at,
     set_began,
     too_many_requests,
+    too_many_unfinished,
     unsynced,
     was_rolled_back,
     why_rotate,
@@ -225,6 +226,8 @@ def _continue_pending(seen: Observation, terms: Terms, now: datetime) -> Action 
         return None
     if wrong := check_pending(seen, terms):
         return wrong
+    if verdict := too_many_unfinished(seen, terms):
+        return Hold(verdict.reason, verdict.message)  # what is resumed gets a claim too
     if claim is None or claim.version_id != pending_id:
         return WriteStatus(resumed(seen, terms, pending_id, now))
     if claim.step in (Step.SET, Step.TEST) and not terms.has_database:

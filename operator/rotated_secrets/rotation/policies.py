@@ -16,6 +16,9 @@ from rotated_secrets.rotation.strategies import descends_from, is_clone
 ATTEMPTS = 3
 """Number of attempts for a slot or request before it is given up."""
 
+MOST_UNFINISHED = 100
+"""Rotations of deleted RotatedSecrets that a namespace may leave unfinished before no other one begins in it."""
+
 BACKOFF = timedelta(seconds=30)
 """Wait after the first failed attempt; each further wait is four times as long."""
 
@@ -144,6 +147,23 @@ def has_obstacle(seen: Observation, terms: Terms) -> Verdict | None:
     return Verdict(seen.obstacle.reason, f"held: {seen.obstacle.message}") if seen.obstacle else None
 
 
+def too_many_unfinished(seen: Observation, terms: Terms) -> Verdict | None:
+    """Hold before a claim while too many rotations of the namespace cannot be ended whose RotatedSecrets were deleted.
+
+    Each of them is in the journal, in the operator's own namespace, where no quota of the tenant counts it.
+    """
+    # With External, AWS itself rotates, and the journal has no entry. A claim has its entry already.
+    if terms.rotation.strategy is Strategy.EXTERNAL or seen.claim is not None or seen.left_unfinished < MOST_UNFINISHED:
+        return None
+    return Verdict(
+        Reason.TOO_MANY_REQUESTS,
+        f"held: {seen.left_unfinished} rotations of this namespace whose RotatedSecrets were deleted cannot be ended, "
+        "because their databases or AWS do not answer or refuse it; this one begins when there are fewer than "
+        f"{MOST_UNFINISHED}: let their databases accept logins again, or wait until they are given up, a day after "
+        "their beginning",
+    )
+
+
 # ---- why hold: before the pending version is created or the password is set
 
 
@@ -188,7 +208,7 @@ def verify_queries_fail(seen: Observation, terms: Terms) -> Verdict | None:
     )
 
 
-BEFORE_CLAIM: tuple[Policy, ...] = (suspended, has_obstacle)
+BEFORE_CLAIM: tuple[Policy, ...] = (suspended, has_obstacle, too_many_unfinished)
 BEFORE_SET: tuple[Policy, ...] = (unsynced, login_rejected, verify_queries_fail)
 
 

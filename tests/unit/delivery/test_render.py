@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rotated_secrets.api.target import Target
 from rotated_secrets.delivery.errors import TemplateFailed
-from rotated_secrets.delivery.render import MAX_SECRET, check_template, render
+from rotated_secrets.delivery.render import MAX_SECRET, MOST_KEYS, check_template, render
 from rotated_secrets.delivery.template import FILTERS
 from rotated_secrets.values import SecretValue
 
@@ -253,6 +253,19 @@ def test_all_keys_together_take_no_more_memory_than_one() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 16 * MAX_SECRET
+
+
+@pytest.mark.parametrize(
+    ("own", "template", "include"),
+    [(MOST_KEYS, {}, "All"), (MOST_KEYS - 1, {"OUT": "a"}, "All"), (5_000, {"A": "a"}, "None")],
+)
+def test_number_of_keys_is_limited(own: int, template: dict[str, str], include: str) -> None:
+    target = _target(template=template, includeKeys=include)
+    value = {f"key-{number}": "" for number in range(own)}
+    assert len(_texts(target, SecretValue.parse(json.dumps(value)))) <= MOST_KEYS
+    if include == "All":
+        with pytest.raises(TemplateFailed, match=rf"{MOST_KEYS + 1} keys, {own + 1} of them of the secret value"):
+            render(target, SecretValue.parse(json.dumps(value | {"one-more": ""})))
 
 
 @pytest.mark.parametrize("key", ["a b", "", ".", "..", "a/b", "ä", "a\n", "k" * 254])

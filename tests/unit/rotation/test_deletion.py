@@ -9,6 +9,7 @@ from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus, Ste
 from rotated_secrets.databases.base import RightsReport
 from rotated_secrets.rotation.actions import FinishPending, Hold, Retry, SetPending, Sleep
 from rotated_secrets.rotation.deletion import needs_entry
+from rotated_secrets.rotation.policies import MOST_UNFINISHED
 from rotated_secrets.values import Credential, SecretText, Stage, VersionId
 from tests.support.world import (
     ARN,
@@ -195,3 +196,55 @@ def test_history_of_a_rolled_back_rotation_says_why() -> None:
         operator.step()
     (entry,) = run.seen.status.history
     assert entry.outcome is Outcome.ROLLED_BACK and "was deleted" in entry.message
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_no_rotation_begins_while_too_many_of_deleted_resources_are_unfinished(strategy: Strategy) -> None:
+    """Each of them is in the operator's namespace, where no quota of the tenant counts it."""
+    world = settled(world_of(strategy))
+    world.request, world.left_unfinished = "now", MOST_UNFINISHED
+    held = ModelOperator(world).run_until_it_waits()
+    assert isinstance(held, Hold) and held.reason is Reason.TOO_MANY_REQUESTS
+    assert held.message.startswith(f"held: {MOST_UNFINISHED} rotations of this namespace whose RotatedSecrets were del")
+    assert world.journal is None and world.status.rotation is None and not pending(world)
+    world.left_unfinished = MOST_UNFINISHED - 1
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_rotation_that_has_begun_is_not_held_by_those_of_deleted_resources(strategy: Strategy) -> None:
+    world = stopped(strategy, FinishPending)
+    world.left_unfinished = MOST_UNFINISHED
+    ModelOperator(world).run_until_it_waits()
+    assert world.rotations == 1
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_successor_resumes_no_rotation_while_too_many_are_unfinished(strategy: Strategy) -> None:
+    """Else each one that is created and deleted on the same secret would leave an entry."""
+    world = stopped(strategy, FinishPending)
+    world.status, world.journal = RotatedSecretStatus(), None
+    world.left_unfinished = MOST_UNFINISHED
+    held = ModelOperator(world).run_until_it_waits()
+    assert isinstance(held, Hold) and held.reason is Reason.TOO_MANY_REQUESTS
+    assert world.journal is None and world.status.rotation is None
+    world.left_unfinished = 0
+    ModelOperator(world).run_until_it_waits()
+    assert not pending(world)
+
+
+def test_rotation_of_a_deleted_resource_ends_however_many_are_unfinished() -> None:
+    world = stopped(Strategy.SINGLE_USER, FinishPending)
+    world.delete()
+    world.left_unfinished = MOST_UNFINISHED
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Sleep)
+    assert world.journal is None and not pending(world)
+
+
+def test_rotation_by_aws_itself_is_not_held_by_unfinished_ones() -> None:
+    """It has no entry."""
+    world = settled(world_of(Strategy.EXTERNAL))
+    world.request, world.left_unfinished = "now", MOST_UNFINISHED
+    held = ModelOperator(world).run_until_it_waits()
+    assert not (isinstance(held, Hold) and held.reason is Reason.TOO_MANY_REQUESTS)

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
-from rotated_secrets.cluster import Cluster, ClusterError, Forbidden, Json, NotFound, Unreachable
+from rotated_secrets.cluster import (
+    TOO_LARGE,
+    Cluster,
+    ClusterError,
+    Forbidden,
+    Json,
+    NotFound,
+    ObjectTooLarge,
+    Unreachable,
+)
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreUnavailable
 from rotated_secrets.values import SecretText
 
@@ -97,6 +106,8 @@ def _translated(error: ClusterError, namespace: str, name: str, permission: str)
                 f"there is no ServiceAccount {name} in namespace {namespace}; create it, or correct "
                 "source.credentials.serviceAccountName"
             )
+        case ObjectTooLarge():
+            return AccessDenied(f"{which} cannot be read: {TOO_LARGE}; remove labels and annotations from it")
         case Unreachable():
             return StoreUnavailable(
                 f"{which} cannot be read: the API server does not answer; the operator tries again later"

@@ -24,6 +24,7 @@ from rotated_secrets.controller.settings import InvalidSettings
 from rotated_secrets.controller.work.drift_backoff import DriftBackoff, contested_message
 from rotated_secrets.controller.work.observed_cache import LookInputs
 from rotated_secrets.controller.work.scheduler import utc_now
+from rotated_secrets.delivery.errors import DeliveryRefused
 from rotated_secrets.delivery.target import LiveSecret
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.observation import Observation, Terms
@@ -90,7 +91,10 @@ class Gatherer:
         """
         services, key = self._services, resource.key
         delivered = resource.spec.target.is_delivered
-        live = self.secrets.read(resource.namespace, resource.target_name) if delivered else None
+        try:
+            live = self.secrets.read(resource.namespace, resource.target_name) if delivered else None
+        except DeliveryRefused as error:
+            raise Unusable(Reason.SYNC_FAILED, str(error), asked_the_store=False) from None
         policy = self._policy.current()
         inputs = LookInputs.of(resource, live.resource_version if live else None, policy)
         now = utc_now()
@@ -104,7 +108,10 @@ class Gatherer:
     def look_at_deleted(self, resource: RotatedSecret) -> Gathered:
         """Gather what is needed to end the rotation of a RotatedSecret that is gone. Raises: as :meth:`look`."""
         delivered = resource.spec.target.is_delivered
-        live = self.secrets.read(resource.namespace, resource.target_name) if delivered else None
+        try:
+            live = self.secrets.read(resource.namespace, resource.target_name) if delivered else None
+        except DeliveryRefused:
+            live = None  # it cannot be written either, and the rotation is ended without it
         policy = self._policy.current()
         inputs = LookInputs.of(resource, live.resource_version if live else None, policy)
         return self._gathered(resource, live, inputs, object(), policy)

@@ -99,7 +99,8 @@ class Interpreter:
             if isinstance(engine, AsksCloud):
                 engine = engine.asking(identity.stores.client, str(identity))
             obstacle = obstacle or obstacle_at(engine, seen.credential, terms.rotation)
-        return Interpreted(fetched, terms, engine, replace(seen, obstacle=obstacle))
+        left = self._services.journal.count_left(resource.namespace, self._services.index.uid)
+        return Interpreted(fetched, terms, engine, replace(seen, obstacle=obstacle, left_unfinished=left))
 
     def _engine(self, fetched: Fetched, credential: Credential) -> Engine:
         """The resource's own webhook, else the engine that the value names."""

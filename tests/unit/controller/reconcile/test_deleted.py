@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.cluster import Unreachable
 from rotated_secrets.controller.process.leader import LeadershipLost
 from rotated_secrets.controller.reconcile import deleted
+from rotated_secrets.controller.reconcile.wake_ups import RECHECK
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.controller.work.scheduler import utc_now
+from rotated_secrets.rotation.policies import MOST_UNFINISHED
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound
 from rotated_secrets.values import Stage
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
@@ -353,3 +356,55 @@ def test_api_server_that_is_away_when_an_entry_is_written_stops_the_rotation(
     assert pending(ready) == [] and ready.status().get("rotation") is None
     ready.settle()
     in_order(ready)
+
+
+def test_namespace_that_left_too_many_rotations_unfinished_begins_no_other_until_some_have_ended(
+    ready: FakeOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [Key("shop", f"gone-{number}") for number in range(MOST_UNFINISHED)]
+    for key in left:
+        name = f"{ENTRY}-{key.name}"
+        entry = {"metadata": {"labels": {"rotatedsecrets.io/journal": "rotated-secrets"}}}
+        entry["metadata"]["annotations"] = {"rotatedsecrets.io/owner": str(key)}
+        ready.cluster.put(name, entry)
+    later = ready.restarted()
+    later.ask("now")
+    before = len(journal(later))
+    later.settle()
+    status, reason, message = later.condition("Held")
+    assert (status, reason) == ("True", "TooManyRequests")
+    assert f"{MOST_UNFINISHED} rotations of this namespace whose RotatedSecrets were deleted" in message
+    assert len(journal(later)) == before and later.status().get("rotation") is None
+    later.reconcile(left[0])  # it is no entry at all, and so removed
+    now = utc_now()
+    for module in ("reconciler", "deleted", "target_secret"):
+        monkeypatch.setattr(
+            f"rotated_secrets.controller.reconcile.{module}.utc_now", lambda: now + RECHECK, raising=False
+        )
+    monkeypatch.setattr("rotated_secrets.controller.look.gather.utc_now", lambda: now + RECHECK)
+    later.settle()
+    assert later.condition("Held")[0] == "False"
+    assert later.condition("Rotated")[1] == "RotationSucceeded"
+    assert len(journal(later)) == before - 1
+
+
+def test_unfinished_rotations_of_another_namespace_hold_nothing(ready: FakeOperator) -> None:
+    for number in range(MOST_UNFINISHED):
+        entry = {"metadata": {"labels": {"rotatedsecrets.io/journal": "rotated-secrets"}}}
+        entry["metadata"]["annotations"] = {"rotatedsecrets.io/owner": f"stranger/gone-{number}"}
+        ready.cluster.put(f"{ENTRY}-{number}", entry)
+    later = ready.restarted()
+    later.ask("now")
+    later.settle()
+    assert later.condition("Rotated")[1] == "RotationSucceeded"
+
+
+def test_long_templates_delay_no_end(ready: FakeOperator) -> None:
+    """The entry has no place for them, and the Secret needs nothing while AWSCURRENT has not moved."""
+    ready.apply(changed(SPEC, target={"template": {"URL": "{{ password }}" + "x" * 60_000}}))
+    ready.settle()
+    later = killed_at(ready, "UpdateSecretVersionStage")
+    later.delete()
+    later.reconcile()
+    in_order(later)
+    assert delivered(later)["URL"].startswith(value(later)["password"])
