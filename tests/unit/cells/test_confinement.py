@@ -189,9 +189,8 @@ def test_it_has_nothing_of_the_network_but_tcp(open_cell: OpenCell, family: int,
 @pytest.mark.parametrize("by_message", [False, True])
 def test_it_cannot_connect_by_its_first_bytes(open_cell: OpenCell, by_message: bool) -> None:
     """Landlock checks the call that connects, which TCP Fast Open does without."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        with pytest.raises(CellFailed, match="PermissionError"):
-            open_cell().call("send_at_once", other.getsockname()[1], by_message, returns=object, within=20)
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(CellFailed, match="PermissionError"):
+        open_cell().call("send_at_once", other.getsockname()[1], by_message, returns=object, within=20)
 
 
 def test_it_sends_nothing_by_dns(open_cell: OpenCell) -> None:
