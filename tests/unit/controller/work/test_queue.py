@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,11 +25,15 @@ A, B, C = KEYS
 
 
 def run(test: Coroutine[None, None, None]) -> None:
+    errors: list[dict[str, Any]] = []
+
     async def bounded() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         async with asyncio.timeout(20):
             await test
 
     asyncio.run(bounded())
+    assert errors == [], "a callback of the loop has failed"
 
 
 def make(workers: int = 100, base: float = 0.001, cap: float = 0.002) -> WorkQueue:
