@@ -135,7 +135,15 @@ class Arena:
             self.undisturbed = max(self.undisturbed, self.honest.times(UNDISTURBED), key=lambda each: each.median)
         self.check(what, times)
 
-    def check(self, what: str, times: Times) -> None:
+    @contextmanager
+    def watched(self, what: str) -> Iterator[None]:
+        """Ask the same, but for the honest tenant, which rests: its server is attacked."""
+        self.start()
+        self._begin()
+        yield
+        self.check(what, None)
+
+    def check(self, what: str, times: Times | None) -> None:
         pid, kills = self._begun
         wrong = []
         if not self.operator.runs or self.operator.pid != pid:
@@ -147,12 +155,11 @@ class Arena:
             wrong.append(f"{len(foreign)} lines of the log are not the operator's own, the first: {foreign[0][:300]!r}")
         if unexpected := [line for line in log.splitlines() if "failed unexpectedly" in line]:
             wrong.append(f"{len(unexpected)} times something failed unexpectedly, the first: {unexpected[0]}")
-        if self.operator.runs and not times.median < 2 * self.undisturbed.median:
+        if times is not None and self.operator.runs and not times.median < 2 * self.undisturbed.median:
             wrong.append(f"the honest tenant was slow: {sorted(times.seconds)} s each; failures: {times.failures}")
-        self.table.remarks.append(
-            f"{what}: honest {times.median:.2f} s in the median of {len(times.seconds)}, undisturbed "
-            f"{self.undisturbed.median:.2f} s; peak {self.bound.peak >> 20} MiB"
-        )
+        honest = "" if times is None else f"honest {times.median:.2f} s in the median of {len(times.seconds)}, "
+        honest += "" if times is None else f"undisturbed {self.undisturbed.median:.2f} s; "
+        self.table.remarks.append(f"{what}: {honest}peak {self.bound.peak >> 20} MiB")
         assert not wrong, f"{what}: " + "; ".join(wrong)
 
 

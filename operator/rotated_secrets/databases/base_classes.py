@@ -15,6 +15,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.databases.base import PasswordLimits, Refused, Server, Unavailable, Users
+from rotated_secrets.databases.deadline import judged_in_time
 from rotated_secrets.databases.idle import IDLE_SECONDS, IdleLimit
 from rotated_secrets.databases.verify_queries import Query, VerifyQueries
 from rotated_secrets.values import Credential
@@ -96,7 +97,7 @@ class LoginEngine(BaseEngine, Generic[ConnectionT]):
             connection = self._log_in(server, credential)
         except DatabaseClosed as error:
             return [str(error)]
-        with contextlib.closing(connection):
+        with contextlib.closing(connection), judged_in_time():
             login = LoggedIn(connection, server, credential, users)
             verified = VerifyQueries(queries, self.verify_seconds)
             return [*self._wrong_rights(login), *verified.failures(lambda query: self._run(login, query))]

@@ -22,6 +22,7 @@ FORGED = "forged"
 """The logger that forged lines name; nothing of the operator's is called so."""
 
 _BLOCK = 1 << 18
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Words:
     """One message, nested as deep as its size allows."""
     wide: Callable[[], bytes] | None = None
     """One message as large as a driver may be expected to take, of elements as small as there are."""
+    repeats: int | None = None
+    """After how many small messages they are the same again, so that they need not be made for each connection."""
     costly: Callable[[Wire], None] | None = None
     """A dialogue in which an honest answer needs hours of computing."""
     foreign: Mapping[Kind, bytes] = field(default_factory=dict)
@@ -130,12 +133,17 @@ def _drip(wire: Wire, data: bytes) -> None:
 
 def _endless(wire: Wire, words: Words) -> None:
     end, sent = time.monotonic() + LASTS, 0
-    for first in itertools.count(0, 256):
-        batch = b"".join(words.small(number) for number in range(first, first + 256))
+    for batch in _batches(words):
         wire.send(batch)
         sent += len(batch)
         if time.monotonic() > end or sent > SENT:
             return
+
+
+def _batches(words: Words) -> Iterator[bytes]:
+    """Small messages without an end."""
+    made = (b"".join(words.small(first + each) for each in range(_BATCH)) for first in itertools.count(0, _BATCH))
+    return made if words.repeats is None else itertools.cycle(itertools.islice(made, -(-words.repeats // _BATCH)))
 
 
 def _flood(wire: Wire, words: Words) -> None:

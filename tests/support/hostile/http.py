@@ -6,6 +6,7 @@ import json
 import ssl
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 from tests.support.hostile.evil import Kind, Words
 from tests.support.hostile.stages import Protocol, Reach, Stage
@@ -57,6 +58,11 @@ def _foreign(status: str, content_type: str, body: bytes, *headers: str) -> byte
     return "\r\n".join((f"HTTP/1.1 {status}", *lines, "", "")).encode() + body
 
 
+@cache
+def _wide_headers() -> bytes:
+    return b"".join(b"X-%d:\r\n" % number for number in range(1 << 20)) + b"\r\n"
+
+
 BEFORE_STATUS = Words(
     small=lambda _: b"HTTP/1.1 100 Continue\r\n\r\n",
     announced=lambda _: b"HTTP/1.1 200 ",
@@ -72,7 +78,7 @@ BEFORE_HEADERS = Words(
     small=lambda number: b"X-Header-%d: value\r\n" % number,
     announced=lambda _: b"X-Header: ",
     told=lambda text: b"Retry-After: " + text.encode() + b"\r\n\r\n",
-    wide=lambda: b"".join(b"X-%d:\r\n" % number for number in range(1 << 20)) + b"\r\n",
+    wide=_wide_headers,
 )
 BEFORE_LENGTH = Words(
     small=lambda number: b"\r\n" if number == 0 else b"a" * 100,
@@ -95,6 +101,7 @@ def _deep_json(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
+@cache
 def _wide_json(count: int) -> bytes:
     return b"[" + b"{}," * count + b"{}]"
 

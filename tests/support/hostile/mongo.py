@@ -12,6 +12,7 @@ import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import bson
@@ -50,8 +51,13 @@ class Asked:
 
     @classmethod
     def by(cls, wire: Wire) -> Asked:
-        size, number, _, operation = struct.unpack("<iiii", wire.read(16))
-        body = wire.read(size - 16)
+        head = wire.read(16)
+        return cls.of(head + wire.read(struct.unpack_from("<i", head)[0] - 16))
+
+    @classmethod
+    def of(cls, message: bytes) -> Asked:
+        _, number, _, operation = struct.unpack_from("<iiii", message)
+        body = message[16:]
         at = body.index(b"\0", 4) + 9 if operation == _OP_QUERY else 5
         (length,) = struct.unpack_from("<i", body, at)
         return cls(number, operation, bson.decode(body[at : at + length]))
@@ -69,6 +75,7 @@ class Asked:
         return struct.pack("<iiiiiB", size + 21, 1, self.number, _OP_MSG, 0, 0)
 
 
+@cache
 def _arrays(size: int) -> bytes:
     """A document whose one key is a list of empty lists."""
     count = size // 11
@@ -77,6 +84,7 @@ def _arrays(size: int) -> bytes:
     return struct.pack("<i", 5 + 3 + len(array)) + b"\x04a\0" + array + b"\0"
 
 
+@cache
 def _nested(size: int) -> bytes:
     """A document in a document in a document."""
     depth = size // 8
@@ -95,8 +103,14 @@ def _words(asked: Asked, costly: bool = False) -> Words:
         told=told,
         deep=lambda: asked.raw(_nested(_DEEP)),
         wide=lambda: asked.raw(_arrays(_WIDE)),
+        repeats=1,
         costly=(lambda wire: _ask_too_much(wire, asked)) if costly else None,
     )
+
+
+def answers(said: bytes) -> Words:
+    """What can be answered to this message."""
+    return _words(Asked.of(said))
 
 
 def _challenge(wire: Wire, asked: Asked, rounds: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 import struct
 from collections.abc import Iterator
+from functools import cache
 
 from tests.support.hostile.evil import Words
 from tests.support.hostile.stages import Protocol, Stage
@@ -72,6 +73,7 @@ def _words(first: int, small: bytes | None = None, *, step: int = 1) -> Words:
 
     return Words(
         small=nth,
+        repeats=256,
         announced=lambda _: struct.pack("<I", _LARGEST)[:3] + bytes([first]),
         body=lambda: _large(first),
         told=lambda text: error(first, text),
@@ -79,6 +81,7 @@ def _words(first: int, small: bytes | None = None, *, step: int = 1) -> Words:
     )
 
 
+@cache
 def _wide(first: int) -> bytes:
     """As many columns as there can be, without a row."""
     head = packet(first, b"\xfd" + struct.pack("<I", _LARGEST)[:3])

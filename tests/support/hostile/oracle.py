@@ -10,6 +10,7 @@ import os
 import ssl
 import struct
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -70,6 +71,7 @@ def _before() -> Words:
     """What can be said while lengths have 16 bits: a wish to hear it once more, or a refusal."""
     return Words(
         small=lambda _: packet(_RESEND, b""),
+        repeats=1,
         announced=lambda _: struct.pack(">HHBBH", 0xFFFF, 0, _ACCEPT, 0, 0),
         body=_packets(lambda: packet(_RESEND, b"a" * 65527)),
         told=lambda said: packet(_REFUSE, bytes(2) + struct.pack(">H", len(said) + 10) + f"(ERR={said})    ".encode()),
@@ -80,6 +82,7 @@ def _after(*, costly: Callable[[Wire], None] | None = None, wide: Callable[[], b
     return Words(
         # A token, which says to which of several requests an answer belongs.
         small=lambda _: data(bytes([_TOKEN, 0])),
+        repeats=1,
         announced=lambda size: _head(_DATA, size, large=True) + bytes(2) + bytes([_PARAMETERS]),
         told=lambda said: data(
             bytes([_WARNING]) + number(24344) + number(len(said)) + number(0) + bytes([len(said) % 250]) + said.encode()
@@ -183,6 +186,7 @@ def _asks(wire: Wire, tls: ssl.SSLContext) -> None:
     _receive(wire)
 
 
+@cache
 def _wide() -> bytes:
     """A result that has, so it says, more columns than any table."""
     return data(bytes([_DESCRIBE]) + number(0) + number(0x70000000) + bytes(4000))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 import struct
 from dataclasses import replace
+from functools import cache
 
 from tests.support.hostile.evil import Words
 from tests.support.hostile.stages import Protocol, Stage
@@ -50,6 +51,7 @@ def columns(count: int = 1) -> bytes:
     return message(b"T", struct.pack(">H", count) + one * count)
 
 
+@cache
 def _wide_row() -> bytes:
     return columns(65535) + message(b"D", struct.pack(">H", 65535) + bytes(4) * 65535) * 64
 
@@ -129,9 +131,9 @@ def _rows_begun(wire: Wire, tls: ssl.SSLContext) -> None:
     wire.send(columns())
 
 
-_UNASKED = Words(small=lambda _: _MD5, announced=lambda n: announced(b"R", n), told=fatal)
+_UNASKED = Words(small=lambda _: _MD5, announced=lambda n: announced(b"R", n), told=fatal, repeats=1)
 _BEFORE = replace(_UNASKED, costly=_costly)
-_NOTICES = Words(small=lambda n: notice(f"number {n}"), announced=lambda n: announced(b"N", n), told=notice)
+_NOTICES = Words(lambda n: notice(f"number {n}"), lambda n: announced(b"N", n), told=notice, repeats=256)
 
 _STAGES = (
     Stage("connection", _connected, _UNASKED, tls=True),
@@ -140,10 +142,10 @@ _STAGES = (
     Stage("start in tls", _started_in_tls, _BEFORE, tls=True),
     Stage("start", _started, _BEFORE),
     Stage("password", _password_sent, _UNASKED),
-    Stage("session", _accepted, Words(parameter, lambda n: announced(b"S", n), told=fatal)),
+    Stage("session", _accepted, Words(parameter, lambda n: announced(b"S", n), told=fatal, repeats=20_000)),
     Stage("notices", _accepted, _NOTICES),
     Stage("result", _asked, Words(lambda n: columns(), lambda n: announced(b"T", n), told=fatal, wide=_wide_row)),
-    Stage("rows", _rows_begun, Words(row, lambda n: announced(b"D", n), told=fatal)),
+    Stage("rows", _rows_begun, Words(row, lambda n: announced(b"D", n), told=fatal, repeats=1)),
     Stage("notices in rows", _rows_begun, _NOTICES),
 )
 POSTGRES = Protocol("postgres", _STAGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import struct
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from tests.support.hostile.evil import Words
 from tests.support.hostile.stages import DATABASE, Protocol, Stage
@@ -69,6 +70,7 @@ _LETTERS = b"a" * _PACKET
 def _tokens(small: Callable[[int], bytes] = changed, begins: bytes = b"\xaa\xff\xff", body: bytes = _LETTERS) -> Words:
     return Words(
         small=lambda number: packet(small(number)),
+        repeats=256,
         announced=lambda _: packet(begins),
         body=_packets(body),
         told=lambda text: packet(said(text) + done(error=True), last=True),
@@ -79,6 +81,7 @@ def _chunk(size: int) -> bytes:
     return b"\xd1" + struct.pack("<QI", _WITHOUT_LENGTH, size) + b"a" * 64
 
 
+@cache
 def _wide() -> bytes:
     return b"".join(packet(columns(65534)[at : at + _PACKET]) for at in range(0, 65534 * 17, _PACKET))
 
@@ -182,11 +185,20 @@ def _wrapped(words: Words) -> Words:
     record = words.small(0)
     assert words.told is not None
     told = words.told
+
+    def in_packets(handshake: Callable[[], bytes] | None) -> bytes:
+        assert handshake is not None
+        said = handshake()
+        parts = [said[at : at + _PACKET] for at in range(0, len(said), _PACKET)]
+        return b"".join(packet(part, _PRELOGIN, last=part is parts[-1]) for part in parts)
+
     return Words(
         small=lambda _: packet(record, _PRELOGIN, last=True),
         announced=lambda size: packet(words.announced(size), _PRELOGIN, last=True),
         body=words.body,
         told=lambda text: packet(told(text), _PRELOGIN, last=True),
+        deep=lambda: in_packets(words.deep),
+        wide=lambda: in_packets(words.wide),
     )
 
 

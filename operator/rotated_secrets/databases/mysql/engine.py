@@ -10,6 +10,7 @@ import contextlib
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Server
 from rotated_secrets.databases.base_classes import BaseEngine, DatabaseClosed, LoggedIn, LoginEngine
+from rotated_secrets.databases.deadline import judged_in_time
 from rotated_secrets.databases.mysql.accounts import unusable_name
 from rotated_secrets.databases.mysql.admin import NAME_LENGTH, open_session
 from rotated_secrets.databases.mysql.catalog import own_account
@@ -38,9 +39,10 @@ class MySqlEngine(LoginEngine[Session]):
         """Log in. Rights are not compared: a clone may not see its base user's, but the admin compares them."""
         with contextlib.ExitStack() as opened:
             session = opened.enter_context(log_in(server, credential))
-            _check_identity(session)
-            if credential.dbname:
-                _use(session, credential.dbname)
+            with judged_in_time():
+                _check_identity(session)
+                if credential.dbname:
+                    _use(session, credential.dbname)
             opened.pop_all()
         return session
 

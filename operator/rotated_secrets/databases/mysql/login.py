@@ -20,7 +20,7 @@ from pymysql.constants import CLIENT
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls
-from rotated_secrets.databases.deadline import cut_after
+from rotated_secrets.databases.deadline import cut_after, judged_in_time
 from rotated_secrets.databases.failures import NO_TLS, no_login
 from rotated_secrets.databases.mysql.accounts import SURROGATE, literal
 from rotated_secrets.databases.mysql.errors import (
@@ -222,7 +222,7 @@ def log_in(server: Server, credential: Credential, settings: Settings | None = N
         with cut_after(cut, 2 * CONNECT_SECONDS):
             _shake_hands(connection, wire, server, username)
         session = Session(connection, cut, server, username)
-        with session.doing(f"open a session of {username}"):
+        with session.doing(f"open a session of {username}"), judged_in_time():
             session.pin({**PINNED, **session.statement_timeout(STATEMENT_SECONDS), **(settings or {})})
     except BaseException:
         with contextlib.suppress(Exception):

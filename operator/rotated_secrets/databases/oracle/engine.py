@@ -13,6 +13,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
 )
 from rotated_secrets.databases.base_classes import LoggedIn, LoginEngine
+from rotated_secrets.databases.deadline import judged_in_time
 from rotated_secrets.databases.idle import IdleLimit
 from rotated_secrets.databases.oracle.admin import OracleAdminSession
 from rotated_secrets.databases.oracle.rights import unusable_name
@@ -49,7 +50,9 @@ class OracleEngine(LoginEngine[Session]):
         session = open_session(server, credential)
         try:
             user = credential.username.upper()
-            if session.ask(f"look who {user} is", _WHO) != [(user,)]:
+            with judged_in_time():
+                found = session.ask(f"look who {user} is", _WHO)
+            if found != [(user,)]:
                 raise AuthenticationFailed(
                     f"user {user} at {server} does not log in: the session belongs to another user; name the server "
                     f"itself in host, not a proxy that has its own users"

@@ -18,6 +18,7 @@ import oracledb
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server
+from rotated_secrets.databases.deadline import limited
 from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.oracle.errors import failed_login, failed_statement
 from rotated_secrets.values import Credential
@@ -157,23 +158,36 @@ class OneAddressLoop(asyncio.SelectorEventLoop):
         """Run this to its end.
 
         Raises:
-            TimeoutError: it took longer, and was stopped.
+            TimeoutError: it took longer, and its connection was cut.
         """
         if self.is_closed():
             work.close()
             raise ConnectionError("closed")
         try:
-            return self.run_until_complete(asyncio.wait_for(work, seconds))
+            return self.run_until_complete(self._in_time(work, seconds))
         except TimeoutError:
             # The driver cannot continue what was interrupted.
             self.end()
             raise
 
-    def end(self) -> None:
-        """Leave nothing open."""
+    async def _in_time(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        task = asyncio.ensure_future(work)
+        await asyncio.wait({task}, timeout=limited(seconds))
+        if task.done():
+            return task.result()
+        # Not cancelled: the driver would ask the server to stop, and wait until it says that it has.
+        self._cut()
+        await asyncio.wait({asyncio.gather(task, return_exceptions=True)}, timeout=CLOSE_SECONDS)
+        raise TimeoutError
+
+    def _cut(self) -> None:
         for transport in self._kept:
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()
+
+    def end(self) -> None:
+        """Leave nothing open."""
+        self._cut()
         if not self.is_closed():
             self.run_until_complete(asyncio.sleep(0))
             self.close()

@@ -17,6 +17,7 @@ from rotated_secrets.databases.base import (
     Users,
 )
 from rotated_secrets.databases.base_classes import BaseEngine
+from rotated_secrets.databases.deadline import judged_in_time
 from rotated_secrets.databases.redis.admin import NODES_KEY, open_session
 from rotated_secrets.databases.redis.errors import NOT_NOW, ErrorReply, Lost, TooLong, failed_command
 from rotated_secrets.databases.redis.users import unusable_name
@@ -82,7 +83,7 @@ class RedisEngine(BaseEngine):
         failed: dict[str, None] = {}
         verified = VerifyQueries(queries, self.verify_seconds)
         for node in (server, *server.others):
-            with log_in(node, credential, LOGIN_SECONDS) as wire:
+            with log_in(node, credential, LOGIN_SECONDS) as wire, judged_in_time():
                 _check_identity(wire, node, credential.username)
                 failed |= dict.fromkeys(verified.failures(functools.partial(_run, wire, node)))
         return list(failed)

@@ -20,6 +20,7 @@ from redis.connection import Connection
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server, Tls
+from rotated_secrets.databases.deadline import cut_after, limited
 from rotated_secrets.databases.failures import NOT_TRUSTED, OTHER_NAME
 from rotated_secrets.databases.redis.errors import CannotConnect, ErrorReply, Lost, TooLong, failed_login
 from rotated_secrets.values import Credential
@@ -107,7 +108,7 @@ class _Metered:
         self.end = 0.0
 
     def allow(self, seconds: float, most_bytes: int) -> None:
-        self.end = time.monotonic() + seconds
+        self.end = time.monotonic() + limited(seconds)
         self._bytes_left = most_bytes
 
     def recv(self, size: int) -> bytes:
@@ -174,7 +175,9 @@ def _connected(server: Server, end: float) -> socket.socket:
 
 def _protected(plain: socket.socket, context: ssl.SSLContext, host: str) -> socket.socket:
     try:
-        return context.wrap_socket(plain, server_hostname=host)
+        # The socket's own timeout is not looked at as long as there is something to read.
+        with plain.dup() as wire, cut_after(wire, plain.gettimeout() or CONNECT_SECONDS):
+            return context.wrap_socket(plain, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         plain.close()
         # OpenSSL's codes for a name and an address that don't match.

@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server
+from rotated_secrets.databases.deadline import judged_in_time
 from rotated_secrets.databases.postgres.errors import failed_statement
 from rotated_secrets.databases.postgres.login import CONNECT_SECONDS, STATEMENT_SECONDS, deadline, log_in
 from rotated_secrets.values import Credential
@@ -40,7 +41,7 @@ def open_connection(server: Server, credential: Credential, database: str) -> Co
     connection = log_in(server, credential, database, {})
     user = credential.username
     try:
-        with transaction(connection, server, "open the session") as cursor:
+        with judged_in_time(), transaction(connection, server, "open the session") as cursor:
             for statement in _PINNED:
                 cursor.execute(statement)
             cursor.execute("SELECT SESSION_USER, CURRENT_USER")

@@ -20,7 +20,7 @@ from pytds.tds_socket import _TdsSocket
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import Refused, Server
 from rotated_secrets.databases.base_classes import database_shown
-from rotated_secrets.databases.deadline import cut_after
+from rotated_secrets.databases.deadline import cut_after, judged_in_time
 from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.sqlserver.errors import failed_login, failed_statement
 from rotated_secrets.databases.sqlserver.trust import context_for
@@ -116,8 +116,9 @@ def open_session(server: Server, credential: Credential, database: str) -> Sessi
             )
         wire.settimeout(STATEMENT_SECONDS)
         session = Session(NonMarsConnection(pooling=False, key=None, tds_socket=tds), wire, server)
-        for statement in _PINNED:
-            session.ask("open the session", statement)
+        with judged_in_time():
+            for statement in _PINNED:
+                session.ask("open the session", statement)
     except BaseException:
         wire.close()
         raise
