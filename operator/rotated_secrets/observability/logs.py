@@ -12,11 +12,16 @@ import json
 import logging
 import re
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import IO, Any, Literal
+from typing import IO, Any, Final, Literal
+
+from rotated_secrets.token_buckets import TokenBuckets
 
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -44,6 +49,15 @@ LONGEST = 8192
 """Most characters of one text that are logged; a longer text is cut at its end, before it is searched."""
 FRAMES = 20
 """Innermost calls of each exception that are logged."""
+
+LONGEST_LINE: Final = 8192
+"""Bytes of one record as it is logged, with all stack traces. Container runtimes split lines of more than 16 KiB."""
+SHARE_AT_ONCE: Final = 1 << 20
+SHARE_PER_SECOND: Final = 4096
+"""Bytes that are logged about the RotatedSecrets of one namespace at once, and a second after that. A rotation logs
+about 4 KiB. The kubelet keeps 50 MiB of a container's log by default: one namespace needs hours to replace them."""
+REMEMBERED: Final = 10_000
+"""Namespaces whose use of the log is remembered."""
 
 # The time of each search must be linear in the length of the text (a search blocks every other thread), so no
 # repetition may start at each character of the same run. Each expression also matches a credential whose end was cut.
@@ -141,7 +155,7 @@ def silence_aws_debug_logs() -> None:
 
 def configure(log_format: LogFormat, level: LogLevel, stream: IO[str] | None = None) -> None:
     """Send all logs of this process to ``stream``, by default standard error, in one format."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = SharedHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -151,23 +165,104 @@ def configure(log_format: LogFormat, level: LogLevel, stream: IO[str] | None = N
     logging.captureWarnings(True)
 
 
-class _Formatter(logging.Formatter):
-    """Common parts of both formats: fields, messages and exceptions without values."""
+def count_dropped(counter: Callable[[], None]) -> None:
+    """Call ``counter`` for each line that is left out from now on, of what :func:`configure` has set up."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, SharedHandler):
+            handler.dropped = counter
 
-    def fields(self, record: logging.LogRecord) -> dict[str, str]:
-        # kopf's own loggers carry the object as `k8s_ref`.
-        reference = getattr(record, "k8s_ref", None)
-        object_fields = (
-            {key: reference[key] for key in ("namespace", "name") if reference.get(key)} if reference else {}
+
+def _fields_of(record: logging.LogRecord) -> dict[str, str]:
+    # kopf's own loggers carry the object as `k8s_ref`.
+    reference = getattr(record, "k8s_ref", None)
+    object_fields = {key: reference[key] for key in ("namespace", "name") if reference.get(key)} if reference else {}
+    return {**object_fields, **_fields.get()}
+
+
+class SharedHandler(logging.StreamHandler[IO[str]]):
+    """Writes to a stream, of each namespace only its share; lines without a namespace are the operator's own.
+
+    Otherwise one namespace could have the lines of all others rotated away. A line that is left out is counted; what it
+    says of a rotation or a denial is an Event and in the status, too.
+    """
+
+    def __init__(self, stream: IO[str], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream)
+        self.dropped: Callable[[], None] = lambda: None
+        self._share: TokenBuckets[str] = TokenBuckets(
+            burst=SHARE_AT_ONCE, rate=SHARE_PER_SECOND, most=REMEMBERED, clock=clock
         )
-        return {**object_fields, **_fields.get()}
+        self._left_out: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or leave it out. The caller holds the handler's lock."""
+        namespace = _fields_of(record).get("namespace")
+        if namespace is not None:
+            if self._share.wait(namespace) > 0:
+                self._left_out[namespace] += 1
+                self.dropped()
+                return
+            if left_out := self._left_out.pop(namespace, 0):
+                self._tell(namespace, left_out)
+        super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        namespace = _fields_of(record).get("namespace")
+        if namespace is not None:
+            self._share.spend(namespace, _size(line))
+        return line
+
+    def _tell(self, namespace: str, left_out: int) -> None:
+        """Log how many lines were left out."""
+        message = (
+            "%d lines about RotatedSecrets of namespace %s were left out: they were more than its share of the log"
+        )
+        told = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": message}
+        token = _fields.set({"namespace": namespace})
+        try:
+            super().emit(logging.makeLogRecord({**told, "args": (left_out, namespace)}))
+        finally:
+            _fields.reset(token)
+
+
+def _size(line: str) -> int:
+    return len(line.encode())
+
+
+def _fitted(text: str, most: int, line: Callable[[str], str], cut_before: int = 0) -> str:
+    """Cut a text so that the line with it has at most ``most`` bytes, and say how much was cut."""
+
+    def cut(length: int) -> str:
+        return f"{text[:length]}… ({len(text) + cut_before - length} characters cut)"
+
+    if _size(line(text)) <= most:
+        return text
+    return cut(max(0, bisect_right(range(len(text)), most, key=lambda length: _size(line(cut(length)))) - 1))
+
+
+class _Formatter(logging.Formatter):
+    """Common parts of both formats: fields, messages and exceptions without values, and the length of a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message, trace = self.message(record), self.trace(record)
+        longest = LONGEST_LINE // 2 if trace else LONGEST_LINE
+        cut_before = max(0, len(message) - LONGEST)
+        message = _fitted(redact(message), longest, lambda text: self.line(record, text, ""), cut_before)
+        trace = _fitted(trace, LONGEST_LINE, lambda text: self.line(record, message, text))
+        return self.line(record, message, trace)
+
+    def line(self, record: logging.LogRecord, message: str, trace: str) -> str:
+        """Return what is written of a record."""
+        raise NotImplementedError
 
     def message(self, record: logging.LogRecord) -> str:
+        """Return the whole message, not yet searched for credentials."""
         args: Any = record.args
         if isinstance(args, tuple):
             args = tuple(_quoted(each) for each in args)
         text = str(_quoted(record.msg))
-        return redact(text % args if args else text)
+        return text % args if args else text
 
     def trace(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
@@ -187,15 +282,15 @@ def _quoted(each: object) -> object:
 class JsonFormatter(_Formatter):
     """Formats each record as one JSON object on one line."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def line(self, record: logging.LogRecord, message: str, trace: str) -> str:
         line = {
             "time": self.time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": self.message(record),
-            **self.fields(record),
+            "message": message,
+            **_fields_of(record),
         }
-        if trace := self.trace(record):
+        if trace:
             line["exception"] = trace
         return _visible(json.dumps(line, ensure_ascii=False))
 
@@ -203,11 +298,11 @@ class JsonFormatter(_Formatter):
 class TextFormatter(_Formatter):
     """Formats each record as one readable line, followed by the stack trace if there is one."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        fields = self.fields(record)
+    def line(self, record: logging.LogRecord, message: str, trace: str) -> str:
+        fields = _fields_of(record)
         about_what = f"{fields['namespace']}/{fields['name']}: " if {"namespace", "name"} <= fields.keys() else ""
         step = f" [{fields['step']}]" if "step" in fields else ""
         # Without indentation, a message of several lines could look like several records.
-        message = self.message(record).replace("\n", "\n    ")
+        message = message.replace("\n", "\n    ")
         line = f"{self.time(record)} {record.levelname:<7} {about_what}{message}{step}"
-        return _visible("\n".join(filter(None, (line, self.trace(record)))))
+        return _visible("\n".join(filter(None, (line, trace))))

@@ -113,6 +113,16 @@ class Metrics:
             "Bytes that these processes printed. They are thrown away: a server may choose them.",
         )
         self._open_cells = gauge("cells", "Child processes for database clients, webhooks and templates that run now.")
+        self._log_lines = counter(
+            "log_lines_dropped_total",
+            "Lines that were not logged because their namespace had used up its share of the log.",
+        )
+        self._events = counter(
+            "events_dropped_total",
+            "Events that were not posted, by cause: `object` (its RotatedSecret had 25, and then more than one in five "
+            "minutes) or `backlog` (too many wait, and most of them are of its namespace).",
+            "cause",
+        )
         self._depth = gauge("queue_depth", "RotatedSecrets that wait for a worker.")
         self._leader = gauge("leader", "1 on the replica that leads, else 0.")
         self._policy = gauge(
@@ -184,6 +194,12 @@ class Metrics:
         """A cell has ended; ``output``: the bytes that it printed."""
         self._cells.labels(outcome).inc()
         self._cell_output.inc(output)
+
+    def log_line_dropped(self) -> None:
+        self._log_lines.inc()
+
+    def event_dropped(self, cause: str) -> None:
+        self._events.labels(cause).inc()
 
     def follow_cells(self, running: Callable[[], int]) -> None:
         """Call ``running`` whenever the metrics are collected."""

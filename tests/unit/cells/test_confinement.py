@@ -122,7 +122,7 @@ def test_it_changes_neither_limits_nor_priority_of_another_process(
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
-@pytest.mark.parametrize("number", [57, 58, 141, 142, 144, 203, 314, 251, 1 << 30])
+@pytest.mark.parametrize("number", [57, 58, 141, 142, 144, 203, 314, 251, 425, 1 << 30])
 def test_filter_refuses_a_system_call_whatever_its_arguments(open_cell: OpenCell, number: int) -> None:
     """Also on itself, where the kernel would ask for no right."""
     assert open_cell().call("system_call", number, returns=int, within=20) == errno.EPERM
@@ -157,6 +157,58 @@ def test_it_connects_to_the_ports_of_its_server_alone(open_cell: OpenCell) -> No
         open_cell(ports=(allowed,)).call("connect", allowed, returns=object, within=20)
         refused(open_cell(ports=(allowed,)), "connect", forbidden)
         refused(open_cell(), "connect", allowed)
+
+
+UDP, RAW, SEQUENCED, STREAM = socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET, socket.SOCK_STREAM
+SCTP, MPTCP, ICMP = 132, 262, socket.IPPROTO_ICMP
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "protocol"),
+    [
+        (socket.AF_INET, UDP, 0),
+        (socket.AF_INET6, UDP, 0),
+        (socket.AF_INET, UDP | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0),
+        (socket.AF_INET, UDP, ICMP),
+        (socket.AF_INET, RAW, ICMP),
+        (socket.AF_INET, STREAM, MPTCP),
+        (socket.AF_INET, STREAM, SCTP),
+        (socket.AF_INET, SEQUENCED, SCTP),
+        (socket.AF_NETLINK, RAW, 0),
+        (socket.AF_PACKET, RAW, 0),
+        (socket.AF_PACKET, UDP, 0),
+        (socket.AF_VSOCK, STREAM, 0),
+        (socket.AF_ALG, SEQUENCED, 0),
+    ],
+)
+def test_it_has_nothing_of_the_network_but_tcp(open_cell: OpenCell, family: int, kind: int, protocol: int) -> None:
+    with pytest.raises(CellFailed, match="PermissionError"):
+        open_cell().call("socket", family, kind, protocol, returns=object, within=20)
+
+
+@pytest.mark.parametrize("by_message", [False, True])
+def test_it_cannot_connect_by_its_first_bytes(open_cell: OpenCell, by_message: bool) -> None:
+    """Landlock checks the call that connects, which TCP Fast Open does without."""
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(CellFailed, match="PermissionError"):
+        open_cell().call("send_at_once", other.getsockname()[1], by_message, returns=object, within=20)
+
+
+def test_it_sends_nothing_by_dns(open_cell: OpenCell) -> None:
+    refused(open_cell(), "ask_dns")
+
+
+@pytest.mark.parametrize(
+    ("family", "protocol"), [(socket.AF_INET, 0), (socket.AF_INET, socket.IPPROTO_TCP), (socket.AF_UNIX, 0)]
+)
+def test_it_has_sockets_for_tcp_and_for_this_machine(open_cell: OpenCell, family: int, protocol: int) -> None:
+    kind = STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    open_cell().call("socket", family, kind, protocol, returns=object, within=20)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7", "127.0.0.1"])
+def test_a_library_may_look_up_an_address(open_cell: OpenCell, address: str) -> None:
+    """It asks the kernel for the machine's interfaces then, and gets no answer."""
+    assert open_cell().call("resolve", address, returns=list[str], within=20) == [address]
 
 
 @landlock_ports

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from rotated_secrets.observability.events import MESSAGE_LENGTH, EventReason, Events
+from rotated_secrets.observability import logs
+from rotated_secrets.observability.events import (
+    MESSAGE_LENGTH,
+    OBJECT_BURST,
+    OBJECT_INTERVAL,
+    Dropped,
+    EventReason,
+    Events,
+)
 
 
 class Recorder:
@@ -33,8 +45,15 @@ def make(recorder: Recorder, backlog: int = 100) -> Events:
     )
 
 
-def record(events: Events, message: str = "it began", reason: EventReason = EventReason.ROTATION_STARTED) -> None:
-    events.record(namespace="shop", name="orders", uid="1", resource_version="5", reason=reason, message=message)
+def record(
+    events: Events,
+    message: str = "it began",
+    reason: EventReason = EventReason.ROTATION_STARTED,
+    *,
+    namespace: str = "shop",
+    name: str = "orders",
+) -> None:
+    events.record(namespace=namespace, name=name, uid="1", resource_version="5", reason=reason, message=message)
 
 
 def test_event_names_the_resource_and_has_the_type_of_its_reason() -> None:
@@ -87,7 +106,7 @@ def test_stalled_api_server_blocks_no_call_and_the_backlog_is_posted_later(
     events = make(recorder, backlog=5)
     before = time.monotonic()
     for n in range(50):
-        record(events, f"number {n}")
+        record(events, f"number {n}", name=f"orders-{n}")
     assert time.monotonic() - before < 1
     recorder.go_on.set()
     events.flush(10)
@@ -104,7 +123,7 @@ def test_every_thousand_dropped_events_are_logged_once(caplog: pytest.LogCapture
     recorder.go_on.clear()
     events = make(recorder, backlog=1)
     for n in range(2100):
-        record(events, f"number {n}")
+        record(events, f"number {n}", name=f"orders-{n}")
     logged = [each.args for each in caplog.records]
     recorder.go_on.set()
     events.flush(10)
@@ -127,3 +146,76 @@ def test_a_refused_event_is_logged_and_the_next_one_posted(caplog: pytest.LogCap
     events.flush(10)
     assert [body["message"] for _, _, body in recorder.requests] == ["two"]
     assert "could not be posted" in caplog.text
+
+
+def limited(recorder: Recorder, clock: Callable[[], float], backlog: int = 100) -> tuple[Events, list[Dropped]]:
+    dropped: list[Dropped] = []
+    events = Events(
+        recorder,
+        api_version="rotatedsecrets.io/v1alpha1",
+        kind="RotatedSecret",
+        instance="me",
+        backlog=backlog,
+        dropped=dropped.append,
+        clock=clock,
+    )
+    return events, dropped
+
+
+def test_one_resource_gets_a_burst_of_events_and_then_one_in_five_minutes() -> None:
+    now = 0.0
+    events, dropped = limited(recorder := Recorder(), lambda: now)
+    for n in range(OBJECT_BURST + 10):
+        record(events, f"number {n}")
+    record(events, "of another one", name="invoices")
+    now = OBJECT_INTERVAL - 1
+    record(events, "too early")
+    now = OBJECT_INTERVAL
+    record(events, "five minutes later")
+    record(events, "once more")
+    events.flush(10)
+    posted = [body["message"] for _, _, body in recorder.requests]
+    assert posted == [*(f"number {n}" for n in range(OBJECT_BURST)), "of another one", "five minutes later"]
+    assert dropped == [Dropped.OBJECT] * 12
+
+
+def test_repeats_of_an_event_count_for_the_limit_of_its_resource() -> None:
+    events, dropped = limited(recorder := Recorder(), lambda: 0.0)
+    for _ in range(OBJECT_BURST + 5):
+        record(events)
+    events.flush(10)
+    assert (len(recorder.requests), len(dropped)) == (OBJECT_BURST, 5)
+
+
+def test_a_namespace_that_floods_the_queue_delays_no_other_and_takes_no_place_of_it() -> None:
+    recorder = Recorder()
+    recorder.go_on.clear()
+    events, dropped = limited(recorder, lambda: 0.0, backlog=10)
+    for n in range(100):
+        record(events, f"noise {n}", namespace="noisy", name=f"noise-{n}")
+    record(events, "the rotation has failed")
+    recorder.go_on.set()
+    events.flush(10)
+    posted = [body["message"] for _, _, body in recorder.requests]
+    # One was in the thread's hands already, or none.
+    assert "the rotation has failed" in posted[:2]
+    assert set(dropped) == {Dropped.BACKLOG}
+    assert len(posted) + len(dropped) == 101
+
+
+def test_a_refusal_is_logged_as_one_of_its_namespace() -> None:
+    """Else an attacker whose namespace refuses Events had lines beside the share of its namespace."""
+    recorder = Recorder()
+    recorder.errors = [PermissionError("forbidden")]
+    stream, root = io.StringIO(), logging.getLogger()
+    handler = logs.SharedHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())
+    root.addHandler(handler)
+    try:
+        events = make(recorder)
+        record(events)
+        events.flush(10)
+    finally:
+        root.removeHandler(handler)
+    line = json.loads(stream.getvalue().splitlines()[0])
+    assert (line["namespace"], line["name"]) == ("shop", "orders")

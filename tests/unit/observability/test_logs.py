@@ -289,3 +289,149 @@ def test_libraries_do_not_log_bodies_at_debug(name: str, written: Written) -> No
 def test_warnings_are_logged(written: Written) -> None:
     warnings.warn("something is old", stacklevel=1)
     assert "something is old" in written()
+
+
+@pytest.mark.parametrize("character", ["y", "\\", "\x00", "\n", "é", "😀"])
+def test_no_line_is_longer_than_its_bound_and_says_how_much_was_cut(written: Written, character: str) -> None:
+    """A character of a message may be up to six in the log."""
+    log.info("it said: %s", character * 20_000)
+    line = written().removesuffix("\n")
+    assert len(line.encode()) <= logs.LONGEST_LINE
+    found = re.search(r"… \((\d+) characters cut\)", line)
+    assert found is not None
+    assert 20_000 - logs.LONGEST_LINE < int(found[1]) < 20_000
+
+
+@pytest.mark.parametrize("formatter", [logs.TextFormatter(), logs.JsonFormatter()])
+def test_message_and_traces_together_have_one_bound(formatter: logging.Formatter) -> None:
+    error: Exception = Unavailable("root " + "\\" * 8000)
+    for number in range(5):
+        outer = Unavailable(f"{number} " + "\\" * 8000)
+        outer.__cause__ = error
+        error = outer
+    record = logging.LogRecord("a", logging.ERROR, "f.py", 1, "%s", ("\\" * 8000,), (type(error), error, None))
+    line = formatter.format(record)
+    assert len(line.encode()) <= logs.LONGEST_LINE
+    assert line.count("characters cut)") == 2, "of the message, and of the trace"
+    if isinstance(formatter, logs.JsonFormatter):
+        assert json.loads(line)["exception"].startswith(f"{Unavailable.__module__}.Unavailable: root")
+
+
+def test_a_line_of_exactly_the_bound_is_not_cut() -> None:
+    formatter = logs.JsonFormatter()
+
+    def formatted(length: int) -> str:
+        return formatter.format(logging.makeLogRecord({"msg": "y" * length, "levelname": "INFO", "name": "a"}))
+
+    frame = len(formatted(0))
+    assert "cut" not in formatted(logs.LONGEST_LINE - frame)
+    assert "characters cut" in formatted(logs.LONGEST_LINE - frame + 1)
+
+
+class Shared:
+    """A handler with a clock that stands still, and what it has written."""
+
+    def __init__(self) -> None:
+        self.now, self.dropped = 0.0, 0
+        self._stream = io.StringIO()
+        handler = logs.SharedHandler(self._stream, lambda: self.now)
+        handler.setFormatter(logs.JsonFormatter())
+        handler.dropped = self._drop
+        self._handler = handler
+
+    def _drop(self) -> None:
+        self.dropped += 1
+
+    def log(self, message: str, **fields: str) -> None:
+        with logs.about(**fields):
+            self._handler.handle(logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "a"}))
+
+    @property
+    def lines(self) -> list[dict[str, str]]:
+        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
+
+    @property
+    def size(self) -> int:
+        return len(self._stream.getvalue())
+
+    def messages(self, namespace: str | None) -> list[str]:
+        return [line["message"] for line in self.lines if line.get("namespace") == namespace]
+
+    def flood(self, namespace: str = "noisy", lines: int = 1000) -> None:
+        for _ in range(lines):
+            self.log("y" * logs.LONGEST, namespace=namespace, name="orders")
+
+
+def test_a_namespace_that_floods_the_log_has_its_share_and_others_lose_no_line() -> None:
+    shared = Shared()
+    shared.flood()
+    assert shared.size <= logs.SHARE_AT_ONCE + logs.LONGEST_LINE + 1000
+    assert shared.dropped == 1000 - len(shared.lines) > 0
+    shared.log("of another one", namespace="shop", name="orders")
+    shared.log("the operator's own")
+    assert shared.messages("shop") == ["of another one"]
+    assert shared.messages(None) == ["the operator's own"]
+
+
+def test_the_share_of_a_namespace_grows_slowly_again() -> None:
+    shared = Shared()
+    shared.flood()
+    before = shared.size
+    for _ in range(600):
+        shared.now += 1
+        shared.flood(lines=10)
+    assert shared.size - before <= 600 * logs.SHARE_PER_SECOND + 2 * logs.LONGEST_LINE
+    shared.now += 3600
+    before = shared.size
+    shared.flood()
+    assert shared.size - before <= logs.SHARE_AT_ONCE + 2 * logs.LONGEST_LINE
+
+
+def test_what_was_left_out_is_said_in_one_line_when_lines_are_written_again() -> None:
+    shared = Shared()
+    shared.flood()
+    left_out = shared.dropped
+    shared.now = 60
+    shared.log("again", namespace="noisy", name="orders")
+    shared.log("and again", namespace="noisy", name="orders")
+    said, *others = shared.messages("noisy")[-3:]
+    assert said.startswith(f"{left_out} lines about RotatedSecrets of namespace noisy were left out")
+    assert others == ["again", "and again"]
+    assert "name" not in shared.lines[-3], "it is about all of the namespace"
+
+
+def test_the_operators_own_lines_have_no_limit() -> None:
+    shared = Shared()
+    for _ in range(500):
+        shared.log("y" * logs.LONGEST)
+    assert (len(shared.lines), shared.dropped) == (500, 0)
+
+
+def test_what_kopf_logs_about_an_object_is_of_its_namespace() -> None:
+    shared = Shared()
+    shared.flood()
+    record = logging.makeLogRecord({"msg": "kopf", "levelname": "INFO", "k8s_ref": {"namespace": "noisy", "name": "o"}})
+    dropped = shared.dropped
+    shared._handler.handle(record)
+    assert shared.dropped == dropped + 1
+
+
+def test_two_hundred_resources_that_start_and_fail_and_48_rotations_lose_no_line() -> None:
+    """A rotation logs about ten lines; a start one or two; a failure one, with growing pauses."""
+    shared = Shared()
+    for number in range(200):
+        for _ in range(4):
+            shared.log("y" * 500, namespace="shop", name=f"orders-{number}")
+    for number in range(48):
+        for _ in range(12):
+            shared.log("y" * 400, namespace="shop", name=f"orders-{number}")
+    assert shared.dropped == 0
+
+
+def test_dropped_lines_are_counted(written: Written) -> None:
+    dropped: list[None] = []
+    logs.count_dropped(lambda: dropped.append(None))
+    with logs.about(namespace="noisy", name="orders"):
+        for _ in range(300):
+            log.info("%s", "y" * logs.LONGEST)
+    assert len(dropped) > 100

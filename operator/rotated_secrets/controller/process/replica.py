@@ -110,6 +110,7 @@ class Replica:
     def _make_work(self, reconciler: Reconciler) -> None:
         settings = self.settings
         self._metrics = Metrics()
+        logs.count_dropped(self._metrics.log_line_dropped)
         # Without the leader's guard: a replica that may no longer act must still report what it did.
         self._events_cluster = Cluster(
             configuration(settings.kubeconfig, settings.kube_context),
@@ -117,7 +118,13 @@ class Replica:
             connections=1,
             retries=2,
         )
-        self._events = Events(self._events_cluster, api_version=API_VERSION, kind=KIND, instance=settings.identity)
+        self._events = Events(
+            self._events_cluster,
+            api_version=API_VERSION,
+            kind=KIND,
+            instance=settings.identity,
+            dropped=self._metrics.event_dropped,
+        )
         self._queue = WorkQueue(workers=WORKERS, backoff_base=settings.backoff_base, backoff_cap=settings.backoff_cap)
         self._index = Index(settings.aws_region or "")
         self._limits = Limits(
@@ -180,8 +187,8 @@ class Replica:
     def _make_watch(self) -> None:
         self._handlers = Handlers(
             self._index,
-            look=self._queue.add,
-            look_again=self._look_again,
+            look=self._queue.add_changed,
+            look_again=self._look_again_at_change,
             gone=self._forget,
             delivered=self._resources.watch_delivered,
         )
@@ -288,6 +295,11 @@ class Replica:
     def _look_again(self, key: Key) -> None:
         """Enqueue a RotatedSecret for which something changed that its object does not show. From any thread."""
         self._services.look_again((key,))
+
+    def _look_again_at_change(self, key: Key) -> None:
+        """The same, because another RotatedSecret was deleted. From any thread."""
+        self._services.observed.invalidate(key)
+        self._queue.add_changed(key)
 
     def _forget(self, key: Key) -> None:
         """Drop what is kept of a RotatedSecret that is gone. From any thread."""

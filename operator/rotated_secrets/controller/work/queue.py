@@ -3,6 +3,7 @@
 Invariants: one task at a time works on a key; a key that is added while it is worked on is worked on again afterwards;
 no added key is lost before :meth:`WorkQueue.drain`. The namespace with the fewest workers is next, and takes one only
 while it has fewer than are free: what others have in work, and for how long, keeps no namespace from its first worker.
+Changes of one RotatedSecret in quick succession make few looks: the last one is never lost, but may wait.
 Knows nothing of what the work is.
 """
 
@@ -14,17 +15,27 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.cluster import ClusterError
 from rotated_secrets.controller.work.scheduler import Scheduler, utc_now
 from rotated_secrets.controller.work.waiting import WaitingKeys
 from rotated_secrets.observability import logs
+from rotated_secrets.token_buckets import TokenBuckets
 
 log = logging.getLogger(__name__)
 
 Reconcile = Callable[[Key], Awaitable[datetime | None]]
 """Reconciles one RotatedSecret and returns when to do so again; None: only when something changes."""
+
+
+CHANGES_AT_ONCE: Final = 10
+CHANGE_INTERVAL: Final = 2.0
+"""So many changes of a RotatedSecret, or of its target Secret, are looked at immediately, and then one in so many
+seconds. A look skips the pause after a failure, may call AWS, and logs."""
+REMEMBERED: Final = 10_000
+"""RotatedSecrets whose last changes are remembered."""
 
 
 class RetryLater(Exception):
@@ -43,7 +54,8 @@ class Draining(RetryLater):
 class WorkQueue:
     """Keys that wait, keys that are due later, and the tasks that work on them.
 
-    ``add`` and ``forget`` may be called from any thread; everything else from the event loop that made the queue.
+    ``add``, ``add_changed`` and ``forget`` may be called from any thread; everything else from the event
+    loop that made the queue.
     """
 
     def __init__(
@@ -53,8 +65,17 @@ class WorkQueue:
         backoff_base: float,
         backoff_cap: float,
         now: Callable[[], datetime] = utc_now,
+        changes: TokenBuckets[Key] | None = None,
     ) -> None:
-        """``backoff_base`` and ``backoff_cap`` are seconds: the limits of the first and of any wait after a failure."""
+        """Begin with no keys.
+
+        Args:
+            workers: how many keys may be in work.
+            backoff_base: seconds, the limit of the first wait after a failure.
+            backoff_cap: seconds, the limit of any wait after a failure.
+            now: the time.
+            changes: how many changes of each key are looked at, by the event loop's clock.
+        """
         self._reconcile: Reconcile | None = None
         self._workers = workers
         self._base, self._cap = backoff_base, backoff_cap
@@ -65,6 +86,13 @@ class WorkQueue:
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
+        if changes is None:
+            changes = TokenBuckets(
+                burst=CHANGES_AT_ONCE, rate=1 / CHANGE_INTERVAL, most=REMEMBERED, clock=self._loop.time
+            )
+        self._changes = changes
+        self._changed: dict[Key, asyncio.TimerHandle] = {}
+        """Keys whose change is looked at later."""
         self._closed = False
 
     @property
@@ -82,6 +110,11 @@ class WorkQueue:
         # After the loop has ended nothing need be added: the next start lists everything.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._add, key)
+
+    def add_changed(self, key: Key) -> None:
+        """Like :meth:`add` for a change that others make, but later if there were many. From any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._add_changed, key)
 
     def forget(self, key: Key) -> None:
         """Drop the due time and the count of failures of a key whose object is gone. From any thread."""
@@ -107,6 +140,9 @@ class WorkQueue:
         self._closed = True
         self._waiting.clear()
         self._again.clear()
+        for later in self._changed.values():
+            later.cancel()
+        self._changed.clear()
         if not self._working:
             return True
         _, unfinished = await asyncio.wait(set(self._working.values()), timeout=timeout)
@@ -125,6 +161,20 @@ class WorkQueue:
         self._waiting.add(key)
         self._pump()
 
+    def _add_changed(self, key: Key) -> None:
+        if self._closed or key in self._changed:
+            return
+        if wait := self._changes.wait(key):
+            self._changed[key] = self._loop.call_later(wait, self._look_at_change, key)
+        else:
+            self._changes.spend(key)
+            self._add(key)
+
+    def _look_at_change(self, key: Key) -> None:
+        del self._changed[key]
+        self._changes.spend(key)
+        self._add(key)
+
     def _forget(self, key: Key) -> None:
         self.scheduler.clear(key)
         self._failures.pop(key, None)
@@ -135,8 +185,10 @@ class WorkQueue:
             key = self._waiting.take_next(self._workers - len(self._working))
             if key is None:
                 return
-            # The reconcile that starts now decides when the next one is due.
+            # The reconcile that starts now decides when the next one is due, and sees every change until now.
             self.scheduler.clear(key)
+            if later := self._changed.pop(key, None):
+                later.cancel()
             self._working[key] = self._loop.create_task(self._work(key, self._reconcile), name=f"reconcile {key}")
 
     async def _work(self, key: Key, reconcile: Reconcile) -> None:

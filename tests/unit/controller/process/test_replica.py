@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import os
 import signal
 import urllib.error
@@ -25,7 +27,9 @@ from rotated_secrets.controller.process.replica import Replica
 from rotated_secrets.controller.process.shutdown import Ended
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
-from rotated_secrets.controller.work.queue import Reconcile
+from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, Reconcile
+from rotated_secrets.observability import logs
+from rotated_secrets.observability.events import EventReason
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_operator import KEY, SPEC, path_of
 
@@ -357,3 +361,64 @@ def test_journal_that_cannot_be_read_at_first_is_read_again(monkeypatch: pytest.
 
     journal: Any = SimpleNamespace(load=load)
     assert asyncio.run(startup.load_journal(journal)) == [KEY]
+
+
+def test_edits_in_a_loop_are_not_each_looked_at(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        await replica.watch()
+        await replica.lead()
+        working = asyncio.create_task(replica.work())
+        await until(lambda: stage.reconciled == [KEY])
+        secret = {"metadata": {"namespace": "shop", "name": "orders", "resourceVersion": "1"}}
+        for number in range(100):
+            annotated = {"rotatedsecrets.io/resync": str(number)}
+            metadata = {"namespace": "shop", "name": "orders", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+            replica._handlers.rotated_secret("MODIFIED", {"metadata": {**metadata, "annotations": annotated}})
+            replica._handlers.target_secret(secret)
+            await asyncio.sleep(0)
+            await until(lambda: not replica._queue.busy + replica._queue.depth)
+        working.cancel()
+
+    live(stage, work)
+    assert 5 < len(stage.reconciled) <= CHANGES_AT_ONCE + 5
+
+
+def test_a_rival_that_is_deleted_in_a_loop_has_another_one_looked_at_as_often_as_an_edit(stage: Stage) -> None:
+    async def work(replica: Replica) -> None:
+        replica._probes.start()
+        working = asyncio.create_task(replica._queue.run(stage.reconciler(replica._services)))
+        for _ in range(100):
+            replica._handlers._look_again(KEY)
+            await asyncio.sleep(0)
+            await until(lambda: not replica._queue.busy + replica._queue.depth)
+        working.cancel()
+
+    live(stage, work)
+    assert 0 < len(stage.reconciled) <= CHANGES_AT_ONCE + 5
+
+
+def test_what_is_dropped_of_log_and_events_is_counted(stage: Stage) -> None:
+    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
+    handler = logs.SharedHandler(io.StringIO())
+    root.addHandler(handler)
+
+    async def work(replica: Replica) -> None:
+        replica._probes.start()
+        handler.dropped()
+        for _ in range(100):
+            replica._events.record(
+                namespace="shop",
+                name="orders",
+                uid="1",
+                resource_version="1",
+                reason=EventReason.ROTATION_STARTED,
+                message="it began",
+            )
+        value = replica._metrics.registry.get_sample_value
+        assert value("rotatedsecrets_log_lines_dropped_total") == 1
+        assert value("rotatedsecrets_events_dropped_total", {"cause": "object"}) == 75
+
+    try:
+        live(stage, work)
+    finally:
+        root.handlers[:] = handlers

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,18 +17,23 @@ from hypothesis import strategies as st
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.limits import Limits
-from rotated_secrets.controller.work.queue import Reconcile, RetryLater, WorkQueue
+from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, Reconcile, RetryLater, WorkQueue
+from rotated_secrets.token_buckets import TokenBuckets
 
 KEYS = [Key("shop", name) for name in "abc"]
 A, B, C = KEYS
 
 
 def run(test: Coroutine[None, None, None]) -> None:
+    errors: list[dict[str, Any]] = []
+
     async def bounded() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         async with asyncio.timeout(20):
             await test
 
     asyncio.run(bounded())
+    assert errors == [], "a callback of the loop has failed"
 
 
 def make(workers: int = 100, base: float = 0.001, cap: float = 0.002) -> WorkQueue:
@@ -401,5 +407,102 @@ def test_draining_refuses_waiting_tasks_and_lets_running_ones_finish() -> None:
             await busy
         limits.close()
         assert steps == [(A, "looks"), (B, "looks"), (A, "rotates"), (A, "reports")]
+
+    run(test())
+
+
+def test_changes_in_quick_succession_make_few_looks_and_the_last_one_is_looked_at() -> None:
+    async def test() -> None:
+        now, looks = 0.0, 0
+
+        async def reconcile(key: Key) -> None:
+            nonlocal looks
+            looks += 1
+
+        # The bucket's clock stands still: only the loop's timer, after 50 ms, makes the last look.
+        changes = TokenBuckets[Key](burst=3, rate=20, most=10, clock=lambda: now)
+        queue = WorkQueue(workers=1, backoff_base=0.001, backoff_cap=0.002, changes=changes)
+        async with working(queue, reconcile):
+            for expected in (1, 2, 3):
+                queue.add_changed(A)
+                await until_idle(queue)
+                assert looks == expected, "a single change is looked at immediately"
+            for _ in range(31):
+                queue.add_changed(A)
+                await until_idle(queue)
+            assert looks == 3
+            while looks == 3:
+                await asyncio.sleep(0.001)
+            await until_idle(queue)
+        assert looks == 4
+
+    run(test())
+
+
+def test_many_changes_of_one_key_delay_no_other_look() -> None:
+    async def test() -> None:
+        looks = Counter[Key]()
+
+        async def reconcile(key: Key) -> None:
+            looks[key] += 1
+
+        changes = TokenBuckets[Key](burst=1, rate=0.001, most=10, clock=lambda: 0.0)
+        queue = WorkQueue(workers=1, backoff_base=0.001, backoff_cap=0.002, changes=changes)
+        async with working(queue, reconcile):
+            for _ in range(5):
+                queue.add_changed(A)
+                await until_idle(queue)
+            queue.add_changed(B)
+            await until_idle(queue)
+            assert looks == {A: 1, B: 1}
+            queue.add(A)
+            await until_idle(queue)
+        assert looks == {A: 2, B: 1}
+
+    run(test())
+
+
+def test_a_look_that_begins_for_another_reason_sees_a_change_that_waits() -> None:
+    async def test() -> None:
+        looks = 0
+
+        async def reconcile(key: Key) -> None:
+            nonlocal looks
+            looks += 1
+
+        changes = TokenBuckets[Key](burst=1, rate=100, most=10, clock=lambda: 0.0)
+        queue = WorkQueue(workers=1, backoff_base=0.001, backoff_cap=0.002, changes=changes)
+        async with working(queue, reconcile):
+            queue.add_changed(A)
+            await until_idle(queue)
+            queue.add_changed(A)
+            queue.add(A)
+            await until_idle(queue)
+            loop, fired = asyncio.get_running_loop(), asyncio.Event()
+            loop.call_later(0.05, fired.set)  # after the timer of the change would have fired
+            await fired.wait()
+        assert looks == 2
+
+    run(test())
+
+
+def test_honest_changes_are_all_looked_at_immediately_by_default() -> None:
+    async def test() -> None:
+        looks = 0
+
+        async def reconcile(key: Key) -> None:
+            nonlocal looks
+            looks += 1
+
+        queue = make()
+        async with working(queue, reconcile):
+            for _ in range(CHANGES_AT_ONCE):
+                queue.add_changed(A)
+                await until_idle(queue)
+            assert looks == CHANGES_AT_ONCE
+            for _ in range(31):
+                queue.add_changed(A)
+                await until_idle(queue)
+        assert looks == CHANGES_AT_ONCE
 
     run(test())
