@@ -172,7 +172,7 @@ def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena
         name = f"orders-{secrets.token_hex(4)}"
         return Applied(create_application(stack, home, name, database="shop"))
 
-    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "2s")
+    aws = ("--aws-endpoint-url", servers.aws_url, "--aws-read-timeout", "1s")
     flags = (*aws, "--webhook-hosts", servers.webhook_hosts, "--cluster-name", "test")
     # As a user would start it: what a fork has from its parent would count as the parent's memory.
     started = replace(stack, interpreter=None)
