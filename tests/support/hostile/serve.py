@@ -1,8 +1,8 @@
 """The program that serves every combination: ``python -m tests.support.hostile.serve`` says where, as JSON.
 
 One port for all databases and webhooks; the address that was connected to says which combination is meant. One port
-for AWS. Each connection has a process of its own, of low priority: to be evil costs time, and that is not to be the
-honest tenant's. Ends with its standard input.
+for AWS. Each connection has a process of its own, of the lowest priority: to be evil costs time, and that is not to be
+the honest tenant's. Ends with its standard input.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Handler(socketserver.BaseRequestHandler):
         with contextlib.suppress(OSError, ValueError), contextlib.closing(wire):
             cell = self._of_aws(wire) if self._backend else _BY_NUMBER.get(combination(self.request.getsockname()[0]))
             if cell is not None:
-                os.nice(19)
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
                 self._be_evil(wire, cell)
 
     def _be_evil(self, wire: Wire, cell: Cell) -> None:
