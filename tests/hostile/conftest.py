@@ -24,6 +24,9 @@ MEMORY = 512 << 20
 """As the chart has it."""
 UNDISTURBED = 5
 """Rotations that are timed before each attack: what else the machine does then counts for both."""
+CONSTANT = 0.15
+"""Seconds that a rotation may take beside twice its undisturbed time, which is about 0.3 s: the evil servers, the API
+server, the store and this process share two cores with the operator."""
 DRAIN_SECONDS = 25
 IDLE_SECONDS = 60.0
 
@@ -155,7 +158,8 @@ class Arena:
             wrong.append(f"{len(foreign)} lines of the log are not the operator's own, the first: {foreign[0][:300]!r}")
         if unexpected := [line for line in log.splitlines() if "failed unexpectedly" in line]:
             wrong.append(f"{len(unexpected)} times something failed unexpectedly, the first: {unexpected[0]}")
-        if times is not None and self.operator.runs and not times.median < 2 * self.undisturbed.median:
+        bound = 2 * self.undisturbed.median + CONSTANT
+        if times is not None and self.operator.runs and not times.median < bound:
             wrong.append(f"the honest tenant was slow: {sorted(times.seconds)} s each; failures: {times.failures}")
         honest = "" if times is None else f"honest {times.median:.2f} s in the median of {len(times.seconds)}, "
         honest += "" if times is None else f"undisturbed {self.undisturbed.median:.2f} s; "

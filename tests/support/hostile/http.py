@@ -101,7 +101,6 @@ def _deep_json(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
-@cache
 def _wide_json(count: int) -> bytes:
     return b"[" + b"{}," * count + b"{}]"
 

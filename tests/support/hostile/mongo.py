@@ -75,7 +75,6 @@ class Asked:
         return struct.pack("<iiiiiB", size + 21, 1, self.number, _OP_MSG, 0, 0)
 
 
-@cache
 def _arrays(size: int) -> bytes:
     """A document whose one key is a list of empty lists."""
     count = size // 11

@@ -17,7 +17,7 @@ from tests.support.hostile.servers import HostileServers
 from tests.support.hostile.stages import DATABASE, PASSWORD, USER, Cell
 
 CA, KEY = "hostile-ca", "hook"
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 _FIELDS = {"time", "level", "logger", "message", "namespace", "name", "step", "exception"}
 OK = "ok"
 _WRONG = ("False", "Unknown")

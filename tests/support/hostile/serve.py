@@ -66,7 +66,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 def _make_large_answers() -> None:
-    """Those that are remembered, before anybody is measured."""
+    """Those that take long to make and are remembered, before anybody is measured."""
     for stage in {cell.stage for cell in CELLS}:
         for made in (stage.words.deep, stage.words.wide):
             if made is not None:
