@@ -15,7 +15,7 @@ AT_ONCE = 3
 """Engines that are attacked with at a time."""
 SECONDS = 240
 """Until all of them must have been judged: each holds a place for as long as a login that hangs may take."""
-PAUSE = 1.0
+PAUSE = 3.0
 """Seconds between two rotations of the honest tenant. While it is at work, the others together have few places."""
 ENGINES = tuple(protocol.engine for protocol in PROTOCOLS)
 
