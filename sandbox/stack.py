@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +22,7 @@ from sandbox.prefork import Prefork
 from sandbox.proxy import DatabaseProxy, StoreProxy, database_proxy, store_proxy
 from sandbox.secretsmanager import SecretsManager, secrets_manager
 from sandbox.tls import CertificateAuthority
+from sandbox.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[1]
 CRD = ROOT / "crds" / "rotatedsecrets.yaml"
@@ -98,4 +100,7 @@ def with_database(stack: Stack, engine: str) -> Iterator[Stack]:
 def install_crd(cluster: Cluster) -> None:
     """Apply the CRD, and wait until the API server serves it. Also where another way has applied it before."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}", "--timeout=60s")
+    # Not by kubectl wait: it fails on a CRD that has no conditions yet.
+    state = "jsonpath={.status.conditions[?(@.type=='Established')].status}"
+    established = partial(cluster.kubectl, "get", "crd", CRD_NAME, "-o", state)
+    eventually(lambda: established().stdout == "True", f"CRD {CRD_NAME} is established", seconds=60)

@@ -47,7 +47,7 @@ FIRST_ROTATION = (
     FINISH_DONE,
     Point("the target Secret, written", "api", 1, "PUT secrets", Moment.ANSWERED),
     Point("AWSPENDING, on its way off", "store", 2, STAGE),
-    Point("the end of the claim, on its way", "api", 5, STATUS),
+    Point("the end of the claim, on its way", "api", 3, STATUS),
 )
 """Which makes the clone."""
 LATER_ROTATION = (

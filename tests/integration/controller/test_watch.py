@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,7 @@ from rotated_secrets.api.names import MANAGED_BY_LABEL, OWNER_ANNOTATION, ROTATE
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Cluster
 from sandbox.prefork import Prefork
+from sandbox.waiting import eventually
 from tests.integration.controller.conftest import Objects, Process, Start, operators
 
 
@@ -64,6 +66,8 @@ def test_a_status_write_is_not_looked_at(operator: Process, objects: Objects) ->
 
 
 def test_a_deletion_is_looked_at_and_its_rival_too(operator: Process, objects: Objects) -> None:
+    made = objects.read("orders")["metadata"]["creationTimestamp"]
+    eventually(lambda: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}" > made, "what is made now is younger")
     objects.make("rival", secret_id=f"{objects.namespace}/orders")
     operator.wait_for(f"looked {objects.namespace}/rival there")
     before = time.monotonic()
