@@ -40,9 +40,8 @@ GROWN: Final = 16 * MIB
 """From this much on it is read closely."""
 COPIED: Final = 8 * MIB
 """Most that a cell copies of what it shares with the zygote, by writing to it; no driver was seen to copy more."""
-YIELDS_AFTER: Final = 0.2
-"""Seconds of CPU time after which a cell yields to everything else: a login takes some hundredths. Not by the policy
-SCHED_IDLE: what is killed needs the CPU once more, to give its memory back."""
+NICE_AFTER: Final = ((1.0, 19), (0.2, 15))
+"""Seconds of CPU time after which a cell has at least this niceness: a login takes some hundredths."""
 
 _PAGE = resource.getpagesize()
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -56,10 +55,10 @@ class _Running:
     """Where its end is reported; the operator closes its side when it lets the cell go."""
     output: int
     deadline: float
+    niceness: int
     base: int
     """Bytes of memory that it shares with the zygote."""
     grown: int = 0
-    yields: bool = False
     written: int = 0
     reason: str = ""
 
@@ -81,7 +80,7 @@ class Zygote:
         self._selector = selectors.DefaultSelector()
         self._landlock = Landlock(paths)
         self._size = _pages_of("self")[0] * _PAGE
-        self._looked_at = self._looked_at_all = 0.0
+        self._looked_at = 0.0
         self._wakeup, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -135,7 +134,7 @@ class Zygote:
         os.close(writes)
         os.set_blocking(output, False)
         deadline = time.monotonic() + limits.wall_seconds
-        cell = _Running(pid, limits, report, output, deadline, base=_own_memory("self"))
+        cell = _Running(pid, limits, report, output, deadline, limits.niceness, base=_own_memory("self"))
         self._cells[pid] = cell
         self._selector.register(output, selectors.EVENT_READ, cell)
         self._selector.register(report, selectors.EVENT_READ, cell)
@@ -163,14 +162,13 @@ class Zygote:
         if now - self._looked_at < LOOK_CLOSELY_SECONDS or not self._cells:
             return
         self._looked_at = now
-        all_of_them = now - self._looked_at_all >= LOOK_SECONDS
-        if all_of_them:
-            self._looked_at_all = now
         for cell in self._cells.values():
             if now >= cell.deadline:
                 _kill(cell, TIME)
-            if all_of_them or cell.grown > GROWN:
-                _measure(cell)
+            faults, cpu_seconds = _used(cell.pid)
+            # A page that is copied makes a fault, and does not change how much is resident.
+            cell.grown = max(_own_memory(str(cell.pid)) - cell.base, 0) + min(faults * _PAGE, COPIED)
+            _lower_priority(cell, cpu_seconds)
         while sum(cell.grown for cell in self._cells.values()) > self._memory:
             largest = max(self._cells.values(), key=lambda cell: cell.grown)
             _kill(largest, MEMORY)
@@ -230,14 +228,12 @@ def _kill(cell: _Running, reason: str) -> None:
         os.kill(cell.pid, signal.SIGKILL)
 
 
-def _measure(cell: _Running) -> None:
-    faults, cpu_seconds = _used(cell.pid)
-    # A page that is copied makes a fault, and does not change how much is resident.
-    cell.grown = max(_own_memory(str(cell.pid)) - cell.base, 0) + min(faults * _PAGE, COPIED)
-    if cpu_seconds >= YIELDS_AFTER and not cell.yields:
-        cell.yields = True
+def _lower_priority(cell: _Running, cpu_seconds: float) -> None:
+    wanted = next((niceness for seconds, niceness in NICE_AFTER if cpu_seconds >= seconds), 0)
+    if wanted > cell.niceness:
+        cell.niceness = wanted
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, cell.pid, 19)
+            os.setpriority(os.PRIO_PROCESS, cell.pid, wanted)
 
 
 def _pages_of(process: str) -> tuple[int, int, int]:
