@@ -45,12 +45,11 @@ def _steps(request: PendingRequest, sign: RenderableType, now: float, remark: Te
     """``sign`` marks the last step that was reached, ``remark`` stands beside it."""
     reached = max(filter(None, (*request.step_at, request.last_step)), key=_position)
     rows = _rows(4)
-    for step in STEPS:
+    for step, following in zip(STEPS, (*STEPS[1:], ""), strict=True):
         if _position(step) > _position(reached):
             rows.add_row(Text(OPEN_SIGN, Tone.QUIET), Text(step, Tone.QUIET), "", "")
             continue
         last = step == reached
-        following = "".join(STEPS[_position(step) + 1 :][:1])
         began, ended = request.step_at.get(step), now if last else request.step_at.get(following)
         took = "" if began is None or ended is None else f"{ended - began:.1f}s"
         rows.add_row(sign if last else Text(GOOD_SIGN, Tone.GOOD), step, Text(took, Tone.QUIET), remark if last else "")

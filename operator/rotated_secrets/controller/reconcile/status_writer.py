@@ -21,13 +21,10 @@ StatusChanged = Callable[[RotatedSecret, RotatedSecretStatus], None]
 """Called with the resource as it was, and the status that was written."""
 
 
-class ResourceStatusWriter:
-    """Writes with the resourceVersion that was read. Only a change of what rotations depend on prevents the write."""
+class _WithNotes:
+    """A RotatedSecret whose status is partly noted and not yet written."""
 
-    def __init__(
-        self, resources: Resources, journal: Journal, resource: RotatedSecret, on_change: StatusChanged
-    ) -> None:
-        self._resources = resources
+    def __init__(self, journal: Journal, resource: RotatedSecret, on_change: StatusChanged) -> None:
         self._journal = journal
         self._on_change = on_change
         self._written = resource
@@ -41,6 +38,16 @@ class ResourceStatusWriter:
     def note(self, status: RotatedSecretStatus) -> None:
         """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
         self._noted = status
+
+
+class ResourceStatusWriter(_WithNotes):
+    """Writes with the resourceVersion that was read. Only a change of what rotations depend on prevents the write."""
+
+    def __init__(
+        self, resources: Resources, journal: Journal, resource: RotatedSecret, on_change: StatusChanged
+    ) -> None:
+        super().__init__(journal, resource, on_change)
+        self._resources = resources
 
     def write(self, status: RotatedSecretStatus) -> None:
         """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
@@ -81,23 +88,8 @@ class ResourceStatusWriter:
             raise LookAgain(f"RotatedSecret {before} is changing too fast to be written") from None
 
 
-class DeletedStatusWriter:
+class DeletedStatusWriter(_WithNotes):
     """Keeps the status of a deleted RotatedSecret in memory: another run begins with the journal's entry again."""
-
-    def __init__(self, journal: Journal, resource: RotatedSecret, on_change: StatusChanged) -> None:
-        self._journal = journal
-        self._on_change = on_change
-        self._written = resource
-        self._noted = resource.status
-
-    @property
-    def resource(self) -> RotatedSecret:
-        """As last written or noted."""
-        return replace(self._written, status=self._noted)
-
-    def note(self, status: RotatedSecretStatus) -> None:
-        """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
-        self._noted = status
 
     def write(self, status: RotatedSecretStatus) -> None:
         """See :class:`rotated_secrets.rotation.ports.StatusWriter`."""
