@@ -178,6 +178,26 @@ class FakeOperator:
         return self.cluster.objects.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
 
+class Killed(BaseException):
+    """The operator's process ends here."""
+
+
+def killed_at(operator: FakeOperator, operation: str) -> FakeOperator:
+    """Kill the operator before a call to AWS of a rotation. Returns the next one."""
+
+    def kill(called: str, asked: str) -> None:
+        if called == operation:
+            raise Killed
+
+    operator.aws.before_call = kill
+    operator.ask("now")
+    with pytest.raises(Killed):
+        operator.reconcile()
+    operator.aws.before_call = lambda called, asked: None
+    operator.server().holders.clear()
+    return operator.restarted()
+
+
 def path_of(key: Key) -> str:
     return f"/apis/{API_VERSION}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
 

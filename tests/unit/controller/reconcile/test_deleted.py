@@ -20,16 +20,12 @@ from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.rotation.policies import MOST_UNFINISHED
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound
 from rotated_secrets.values import Stage
-from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
+from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, killed_at, path_of, with_admin
 
 JOURNAL = "/api/v1/namespaces/here/configmaps"
 ENTRY = f"{JOURNAL}/rotated-secrets-uid-of-orders"
 SECRET = "/api/v1/namespaces/shop/secrets/orders"
 STATUS = f"{path_of(KEY)}/status"
-
-
-class Killed(BaseException):
-    """The operator's process ends here."""
 
 
 @pytest.fixture
@@ -38,22 +34,6 @@ def ready(operator: FakeOperator) -> FakeOperator:
     operator.settle()
     assert operator.condition()[0] == "True"
     return operator
-
-
-def killed_at(operator: FakeOperator, operation: str) -> FakeOperator:
-    """Kill the operator before a call to AWS of a rotation. Returns the next one."""
-
-    def kill(called: str, asked: str) -> None:
-        if called == operation:
-            raise Killed
-
-    operator.aws.before_call = kill
-    operator.ask("now")
-    with pytest.raises(Killed):
-        operator.reconcile()
-    operator.aws.before_call = lambda called, asked: None
-    operator.server().holders.clear()
-    return operator.restarted()
 
 
 def pending(operator: FakeOperator) -> list[str]:

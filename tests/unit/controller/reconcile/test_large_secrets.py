@@ -11,15 +11,11 @@ from rotated_secrets.cluster import MOST_VALUES
 from rotated_secrets.delivery.render import MAX_SECRET, MOST_KEYS
 from rotated_secrets.delivery.targets import MOST_ENTRIES
 from rotated_secrets.values import Stage
-from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, with_admin
+from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, killed_at, with_admin
 
 SECRET = "/api/v1/namespaces/shop/secrets/orders"
 MERGE = changed(SPEC, target={"creationPolicy": "Merge", "deletionPolicy": "Retain"})
 ADOPT = {"rotatedsecrets.io/adopt": "orders"}
-
-
-class Killed(BaseException):
-    """The operator's process ends here."""
 
 
 def many(count: int) -> dict[str, str]:
@@ -139,20 +135,10 @@ def test_target_that_cannot_be_read_stops_no_end_of_a_rotation_whose_resource_is
 ) -> None:
     with_admin(operator).apply(SPEC)
     operator.settle()
-
-    def kill(called: str, asked: str) -> None:
-        if called == "UpdateSecretVersionStage":
-            raise Killed
-
-    operator.aws.before_call = kill
-    operator.ask("now")
-    with pytest.raises(Killed):
-        operator.reconcile()
-    operator.aws.before_call = lambda called, asked: None
-    operator.server().holders.clear()
-    operator.cluster.objects[SECRET]["data"] = many(MOST_VALUES)
-    operator.delete()
-    operator.restarted().reconcile()
+    later = killed_at(operator, "UpdateSecretVersionStage")
+    later.cluster.objects[SECRET]["data"] = many(MOST_VALUES)
+    later.delete()
+    later.reconcile()
     stages = operator.aws.find("shop/orders").stages
     assert not any(Stage.PENDING in labels for labels in stages.values())
     assert not [path for path in operator.cluster.objects if "/configmaps" in path]
