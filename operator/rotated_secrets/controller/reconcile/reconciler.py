@@ -6,7 +6,6 @@ errors, is in :mod:`rotated_secrets.rotation.run`. Here the two meet the threads
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import TypeVar
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
-from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus, Step
+from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
 from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
@@ -34,7 +33,7 @@ from rotated_secrets.delivery.target import LiveSecret, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
-from rotated_secrets.rotation.report import STEP_FAILED, Finding, NewEvent, with_findings
+from rotated_secrets.rotation.report import Finding, with_findings
 from rotated_secrets.rotation.run import Run, TryAgain
 from rotated_secrets.secretstores.base import StoredVersion, StoreError, StoreThrottled, StoreUnavailable
 
@@ -268,23 +267,10 @@ class _Work:
             What ends the run.
         """
         if error.status:  # else nothing that could tell it is reached either
-            self._tell_refusal(f"the cluster does not take what the operator has to write for a rotation: {error}")
+            self._reporter.not_taken(
+                f"the cluster does not take what the operator has to write for a rotation: {error}"
+            )
         return TryAgain(str(error))
-
-    def _tell_refusal(self, message: str) -> None:
-        resource = self._reporter.status.resource
-        status, claim = resource.status, resource.status.rotation
-        reason = STEP_FAILED[claim.step if claim is not None else Step.CREATE]
-        findings = {ConditionType.ROTATED: Finding(False, reason, f"{message}; it is tried again")}
-        if status.condition(ConditionType.READY) is None:
-            findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
-        after = with_findings(status, findings, generation=resource.generation, now=utc_now())
-        if after.conditions == status.conditions:
-            return
-        self._reporter.tell(NewEvent(EventReason.ROTATION_FAILED, message))
-        # Not as a run writes it: that needs the journal too.
-        with contextlib.suppress(ClusterError, InvalidSpec):
-            self._services.resources.write_status(resource, {"conditions": after.to_patch()["conditions"]})
 
     def let_go(self) -> None:
         """Drop what is large and can be read again, before a wait."""

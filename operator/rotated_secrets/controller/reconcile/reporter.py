@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
+from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step
+from rotated_secrets.cluster import ClusterError
 from rotated_secrets.controller.reconcile.status_writer import DeletedStatusWriter, ResourceStatusWriter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.scheduler import utc_now
@@ -136,6 +137,22 @@ class Reporter:
             self.conditions(findings)
         else:
             self.concluded(status)
+
+    def not_taken(self, message: str) -> None:
+        """Write on the conditions that the API server takes no journal entry or no status."""
+        resource = self.status.resource
+        status, claim = resource.status, resource.status.rotation
+        reason = STEP_FAILED[claim.step if claim is not None else Step.CREATE]
+        findings = {ConditionType.ROTATED: Finding(False, reason, f"{message}; it is tried again")}
+        if status.condition(ConditionType.READY) is None:
+            findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
+        after = with_findings(status, findings, generation=resource.generation, now=utc_now())
+        if after.conditions == status.conditions:
+            return
+        self.tell(NewEvent(EventReason.ROTATION_FAILED, message))
+        # Not as a run writes it: that needs the journal too.
+        with contextlib.suppress(ClusterError, InvalidSpec):
+            self._services.resources.write_status(resource, {"conditions": after.to_patch()["conditions"]})
 
     def denied(self, message: str) -> None:
         """Record an Event for a denial by AWS or by the access policy: once, not at each attempt."""
