@@ -11,6 +11,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
+MOST_BUCKETS: Final = 1000
+"""Accounts and regions from which on a bucket that is full, and so like a new one, is not kept: tenants name both."""
 REMEMBERED: Final = 1000
 """How many of those who took a token last are remembered; the others count as if they had taken none."""
 ROUNDING: Final = 1e-9
@@ -95,6 +97,13 @@ class TokenBucket:
         with self._changed:
             return len(self._turns)
 
+    @property
+    def is_like_new(self) -> bool:
+        """Whether it is full, and nobody waits."""
+        with self._changed:
+            self._seconds_left()
+            return self._tokens >= self._burst and not len(self._turns)
+
     def take(self) -> None:
         """Take a token, and wait until there is one and it is this tenant's turn."""
         tenant = self._tenant()
@@ -132,4 +141,6 @@ class Buckets:
     def of(self, account: str, region: str) -> TokenBucket:
         """Return the bucket of an account in a region, shared by all identities of the account."""
         with self._lock:
+            if len(self._buckets) >= MOST_BUCKETS and (account, region) not in self._buckets:
+                self._buckets = {key: each for key, each in self._buckets.items() if not each.is_like_new}
             return self._buckets.setdefault((account, region), TokenBucket(self._rate, 1, tenant=self._tenant))

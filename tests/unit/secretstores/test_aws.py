@@ -1,11 +1,30 @@
-"""What the answers of AWS mean to the credentials that they were asked with."""
+"""What the answers of AWS mean to the credentials that they were asked with, and how many clients are kept."""
 
 from __future__ import annotations
 
-import botocore.session
-import pytest
+import gc
+import weakref
+from typing import Any
 
-from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
+import boto3
+import pytest
+from botocore.credentials import RefreshableCredentials
+
+from rotated_secrets.secretstores.aws import MAX_CLIENTS, AwsSettings, AwsStores
+from rotated_secrets.secretstores.least_recent import LeastRecent
+
+
+def role_of(own: AwsStores, name: str, key: str = "AKIAROLE") -> AwsStores:
+    """Stores of a role whose credentials have been fetched."""
+    expires = "2126-01-01T00:00:00Z"
+    fetched = {"access_key": key, "secret_key": "s", "token": "t", "expiry_time": expires}
+    credentials = RefreshableCredentials.create_from_metadata(fetched, lambda: fetched, "test")
+    return own.with_credentials(credentials, identity_name=name, account="111122223333", on_rejected=lambda: None)
+
+
+def signs_with(client: Any) -> str:
+    """The access key that this client signs with."""
+    return str(client.generate_presigned_url("get_caller_identity")).partition("X-Amz-Credential=")[2].partition("%")[0]
 
 
 @pytest.mark.parametrize(
@@ -15,8 +34,50 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 def test_credentials_that_aws_does_not_accept_are_thrown_away_and_others_are_not(code: str, rejected: int) -> None:
     seen: list[int] = []
     settings = AwsSettings(region="eu-west-1")
-    stores = AwsStores(settings, session=botocore.session.Session(), on_rejected=lambda: seen.append(1))
+    stores = AwsStores(settings, session=boto3.session.Session(), on_rejected=lambda: seen.append(1))
     events = stores.client("sts", "eu-west-1").meta.events
     answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}
     events.emit("response-received.sts.GetCallerIdentity", parsed_response=answer)
     assert len(seen) == rejected
+
+
+def test_clients_of_all_identities_have_one_bound_and_those_not_used_for_longest_are_made_again() -> None:
+    own = AwsStores(AwsSettings(region="eu-west-1"), recent=LeastRecent(3))
+    role = role_of(own, "role")
+    home, sts = own.at(), own.client("sts", "eu-west-1")
+    assert role.at("eu-west-1") is role.at("eu-west-1")
+    assert own.at() is home, "which makes STS the one that was not used for longest"
+    role.at("xx-invented-1")
+    assert own.at() is home
+    assert own.client("sts", "eu-west-1") is not sts
+
+
+def test_regions_that_do_not_exist_take_no_memory_for_ever() -> None:
+    own = AwsStores(AwsSettings(region="eu-west-1"))
+    first = weakref.ref(own.at("xx-invented-0"))
+    for number in range(1, MAX_CLIENTS + 1):
+        own.at(f"xx-invented-{number}")
+    gc.collect()
+    assert first() is None
+
+
+def test_identity_that_is_gone_is_not_kept_for_its_clients() -> None:
+    own = AwsStores(AwsSettings(region="eu-west-1"))
+    role = role_of(own, "role")
+    role.at()
+    gone = weakref.ref(role)
+    del role
+    gc.collect()
+    assert gone() is None
+    own.at()
+
+
+def test_each_role_signs_with_its_own_credentials_and_never_with_the_operators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    own = AwsStores(AwsSettings(region="eu-west-1"))
+    one, two = role_of(own, "one", "AKIAONE"), role_of(own, "two", "AKIATWO")
+    clients = [each.client("sts", "eu-west-1") for each in (one, two, own)]
+    assert [signs_with(each) for each in clients] == ["AKIAONE", "AKIATWO", "AKIAOPERATOR"]

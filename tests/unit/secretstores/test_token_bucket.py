@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotated_secrets.secretstores.quota import REMEMBERED, Buckets, TokenBucket, Turns
+from rotated_secrets.secretstores.quota import MOST_BUCKETS, REMEMBERED, Buckets, TokenBucket, Turns
 
 
 class Clock:
@@ -142,3 +143,14 @@ def test_one_that_gives_up_while_it_waits_takes_no_token_and_lets_the_next_one_t
     assert bucket.waiting == 0
     clock.now += 1
     bucket.take()
+
+
+def test_buckets_of_accounts_and_regions_that_tenants_invent_are_not_kept_but_those_in_use_are() -> None:
+    buckets = Buckets(0.001)
+    in_use = buckets.of("123456789012", "eu-west-1")
+    in_use.take()
+    idle = weakref.ref(buckets.of("123456789012", "xx-invented-0"))
+    for number in range(1, MOST_BUCKETS + 1):
+        buckets.of("123456789012", f"xx-invented-{number}")
+    assert buckets.of("123456789012", "eu-west-1") is in_use
+    assert idle() is None

@@ -30,7 +30,7 @@ from rotated_secrets.values import Arn
 MAX_IN_NAMESPACE: Final = 50
 """Most identities that one namespace may use at a time."""
 MAX_IN_MEMORY: Final = 200
-"""Most identities whose clients and credentials are kept (about 0.5 MB each); others are made again when needed."""
+"""Most identities whose clients and credentials are kept; others are made again when needed."""
 ROLE_SESSION: Final = "rotated-secrets"
 """Second part of the name of a role session that uses no ServiceAccount; the first is the namespace."""
 
