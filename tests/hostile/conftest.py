@@ -15,8 +15,8 @@ from sandbox.installation import operator_rules
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
 from tests.support.applied import Applied
+from tests.support.hostile.container import Bound, bounded, descendants
 from tests.support.hostile.honest import Honest, Times
-from tests.support.hostile.memory import Bound, bounded, descendants
 from tests.support.hostile.outcomes import Namespace, Table, foreign_lines
 from tests.support.hostile.servers import HostileServers, hostile_servers
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.waiting import eventually
-from tests.support.hostile import memory
+from tests.support.hostile import container
 
 SIZE = 64 << 20
 _CHILD = """
@@ -27,12 +27,12 @@ Takes = Callable[[int], int]
 @pytest.fixture(params=["as it is made here", "without a cgroup"])
 def kills_of_child_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Takes:
     if request.param == "without a cgroup":
-        monkeypatch.setattr(memory, "_new_group", lambda: None)
+        monkeypatch.setattr(container, "_new_groups", list)
 
     def kills(size: int) -> int:
         command = [sys.executable, "-c", _CHILD, str(size)]
         with (
-            memory.bounded(SIZE) as bound,
+            container.bounded(SIZE) as bound,
             subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process,
         ):
             assert process.stdin
@@ -43,7 +43,7 @@ def kills_of_child_with(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
                 eventually(lambda: bound.kills or bound.peak >= size, "the child has its memory")
                 return bound.kills
             finally:
-                for pid in reversed(memory.descendants(process.pid)):
+                for pid in reversed(container.descendants(process.pid)):
                     subprocess.run(["kill", "-9", str(pid)], check=False, stderr=subprocess.DEVNULL)
 
     return kills

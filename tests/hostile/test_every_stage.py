@@ -13,6 +13,8 @@ from tests.support.hostile.outcomes import OK, Attack, judge_all
 
 AT_ONCE = 3
 """Engines that are attacked with at a time."""
+MOST_OF_TENANT = 120
+"""Servers that one namespace names: a third of AWS's need a role each, and a namespace may use 50."""
 SECONDS = 240
 """Until all of them must have been judged: each holds a place for as long as a login that hangs may take."""
 PAUSE = 3.0
@@ -43,8 +45,12 @@ def attack(arena: Arena, engines: tuple[str, ...], judged: dict[str, list[Attack
     """Attack with all servers of these engines, beside the honest tenant."""
     attacks = {}
     for engine in engines:
-        namespace = arena.namespace(engine)
-        attacks[namespace] = judged[engine] = [Attack(cell, namespace.name) for cell in CELLS if cell.engine == engine]
+        cells = [cell for cell in CELLS if cell.engine == engine]
+        tenants = -(-len(cells) // MOST_OF_TENANT)
+        for number in range(tenants):
+            namespace = arena.namespace(engine)
+            attacks[namespace] = [Attack(cell, namespace.name) for cell in cells[number::tenants]]
+            judged.setdefault(engine, []).extend(attacks[namespace])
     try:
         with arena.attacked(", ".join(engines), pause=PAUSE):
             for namespace, its in attacks.items():

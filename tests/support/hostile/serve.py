@@ -1,16 +1,18 @@
 """The program that serves every combination: ``python -m tests.support.hostile.serve`` says where, as JSON.
 
 One port for all databases and webhooks; the address that was connected to says which combination is meant. One port
-for AWS. Each connection has a process of its own, of the lowest priority: to be evil costs time, and that is not to be
-the honest tenant's. Ends with its standard input.
+for AWS. Each connection has a process of its own, of the lowest priority: to be evil costs time, and an attacker has
+machines of its own for that. Ends with its standard input.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import socketserver
 import ssl
 import sys
@@ -25,6 +27,8 @@ from tests.support.hostile.evil import do
 from tests.support.hostile.stages import Cell, combination
 from tests.support.hostile.wire import Wire
 
+_PR_SET_PDEATHSIG = 1
+"""Source: include/uapi/linux/prctl.h of the Linux kernel."""
 _MOST_CONNECTIONS = 2000
 _BY_NUMBER = {cell.number: cell for cell in CELLS}
 _OF_AWS = {cell.slug: cell for cell in CELLS if cell.engine == "aws"}
@@ -47,7 +51,7 @@ class _Handler(socketserver.BaseRequestHandler):
         with contextlib.suppress(OSError, ValueError), contextlib.closing(wire):
             cell = self._of_aws(wire) if self._backend else _BY_NUMBER.get(combination(self.request.getsockname()[0]))
             if cell is not None:
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                _yield_to_all()
                 self._be_evil(wire, cell)
 
     def _be_evil(self, wire: Wire, cell: Cell) -> None:
@@ -63,6 +67,15 @@ class _Handler(socketserver.BaseRequestHandler):
         if cell is None:
             aws.pass_on(head, body, self._backend, wire)
         return cell
+
+
+def _yield_to_all() -> None:
+    """Give this process the lowest priority, and not only among those of its session."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # what ends its session no longer ends it
+    os.setsid()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
 
 
 def _make_large_answers() -> None:

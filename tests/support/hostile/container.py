@@ -1,6 +1,9 @@
-"""A bound of memory for a process and all its children, as a container has one.
+"""Bounds for a process and all its children, as a container has them.
 
-A memory cgroup where one can be made; else the proportional set sizes are added up, and what exceeds them is killed.
+Cgroups where they can be made: one that bounds the memory, and one in which priorities count among its processes alone.
+Linux may share the CPU between sessions otherwise (``sched_autogroup_enabled``), and then the priority of a process in
+another session counts for nothing. Without cgroups the proportional set sizes are added up, and what exceeds them is
+killed.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Protocol
 
 LOOK_SECONDS = 0.05
 _V1 = Path("/sys/fs/cgroup/memory")
+_V1_CPU = Path("/sys/fs/cgroup/cpu")
 _V2 = Path("/sys/fs/cgroup")
 
 
@@ -40,8 +44,8 @@ class Bound(Protocol):
 @contextmanager
 def bounded(size: int) -> Iterator[Bound]:
     """A bound of so many bytes; it ends with the ``with``, whose processes must have ended before."""
-    group = _new_group()
-    if group is None:
+    groups = _new_groups()
+    if not groups:
         watcher = _Watched(size)
         try:
             yield watcher
@@ -49,9 +53,10 @@ def bounded(size: int) -> Iterator[Bound]:
             watcher.stop()
         return
     try:
-        yield _Group(group, size)
+        yield _Group(groups, size)
     finally:
-        _remove(group)
+        for each in groups:
+            _remove(each)
 
 
 def descendants(pid: int) -> list[int]:
@@ -64,16 +69,24 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _new_group() -> Path | None:
+def _new_groups() -> list[Path]:
+    """The one that bounds memory, and the others; none where that one cannot be made."""
     name = f"rotated-secrets-hostile-{os.getpid()}"
     for root, limit in ((_V1, "memory.limit_in_bytes"), (_V2, "memory.max")):
         group = root / name
         with contextlib.suppress(OSError):
             group.mkdir()
             if (group / limit).exists():
-                return group
+                return [group, *_new_cpu_group(name)]
             group.rmdir()
-    return None
+    return []
+
+
+def _new_cpu_group(name: str) -> Iterator[Path]:
+    """Where it is not the same group as that of the memory."""
+    with contextlib.suppress(OSError):
+        (_V1_CPU / name).mkdir()
+        yield _V1_CPU / name
 
 
 def _remove(group: Path) -> None:
@@ -87,15 +100,17 @@ def _remove(group: Path) -> None:
 
 
 class _Group:
-    def __init__(self, group: Path, size: int) -> None:
-        self._group = group
+    def __init__(self, groups: list[Path], size: int) -> None:
+        self._groups = groups
+        self._group = group = groups[0]
         self._is_v1 = (group / "memory.limit_in_bytes").exists()
         (group / ("memory.limit_in_bytes" if self._is_v1 else "memory.max")).write_text(str(size))
         if not self._is_v1:
             (group / "memory.swap.max").write_text("0")
 
     def take(self, pid: int) -> None:
-        (self._group / "cgroup.procs").write_text(str(pid))
+        for each in self._groups:
+            (each / "cgroup.procs").write_text(str(pid))
 
     @property
     def kills(self) -> int:
