@@ -21,7 +21,8 @@ from tests.support.hostile.outcomes import Namespace, Table, foreign_lines
 from tests.support.hostile.servers import HostileServers, hostile_servers
 
 MEMORY = 512 << 20
-"""As the chart has it."""
+SHARES = 51
+"""The limit of memory and, as the kubelet makes shares of it, the request of CPU that the chart has."""
 UNDISTURBED = 5
 """Rotations that are timed before each attack: what else the machine does then counts for both."""
 CONSTANT = 0.15
@@ -184,7 +185,7 @@ def arena(stack: Stack, servers: HostileServers, table: Table) -> Iterator[Arena
     where = ("--lease-namespace", home, "--log-format", "json", *flags)
     operator = OperatorProcess(started, kubeconfig, log, *where)
     operator.environment["AWS_ENDPOINT_URL_STS"] = servers.aws_url
-    with bounded(MEMORY) as bound, operator:
+    with bounded(MEMORY, SHARES) as bound, operator:
         bound.take(operator.pid)
         operator.wait_until_it_leads(60)
         yield Arena(stack, servers, operator, bound, Honest(application), table, home)

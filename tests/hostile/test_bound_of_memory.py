@@ -27,12 +27,12 @@ Takes = Callable[[int], int]
 @pytest.fixture(params=["as it is made here", "without a cgroup"])
 def kills_of_child_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Takes:
     if request.param == "without a cgroup":
-        monkeypatch.setattr(container, "_new_groups", list)
+        monkeypatch.setattr(container, "_new_group", lambda: None)
 
     def kills(size: int) -> int:
         command = [sys.executable, "-c", _CHILD, str(size)]
         with (
-            container.bounded(SIZE) as bound,
+            container.bounded(SIZE, 1024) as bound,
             subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process,
         ):
             assert process.stdin

@@ -1,9 +1,8 @@
 """Bounds for a process and all its children, as a container has them.
 
-Cgroups where they can be made: one that bounds the memory, and one in which priorities count among its processes alone.
-Linux may share the CPU between sessions otherwise (``sched_autogroup_enabled``), and then the priority of a process in
-another session counts for nothing. Without cgroups the proportional set sizes are added up, and what exceeds them is
-killed.
+Cgroups where they can be made: one bounds the memory, another says how the CPU is shared. Without the latter Linux may
+share the CPU between sessions (``sched_autogroup_enabled``), and a priority then counts for nothing in another session.
+Without the former the proportional set sizes are added up, and what exceeds them is killed.
 """
 
 from __future__ import annotations
@@ -42,10 +41,13 @@ class Bound(Protocol):
 
 
 @contextmanager
-def bounded(size: int) -> Iterator[Bound]:
-    """A bound of so many bytes; it ends with the ``with``, whose processes must have ended before."""
-    groups = _new_groups()
-    if not groups:
+def bounded(size: int, shares: int) -> Iterator[Bound]:
+    """A bound of so many bytes; it ends with the ``with``, whose processes must have ended before.
+
+    ``shares``: how much of the CPU they get while others want it too; who says nothing has 1024.
+    """
+    group = _new_group()
+    if group is None:
         watcher = _Watched(size)
         try:
             yield watcher
@@ -53,10 +55,31 @@ def bounded(size: int) -> Iterator[Bound]:
             watcher.stop()
         return
     try:
-        yield _Group(groups, size)
+        with sharing(f"{group.name}-cpu", shares) as cpu:
+            yield _Group(group, size, cpu)
     finally:
-        for each in groups:
-            _remove(each)
+        _remove(group)
+
+
+@contextmanager
+def sharing(name: str, shares: int) -> Iterator[Path | None]:
+    """A cgroup of the first version for processes that share the CPU; None where there can be none."""
+    group = _V1_CPU / name
+    try:
+        group.mkdir()
+        (group / "cpu.shares").write_text(str(shares))
+    except OSError:
+        yield None
+        return
+    try:
+        yield group
+    finally:
+        _remove(group)
+
+
+def join(group: Path, pid: int) -> None:
+    """Move a process into a cgroup."""
+    (group / "cgroup.procs").write_text(str(pid))
 
 
 def descendants(pid: int) -> list[int]:
@@ -69,24 +92,16 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _new_groups() -> list[Path]:
-    """The one that bounds memory, and the others; none where that one cannot be made."""
+def _new_group() -> Path | None:
     name = f"rotated-secrets-hostile-{os.getpid()}"
     for root, limit in ((_V1, "memory.limit_in_bytes"), (_V2, "memory.max")):
         group = root / name
         with contextlib.suppress(OSError):
             group.mkdir()
             if (group / limit).exists():
-                return [group, *_new_cpu_group(name)]
+                return group
             group.rmdir()
-    return []
-
-
-def _new_cpu_group(name: str) -> Iterator[Path]:
-    """Where it is not the same group as that of the memory."""
-    with contextlib.suppress(OSError):
-        (_V1_CPU / name).mkdir()
-        yield _V1_CPU / name
+    return None
 
 
 def _remove(group: Path) -> None:
@@ -100,17 +115,18 @@ def _remove(group: Path) -> None:
 
 
 class _Group:
-    def __init__(self, groups: list[Path], size: int) -> None:
-        self._groups = groups
-        self._group = group = groups[0]
+    def __init__(self, group: Path, size: int, cpu: Path | None) -> None:
+        self._group = group
+        self._cpu = cpu
         self._is_v1 = (group / "memory.limit_in_bytes").exists()
         (group / ("memory.limit_in_bytes" if self._is_v1 else "memory.max")).write_text(str(size))
         if not self._is_v1:
             (group / "memory.swap.max").write_text("0")
 
     def take(self, pid: int) -> None:
-        for each in self._groups:
-            (each / "cgroup.procs").write_text(str(pid))
+        for each in (self._group, self._cpu):
+            if each is not None:
+                join(each, pid)
 
     @property
     def kills(self) -> int:

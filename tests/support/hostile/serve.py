@@ -1,18 +1,16 @@
 """The program that serves every combination: ``python -m tests.support.hostile.serve`` says where, as JSON.
 
 One port for all databases and webhooks; the address that was connected to says which combination is meant. One port
-for AWS. Each connection has a process of its own, of the lowest priority: to be evil costs time, and an attacker has
-machines of its own for that. Ends with its standard input.
+for AWS. Each connection has a process of its own, which gets the CPU when nobody else wants it: an attacker has
+machines of its own. Ends with its standard input.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import socketserver
 import ssl
 import sys
@@ -23,12 +21,11 @@ from urllib.parse import urlsplit
 
 from tests.support.hostile import aws, http
 from tests.support.hostile.catalogue import CELLS
+from tests.support.hostile.container import join
 from tests.support.hostile.evil import do
 from tests.support.hostile.stages import Cell, combination
 from tests.support.hostile.wire import Wire
 
-_PR_SET_PDEATHSIG = 1
-"""Source: include/uapi/linux/prctl.h of the Linux kernel."""
 _MOST_CONNECTIONS = 2000
 _BY_NUMBER = {cell.number: cell for cell in CELLS}
 _OF_AWS = {cell.slug: cell for cell in CELLS if cell.engine == "aws"}
@@ -42,8 +39,10 @@ class _Server(socketserver.ForkingTCPServer):
 
 
 class _Handler(socketserver.BaseRequestHandler):
-    def __init__(self, reached: Path, tls: ssl.SSLContext, backend: tuple[str, int] | None, *rest: object) -> None:
-        self._reached, self._tls, self._backend = reached, tls, backend
+    def __init__(
+        self, reached: Path, tls: ssl.SSLContext, group: Path | None, backend: tuple[str, int] | None, *rest: object
+    ) -> None:
+        self._reached, self._tls, self._group, self._backend = reached, tls, group, backend
         super().__init__(*rest)  # type: ignore[arg-type]
 
     def handle(self) -> None:
@@ -51,7 +50,9 @@ class _Handler(socketserver.BaseRequestHandler):
         with contextlib.suppress(OSError, ValueError), contextlib.closing(wire):
             cell = self._of_aws(wire) if self._backend else _BY_NUMBER.get(combination(self.request.getsockname()[0]))
             if cell is not None:
-                _yield_to_all()
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                if self._group is not None:
+                    join(self._group, os.getpid())
                 self._be_evil(wire, cell)
 
     def _be_evil(self, wire: Wire, cell: Cell) -> None:
@@ -69,15 +70,6 @@ class _Handler(socketserver.BaseRequestHandler):
         return cell
 
 
-def _yield_to_all() -> None:
-    """Give this process the lowest priority, and not only among those of its session."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # what ends its session no longer ends it
-    os.setsid()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
-
-
 def _make_large_answers() -> None:
     """Those that take long to make and are remembered, before anybody is measured."""
     for stage in {cell.stage for cell in CELLS}:
@@ -91,6 +83,7 @@ def main() -> None:
     parser.add_argument("--certificate", required=True)
     parser.add_argument("--key", required=True)
     parser.add_argument("--reached", type=Path, required=True, help="file that gets a line for each that was reached")
+    parser.add_argument("--group", type=Path, help="cgroup that each connection's process joins")
     parser.add_argument("--aws", required=True, help="URL of the honest end point")
     given = parser.parse_args()
     _make_large_answers()
@@ -99,8 +92,8 @@ def main() -> None:
     honest = urlsplit(given.aws)
     backend = (honest.hostname or "", honest.port or 80)
     servers = [
-        _Server(("0.0.0.0", 0), partial(_Handler, given.reached, tls, None)),
-        _Server(("127.0.0.1", 0), partial(_Handler, given.reached, tls, backend)),
+        _Server(("0.0.0.0", 0), partial(_Handler, given.reached, tls, given.group, None)),
+        _Server(("127.0.0.1", 0), partial(_Handler, given.reached, tls, given.group, backend)),
     ]
     for server in servers:
         threading.Thread(target=server.serve_forever, args=(0.5,), daemon=True).start()

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from sandbox.tls import CertificateAuthority
 from tests.support.hostile.catalogue import CELLS
+from tests.support.hostile.container import sharing
 from tests.support.hostile.stages import Cell
 
 ROOT = Path(__file__).resolve().parents[3]
 STOP_SECONDS = 10.0
+LEAST_SHARES = 2
+"""The fewest of the CPU that a cgroup can have."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,8 @@ def hostile_servers(directory: Path, honest_aws_url: str) -> Iterator[HostileSer
     certificate.write_text(pair.certificate)
     key.write_text(pair.key)
     reached.touch()
-    files = ["--certificate", str(certificate), "--key", str(key), "--reached", str(reached)]
-    command = [sys.executable, "-m", "tests.support.hostile.serve", *files, "--aws", honest_aws_url]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
+    given = ["--certificate", str(certificate), "--key", str(key), "--reached", str(reached), "--aws", honest_aws_url]
+    with sharing(f"{directory.name}-evil", LEAST_SHARES) as group, _started(given, group) as process:
         assert process.stdin and process.stdout
         try:
             port, aws_port = json.loads(process.stdout.readline())
@@ -65,3 +66,10 @@ def hostile_servers(directory: Path, honest_aws_url: str) -> Iterator[HostileSer
         finally:
             process.stdin.close()
             process.wait(STOP_SECONDS)
+
+
+def _started(given: list[str], group: Path | None) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.support.hostile.serve", *given]
+    command += [] if group is None else ["--group", str(group)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
