@@ -5,7 +5,6 @@ The real engine in each cell is logged in at a real PostgreSQL and holds a lock.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 
 from rotated_secrets.cells import Cells, CellSettings
 from rotated_secrets.cells.limits import MIB
-from rotated_secrets.cells.zygote import COPIED, _own_memory, _used
+from rotated_secrets.cells.usage import PAGE, Usage
+from rotated_secrets.cells.zygote import COPIED
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.databases.logins import CellLogins
 from rotated_secrets.databases.registry import engine_modules
@@ -22,7 +22,6 @@ from sandbox.applications.postgres import PostgresSide
 from sandbox.postgres import installations, postgres_server
 from tests.support.database_tenant import Tenant, tenant_at
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 DEFAULTS = Settings()
 MODULES = (*engine_modules(), "rotated_secrets.databases.logins", "rotated_secrets.delivery.rendering")
 
@@ -45,7 +44,7 @@ def test_busy_cells_stay_within_the_memory_of_all(
         cells.start()
         assert cells._zygote is not None
         zygote = cells._zygote._process.pid
-        base, alone = _own_memory(str(zygote)), proportional(zygote)
+        base, alone = Usage(zygote).own_memory(), proportional(zygote)
         for number in range(count):
             logins = CellLogins(cells, tenant.engine, "postgres", f"namespace-{number}")
             opened.callback(logins.close)
@@ -55,7 +54,10 @@ def test_busy_cells_stay_within_the_memory_of_all(
             session.check_users(tenant.users)
         running = children(zygote)
         # As the zygote counts them.
-        counted = [max(_own_memory(str(pid)) - base, 0) + min(_used(pid)[0] * PAGE, COPIED) for pid in running]
+        counted = [
+            max(each.own_memory() - base, 0) + min(each.faults_and_cpu_seconds()[0] * PAGE, COPIED)
+            for each in map(Usage, running)
+        ]
         shares = [proportional(pid) for pid in (zygote, *running)]
         assert len(running) == cells.running == count
     with capsys.disabled():

@@ -25,6 +25,7 @@ from typing import Final, NoReturn
 from rotated_secrets.cells.confinement import confine, hide_memory
 from rotated_secrets.cells.landlock import Landlock
 from rotated_secrets.cells.limits import CPU, LET_GO, MEMORY, MIB, OUTPUT, TIME, UNCONFINED, CellLimits
+from rotated_secrets.cells.usage import PAGE, Usage
 from rotated_secrets.cells.worker import serve
 
 CONTROL: Final = 0
@@ -43,9 +44,6 @@ COPIED: Final = 8 * MIB
 NICE_AFTER: Final = ((1.0, 19), (0.2, 15))
 """Seconds of CPU time after which a cell has at least this niceness: a login takes some hundredths."""
 
-_PAGE = resource.getpagesize()
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 @dataclass
 class _Running:
@@ -58,9 +56,22 @@ class _Running:
     niceness: int
     base: int
     """Bytes of memory that it shares with the zygote."""
+    usage: Usage
     grown: int = 0
+    looked_at: float = 0.0
     written: int = 0
     reason: str = ""
+
+    def close(self) -> None:
+        os.close(self.output)
+        self.usage.close()
+
+    def look(self) -> float:
+        """Note its memory. Returns the seconds of CPU time that it has used."""
+        faults, cpu_seconds = self.usage.faults_and_cpu_seconds()
+        # A page that is copied makes a fault, and does not change how much is resident.
+        self.grown = max(self.usage.own_memory() - self.base, 0) + min(faults * PAGE, COPIED)
+        return cpu_seconds
 
 
 class Zygote:
@@ -79,8 +90,8 @@ class Zygote:
         self._cells: dict[int, _Running] = {}
         self._selector = selectors.DefaultSelector()
         self._landlock = Landlock(paths)
-        self._size = _pages_of("self")[0] * _PAGE
-        self._looked_at = 0.0
+        self._usage = Usage("self")
+        self._size = self._usage.addresses()
         self._wakeup, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -134,7 +145,8 @@ class Zygote:
         os.close(writes)
         os.set_blocking(output, False)
         deadline = time.monotonic() + limits.wall_seconds
-        cell = _Running(pid, limits, report, output, deadline, limits.niceness, base=_own_memory("self"))
+        base = self._usage.own_memory()
+        cell = _Running(pid, limits, report, output, deadline, limits.niceness, base, Usage(pid))
         self._cells[pid] = cell
         self._selector.register(output, selectors.EVENT_READ, cell)
         self._selector.register(report, selectors.EVENT_READ, cell)
@@ -159,16 +171,13 @@ class Zygote:
 
     def _enforce(self) -> None:
         now = time.monotonic()
-        if now - self._looked_at < LOOK_CLOSELY_SECONDS or not self._cells:
-            return
-        self._looked_at = now
         for cell in self._cells.values():
+            if now - cell.looked_at < (LOOK_CLOSELY_SECONDS if cell.grown > GROWN else LOOK_SECONDS):
+                continue
+            cell.looked_at = now
             if now >= cell.deadline:
                 _kill(cell, TIME)
-            faults, cpu_seconds = _used(cell.pid)
-            # A page that is copied makes a fault, and does not change how much is resident.
-            cell.grown = max(_own_memory(str(cell.pid)) - cell.base, 0) + min(faults * _PAGE, COPIED)
-            _lower_priority(cell, cpu_seconds)
+            _lower_priority(cell, cell.look())
         while sum(cell.grown for cell in self._cells.values()) > self._memory:
             largest = max(self._cells.values(), key=lambda cell: cell.grown)
             _kill(largest, MEMORY)
@@ -189,7 +198,7 @@ class Zygote:
         self._cut_output(cell)
         for each in (cell.output, cell.report):
             self._watch_no_more(each)
-        os.close(cell.output)
+        cell.close()
         code = os.waitstatus_to_exitcode(status)
         reason = cell.reason or {-signal.SIGXCPU: CPU, NOT_CONFINED: UNCONFINED}.get(code, "")
         report = {"code": code, "reason": reason, "output": cell.written}
@@ -234,30 +243,6 @@ def _lower_priority(cell: _Running, cpu_seconds: float) -> None:
         cell.niceness = wanted
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, cell.pid, wanted)
-
-
-def _pages_of(process: str) -> tuple[int, int, int]:
-    """Pages of address space, resident ones, and resident ones of files."""
-    size, resident, shared, *_ = (int(field) for field in Path(f"/proc/{process}/statm").read_bytes().split())
-    return size, resident, shared
-
-
-def _own_memory(process: str) -> int:
-    """Bytes of resident memory that belong to no file; 0 for a process that is gone."""
-    try:
-        _, resident, shared = _pages_of(process)
-    except (OSError, ValueError):
-        return 0
-    return (resident - shared) * _PAGE
-
-
-def _used(pid: int) -> tuple[int, float]:
-    """Page faults that needed no file, and seconds of CPU time. Source: proc_pid_stat(5)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return 0, 0.0
-    return int(fields[7]), (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _preload(names: list[str]) -> Iterator[str]:
