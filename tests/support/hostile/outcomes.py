@@ -96,6 +96,8 @@ class Namespace:
     stack: Stack
     servers: HostileServers
     name: str
+    secrets: set[str] = field(default_factory=set, compare=False)
+    """Names of those that were written into the store."""
 
     @property
     def path(self) -> str:
@@ -112,6 +114,7 @@ class Namespace:
         """Write the values into the store, and create the resources."""
         client = self.stack.store.client()
         for attack in attacks:
+            self.secrets.add(attack.secret_id)
             client.create_secret(Name=attack.secret_id, SecretString=json.dumps(attack.value(self.servers.port)))
             self.create_resource(attack.name, attack.spec(self.servers.port), request="now")
 
@@ -128,15 +131,23 @@ class Namespace:
         return found
 
     def empty(self) -> None:
-        """Delete all RotatedSecrets."""
+        """Delete all RotatedSecrets and their secrets: rotations that had begun have nothing to end then."""
         self.stack.api.delete(self.path)
+        for secret_id in tuple(self.secrets):
+            self._delete_secret(secret_id)
 
-    def delete(self, name: str) -> None:
+    def delete(self, attack: Attack) -> None:
+        """Delete one, and its secret."""
         try:
-            self.stack.api.delete(f"{self.path}/{name}")
+            self.stack.api.delete(f"{self.path}/{attack.name}")
         except StatusError as error:
             if error.code != 404:
                 raise
+        self._delete_secret(attack.secret_id)
+
+    def _delete_secret(self, secret_id: str) -> None:
+        self.secrets.discard(secret_id)
+        self.stack.store.client().delete_secret(SecretId=secret_id, ForceDeleteWithoutRecovery=True)
 
     def judged(self, attacks: Iterable[Attack], seconds: float) -> None:
         """Wait until each has its outcome."""
@@ -170,13 +181,13 @@ def judge_all(attacks: Mapping[Namespace, Iterable[Attack]], seconds: float, *, 
         for namespace, its in left.items():
             for attack in namespace.look(its) if its else ():
                 if not keep:
-                    namespace.delete(attack.name)
+                    namespace.delete(attack)
         time.sleep(LOOK_SECONDS)
     for namespace, its in left.items():
         for attack in its.values():
             attack.outcome = namespace.why_not(attack)
             if not keep:
-                namespace.delete(attack.name)
+                namespace.delete(attack)
 
 
 def foreign_lines(log: str) -> list[str]:
