@@ -117,7 +117,7 @@ def test_large_objects_of_a_tenant_are_not_held(arena: Arena) -> None:
             resources += _create_large(namespace, number)
         arena.table.remarks.append(f"large objects: 150 Secrets, {resources} RotatedSecrets")
         arena.operator.terminate()
-        with arena.attacked("large objects", least=9, measured=True):
+        with arena.attacked("large objects", measured=True):
             pass
     finally:
         namespace.empty()
@@ -146,7 +146,7 @@ def test_costly_templates_of_allowed_shape(arena: Arena) -> None:
     client = arena.stack.store.client()
     names = [f"costly-{number}" for number in range(20)]
     try:
-        with arena.attacked("costly templates", least=9):
+        with arena.attacked("costly templates"):
             for name in names:
                 client.create_secret(Name=f"{namespace.name}/{name}", SecretString=json.dumps({"password": "p"}))
                 template = {f"key-{each}": _costly(f"{name} {each}") for each in range(TEMPLATES)}
@@ -178,7 +178,7 @@ def test_many_hosts_that_are_silent(arena: Arena) -> None:
     namespace = arena.namespace("silent")
     silent = [each for each in CELLS if each.kind is Kind.SILENT and each.engine not in ("aws", "webhook")]
     try:
-        with arena.attacked("silent hosts", least=9):
+        with arena.attacked("silent hosts"):
             namespace.apply(copies(silent, namespace, 4))
     finally:
         namespace.empty()
@@ -196,7 +196,7 @@ def test_ten_thousand_that_are_broken(arena: Arena) -> None:
         for name in names:
             source = {"secretId": f"{namespace.name}/{name}"}
             namespace.create_resource(name, {"source": source, "rotation": rotation})
-        with arena.attacked("10,000 broken", least=9, measured=True, pause=1.0):
+        with arena.attacked("10,000 broken", measured=True, pause=1.0):
             some = set(names[:: len(names) // 100])
             eventually(lambda: all(_is_told(namespace, each) for each in some), "they are told", seconds=LONG, every=5)
     finally:
