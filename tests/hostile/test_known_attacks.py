@@ -19,7 +19,7 @@ from tests.support.hostile.evil import Kind
 from tests.support.hostile.outcomes import OK, Attack, Namespace
 from tests.support.hostile.stages import Cell
 
-SECONDS, LONG = 150, 400
+SECONDS = 150
 MANAGED = {"app.kubernetes.io/managed-by": "rotated-secrets"}
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 LARGEST_TEMPLATE = 64 * KIBIBYTE
@@ -182,26 +182,3 @@ def test_many_hosts_that_are_silent(arena: Arena) -> None:
             namespace.apply(copies(silent, namespace, 4))
     finally:
         namespace.empty()
-
-
-def test_ten_thousand_that_are_broken(arena: Arena) -> None:
-    """Of one tenant, whose secrets do not exist: the operator starts, and has to tell each."""
-    arena.start()
-    arena.measure()
-    namespace = arena.namespace("broken")
-    rotation = {"strategy": "RandomValue", "random": {"keys": ["password"]}}
-    names = [f"broken-{number}" for number in range(10_000)]
-    try:
-        arena.operator.terminate()
-        for name in names:
-            source = {"secretId": f"{namespace.name}/{name}"}
-            namespace.create_resource(name, {"source": source, "rotation": rotation})
-        with arena.attacked("10,000 broken", measured=True, pause=1.0):
-            some = set(names[:: len(names) // 100])
-            eventually(lambda: all(_is_told(namespace, each) for each in some), "they are told", seconds=LONG, every=5)
-    finally:
-        namespace.empty()
-
-
-def _is_told(namespace: Namespace, name: str) -> bool:
-    return bool((namespace.stack.api.get(f"{namespace.path}/{name}").get("status") or {}).get("conditions"))

@@ -132,7 +132,12 @@ class Namespace:
 
     def empty(self) -> None:
         """Delete all RotatedSecrets and their secrets: rotations that had begun have nothing to end then."""
-        self.stack.api.delete(self.path)
+        while self.resources():
+            try:
+                self.stack.api.delete(self.path)
+            except StatusError as error:
+                if error.code != 504:  # the API server deletes no more at a time than it can in a minute
+                    raise
         for secret_id in tuple(self.secrets):
             self._delete_secret(secret_id)
 
