@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo check unit test hostile bench test-embedded test-image image lint format crds manifests reference requirements clean
+.PHONY: help setup demo check unit test fuzz hostile bench test-embedded test-image image lint format crds manifests reference requirements clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,6 +40,11 @@ unit: $(STAMP) ## unit tests alone, in less than a minute; ARGS="-k name" select
 test: $(STAMP) ## all tests; SUITE=unit, engines, e2e, chaos, chart or sandbox runs a part; KUBERNETES=embedded or controlplane
 	$(if $(SUITE),$(if $(suite.$(SUITE)),,$(error there is no suite $(SUITE): write one of those that make help lists)))
 	$(PYTEST) $(if $(SUITE),$(suite.$(SUITE)),--ignore tests/bench --ignore tests/image --ignore tests/hostile) $(ARGS)
+
+fuzz: $(STAMP) ## the models of a rotation with fresh examples, as many as you like: RUNS=100000 STRATEGY=SingleUser
+	FUZZ_EXAMPLES=$(or $(RUNS),10000) FUZZ_STRATEGY=$(STRATEGY) $(BIN)/pytest --timeout 0 $(ARGS) \
+		tests/unit/rotation/test_plan_model.py tests/unit/rotation/test_rollout_model.py \
+		tests/unit/rotation/test_external.py::TestFollowingWorld
 
 hostile: $(STAMP) ## the operator in 512 MiB beside servers that do evil at every stage of every protocol; ARGS="-k oracle" selects
 	$(BIN)/pytest tests/hostile $(ARGS)

@@ -307,7 +307,7 @@ class Life:
             self._note(seen.pending_credential)
         if isinstance(action, SetPending):
             self._tested = None
-        if isinstance(action, TestPending) and seen.tested:
+        if isinstance(action, TestPending) and seen.attempt.tested:
             self._tested = seen.pending_credential
         if isinstance(action, FinishPending):
             assert seen.credential == self._tested, "AWSCURRENT moved to a version that was not tested"

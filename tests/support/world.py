@@ -24,6 +24,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.delivery.errors import DeliveryUnavailable
 from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import (
@@ -262,6 +263,8 @@ class World:
     status: RotatedSecretStatus = field(default_factory=RotatedSecretStatus)
     target: StoredVersion | None = None
     target_spoiled: bool = False
+    target_revision: int = 0
+    """Its resourceVersion, also while it is absent: one that is made again has another."""
     obstacle: Obstacle | None = None
     workloads: dict[Workload, ModelWorkload] = field(default_factory=dict)
     """The workloads that rollout.restart names."""
@@ -309,6 +312,7 @@ class World:
 
     def delivered(self, version: StoredVersion) -> None:
         self.target, self.target_spoiled = version, False
+        self.target_revision += 1
         if self.deliveries[-1:] != [version.version_id]:
             self.deliveries.append(version.version_id)
 
@@ -361,6 +365,15 @@ class World:
         self.deleted = True
         self.status = RotatedSecretStatus()
 
+    def edit_target(self) -> None:
+        """Someone changes the target Secret, if there is one."""
+        self.target_spoiled = True
+        self.target_revision += 1
+
+    def delete_target(self) -> None:
+        self.target = None
+        self.target_revision += 1
+
     def look_at_target(self, current: StoredVersion) -> TargetState:
         if self.target is None:
             return TargetState(TargetKind.ABSENT)
@@ -407,18 +420,23 @@ class DeletedStatus:
 
 @dataclass
 class ModelTarget:
-    """The Secret that pods mount."""
+    """The Secret that pods mount. It is created where there was none, and updated where it is still what was read."""
 
     world: World
+    _read: int = -1
+
+    def look_again(self, current: StoredVersion) -> TargetState:
+        self._read = self.world.target_revision
+        return self.world.look_at_target(current)
 
     def look(self, current: StoredVersion) -> TargetState:
         return self.world.look_at_target(current)
 
-    look_again = look
-
     def write(self, current: StoredVersion) -> TargetState:
+        if self._read != self.world.target_revision:
+            raise DeliveryUnavailable("the Secret has changed, appeared or was deleted")
         self.world.delivered(current)
-        return self.look(current)
+        return self.look_again(current)
 
 
 @dataclass
@@ -532,7 +550,7 @@ class ModelOperator:
             stages,
             current,
             known,
-            target.look(current) if target else None,
+            target.look_again(current) if target else None,
             obstacle=world.obstacle,
         )
         seen = replace(seen, left_unfinished=world.left_unfinished)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Rotation, Strategy
@@ -76,6 +77,23 @@ class Obstacle:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """What this run found out and did in the present attempt. It ends with the attempt, as a whole."""
+
+    pending_login: Login = Login.UNTRIED
+    """Result of the login with AWSPENDING, if it was tried instead of AWSCURRENT's."""
+    password_set: bool = False
+    """Whether this run set the pending password and the rights."""
+    tested: bool = False
+    failure: str | None = None
+    """Why this attempt cannot succeed, if this run found a reason that the claim does not say yet."""
+    restored: bool = False
+    """Whether this run restored the old password."""
+    unrestorable: bool = False
+    """Whether the database refused to restore the only user's old password."""
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything that is known at one moment. Each action returns the next observation."""
 
@@ -100,8 +118,6 @@ class Observation:
     login: Login = Login.UNTRIED
     """Result of the login with AWSCURRENT."""
     login_message: str = ""
-    pending_login: Login = Login.UNTRIED
-    """Result of the login with AWSPENDING, if it was tried instead."""
     failed_checks: tuple[str, ...] = ()
     """Checks that failed as AWSCURRENT's user, although its login works."""
     used_ids: frozenset[VersionId] = frozenset()
@@ -110,17 +126,9 @@ class Observation:
     """Whether this run holds the base user's lock, on the admin session that it uses."""
     fresh: bool = False
     """Whether the stages were read under the lock, or a version that this run created proves that they did not move."""
-    password_set: bool = False
-    """Whether this run set the pending password and the rights."""
-    tested: bool = False
-    failure: str | None = None
-    """Why this attempt cannot succeed, if this run found a reason."""
+    attempt: Attempt = Attempt()
     refusal: str | None = None
     """Why no admin session can be opened: without it neither the rotation nor a rollback can continue."""
-    restored: bool = False
-    """Whether this run restored the old password."""
-    unrestorable: bool = False
-    """Whether the database refused to restore the only user's old password."""
     retired: bool = False
     """Whether this run removed the old password."""
     restarts: Mapping[Workload, Restart] = field(default_factory=dict)
@@ -172,6 +180,18 @@ class Observation:
         if self.credential is None:
             raise InvalidSecretValue("this strategy uses no database, so the secret value holds no credential")
         return self.credential
+
+    def in_attempt(self, **changes: Any) -> Observation:
+        """Return this observation with more that is known of the present attempt."""
+        return replace(self, attempt=replace(self.attempt, **changes))
+
+    def with_status(self, status: RotatedSecretStatus) -> Observation:
+        """Return this observation after its status was written: another attempt begins with nothing known of it."""
+        before, now = self.claim, status.rotation
+        same = before is not None and now is not None and before.version_id == now.version_id
+        # The status has the failure now.
+        attempt = replace(self.attempt, failure=None) if same else Attempt()
+        return replace(self, status=status, attempt=attempt, refusal=None)
 
     @property
     def claim(self) -> Claim | None:

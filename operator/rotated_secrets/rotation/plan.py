@@ -202,7 +202,7 @@ def _record_failure(seen: Observation, terms: Terms, now: datetime) -> Action | 
         return None
     if seen.refusal is not None and not set_began(seen):
         return WriteStatus(with_failure(seen.status, seen.refusal))
-    return WriteStatus(with_failure(seen.status, seen.failure)) if seen.failure is not None else None
+    return WriteStatus(with_failure(seen.status, seen.attempt.failure)) if seen.attempt.failure is not None else None
 
 
 def _roll_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -210,11 +210,11 @@ def _roll_back(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     claim = seen.claim
     if claim is None or claim.failure is None or seen.pending_id is None:
         return None
-    if terms.deleted and seen.unrestorable:
-        return Retry(seen.failure) if seen.failure is not None else None  # completed instead
+    if terms.deleted and seen.attempt.unrestorable:
+        return Retry(seen.attempt.failure) if seen.attempt.failure is not None else None  # completed instead
     if terms.deleted and not may_replace_current_password(terms) and seen.login is Login.REJECTED:
         return Abandon(seen.pending_id)  # AWSCURRENT's user was not changed, so its password is not to be corrected
-    if not (terms.has_database and set_began(seen)) or seen.restored or claim.version_id != seen.pending_id:
+    if not (terms.has_database and set_began(seen)) or seen.attempt.restored or claim.version_id != seen.pending_id:
         return Abandon(seen.pending_id)
     return check_pending(seen, terms) or _prove_login(seen, terms) or _under_lock(seen) or Restore()
 
@@ -240,16 +240,16 @@ def _continue_pending(seen: Observation, terms: Terms, now: datetime) -> Action 
 
 
 def _set_and_test(seen: Observation, terms: Terms) -> Action | None:
-    waiting = _may_set(seen, terms) or _under_lock(replace(seen, refusal=None) if seen.unrestorable else seen)
+    waiting = _may_set(seen, terms) or _under_lock(replace(seen, refusal=None) if seen.attempt.unrestorable else seen)
     if waiting is not None:
         return waiting
     # A login does not prove that setSecret finished (rights may be missing), so each run sets and tests again.
-    if not seen.password_set:
+    if not seen.attempt.password_set:
         if seen.claim is not None and seen.claim.step is not Step.SET:
             # Durable before it begins: what is rolled back depends on whether the password may be set.
             return WriteStatus(at_step(seen.status, Step.SET, retains=retains(terms)))
         return SetPending()
-    if not seen.tested:
+    if not seen.attempt.tested:
         return _note_step(seen, Step.TEST) or TestPending()
     return None
 
@@ -312,14 +312,14 @@ def _may_set(seen: Observation, terms: Terms) -> Action | None:
 
 def _prove_login(seen: Observation, terms: Terms) -> Action | None:
     """Prove by a login that the secret has its user's password; None if this is proven or cannot be."""
-    if seen.password_set:
+    if seen.attempt.password_set:
         return None
     if seen.login is Login.UNTRIED:
         return ProbeCurrent()
     might_be_pending = seen.pending_id is not None and set_began(seen) and may_replace_current_password(terms)
-    if seen.login is Login.REJECTED and might_be_pending and seen.pending_login is Login.UNTRIED:
+    if seen.login is Login.REJECTED and might_be_pending and seen.attempt.pending_login is Login.UNTRIED:
         return ProbePending()
-    if Login.UNREACHABLE in (seen.login, seen.pending_login):
+    if Login.UNREACHABLE in (seen.login, seen.attempt.pending_login):
         return Retry(seen.login_message)
     verdict = login_rejected(seen, terms)
     return Hold(verdict.reason, verdict.message) if verdict else None

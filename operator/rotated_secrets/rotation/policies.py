@@ -185,7 +185,7 @@ def login_rejected(seen: Observation, terms: Terms) -> Verdict | None:
     Otherwise a tenant could write any user's name into a secret, and the admin would set that user's password. The
     claim is no proof, because it is read from the resource.
     """
-    if seen.login is not Login.REJECTED or seen.pending_login is Login.WORKS or seen.password_set:
+    if seen.login is not Login.REJECTED or seen.attempt.pending_login is Login.WORKS or seen.attempt.password_set:
         return None
     return Verdict(
         Reason.LOGIN_FAILED,

@@ -29,6 +29,7 @@ def restore(
     users = users_of(terms.rotation, pending.username)
     earlier = _earlier_credential(seen, pending, terms, store)
     refused = None
+    restored = seen.in_attempt(restored=True, password_set=False)
     try:
         if earlier is not None:
             # Rights are not changed: pods use the other user.
@@ -42,9 +43,9 @@ def restore(
         try:
             database.verify(earlier, users, ())
         except AuthenticationFailed as error:
-            return replace(seen, refusal=refused or str(error), unrestorable=True)
-        return replace(seen, restored=True, password_set=False, login=Login.WORKS)
-    return replace(seen, restored=True, password_set=False, login=Login.UNTRIED, refusal=refused)
+            return replace(seen.in_attempt(unrestorable=True), refusal=refused or str(error))
+        return replace(restored, login=Login.WORKS)
+    return replace(restored, login=Login.UNTRIED, refusal=refused)
 
 
 def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, store: SecretStore) -> Credential | None:

@@ -22,6 +22,8 @@ AWS_MINIMUM = timedelta(hours=4)
 
 _RATE = re.compile(RATE_PATTERN)
 _CRON = re.compile(CRON_PATTERN)
+_FIRST_LOOK_BACK = timedelta(days=2)
+"""How far back the last due time is looked for first."""
 _CHECKED_OCCURRENCES = 400
 """Number of due times of a cron expression that are checked for the shortest gap: a year of daily ones."""
 
@@ -71,9 +73,17 @@ class Cron:
         return following
 
     def last_due(self, after: datetime, now: datetime) -> datetime | None:
-        # The library compares whole minutes, and excludes the given moment itself.
-        latest: datetime | None = _croniter(self.fields).get_prev(now.astimezone(UTC) + timedelta(minutes=1))[0]
-        return latest if latest is not None and after < latest <= now else None
+        # The library's own search for the previous one skips months, and then disagrees with that for the next one.
+        back = _FIRST_LOOK_BACK
+        while True:
+            begin = max(after, now - back)
+            latest = None
+            following = self.next_after(begin)
+            while following is not None and following <= now:
+                latest, following = following, self.next_after(following)
+            if latest is not None or begin == after:
+                return latest
+            back *= 4
 
     def shortest_gap(self) -> timedelta | None:
         start = datetime(2024, 1, 1, tzinfo=UTC)  # fixed, so that an expression is always judged the same way

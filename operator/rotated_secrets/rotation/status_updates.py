@@ -141,7 +141,7 @@ def ended(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> Rotat
 
 def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: datetime) -> RotatedSecretStatus:
     outcome = Outcome.ROLLED_BACK if set_began(seen) else Outcome.FAILED
-    if seen.restored and seen.refusal is not None and seen.refusal not in failure:
+    if seen.attempt.restored and seen.refusal is not None and seen.refusal not in failure:
         failure = f"{failure}; the changes of setSecret were not undone: {seen.refusal}"
     if terms.deleted:
         return _without_claim(seen.status, claim).with_history(_entry(seen, terms, claim, now, outcome, failure))

@@ -20,7 +20,7 @@ from rotated_secrets.databases.base import (
 )
 from rotated_secrets.rotation import actions, rollback
 from rotated_secrets.rotation.external import not_configured
-from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.observation import Attempt, Login, Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
@@ -56,8 +56,7 @@ class Steps:
         match action:
             case actions.WriteStatus(status):
                 self._ports.status.write(status)
-                # The status has the failure now; it must not count for the next attempt.
-                return replace(seen, status=status, failure=None, refusal=None)
+                return seen.with_status(status)
             case actions.NoteStatus(status):
                 self._ports.status.note(status)
                 return replace(seen, status=status)
@@ -124,7 +123,7 @@ class Steps:
             failed = self._reached.verify(pending, self._users(pending), ())
         except AuthenticationFailed:
             failed = ["it does not log in"]
-        return replace(seen, pending_login=Login.REJECTED if failed else Login.WORKS)
+        return seen.in_attempt(pending_login=Login.REJECTED if failed else Login.WORKS)
 
     def _lock(self, seen: Observation) -> Observation:
         current = seen.current_credential
@@ -178,21 +177,21 @@ class Steps:
             )
             sessions = self._admin.sessions_of(pending.username)
         except Refused as error:
-            return replace(seen, failure=str(error))
+            return seen.in_attempt(failure=str(error))
         count = None if sessions is None else sum(connections.count for connections in sessions)
         self._ports.reports.set_password(PasswordSet(pending.username, rights, count))
-        return replace(seen, password_set=True)
+        return seen.in_attempt(password_set=True)
 
     def _test(self, seen: Observation) -> Observation:
         pending = pending_credential(seen)
         try:
             failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
         except (AuthenticationFailed, Refused) as error:
-            return replace(seen, failure=str(error))
+            return seen.in_attempt(failure=str(error))
         if failed:
             whose = f"user {pending.username}: " if pending.username else ""
-            return replace(seen, failure=f"{whose}{'; '.join(failed)}")
-        return replace(seen, tested=True)
+            return seen.in_attempt(failure=f"{whose}{'; '.join(failed)}")
+        return seen.in_attempt(tested=True)
 
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
         if self._session is not None and not self._session.try_lock(self._users(seen.current_credential).base):
@@ -211,11 +210,10 @@ class Steps:
             pending=None,
             pending_credential=None,
             target=self._target.look(current) if self._target else None,
-            login=Login.WORKS if seen.tested else Login.UNTRIED,
+            login=Login.WORKS if seen.attempt.tested else Login.UNTRIED,
             locked=False,
             fresh=False,
-            password_set=False,
-            tested=False,
+            attempt=Attempt(),
             restarts={},
         )
 

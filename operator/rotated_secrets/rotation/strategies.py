@@ -61,7 +61,7 @@ def users_of(rotation: Rotation, username: str) -> Users:
 def is_known_user(rotation: Rotation, seen: Observation, user: str) -> bool:
     """Whether a login has shown that this is a user's name: until then it may be a password in the wrong key."""
     known = seen.status.active_user
-    return seen.proven or seen.tested or (known is not None and user in _names(users_of(rotation, known)))
+    return seen.proven or seen.attempt.tested or (known is not None and user in _names(users_of(rotation, known)))
 
 
 def _names(users: Users) -> tuple[str | None, ...]:

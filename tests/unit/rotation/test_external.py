@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rotated_secrets.api.rotation import Rotation, Strategy
@@ -23,6 +22,7 @@ from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import successor
 from rotated_secrets.secretstores.base import StoredVersion, StoreRefused
 from rotated_secrets.values import Arn, Credential, SecretText, Stage, VersionId
+from tests.support.fuzz import model_settings
 from tests.support.world import ARN, CREATED, FIRST, Call, ModelOperator, World, value
 
 ASKED = Arn(f"{ARN}|External")
@@ -419,7 +419,7 @@ class FollowingWorld(RuleBasedStateMachine):
 
     @rule()
     def someone_edits_the_target_secret(self) -> None:
-        self.world.target_spoiled = True
+        self.world.edit_target()
 
     @invariant()
     def nothing_is_written(self) -> None:
@@ -452,6 +452,4 @@ class FollowingWorld(RuleBasedStateMachine):
 
 
 TestFollowingWorld = FollowingWorld.TestCase
-TestFollowingWorld.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestFollowingWorld.settings = model_settings(60, steps=40)

@@ -11,7 +11,7 @@ import pytest
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.rotation.actions import Hold, Retry, Sleep
+from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
 from rotated_secrets.rotation.observation import Login, Obstacle
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import pending_mismatch, successor
@@ -347,7 +347,7 @@ def test_tenant_cannot_reset_another_users_password_by_writing_its_name(
     if claim_is_forged:
         forger = ModelOperator(settled(world_of(strategy)))
         forger.world.request = "request"
-        while forger.run is None or not forger.run.seen.password_set:
+        while forger.run is None or not forger.run.seen.attempt.password_set:
             forger.step()
         claim = forger.run.seen.claim
         assert claim is not None
@@ -619,7 +619,7 @@ def test_ended_admin_session_prevents_finish() -> None:
     world = settled(world_of())
     world.request = "request"
     operator = ModelOperator(world)
-    while operator.run is None or not operator.run.seen.tested:
+    while operator.run is None or not operator.run.seen.attempt.tested:
         operator.step()
     holder = world.database.lock_holder
     assert holder is not None
@@ -646,7 +646,11 @@ def test_late_finish_of_a_rolled_back_version_is_undone() -> None:
     while late is None:
         frozen.step()
         assert frozen.run is not None
-        if frozen.run.seen.tested and frozen.run.seen.claim is not None and frozen.run.seen.claim.step is Step.FINISH:
+        if (
+            frozen.run.seen.attempt.tested
+            and frozen.run.seen.claim is not None
+            and frozen.run.seen.claim.step is Step.FINISH
+        ):
             late = frozen.freeze()
     world.database.checks_fail_for = {"app_clone"}
     ModelOperator(world).run_until_it_waits()
@@ -661,3 +665,28 @@ def test_late_finish_of_a_rolled_back_version_is_undone() -> None:
     world.database.checks_fail_for = set()
     rotate(world, "again")
     assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED, Outcome.ROLLED_BACK]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.SINGLE_USER, Strategy.DUAL_PASSWORD, Strategy.ALTERNATING_USERS])
+def test_each_failed_attempt_of_one_run_is_rolled_back(strategy: Strategy) -> None:
+    """The run is stopped, or the clock is set, until the pause after the first attempt is over."""
+    world = settled(world_of(strategy))
+    world.request = "request"
+    operator = ModelOperator(world)
+
+    def step() -> Waiting | None:
+        is_set = operator.run is not None and operator.run.seen.attempt.password_set
+        world.database.checks_fail_for = {"app", "app_clone"} if is_set else set()
+        return operator.step()
+
+    for attempt in (2, 3):
+        while world.status.rotation is None or world.status.rotation.attempt < attempt:
+            assert step() is None, "it is all one run"
+        assert world.database.logs_in(Credential.of(current(world).value))
+        world.now += timedelta(hours=1)
+    while step() is None:
+        pass
+    world.check()
+    assert world.database.logs_in(Credential.of(current(world).value))
+    assert world.status.rotation is None
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK

@@ -9,7 +9,6 @@ import contextlib
 from datetime import timedelta
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rotated_secrets.api.rollout import Workload, WorkloadKind
@@ -20,7 +19,8 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Sleep
 from rotated_secrets.secretstores.base import StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage
-from tests.support.world import ARN, CLONE_SUFFIX, OURS, Call, ModelOperator, ModelWorkload, World
+from tests.support.fuzz import STRATEGIES, model_settings
+from tests.support.world import ARN, CLONE_SUFFIX, Call, ModelOperator, ModelWorkload, World
 
 OPERATORS = st.integers(0, 1)
 WORKLOADS = (
@@ -33,7 +33,7 @@ class RotatingWorld(RuleBasedStateMachine):
     """Two operators that do not know each other."""
 
     @initialize(
-        strategy=st.sampled_from(OURS),
+        strategy=st.sampled_from(STRATEGIES),
         schedule=st.sampled_from([None, "rate(1 day)"]),
         immediately=st.booleans(),
     )
@@ -115,11 +115,11 @@ class RotatingWorld(RuleBasedStateMachine):
 
     @rule()
     def someone_edits_the_target_secret(self) -> None:
-        self.world.target_spoiled = True
+        self.world.edit_target()
 
     @rule()
     def someone_deletes_the_target_secret(self) -> None:
-        self.world.target = None
+        self.world.delete_target()
 
     @rule(workload=st.sampled_from(WORKLOADS), what=st.sampled_from([None, RestartKind.REFUSED, RestartKind.MISSING]))
     def a_workload_gets_out_of_reach_or_back(self, workload: Workload, what: RestartKind | None) -> None:
@@ -188,6 +188,4 @@ class RotatingWorld(RuleBasedStateMachine):
 
 
 TestRotatingWorld = RotatingWorld.TestCase
-TestRotatingWorld.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestRotatingWorld.settings = model_settings(100, steps=40)

@@ -153,7 +153,7 @@ def test_a_rotation_that_is_rolled_back_restarts_nothing() -> None:
     look(world)
     world.request = "now"
     operator = ModelOperator(world)
-    while operator.run is None or not operator.run.seen.password_set:
+    while operator.run is None or not operator.run.seen.attempt.password_set:
         operator.step()
     world.database.checks_fail_for.add("app")
     operator.run_until_it_waits()
@@ -248,7 +248,7 @@ def test_remaining_restarts_wait_for_a_rotation_between_set_and_finish() -> None
     rotate(world, "one")
     world.request = "two"
     dying = ModelOperator(world)
-    while dying.run is None or not dying.run.seen.password_set:
+    while dying.run is None or not dying.run.seen.attempt.password_set:
         dying.step()
     dying.end()
     world.workloads[API].in_the_way = None

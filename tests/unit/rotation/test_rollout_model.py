@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
-from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rotated_secrets.api.rollout import Workload, WorkloadKind
@@ -11,6 +10,7 @@ from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.delivery.restart import RestartKind
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretValue, Stage, VersionId
+from tests.support.fuzz import model_settings
 from tests.support.world import ARN, ModelOperator, ModelWorkload, World
 
 ALL = [Workload(kind=WorkloadKind.DEPLOYMENT, name=name) for name in ("api", "queue", "cron")]
@@ -69,7 +69,10 @@ class MovedWorld(RuleBasedStateMachine):
 
     @rule()
     def someone_edits_or_deletes_the_target_secret(self) -> None:
-        self.world.target_spoiled, self.world.target = True, None if self.made % 2 else self.world.target
+        if self.made % 2:
+            self.world.delete_target()
+        else:
+            self.world.edit_target()
 
     @invariant()
     def nobody_restarts_more_often_than_something_is_delivered(self) -> None:
@@ -104,4 +107,4 @@ class MovedWorld(RuleBasedStateMachine):
 
 
 TestMovedWorld = MovedWorld.TestCase
-TestMovedWorld.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMovedWorld.settings = model_settings(60, steps=30)

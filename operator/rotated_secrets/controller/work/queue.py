@@ -34,6 +34,8 @@ CHANGES_AT_ONCE: Final = 10
 CHANGE_INTERVAL: Final = 2.0
 """So many changes of a RotatedSecret, or of its target Secret, are looked at immediately, and then one in so many
 seconds. A look skips the pause after a failure, may call AWS, and logs."""
+PAST_IN_A_ROW: Final = 3
+"""From so many looks on, each due at once after the one before it, the next one is delayed."""
 REMEMBERED: Final = 10_000
 """RotatedSecrets whose last changes are remembered."""
 
@@ -86,6 +88,8 @@ class WorkQueue:
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
+        self._past: dict[Key, int] = {}
+        """How many times in a row a key was due again at once."""
         if changes is None:
             changes = TokenBuckets(
                 burst=CHANGES_AT_ONCE, rate=1 / CHANGE_INTERVAL, most=REMEMBERED, clock=self._loop.time
@@ -178,6 +182,7 @@ class WorkQueue:
     def _forget(self, key: Key) -> None:
         self.scheduler.clear(key)
         self._failures.pop(key, None)
+        self._past.pop(key, None)
 
     def _pump(self) -> None:
         """Start tasks for waiting keys."""
@@ -221,8 +226,25 @@ class WorkQueue:
             )
             return
         self._failures.pop(key, None)
+        pause = self._pause(key, again)
         if again is not None:
-            self.scheduler.set(key, again)
+            self.scheduler.set(key, again + timedelta(seconds=pause))
+
+    def _pause(self, key: Key, again: datetime | None) -> float:
+        """Seconds to wait beside a time that is past already; that a key is due at once each time is a fault.
+
+        A time passes while the work ends, so the first one is no reason to wait.
+        """
+        now = self._now()
+        if again is None or again > now:
+            self._past.pop(key, None)
+            return 0.0
+        count = self._past[key] = self._past.get(key, 0) + 1
+        if count < PAST_IN_A_ROW:
+            return 0.0
+        seconds = min(self._cap, self._base * 2 ** min(count - PAST_IN_A_ROW, 32))
+        log.warning("was due again at once %d times in a row; the next look is in %.1f s", count, seconds)
+        return (now - again).total_seconds() + seconds
 
     def _backoff(self, key: Key) -> float:
         """Seconds to wait, doubled with each failure, with full jitter.

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.limits import Limits
-from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, Reconcile, RetryLater, WorkQueue
+from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, PAST_IN_A_ROW, Reconcile, RetryLater, WorkQueue
 from rotated_secrets.token_buckets import TokenBuckets
 
 KEYS = [Key("shop", name) for name in "abc"]
@@ -504,5 +504,50 @@ def test_honest_changes_are_all_looked_at_immediately_by_default() -> None:
                 queue.add_changed(A)
                 await until_idle(queue)
         assert looks == CHANGES_AT_ONCE
+
+    run(test())
+
+
+def test_key_that_is_due_again_at_once_each_time_is_looked_at_less_and_less_often_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        queue = make(base=1, cap=60)
+        looks = 0
+        enough = asyncio.Event()
+
+        async def reconcile(key: Key) -> datetime:
+            nonlocal looks
+            looks += 1
+            if looks == PAST_IN_A_ROW:
+                enough.set()
+            return datetime.now(UTC) - timedelta(days=1)
+
+        async with working(queue, reconcile):
+            queue.add(A)
+            await enough.wait()
+            before = datetime.now(UTC)
+            while (when := queue.scheduler.when(A)) is None:
+                await asyncio.sleep(0)
+            assert when > before
+
+    with caplog.at_level(logging.WARNING):
+        run(test())
+    assert f"due again at once {PAST_IN_A_ROW} times in a row" in caplog.text
+
+
+def test_key_that_became_due_while_its_work_ended_is_looked_at_soon() -> None:
+    async def test() -> None:
+        queue = make()
+        looks: list[datetime] = []
+
+        async def reconcile(key: Key) -> datetime | None:
+            looks.append(datetime.now(UTC))
+            return looks[0] if len(looks) == 1 else None
+
+        async with working(queue, reconcile):
+            queue.add(A)
+            await until_idle(queue)
+        assert len(looks) == 2
 
     run(test())
