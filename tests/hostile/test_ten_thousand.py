@@ -1,4 +1,4 @@
-"""Ten thousand broken RotatedSecrets of one namespace. The last test: the API server needs a while to delete them."""
+"""Ten thousand broken RotatedSecrets of one namespace. Comes last: the API server needs a while to delete them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def test_ten_thousand_that_are_broken(arena: Arena) -> None:
             namespace.create_resource(name, {"source": source, "rotation": rotation})
         with arena.attacked("10,000 broken", measured=True, pause=1.0):
             some = set(names[:: len(names) // 100])
-            eventually(lambda: all(_is_told(namespace, each) for each in some), "they are told", seconds=SECONDS, every=5)
+            eventually(
+                lambda: all(_is_told(namespace, each) for each in some), "they are told", seconds=SECONDS, every=5
+            )
     finally:
         namespace.empty()
 

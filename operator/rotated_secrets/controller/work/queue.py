@@ -242,7 +242,7 @@ class WorkQueue:
         count = self._past[key] = self._past.get(key, 0) + 1
         if count < PAST_IN_A_ROW:
             return 0.0
-        seconds = min(self._cap, self._base * 2 ** min(count - PAST_IN_A_ROW, 32))
+        seconds: float = min(self._cap, self._base * 2 ** min(count - PAST_IN_A_ROW, 32))
         log.warning("was due again at once %d times in a row; the next look is in %.1f s", count, seconds)
         return (now - again).total_seconds() + seconds
 
