@@ -77,7 +77,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttemptState:
     """What this run found out and did in the present attempt. It ends with the attempt, as a whole."""
 
     pending_login: Login = Login.UNTRIED
@@ -126,7 +126,7 @@ class Observation:
     """Whether this run holds the base user's lock, on the admin session that it uses."""
     fresh: bool = False
     """Whether the stages were read under the lock, or a version that this run created proves that they did not move."""
-    attempt: Attempt = Attempt()
+    attempt: AttemptState = AttemptState()
     refusal: str | None = None
     """Why no admin session can be opened: without it neither the rotation nor a rollback can continue."""
     retired: bool = False
@@ -190,7 +190,7 @@ class Observation:
         before, now = self.claim, status.rotation
         same = before is not None and now is not None and before.version_id == now.version_id
         # The status has the failure now.
-        attempt = replace(self.attempt, failure=None) if same else Attempt()
+        attempt = replace(self.attempt, failure=None) if same else AttemptState()
         return replace(self, status=status, attempt=attempt, refusal=None)
 
     @property

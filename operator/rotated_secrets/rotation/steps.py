@@ -20,7 +20,7 @@ from rotated_secrets.databases.base import (
 )
 from rotated_secrets.rotation import actions, rollback
 from rotated_secrets.rotation.external import not_configured
-from rotated_secrets.rotation.observation import Attempt, Login, Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.observation import AttemptState, Login, Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
@@ -213,7 +213,7 @@ class Steps:
             login=Login.WORKS if seen.attempt.tested else Login.UNTRIED,
             locked=False,
             fresh=False,
-            attempt=Attempt(),
+            attempt=AttemptState(),
             restarts={},
         )
 
