@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from rotated_secrets.api.names import JOURNAL_LABEL
 from sandbox.application import create_application
 from sandbox.installation import operator_rules
 from sandbox.operatorprocess import OperatorProcess
@@ -96,6 +97,7 @@ class Arena:
 
     def measure(self) -> None:
         """Time the honest tenant while nothing else is done."""
+        self._forget_unfinished()
         self._wait_until_idle()
         self.honest.times(2 if self._processes == 0 else 0)
         self._processes = self._processes or len(descendants(self.operator.pid))
@@ -105,6 +107,10 @@ class Arena:
         self.bound.begin_again()
         self._begun = self.operator.pid, self.bound.kills
         self._said_before = len(self.operator.log())
+
+    def _forget_unfinished(self) -> None:
+        """Remove the journal's entries: else an operator that starts would look at what is left of every attack yet."""
+        self.stack.api.delete(f"/api/v1/namespaces/{self.home}/configmaps", labelSelector=JOURNAL_LABEL)
 
     def _wait_until_idle(self) -> None:
         """What the last attack began is over: else this one would be measured against that."""

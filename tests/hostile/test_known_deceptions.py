@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.api.value_keys import KNOWN_KEYS
+from rotated_secrets.secretstores.aws import AwsSettings
 from sandbox.application import Application, account_in, create_application
 from sandbox.applications.base import LoginFailed
 from sandbox.kubernetes.client import Json, StatusError
@@ -131,6 +132,7 @@ def test_password_in_the_wrong_place_of_a_value_is_shown_nowhere(kind: str, aren
 
 # ---- deleted in the middle
 
+ATTEMPTS = AwsSettings.attempts
 POINTS = {
     "made": ("PutSecretValue", Moment.ANSWERED),
     "set": (STAGE, Moment.SEEN),
@@ -142,7 +144,8 @@ def until_held(arena: Arena, each: Applied, strategy: str, call: str, moment: Mo
     """Its rotation stands still there."""
     each.apply(strategy=strategy).until_ready()
     held = Held()
-    arena.stack.store_proxy.trap(1, held.hold, moment=moment, name=call, subject=each.application.secret_id)
+    for attempt in range(1, ATTEMPTS + 1):  # the SDK tries again when the answer does not come
+        arena.stack.store_proxy.trap(attempt, held.hold, moment=moment, name=call, subject=each.application.secret_id)
     each.ask("now")
     eventually(lambda: held.has_arrived, f"{call} of {each.application.name}", seconds=SECONDS)
     return held
