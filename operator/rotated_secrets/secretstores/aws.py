@@ -140,8 +140,7 @@ class AwsStores:
             StoreRefused: there is no such region, or none is set.
         """
         name = region or self.region
-        found: AwsStore = self._kept("store", name, lambda: self._new_store(name))
-        return found
+        return self._kept(("store", name), "a client", lambda: self._new_store(name))
 
     def account(self) -> str:
         """Return the twelve digits of this identity's account; AWS is asked once.
@@ -167,14 +166,14 @@ class AwsStores:
             StoreRefused: there is no such region, or none is set.
         """
         name = service if signed else f"unsigned {service}"
-        return self._kept(name, region or "", lambda: self._new_client(service, region, signed=signed))
+        make = functools.partial(self._new_client, service, region, signed=signed)
+        return self._kept((name, region or ""), f"a client of {service}", make)
 
-    def _kept(self, name: str, region: str, make: Callable[[], T]) -> T:
-        """What was made before, unless others were used so often since that it was dropped."""
-        key = name, region
+    def _kept(self, key: tuple[str, str], what: str, make: Callable[[], T]) -> T:
+        """What was made before, unless others were used so often since that it was dropped; ``what`` is for errors."""
         with self._lock:
             if (found := self._clients.get(key)) is None:
-                found = self._clients[key] = ask(self._call(f"a client of {name}", region), make)
+                found = self._clients[key] = ask(self._call(what, key[1]), make)
         self._recent.use(self, key)
         kept: T = found
         return kept

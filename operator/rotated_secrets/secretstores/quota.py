@@ -99,7 +99,7 @@ class TokenBucket:
 
     @property
     def is_like_new(self) -> bool:
-        """Whether it is full, and nobody waits."""
+        """Whether it has all its tokens, and no request waits for one."""
         with self._changed:
             self._seconds_left()
             return self._tokens >= self._burst and not len(self._turns)
