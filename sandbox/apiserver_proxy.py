@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 from sandbox.kubernetes.kubeconfig import write_kubeconfig
-from sandbox.proxy import BACKEND_SECONDS, NOT_PASSED_ON, Proxy, _Server
+from sandbox.proxy import BACKEND_SECONDS, NOT_PASSED_ON, Proxy, Server
 
 WATCH = "WATCH"
 _ENDS_WITH_THE_HOP = NOT_PASSED_ON | {"accept-encoding", "host"}
@@ -69,7 +69,7 @@ class _ApiHandler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        assert isinstance(self.server, _Server)
+        assert isinstance(self.server, Server)
         assert isinstance(self.server.proxy, ApiServerProxy)
         self.proxy = self.server.proxy
         host, port = self.proxy.backend

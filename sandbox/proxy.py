@@ -1,4 +1,4 @@
-"""Proxies of the sandbox's own in front of the store and the database: they count calls, and act when the n-th passes.
+"""What the sandbox's proxies share: they count calls, and act when the n-th passes.
 
 With them a test kills an operator exactly when the store or the database has seen a call, or cuts it off from either,
 without a hook in the product. They keep names of calls, never what a call carries.
@@ -6,10 +6,6 @@ without a hook in the product. They keep names of calls, never what a call carri
 
 from __future__ import annotations
 
-import http.client
-import json
-import re
-import select
 import socket
 import socketserver
 import struct
@@ -20,17 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
-CONNECT = "connect"
-"""The database's first kind of call: a connection, which is an attempt to log in."""
-SEND = "send"
-"""Its second: what a client sends before the server speaks again. TLS hides more, but statements come one by one."""
 
 BACKEND_SECONDS = 60
-CALLER = re.compile(r"Credential=([^/]+)/")
 NOT_PASSED_ON = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"})
 
 
@@ -70,16 +58,6 @@ class _Trap:
         return self.caught is None and self.name in (None, call.name) and self.subject in call.subject
 
 
-@dataclass(eq=False)
-class _Fault:
-    code: str
-    message: str
-    status: int
-    name: str | None
-    subject: str | None
-    left: int | None
-
-
 class _CutOff(ConnectionError):
     """This connection ends here."""
 
@@ -113,7 +91,7 @@ class Held:
 
 
 class Proxy:
-    """What both proxies share: the log of calls, traps, and breaking the network."""
+    """The log of calls, traps, and breaking the network."""
 
     def __init__(self, backend: tuple[str, int], handler: type[socketserver.BaseRequestHandler]) -> None:
         self.backend = backend
@@ -126,7 +104,7 @@ class Proxy:
         self._refusing = False
         self._delay = 0.0
         self._failures: list[BaseException] = []
-        self._server = _Server(self, handler)
+        self._server = Server(self, handler)
         self.host, self.port = self._server.socket.getsockname()[:2]
 
     @property
@@ -246,7 +224,7 @@ class Proxy:
             raise self._failures[0]
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
@@ -273,152 +251,3 @@ class _Server(socketserver.ThreadingTCPServer):
         error = sys.exception()
         if error is not None and not isinstance(error, (ConnectionError, TimeoutError)):
             self.proxy._failures.append(error)
-
-
-class StoreProxy(Proxy):
-    """In front of an AWS endpoint: a call is one HTTP request, its name the operation."""
-
-    def __init__(self, endpoint_url: str) -> None:
-        url = urlsplit(endpoint_url)
-        assert url.hostname and url.port
-        super().__init__((url.hostname, url.port), _HttpHandler)
-        self.endpoint_url = f"http://{self.host}:{self.port}"
-        self._faults: list[_Fault] = []
-
-    def answer_with(
-        self,
-        code: str,
-        message: str = "",
-        *,
-        status: int = 400,
-        name: str | None = None,
-        subject: str | None = None,
-        times: int | None = None,
-    ) -> None:
-        """Answer JSON operations with an error instead of passing them on: of this name and secret or of any.
-
-        Lasts for so many calls, or until :meth:`clear`.
-        """
-        with self._lock:
-            self._faults.append(_Fault(code, message, status, name, subject, times))
-
-    def clear(self) -> None:
-        super().clear()
-        with self._lock:
-            self._faults.clear()
-
-    def fault(self, call: Call) -> tuple[int, bytes] | None:
-        """The error this call is to be answered with, if one is."""
-        with self._lock:
-            for fault in self._faults:
-                if fault.left != 0 and fault.name in (None, call.name) and fault.subject in (None, call.subject):
-                    if fault.left is not None:
-                        fault.left -= 1
-                    return fault.status, json.dumps({"__type": fault.code, "message": fault.message}).encode()
-        return None
-
-
-class _HttpHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def setup(self) -> None:
-        super().setup()
-        assert isinstance(self.server, _Server)
-        assert isinstance(self.server.proxy, StoreProxy)
-        self.proxy = self.server.proxy
-        self.upstream = http.client.HTTPConnection(*self.proxy.backend, timeout=BACKEND_SECONDS)
-
-    def finish(self) -> None:
-        self.upstream.close()
-        super().finish()
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        caller = CALLER.search(self.headers.get("Authorization", ""))
-        call = self.proxy.seen(*self._name(body), caller=caller[1] if caller else "")
-        headers = {"Content-Type": "application/x-amz-json-1.1"}
-        fault = self.proxy.fault(call)
-        if fault:
-            status, answer = fault
-        else:
-            self.upstream.request("POST", self.path, body, dict(self.headers.items()))
-            response = self.upstream.getresponse()
-            status, answer = response.status, response.read()
-            headers = {name: value for name, value in response.getheaders() if name.lower() not in NOT_PASSED_ON}
-        self.proxy.answered(call)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def _name(self, body: bytes) -> tuple[str, str]:
-        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-        if not operation:
-            return parse_qs(body.decode()).get("Action", ["unknown"])[0], ""
-        parameters = json.loads(body or b"{}")
-        return operation, str(parameters.get("SecretId") or parameters.get("Name") or "")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """The log of calls says it all."""
-
-
-class DatabaseProxy(Proxy):
-    """In front of a database server: bytes go through untouched, TLS and all. Calls are CONNECT and SEND."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__((host, port), _TcpHandler)
-
-
-class _TcpHandler(socketserver.BaseRequestHandler):
-    request: socket.socket
-
-    def handle(self) -> None:
-        assert isinstance(self.server, _Server)
-        proxy = self.server.proxy
-        connected = proxy.seen(CONNECT, client=self.client_address[1])
-        with socket.create_connection(proxy.backend, BACKEND_SECONDS) as upstream:
-            upstream.settimeout(None)
-            for end in (upstream, self.request):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            proxy.answered(connected)
-            self._relay(proxy, upstream)
-
-    def _relay(self, proxy: Proxy, upstream: socket.socket) -> None:
-        asked: Call | None = None
-        while True:
-            readable, _, _ = select.select((self.request, upstream), (), ())
-            if self.request in readable:
-                data = self.request.recv(65536)
-                if not data:
-                    return
-                if asked is None:
-                    asked = proxy.seen(SEND, client=self.client_address[1])
-                upstream.sendall(data)
-            if upstream in readable:
-                data = upstream.recv(65536)
-                if not data:
-                    return
-                if asked is not None:
-                    proxy.answered(asked)
-                    asked = None
-                self.request.sendall(data)
-
-
-@contextmanager
-def store_proxy(endpoint_url: str) -> Iterator[StoreProxy]:
-    """A proxy in front of this endpoint, on a free loopback port."""
-    proxy = StoreProxy(endpoint_url)
-    with proxy.running():
-        yield proxy
-
-
-@contextmanager
-def database_proxy(host: str, port: int) -> Iterator[DatabaseProxy]:
-    """A proxy in front of this server, on a free loopback port."""
-    proxy = DatabaseProxy(host, port)
-    with proxy.running():
-        yield proxy

@@ -15,12 +15,13 @@ from tempfile import TemporaryDirectory
 from sandbox.applications.base import DatabaseSide
 from sandbox.applications.engines import running_side
 from sandbox.applications.postgres import PostgresSide
+from sandbox.database_proxy import DatabaseProxy, database_proxy
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Cluster
 from sandbox.postgres import PostgresServer
 from sandbox.prefork import Prefork
-from sandbox.proxy import DatabaseProxy, StoreProxy, database_proxy, store_proxy
 from sandbox.secretsmanager import SecretsManager, secrets_manager
+from sandbox.store_proxy import StoreProxy, store_proxy
 from sandbox.tls import CertificateAuthority
 from sandbox.waiting import eventually
 

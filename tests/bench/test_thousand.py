@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import pytest
 
 from sandbox.application import RESOURCES, Application, create_application
+from sandbox.database_proxy import CONNECT
 from sandbox.installation import operator_rules
 from sandbox.kubernetes.provider import Choice, Provider, running_cluster
 from sandbox.operatorprocess import OperatorProcess
-from sandbox.proxy import CONNECT
 from sandbox.stack import Stack, running_stack
 from sandbox.waiting import eventually
 

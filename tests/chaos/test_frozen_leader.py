@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from sandbox.proxy import CONNECT
+from sandbox.database_proxy import CONNECT
 from tests.support.crowd import (
     CLAIM,
     FINISH,

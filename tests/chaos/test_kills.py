@@ -12,7 +12,8 @@ from collections import Counter
 
 import pytest
 
-from sandbox.proxy import CONNECT, Call, Moment
+from sandbox.database_proxy import CONNECT
+from sandbox.proxy import Call, Moment
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 from tests.chaos.conftest import MortalOperator

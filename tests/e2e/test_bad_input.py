@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg2.sql import SQL, Identifier
 
-from sandbox.proxy import CONNECT
+from sandbox.database_proxy import CONNECT
 from sandbox.stack import Stack
 from sandbox.tls import CertificateAuthority
 from tests.e2e.conftest import MakeApplication

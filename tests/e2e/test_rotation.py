@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
+from sandbox.database_proxy import CONNECT
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.pod import Pod
-from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 from tests.e2e.conftest import MakeApplication, StartOperator

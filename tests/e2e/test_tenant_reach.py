@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from rotated_secrets.controller.work.drift_backoff import BURST
+from sandbox.database_proxy import CONNECT
 from sandbox.kubernetes.client import Json, StatusError
-from sandbox.proxy import CONNECT
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 from tests.support.applied import Applied

@@ -25,8 +25,8 @@ from rotated_secrets.values import Credential, SecretValue
 from sandbox.application import Application
 from sandbox.applications.base import Account, DatabaseSide, LoginFailed, ServerMissing
 from sandbox.applications.engines import ENGINES
+from sandbox.database_proxy import SEND, database_proxy
 from sandbox.kubernetes.client import Json
-from sandbox.proxy import SEND, database_proxy
 from sandbox.stack import Stack, with_database
 from tests.hostile.conftest import Arena
 from tests.support.applied import ROTATE

@@ -19,7 +19,7 @@ from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from sandbox.applications.base import Account, DatabaseSide, ServerMissing
 from sandbox.applications.engines import ENGINES, running_side
-from sandbox.proxy import database_proxy
+from sandbox.database_proxy import database_proxy
 from sandbox.secretsmanager import SecretsManager
 from tests.support.database_tenant import Tenant, tenant_at
 from tests.support.life import DATABASE, Life, Place

@@ -8,7 +8,8 @@ from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.rotation import actions
 from rotated_secrets.values import Stage
 from sandbox.applications.base import DatabaseSide
-from sandbox.proxy import SEND, Moment
+from sandbox.database_proxy import SEND
+from sandbox.proxy import Moment
 from tests.life.conftest import LiveOne, pairs_with
 from tests.support.life import Died, Life, Place, die
 

@@ -11,7 +11,8 @@ from rotated_secrets.api.status import Outcome
 from rotated_secrets.rotation import actions
 from rotated_secrets.values import Stage
 from sandbox.applications.base import Account, DatabaseSide
-from sandbox.proxy import SEND, Moment
+from sandbox.database_proxy import SEND
+from sandbox.proxy import Moment
 from tests.life.conftest import LiveOne, pairs_with
 from tests.support.life import DATABASE, Died, Life, Place, die
 

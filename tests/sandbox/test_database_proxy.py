@@ -9,8 +9,9 @@ from dataclasses import replace
 import psycopg2
 import pytest
 
+from sandbox.database_proxy import CONNECT, SEND, DatabaseProxy, database_proxy
 from sandbox.postgres import PostgresServer, postgres_server
-from sandbox.proxy import CONNECT, SEND, Call, DatabaseProxy, Moment, database_proxy
+from sandbox.proxy import Call, Moment
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ import botocore.exceptions
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
 
-from sandbox.proxy import Call, Moment, StoreProxy, store_proxy
+from sandbox.proxy import Call, Moment
 from sandbox.secretsmanager import SecretsManager
+from sandbox.store_proxy import StoreProxy, store_proxy
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

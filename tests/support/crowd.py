@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from sandbox.application import Application, create_application
 from sandbox.applications.base import Account
+from sandbox.database_proxy import SEND, DatabaseProxy, database_proxy
 from sandbox.pod import Pod
-from sandbox.proxy import SEND, Call, DatabaseProxy, Held, Moment, Proxy, database_proxy
+from sandbox.proxy import Call, Held, Moment, Proxy
 from sandbox.stack import Stack
 from sandbox.waiting import eventually
 from tests.support.applied import Applied

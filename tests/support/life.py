@@ -46,7 +46,7 @@ from rotated_secrets.rotation.strategies import check_value
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion, StoreError
 from rotated_secrets.values import Credential, SecretId, Stage, VersionId
 from sandbox.applications.base import Account, DatabaseSide, LoginFailed
-from sandbox.proxy import DatabaseProxy
+from sandbox.database_proxy import DatabaseProxy
 from sandbox.waiting import eventually
 from tests.support.direct import shared_cells
 from tests.support.login_client import Client

@@ -14,8 +14,9 @@ from pathlib import Path
 from sandbox.apiserver_proxy import ApiServerProxy, apiserver_proxy
 from sandbox.kubernetes.client import Json, StatusError
 from sandbox.operatorprocess import OperatorProcess
-from sandbox.proxy import Call, StoreProxy, store_proxy
+from sandbox.proxy import Call
 from sandbox.stack import Stack
+from sandbox.store_proxy import StoreProxy, store_proxy
 from sandbox.waiting import eventually
 from tests.support.applied import WRITES
 

@@ -191,15 +191,23 @@ class _Zygote:
 
     def fork(self, limits: CellLimits) -> tuple[socket.socket, socket.socket]:
         """Fork a cell. Returns the sockets to it, and on which its end is reported. Raises: CellFailed."""
-        wire, cells_wire = socket.socketpair()
-        report, zygotes_report = socket.socketpair()
-        try:
-            with cells_wire, zygotes_report:
-                socket.send_fds(self._control, [limits.to_json()], [cells_wire.fileno(), zygotes_report.fileno()])
-        except OSError:
-            wire.close()
-            report.close()
-            raise CellFailed("cannot start: the operator's helper process has ended", "closed") from None
+        with contextlib.ExitStack() as unless_sent:
+            try:
+                wire, cells_wire = socket.socketpair()
+                unless_sent.callback(wire.close)
+                with cells_wire:
+                    report, zygotes_report = socket.socketpair()
+                    unless_sent.callback(report.close)
+                    with zygotes_report:
+                        descriptors = [cells_wire.fileno(), zygotes_report.fileno()]
+                        socket.send_fds(self._control, [limits.to_json()], descriptors)
+            except OSError as error:
+                # It has ended, or this process may open no more files.
+                why = error.strerror or str(error)
+                raise CellFailed(
+                    f"cannot start: the operator's helper process was not reached: {why}", "closed"
+                ) from None
+            unless_sent.pop_all()
         return wire, report
 
     def stop(self) -> None:

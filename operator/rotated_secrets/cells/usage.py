@@ -16,10 +16,13 @@ class Usage:
     """Of one process. Its files are kept open: to open them takes most of the time of a look. Close it."""
 
     def __init__(self, process: int | str) -> None:
-        """``process``: its id, or ``self``. Raises: OSError, where it is gone."""
-        self._statm, self._stat = (
-            os.open(f"/proc/{process}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("statm", "stat")
-        )
+        """``process``: its id, or ``self``. Raises: OSError, where it is gone or no more files may be opened."""
+        self._statm = os.open(f"/proc/{process}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._stat = os.open(f"/proc/{process}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self._statm)
+            raise
 
     def close(self) -> None:
         for each in (self._statm, self._stat):

@@ -30,7 +30,6 @@ from rotated_secrets.cells.worker import serve
 
 CONTROL: Final = 0
 """The descriptor of the socket to the operator."""
-OPEN_FILES: Final = 1024
 NOT_CONFINED: Final = 3
 """The exit code of a cell that could not give up what it must not have."""
 CLOSING_SECONDS: Final = 1.0
@@ -125,32 +124,37 @@ class Zygote:
         message, descriptors, _, _ = socket.recv_fds(self._control, 65536, 2)
         if not message:
             return False
-        if len(descriptors) != 2:
+        with contextlib.ExitStack() as ours:
             for each in descriptors:
-                os.close(each)
-            return True
-        wire, report = descriptors[0], socket.socket(fileno=descriptors[1])
-        limits = CellLimits.from_json(message)
-        output, writes = os.pipe2(os.O_CLOEXEC)
-        try:
-            pid = os.fork()
-        except OSError:  # the operator sees that both of its sockets are closed
-            for each in (wire, output, writes):
-                os.close(each)
-            report.close()
-            return True
-        if pid == 0:
-            _become_cell(wire, writes, limits, self._size, self._landlock)
-        os.close(wire)
-        os.close(writes)
-        os.set_blocking(output, False)
-        deadline = time.monotonic() + limits.wall_seconds
-        base = self._usage.own_memory()
-        cell = _Running(pid, limits, report, output, deadline, limits.niceness, base, Usage(pid))
+                ours.callback(os.close, each)
+            if len(descriptors) == 2:
+                # Where descriptors or processes are used up: the operator sees that its sockets are closed.
+                with contextlib.suppress(OSError):
+                    self._fork(descriptors[0], descriptors[1], CellLimits.from_json(message))
+        return True
+
+    def _fork(self, wire: int, report: int, limits: CellLimits) -> None:
+        """Raises: OSError, where no cell could be forked or watched; none runs then."""
+        with contextlib.ExitStack() as unless_it_runs:
+            output, writes = os.pipe2(os.O_CLOEXEC)
+            unless_it_runs.callback(os.close, output)
+            os.set_blocking(output, False)
+            try:
+                reported = socket.socket(fileno=os.dup(report))
+                unless_it_runs.callback(reported.close)
+                pid = os.fork()
+                if pid == 0:
+                    _become_cell(wire, writes, limits, self._size, self._landlock)
+            finally:
+                os.close(writes)
+            unless_it_runs.callback(os.kill, pid, signal.SIGKILL)
+            usage, deadline = Usage(pid), time.monotonic() + limits.wall_seconds
+            base = self._usage.own_memory()
+            cell = _Running(pid, limits, reported, output, deadline, limits.niceness, base, usage)
+            unless_it_runs.pop_all()
         self._cells[pid] = cell
         self._selector.register(output, selectors.EVENT_READ, cell)
-        self._selector.register(report, selectors.EVENT_READ, cell)
-        return True
+        self._selector.register(reported, selectors.EVENT_READ, cell)
 
     def _look_at_descriptor(self, descriptor: int, cell: _Running) -> None:
         if descriptor == cell.output:
@@ -221,7 +225,7 @@ def _become_cell(wire: int, output: int, limits: CellLimits, size: int, landlock
         for target, source in ((0, null), (1, output), (2, output), (3, kept)):
             os.dup2(source, target)
         landlock.move_to(4)
-        os.closerange(5, OPEN_FILES)
+        os.closerange(5, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         code = NOT_CONFINED
         confine(limits, size, landlock)
         code = 1
@@ -262,7 +266,8 @@ def main() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     hide_memory()  # cells inherit it: no process of this user can trace them or read their memory
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each cell takes four here
     given = json.loads(sys.argv[1])
     for name in _preload(given["modules"]):
         sys.stderr.write(f"cannot import {name}\n")

@@ -11,8 +11,8 @@ import pytest
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.values import Arn
-from sandbox.proxy import StoreProxy, store_proxy
 from sandbox.secretsmanager import SecretsManager
+from sandbox.store_proxy import StoreProxy, store_proxy
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

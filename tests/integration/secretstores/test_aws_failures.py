@@ -22,8 +22,9 @@ from rotated_secrets.secretstores.base import (
     StoreUnavailable,
 )
 from rotated_secrets.values import Arn, SecretValue, Stage, VersionId
-from sandbox.proxy import Moment, StoreProxy
+from sandbox.proxy import Moment
 from sandbox.secretsmanager import SecretsManager
+from sandbox.store_proxy import StoreProxy
 
 CANARY = "hunter2-canary"
 DENIAL = (

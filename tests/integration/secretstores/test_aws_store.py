@@ -18,8 +18,9 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import SecretNotFound, StoreRefused, StoreUnavailable, VersionExists
 from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
-from sandbox.proxy import Call, Moment, StoreProxy
+from sandbox.proxy import Call, Moment
 from sandbox.secretsmanager import SecretsManager
+from sandbox.store_proxy import StoreProxy
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -13,8 +13,8 @@ from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import StoreUnavailable
 from rotated_secrets.secretstores.feed import Change, PollFeed
 from rotated_secrets.values import Arn, SecretValue, VersionId
-from sandbox.proxy import StoreProxy
 from sandbox.secretsmanager import SecretsManager
+from sandbox.store_proxy import StoreProxy
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

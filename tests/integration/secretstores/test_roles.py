@@ -19,9 +19,9 @@ from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreError, StoreRefused, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole, Token, stores_for_role
 from rotated_secrets.values import Arn, SecretId, SecretText, SecretValue, Stage, VersionId
-from sandbox.proxy import StoreProxy
 from sandbox.secretsmanager import SecretsManager
 from sandbox.secretsmanager_sessions import SECRET_MARK, TOKEN_MARK
+from sandbox.store_proxy import StoreProxy
 from sandbox.tenant import ROTATES, Tenant
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "tenant-credentials.md"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -195,6 +196,30 @@ def test_the_zygote_is_started_again_when_it_was_killed(make_cells: MakeCells, c
     assert "started again" in caplog.text
 
 
+def test_a_zygote_that_may_open_no_more_files_serves_again_when_cells_have_ended(make_cells: MakeCells) -> None:
+    cells = make_cells()
+    cells.start()
+    assert cells._zygote is not None
+    zygote = cells._zygote._process.pid
+    resource.prlimit(zygote, resource.RLIMIT_NOFILE, (40, 40))
+    for _ in range(4):
+        assert opened_until_one_fails(cells) > 4
+    assert cells._zygote._process.pid == zygote, "it is the same process"
+
+
+def opened_until_one_fails(cells: Cells) -> int:
+    """Returns how many ran; they are closed."""
+    kept: list[Cell] = []
+    with pytest.raises(CellFailed):
+        while len(kept) < 40:
+            kept.append(opened(cells))
+            kept[-1].call("echo", 1, returns=int, within=20)
+    for each in kept:
+        each.close()
+    eventually(lambda: not any(_is_zygote_of(cells, parent) for parent, _ in _parents().values()))
+    return len(kept) - 1
+
+
 def test_cells_end_with_the_operator(make_cells: MakeCells) -> None:
     cells = make_cells()
     cell = opened(cells)
@@ -239,6 +264,10 @@ def _zygotes() -> list[int]:
         for pid, (parent, command) in _parents().items()
         if parent == os.getpid() and "rotated_secrets.cells.zygote" in command
     )
+
+
+def _is_zygote_of(cells: Cells, pid: int) -> bool:
+    return cells._zygote is not None and cells._zygote._process.pid == pid
 
 
 def _children_of_zygotes() -> list[int]:
