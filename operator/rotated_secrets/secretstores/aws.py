@@ -26,6 +26,7 @@ from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.bounded_http import bound_answers
 from rotated_secrets.secretstores.least_recent import LeastRecent
 from rotated_secrets.secretstores.quota import Buckets, no_tenant
+from rotated_secrets.secretstores.regions import plain_region
 
 T = TypeVar("T")
 
@@ -58,6 +59,8 @@ class AwsSettings:
 
     Source: "AWS Secrets Manager quotas", AWS Secrets Manager User Guide.
     """
+    use_fips: bool = False
+    """Whether FIPS endpoints are used although the SDK's setting does not say so: ``region`` may, as us-east-1-fips."""
 
 
 class AwsStores:
@@ -97,6 +100,8 @@ class AwsStores:
         session = session or boto3.session.Session()
         if isinstance(session, boto3.session.Session):
             settings = replace(settings, region=settings.region or session.region_name)
+        if (region := plain_region(settings.region or "")) != (settings.region or ""):
+            settings = replace(settings, region=region, use_fips=True)
         session.events.register("creating-client-class", checked, unique_id="rotated-secrets")
         self._create: Callable[..., Any] = session.client
         self.identity_name = identity_name
@@ -204,6 +209,7 @@ class AwsStores:
                 max_pool_connections=self._settings.connections,
                 tcp_keepalive=True,
                 user_agent_extra="rotated-secrets",
+                use_fips_endpoint=self._settings.use_fips or None,  # None takes the SDK's setting
                 # Set only if needed: None would mean an unsigned request too.
                 **({} if signed else {"signature_version": UNSIGNED}),
             ),
