@@ -148,6 +148,17 @@ def test_promoted_replica_is_reported_at_the_next_poll(arn: Arn) -> None:
     assert feed.changes() == []
 
 
+def test_replica_that_was_promoted_after_the_look_is_reported_at_the_first_poll() -> None:
+    store = SharedStore()
+    feed = feed_of(store, include=everything)
+    feed.track(ARN, OLD, REPLICA)
+    store.listed = rows(OLD)
+    assert [change.arn for change in feed.changes()] == [ARN]
+    feed.forget(ARN)
+    feed.track(ARN, OLD)
+    assert feed.changes() == []
+
+
 def test_feed_tracks_a_secret_until_it_is_forgotten() -> None:
     feed = feed_of(SharedStore())
     assert not feed.tracks_any()
