@@ -14,7 +14,7 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
 from rotated_secrets.rotation.observation import Login, Obstacle
 from rotated_secrets.rotation.policies import ATTEMPTS
-from rotated_secrets.rotation.strategies import pending_mismatch, successor
+from rotated_secrets.rotation.strategies import MOST_BYTES, pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
 from tests.support.observations import seen
@@ -74,6 +74,23 @@ def test_random_value_is_replaced_without_a_database() -> None:
     assert world.database.logins == []
     assert world.target == current(world)
     assert current(world).value.text != SecretText("first")
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_version_that_aws_would_not_take_is_not_put_and_nothing_is_set(strategy: Strategy) -> None:
+    world = settled(world_of(strategy))
+    text = (
+        value("app", "first") if world.terms.has_database else SecretValue.parse('{"password": "first"}')
+    ).text.reveal()
+    large = SecretValue.parse(text[:-1] + ', "pad": "' + "x" * (MOST_BYTES - len(text)) + '"}')
+    world.store.versions[FIRST] = replace(current(world), value=large)
+    passwords, stages = dict(world.database.passwords), world.store.stages
+    world.request = "request"
+    operator = ModelOperator(world)
+    assert isinstance(operator.run_until_it_waits(), Retry)
+    assert "PutSecretValue" not in world.store.calls
+    assert (world.database.passwords, world.store.stages) == (passwords, stages)
+    assert "and AWS takes 65536 at most: shorten its value, or move keys" in operator.reports.errors[0]
 
 
 # ---- why rotate
