@@ -130,7 +130,7 @@ class AdminSession(AbstractContextManager["AdminSession"], Protocol):
         """
 
     def disable_login(self, user: str) -> None:
-        """Lock a user out without dropping it; :meth:`set_password` lets it in again."""
+        """Lock a user out without dropping it, if it exists; :meth:`set_password` lets it in again."""
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         """Who is logged in as this user now; None where the session may not see that."""

@@ -408,6 +408,50 @@ def test_pending_that_asks_for_less_protection_than_current_proves_nothing() -> 
     assert message == "AWSPENDING and AWSCURRENT differ in ssl"
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_rollback_of_what_was_never_set_tells_only_why_it_was_not_set(made: bool) -> None:
+    world = settled(world_of())
+    if made:
+        rotate(world, "first")
+        rotate(world, "second")
+    before = dict(world.database.passwords)
+    world.database.refuses_to_set = world.database.refuses_to_lock_out = True
+    rotate(world, "another")
+    entry = world.status.history[0]
+    assert (entry.outcome, entry.message) == (Outcome.ROLLED_BACK, "the admin lacks a privilege")
+    assert world.database.passwords == before
+
+
+def test_rollback_that_leaves_a_password_behind_tells_it_after_the_first_cause() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    world.database.refuses_to_lock_out = True
+    rotate(world, "first")
+    assert world.status.history[0].message == (
+        "user app_clone: query 1 failed; the changes of setSecret were not undone: the admin may not lock app_clone out"
+    )
+
+
+def test_rollback_that_waits_tells_first_why_it_began() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    world.request = "request"
+    operator = ModelOperator(world)
+    while world.status.rotation is None or world.status.rotation.failure is None:
+        operator.step()
+    operator.end()
+    world.database.down = True
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Retry)
+    rotated = world.status.condition(ConditionType.ROTATED)
+    assert rotated is not None
+    assert rotated.message == (
+        "user app_clone: query 1 failed; it is being rolled back: the database is down; it is tried again"
+    )
+    world.database.down = False
+    ModelOperator(world).run_until_it_waits()
+    assert world.status.history[0].message == "user app_clone: query 1 failed"
+
+
 def test_rollback_uses_only_the_password_of_previous_and_keeps_rights() -> None:
     """A person who can write the secret can stage any AWSPREVIOUS."""
     world = settled(world_of())

@@ -177,7 +177,9 @@ class _Session(BaseAdminSession):
         return self._engine.set(self._server, credential, rights)
 
     def disable_login(self, user: str) -> None:
-        raise Refused(f"a webhook cannot lock a user out; user {user} keeps the password that failed its test")
+        raise Refused(
+            f"a webhook cannot lock a user out; user {user} keeps the new password, if the receiver has set it"
+        )
 
     def sessions_of(self, user: str) -> None:  # noqa: ARG002
         return None
