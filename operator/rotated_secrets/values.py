@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, NewType, NoReturn
 
+from rotated_secrets.host_names import host_name
 from rotated_secrets.json_object import NotAnObject, parse_object, repeated_keys, with_keys_changed
 
 SecretId = NewType("SecretId", str)
@@ -284,7 +285,7 @@ class Credential:
         texts = {key: _text(fields, key) for key in ("engine", "host", "username", "password", "dbname", "masterarn")}
         return cls(
             engine=texts["engine"] or "",
-            host=texts["host"] or "",
+            host=host_name(texts["host"] or ""),
             username=texts["username"] or "",
             password=SecretText(texts["password"] or ""),
             port=_port(fields.get("port")),

@@ -45,11 +45,15 @@ class Server:
     """Where to connect: the name to verify, and the addresses it was resolved to, once, by the guard of hosts."""
 
     host: str
+    """Without the dot that may end a DNS name: certificates never have it, and most TLS libraries compare texts."""
     addresses: tuple[str, ...]
     port: int
     tls: Tls
     others: tuple[Server, ...] = ()
     """More servers, each with users of its own that have to be the same, where the engine :class:`NamesHosts`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "host", self.host.removesuffix("."))
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
