@@ -27,6 +27,10 @@ class Unavailable(DatabaseError):
     """The server could not be reached or is not able to answer now: try again later."""
 
 
+class NotAdmitted(Unavailable):
+    """The server does not let this user in from here, whatever its password: it has not looked at that."""
+
+
 class Refused(DatabaseError):
     """Trying again will not help: a privilege is missing, a name is too long, a user is not what it should be."""
 

@@ -19,6 +19,7 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
+    NotAdmitted,
     Refused,
     RightsReport,
     Server,
@@ -37,7 +38,7 @@ from rotated_secrets.databases.guards import (
     not_provably_the_clone,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
-from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_statement, is_temporary, reason
+from rotated_secrets.databases.postgres.errors import POOLED, failed_statement, is_temporary, reason
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
@@ -130,8 +131,7 @@ class PostgresAdminSession(BaseAdminSession):
         if search_path != _PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
-                f"between drops them (PgBouncer: ignore_startup_parameters=options): name the server itself in the "
-                f"admin secret"
+                f"between drops them (PgBouncer: ignore_startup_parameters=options): {POOLED}"
             )
         if who != [user, user]:
             raise Refused(
