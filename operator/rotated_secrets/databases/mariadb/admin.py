@@ -43,6 +43,7 @@ from rotated_secrets.databases.mariadb.state import Entry, State, identified, ne
 from rotated_secrets.databases.mysql.accounts import Account, unusable_name
 from rotated_secrets.databases.mysql.catalog import own_account
 from rotated_secrets.databases.mysql.login import Session, log_in
+from rotated_secrets.databases.mysql.repairs import run_repair
 from rotated_secrets.databases.mysql.sessions import AccountSession
 from rotated_secrets.databases.parity import reconcile
 from rotated_secrets.values import Credential
@@ -115,6 +116,8 @@ class MariaDbAdminSession(AccountSession):
 
     def disable_login(self, user: str) -> None:
         account = account_of(self._session, user, self._account)
+        if account is None:
+            return  # it was not made
         self._run(f"lock user {user} out", f"ALTER USER {account.sql} ACCOUNT LOCK")
 
     def _set_clones(
@@ -134,12 +137,17 @@ class MariaDbAdminSession(AccountSession):
         return self._with_default_role(users, credential, report, rights, unfinished)
 
     def _made_equal(self, users: Users, rights: Rights, *, its_turn: bool, unfinished: bool = False) -> RightsReport:
-        clone = str(users.clone)
+        base, clone = (seen.state.account for seen in self._both(users))
+
+        def repair(statement: str, _: str) -> None:
+            with self._session.doing(f"make user {clone.user} equal to {base.user}"):
+                run_repair(self._session, statement, base, clone, self._account)
+
         return reconcile(
             lambda: parity(*self._both(users), its_turn=its_turn),
-            lambda statement, _: self._run(f"make user {clone} equal to {users.base}", statement),
+            repair,
             rights,
-            clone=clone,
+            clone=clone.user,
             unfinished=unfinished,
         )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rotated_secrets.databases.base import Refused, Users
 from rotated_secrets.databases.guards import no_such_user, not_provably_the_clone
 from rotated_secrets.databases.mariadb.clone import Seen, mark
@@ -13,7 +11,7 @@ from rotated_secrets.databases.mysql.accounts import LOCAL_HOSTS, Account, liter
 from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError
 from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege, RightSet
 from rotated_secrets.databases.mysql.login import Row, Session
-from rotated_secrets.databases.mysql.show_grants import UnknownGrant, read
+from rotated_secrets.databases.mysql.show_grants import read
 
 # A server that checks passwords takes no hashes, unless it is configured to.
 _CHECKING = """
@@ -33,11 +31,15 @@ def look(session: Session, users: Users, admin: Account) -> tuple[Seen, Seen | N
     return base, _clone(session, base.state.account, users.clone, admin) if users.clone is not None else None
 
 
-def account_of(session: Session, user: str, admin: Account) -> Account:
-    """Return the account of a user name. Raises: Refused, if there is none, or several."""
-    found = the_account(state.account for state in _states(session, user, admin))
-    if found is None:
-        raise Refused(f"user {user} at {session.server} does not exist, or several have this name")
+def account_of(session: Session, user: str, admin: Account) -> Account | None:
+    """Return the account of a user name; None if there is none. Raises: Refused, if there are several."""
+    accounts = [state.account for state in _states(session, user, admin)]
+    found = the_account(accounts)
+    if found is None and accounts:
+        raise Refused(
+            f"there are several users {user} at {session.server}, and it is not known which one is meant; keep only "
+            f"one of them"
+        )
     return found
 
 
@@ -50,7 +52,7 @@ def clones_of(session: Session, base: str, admin: Account) -> tuple[str, ...]:
 def may(session: Session, privilege: str) -> bool:
     """Whether the session has a privilege on everything, by itself or by a role."""
     with session.doing(f"look what {session.user} may do"):
-        own = _read(session, session.user, session.ask("SHOW GRANTS"))
+        own = read(str(row[0]) for row in session.ask("SHOW GRANTS"))
     return bool({Privilege(EVERYTHING, privilege), Privilege(EVERYTHING, ALL)} & own)
 
 
@@ -103,14 +105,8 @@ def _states(session: Session, user: str, admin: Account) -> tuple[State, ...]:
 
 
 def _rights(session: Session, account: Account, admin: Account) -> RightSet:
-    return _read(session, account.user, _ask(session, account.user, f"SHOW GRANTS FOR {account.sql}", admin))
-
-
-def _read(session: Session, user: str, rows: Sequence[Row]) -> RightSet:
-    try:
-        return read(str(row[0]) for row in rows)
-    except UnknownGrant as error:
-        raise Refused(f"could not look at user {user} at {session.server}: {error} is not understood") from None
+    rows = _ask(session, account.user, f"SHOW GRANTS FOR {account.sql}", admin)
+    return read((str(row[0]) for row in rows), account)
 
 
 def _ask(session: Session, user: str, statement: str, admin: Account) -> tuple[Row, ...]:

@@ -34,7 +34,7 @@ def run(session: Session, query: Query) -> str | None:
     if query.number == 1:
         with session.doing("prepare verify queries"):
             # They are the application's, and to be read as the application's are.
-            session.ask("SET SESSION sql_mode = @@GLOBAL.sql_mode")
+            session.ask("SET SESSION sql_mode = @@GLOBAL.sql_mode, max_join_size = @@GLOBAL.max_join_size")
     if not _SELECT.match(query.text):
         return f"failed: {_NO_SELECT}"
     if _INTO.search(query.text):
