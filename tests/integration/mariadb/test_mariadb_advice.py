@@ -203,3 +203,14 @@ def test_a_user_that_was_never_made_is_locked_out_already(tenant: Tenant) -> Non
     with tenant.open() as session:
         session.disable_login(tenant.clone)
     assert tenant.set_clone("first") == RightsReport()
+
+
+def test_a_query_that_max_join_size_forbids_the_application_is_told_so(tenant: Tenant) -> None:
+    tenant.sql("CREATE TABLE {schema}.t (a INT)", "INSERT INTO {schema}.t VALUES (1), (2), (3), (4)")
+    tenant.server.sql("SET GLOBAL max_join_size = 2")
+    try:
+        (failure,) = tenant.verify(tenant.base, tenant.password, "SELECT 1 FROM t, t AS u, t AS v")
+        assert "max_join_size forbids it" in failure
+        assert tenant.verify(tenant.base, tenant.password, "SELECT 1") == []
+    finally:
+        tenant.server.sql("SET GLOBAL max_join_size = DEFAULT")

@@ -110,6 +110,11 @@ def test_names_and_texts_are_quoted() -> None:
             [Entry("unix_socket", ""), Entry(ED25519, "K OR x")],
         ),
         (
+            "CREATE USER `x`@`%` IDENTIFIED VIA ed25519 USING 'K' OR unix_socket A_LATER CLAUSE OR 'more'",
+            [Entry(ED25519, "K"), Entry("unix_socket", "")],
+        ),
+        ("CREATE USER `x`@`%` IDENTIFIED BY PASSWORD '*A' A_LATER CLAUSE", [Entry(NATIVE, "*A")]),
+        (
             r"CREATE USER `x`@`%` IDENTIFIED VIA mysql_native_password USING '*A' OR pam USING 'it\'s OR' ACCOUNT LOCK",
             [Entry(NATIVE, "*A"), Entry("pam", r"it\'s OR")],
         ),

@@ -32,6 +32,8 @@ NO_PRIVILEGE = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1403, 1410, 1698, 
 GONE = frozenset({1049, 1054, 1146, 1305, 1356, 1959, 3523, 3929})
 """There is no such schema, column, table, routine, role or dynamic privilege (any more), as GRANT says it."""
 READ_ONLY_TRANSACTION = 1792
+TOO_BIG = 1104
+"""max_join_size forbids a SELECT."""
 UNKNOWN_TO_CLIENT = 1251
 TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 """max_execution_time, max_statement_time, and what became of a function that was waiting."""
