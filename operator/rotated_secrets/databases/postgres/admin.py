@@ -85,6 +85,7 @@ SELECT setting FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
 """
 _SERVERS_OWN = ["default", "configuration file", "command line", "environment variable", "global"]
+_EXISTS = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name"
 _SESSIONS = """
 SELECT COALESCE(pg_catalog.host(client_addr), %s), COALESCE(datname, ''), pg_catalog.count(*)
 FROM pg_catalog.pg_stat_activity
@@ -181,7 +182,9 @@ class PostgresAdminSession(BaseAdminSession):
 
     def disable_login(self, user: str) -> None:
         with self._transaction(f"lock user {user} out") as cursor:
-            cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
+            cursor.execute(_EXISTS, (user,))
+            if cursor.fetchone():  # else setSecret failed before it was made
+                cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
