@@ -142,6 +142,8 @@ class ModelDatabase:
     lock_holder: ModelSession | None = None
     down: bool = False
     checks_fail_for: set[str] = field(default_factory=set)
+    lacks_rights: set[str] = field(default_factory=set)
+    """Clones that have lost rights of their base user, although they log in."""
     refuses_to_set: bool = False
     refuses_to_lock_out: bool = False
     logins: list[str] = field(default_factory=list)
@@ -166,6 +168,8 @@ class ModelDatabase:
             raise AuthenticationFailed(f"user {credential.username} was refused")
         if queries and credential.username in self.checks_fail_for:
             return ["query 1 failed"]
+        if credential.username == users.clone and users.clone in self.lacks_rights:
+            return [f"{users.clone} is not a member of {users.base}"]
         self.world.proved(credential)
         return []
 
@@ -222,6 +226,8 @@ class ModelSession(AbstractContextManager["ModelSession"]):
             assert keep.username == credential.username, "another user's password is kept"
             self.database.kept[keep.username] = keep.password
         self.database.locked_out.discard(credential.username)
+        if rights is Rights.ENFORCE:
+            self.database.lacks_rights.discard(credential.username)
         self.database.world.password_was_set(credential)
         return RightsReport()
 

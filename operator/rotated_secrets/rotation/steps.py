@@ -106,16 +106,20 @@ class Steps:
         return seen.with_pending(pending, self._terms)
 
     def _probe_current(self, seen: Observation) -> Observation:
-        current = seen.current_credential
-        # Without the clone: one that lost rights must not block a rotation, because the rotation restores them.
-        only = Users(current.username)
+        current, queries = seen.current_credential, self._terms.rotation.verify_queries
+        users = self._users(current)
+        if current.username != users.clone:
+            users = Users(current.username)  # a clone that lost rights is no concern of its base user's login
+        missing: list[str] = []
         try:
-            failed = self._reached.verify(current, only, self._terms.rotation.verify_queries)
+            failed = self._reached.verify(current, users, queries)
+            if failed and users.clone is not None:
+                missing = self._reached.verify(current, users, ()) if queries else failed
         except AuthenticationFailed as error:
             return replace(seen, login=Login.REJECTED, login_message=str(error))
         except Unavailable as error:
             return replace(seen, login=Login.UNREACHABLE, login_message=str(error))
-        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed))
+        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed), missing_rights=tuple(missing))
 
     def _probe_pending(self, seen: Observation) -> Observation:
         pending = pending_credential(seen)
@@ -211,6 +215,7 @@ class Steps:
             pending_credential=None,
             target=self._target.look(current) if self._target else None,
             login=Login.WORKS if seen.attempt.tested else Login.UNTRIED,
+            missing_rights=(),
             locked=False,
             fresh=False,
             attempt=AttemptState(),

@@ -10,6 +10,12 @@ from rotated_secrets.databases.base import Refused, RightsReport, Users
 from tests.integration.postgres.conftest import Tenant
 
 
+def joining(tenant: Tenant) -> str:
+    if tenant.server.major >= 16:
+        return f"GRANT {tenant.base} TO {tenant.clone} WITH INHERIT TRUE, SET TRUE"
+    return f"ALTER ROLE {tenant.clone} INHERIT; GRANT {tenant.base} TO {tenant.clone}"
+
+
 def test_what_the_clone_creates_belongs_to_the_base_user(tenant: Tenant) -> None:
     tenant.set_clone("first")
     tenant.as_user(tenant.clone, "first", "CREATE TABLE prices (amount int)", "CREATE SCHEMA depot")
@@ -29,8 +35,9 @@ def test_a_login_is_not_proof_of_rights(tenant: Tenant) -> None:
     failed = tenant.verify(tenant.clone, "first")
     assert failed == [
         f"the session of {tenant.clone} runs as {tenant.clone} instead of {tenant.base}",
-        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights",
+        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights; run: {joining(tenant)}",
     ]
+    tenant.as_admin("COMMENT ON ROLE {} IS NULL", tenant.clone)
     with tenant.open() as session, pytest.raises(Refused, match=f"GRANT {tenant.base} TO {tenant.clone}"):
         session.check_users(tenant.users)
 
@@ -154,7 +161,7 @@ def test_a_membership_without_inheritance_is_repaired(tenant: Tenant) -> None:
     else:
         tenant.as_admin("ALTER ROLE {} NOINHERIT", tenant.clone)
     assert tenant.verify(tenant.clone, "first") == [
-        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights"
+        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights; run: {joining(tenant)}"
     ]
     assert tenant.set_clone("second") == RightsReport(
         repaired=(f"{tenant.clone} does not inherit {tenant.base}'s rights",)

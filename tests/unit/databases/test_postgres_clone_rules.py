@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from psycopg2.sql import SQL, Identifier, Literal
+from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Users
 from rotated_secrets.databases.postgres import PostgresEngine
@@ -117,3 +117,41 @@ def test_what_is_no_text_is_never_sent(field: str) -> None:
     with pytest.raises(AuthenticationFailed, match="surrogate") as told:
         PostgresEngine().verify(nowhere, credential, Users(texts["username"]))
     str(told.value).encode()
+
+
+def test_a_marked_user_is_the_clone_without_its_membership() -> None:
+    """It lost that with the admin that had granted it."""
+    marked = dataclasses.replace(CLONE.role, comment="rotated-secrets: clone of app")
+    lost = dataclasses.replace(CLONE, role=marked, memberships=(), uses_base=False, becomes_base=False)
+    assert not_the_clone(BASE, lost) is None
+    others = dataclasses.replace(marked, comment="rotated-secrets: clone of other")
+    assert "not a member of app" in str(not_the_clone(BASE, dataclasses.replace(lost, role=others)))
+    more = dataclasses.replace(marked, attributes=frozenset({"CREATEDB"}))
+    assert "it has CREATEDB" in str(not_the_clone(BASE, dataclasses.replace(lost, role=more)))
+
+
+def test_everything_that_an_admin_lacks_is_told_in_one_sentence() -> None:
+    admin = Admin("admin", superuser=False, creates_roles=False, administers_base=False, administers_clone=False)
+    told = missing_privilege(dataclasses.replace(SEEN, admin=admin), BASE)
+    assert told == (
+        "admin lacks CREATEROLE and ADMIN OPTION on app and app_clone (from PostgreSQL 16 CREATEROLE alone is not "
+        "enough); run: ALTER ROLE admin CREATEROLE; GRANT app, app_clone TO admin WITH ADMIN OPTION"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "by"), [(150000, ""), (160000, ' GRANTED BY "one"; REVOKE "readers" FROM "app_clone" GRANTED BY "two"')]
+)
+def test_a_membership_is_revoked_from_each_grantor_from_16_on(version: int, by: str) -> None:
+    readers = Membership("readers", admin=False, base_has_it=True, grantors=("one", "two"))
+    clone = dataclasses.replace(CLONE, memberships=(*CLONE.memberships, readers))
+    (found,) = differences(dataclasses.replace(SEEN, version=version), BASE, clone)
+    assert found.repair is not None
+    assert written(found.repair) == f'REVOKE "readers" FROM "app_clone"{by}'
+
+
+def written(statement: Composable) -> str:
+    """A statement without a connection: names alone are in it."""
+    if isinstance(statement, Composed):
+        return "".join(written(part) for part in statement.seq)
+    return f'"{statement.string}"' if isinstance(statement, Identifier) else str(getattr(statement, "string", ""))

@@ -164,6 +164,7 @@ class PostgresAdminSession(BaseAdminSession):
             created = seen.clone is None and user == users.clone
             self._write_password(cursor, seen, base, credential)
             self._mark(cursor, seen, users, created=created)
+            self._hold(cursor, seen, base)
             repairing = created or rights is Rights.ENFORCE
             repaired = self._repair(cursor, users, failures) if repairing else []
         if rights is Rights.IGNORE and not created:
@@ -232,6 +233,16 @@ class PostgresAdminSession(BaseAdminSession):
             return
         comment = SQL("COMMENT ON ROLE {} IS {}").format(Identifier(users.clone), Literal(mark(users.base)))
         self._try(cursor, comment)
+
+    def _hold(self, cursor: Cursor, seen: Seen, base: Role) -> None:
+        """Grant the clone the membership that it has once more, in the name of this admin.
+
+        From PostgreSQL 16 on `DROP OWNED BY` an admin takes back what that admin granted ("GRANT", PostgreSQL 16): with
+        a grant of each admin the clone outlives any one of them. Repeating a grant changes nothing.
+        """
+        clone = seen.clone
+        if seen.version >= OPTIONS_OF_MEMBERSHIP and clone is not None and clone.uses_base and clone.becomes_base:
+            self._try(cursor, membership(seen, base.name, clone.role.name))
 
     def _try(self, cursor: Cursor, statement: Composable) -> str | None:
         """Run a statement that nothing depends on. Returns why the server refused it."""

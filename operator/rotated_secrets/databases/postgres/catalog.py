@@ -42,6 +42,8 @@ class Membership:
     role: str
     admin: bool
     base_has_it: bool
+    grantors: tuple[str, ...] = ()
+    """Who granted it. From PostgreSQL 16 on each of them can take back only their own grant."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,10 @@ WHERE s.setrole OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[])
 """
 _MEMBERSHIPS = """
 SELECT r.rolname, pg_catalog.bool_or(m.admin_option),
-       pg_catalog.bool_or(pg_catalog.pg_has_role(%s::pg_catalog.oid, m.roleid, 'MEMBER'))
+       pg_catalog.bool_or(pg_catalog.pg_has_role(%s::pg_catalog.oid, m.roleid, 'MEMBER')),
+       pg_catalog.array_agg(g.rolname::pg_catalog.text) FILTER (WHERE g.rolname IS NOT NULL)
 FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) m.roleid
+LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor
 WHERE m.member OPERATOR(pg_catalog.=) %s::pg_catalog.oid
 GROUP BY r.rolname ORDER BY r.rolname
 """
@@ -169,7 +173,9 @@ def commented(cursor: Cursor, comment: str) -> tuple[str, ...]:
 
 def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey, str]) -> Clone:
     cursor.execute(_MEMBERSHIPS, (base.oid, clone.oid))
-    memberships = tuple(Membership(*row) for row in cursor.fetchall())
+    memberships = tuple(
+        Membership(role, admin, base_has_it, tuple(grantors or ())) for role, admin, base_has_it, grantors in cursor
+    )
     cursor.execute(_BELONGINGS, (clone.oid,))
     belongings = tuple(Belongings(*row) for row in cursor.fetchall())
     cursor.execute(_USES, (clone.oid, base.oid))

@@ -19,7 +19,7 @@ from rotated_secrets.databases.postgres.admin import open_session
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
 from rotated_secrets.databases.postgres.errors import condition, failed_statement, is_temporary
 from rotated_secrets.databases.postgres.login import CONNECT_SECONDS, STATEMENT_SECONDS, TIMEOUTS, deadline, log_in
-from rotated_secrets.databases.postgres.rights import unusable_name
+from rotated_secrets.databases.postgres.rights import joining, unusable_name
 from rotated_secrets.databases.verify_queries import CUT_AFTER_SECONDS, OutOfTime, Query
 from rotated_secrets.values import Credential
 
@@ -91,7 +91,8 @@ class PostgresEngine(LoginEngine[Connection]):
         if user == users.clone and current_user != expected:
             yield f"the session of {user} runs as {current_user} instead of {expected}"
         if user == users.clone and rights != (True, True):
-            yield f"{user} is not a member of {users.base}, or does not inherit its rights"
+            run = joining(connection.server_version, users.base, user)
+            yield f"{user} is not a member of {users.base}, or does not inherit its rights; run: {run}"
 
     def _run(self, login: LoggedIn[Connection], query: Query) -> str | None:
         connection, left = login.connection, query.left

@@ -16,6 +16,7 @@ from rotated_secrets.databases.postgres.catalog import (
     OPTIONS_OF_MEMBERSHIP,
     Belongings,
     Clone,
+    Membership,
     Role,
     Seen,
     SettingKey,
@@ -81,33 +82,38 @@ def clone_of(role: Role) -> str | None:
 
 
 def missing_privilege(seen: Seen, base: Role) -> str | None:
-    """Return what the admin lacks to change these users, and the statement that grants it."""
+    """Return everything that the admin lacks to change these users, and the statements that grant it."""
     admin, clone = seen.admin, seen.clone
     if admin.superuser or (admin.name == base.name and clone is None):
         return None
     for role in (base, clone.role if clone else None):
         if role is not None and "SUPERUSER" in role.attributes:
             return f"{role.name} is a superuser, whose password only a superuser may set"
+    lacked, statements = [], []
     if not admin.creates_roles:
-        return f"{admin.name} lacks CREATEROLE; run: ALTER ROLE {quoted(admin.name)} CREATEROLE"
+        lacked.append("CREATEROLE")
+        statements.append(f"ALTER ROLE {quoted(admin.name)} CREATEROLE")
     if seen.version >= OPTIONS_OF_MEMBERSHIP:
-        for name, has_it in ((base.name, admin.administers_base), (clone and clone.role.name, admin.administers_clone)):
-            if name and not has_it:
-                return (
-                    f"{admin.name} lacks ADMIN OPTION on {name} (from PostgreSQL 16 CREATEROLE alone is not enough); "
-                    f"run: GRANT {quoted(name)} TO {quoted(admin.name)} WITH ADMIN OPTION"
-                )
-    return None
+        administered = {base.name: admin.administers_base}
+        if clone is not None:
+            administered[clone.role.name] = admin.administers_clone
+        names = [name for name, has_it in administered.items() if not has_it]
+        if names:
+            lacked.append(f"ADMIN OPTION on {' and '.join(names)} (from PostgreSQL 16 CREATEROLE alone is not enough)")
+            roles = ", ".join(quoted(name) for name in names)
+            statements.append(f"GRANT {roles} TO {quoted(admin.name)} WITH ADMIN OPTION")
+    return f"{admin.name} lacks {' and '.join(lacked)}; run: {'; '.join(statements)}" if lacked else None
 
 
 def not_the_clone(base: Role, clone: Clone) -> str | None:
     """Return why an existing user cannot be used as the clone: this must be proven, not guessed.
 
-    A user whose sessions start as the base user is marked as the clone: what else it owns is then a difference to
-    repair. The password of any other user must give and take no right.
+    A user with the mark is the clone, also after its membership was lost with the admin that had granted it. So is a
+    member whose sessions start as the base user: what else it owns is then a difference to repair. The password of any
+    other user must give and take no right.
     """
-    name = clone.role.name
-    if all(held.role != base.name for held in clone.memberships):
+    name, marked = clone.role.name, clone_of(clone.role) == base.name
+    if not marked and all(held.role != base.name for held in clone.memberships):
         return f"it is not a member of {base.name}; if it is the clone: GRANT {quoted(base.name)} TO {quoted(name)}"
     beyond = sorted(clone.role.attributes - base.attributes)
     if beyond:
@@ -119,7 +125,7 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
     others = sorted(held.role for held in clone.memberships if not held.base_has_it)
     if others:
         return f"it is a member of {', '.join(others)}, which {base.name} is not; if it is the clone: REVOKE them"
-    if clone.belongings and clone.settings.get((None, "role")) != base.name:
+    if clone.belongings and not marked and clone.settings.get((None, "role")) != base.name:
         return (
             f"it {_has(clone.belongings)} itself; "
             f"if it is the clone: ALTER ROLE {quoted(name)} SET role TO {quoted(base.name)}"
@@ -149,13 +155,11 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
     for held in clone.memberships:
         if held.role != base.name:
             yield Difference(
-                f"{shown} is a member of {held.role} by itself, not through {base.name}",
-                SQL("REVOKE {} FROM {}").format(Identifier(held.role), name),
+                f"{shown} is a member of {held.role} by itself, not through {base.name}", _revoke(seen, held, name)
             )
         elif held.admin:
             yield Difference(
-                f"{shown} can grant {base.name} to others",
-                SQL("REVOKE ADMIN OPTION FOR {} FROM {}").format(Identifier(base.name), name),
+                f"{shown} can grant {base.name} to others", _revoke(seen, held, name, SQL("ADMIN OPTION FOR "))
             )
     yield from _settings(base.name, shown, expected_settings(seen.base_settings, base.name), clone.settings)
     for belongings in clone.belongings:
@@ -177,6 +181,23 @@ def belonging_sentence(clone: str, belongings: Belongings) -> str:
 def membership(seen: Seen, base: str, clone: str) -> Composed:
     options = SQL(" WITH INHERIT TRUE, SET TRUE" if seen.version >= OPTIONS_OF_MEMBERSHIP else "")
     return SQL("GRANT {} TO {}{}").format(Identifier(base), Identifier(clone), options)
+
+
+def joining(version: int, base: str, clone: str) -> str:
+    """The statements, as a person writes them, that make the clone a member with the base user's rights."""
+    grant = f"GRANT {quoted(base)} TO {quoted(clone)}"
+    if version >= OPTIONS_OF_MEMBERSHIP:
+        return f"{grant} WITH INHERIT TRUE, SET TRUE"
+    return f"ALTER ROLE {quoted(clone)} INHERIT; {grant}"
+
+
+def _revoke(seen: Seen, held: Membership, clone: Identifier, option: SQL | None = None) -> Composed:
+    """A statement for each grantor: from PostgreSQL 16 on the clone has the role as long as one grant is left."""
+    by = [SQL(" GRANTED BY {}").format(Identifier(grantor)) for grantor in held.grantors]
+    return SQL("; ").join(
+        SQL("REVOKE {}{} FROM {}{}").format(option or SQL(""), Identifier(held.role), clone, grantor)
+        for grantor in (by if seen.version >= OPTIONS_OF_MEMBERSHIP and by else [SQL("")])
+    )
 
 
 def _inherit(seen: Seen, base: Role, clone: Clone) -> Composed:
