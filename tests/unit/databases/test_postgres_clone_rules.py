@@ -9,12 +9,13 @@ from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Users
 from rotated_secrets.databases.postgres import PostgresEngine
-from rotated_secrets.databases.postgres.catalog import Admin, Belongings, Clone, Membership, Role, Seen
+from rotated_secrets.databases.postgres.catalog import Admin, Belongings, Clone, Membership, Role, Seen, SettingKey
 from rotated_secrets.databases.postgres.rights import (
     differences,
     expected_settings,
     missing_privilege,
     not_the_clone,
+    starts_as,
     unusable_name,
 )
 from rotated_secrets.values import Credential, SecretText
@@ -96,9 +97,42 @@ def test_settings_values_are_not_told() -> None:
 
 
 def test_the_clones_sessions_start_as_whoever_the_base_users_start_as() -> None:
-    assert expected_settings({}, "app") == {(None, "role"): "app"}
-    assert expected_settings({(None, "role"): "owners"}, "app") == {(None, "role"): "owners"}
-    assert expected_settings({("shop", "role"): "none"}, "app") == {(None, "role"): "app", ("shop", "role"): "app"}
+    assert expected_settings(with_settings({}), "app") == {(None, "role"): "app"}
+    assert expected_settings(with_settings({(None, "role"): "owners"}), "app") == {(None, "role"): "owners"}
+    assert expected_settings(with_settings({("shop", "role"): "none"}), "app") == {
+        (None, "role"): "app",
+        ("shop", "role"): "app",
+    }
+
+
+def test_a_role_that_is_set_for_a_database_or_for_all_users_is_set_for_the_clone_itself() -> None:
+    of_all = {("shop", "role"): "owners", (None, "work_mem"): "8MB"}
+    assert expected_settings(with_settings({}, of_all), "app") == {(None, "role"): "app", ("shop", "role"): "owners"}
+    assert expected_settings(with_settings({}, {(None, "role"): "owners"}), "app") == {(None, "role"): "owners"}
+
+
+@pytest.mark.parametrize(
+    ("of_base", "of_all", "role"),
+    [
+        ({("shop", "role"): "owners", (None, "role"): "readers"}, {}, "owners"),
+        ({(None, "role"): "readers"}, {("shop", "role"): "owners"}, "readers"),
+        ({}, {("shop", "role"): "owners", (None, "role"): "readers"}, "owners"),
+        ({}, {("other", "role"): "owners", (None, "role"): "readers"}, "readers"),
+        ({(None, "role"): "none"}, {("shop", "role"): "owners"}, "app"),
+        ({(None, "role"): "gone"}, {("shop", "role"): "owners"}, "owners"),
+        ({("shop", "role"): "gone"}, {(None, "role"): "not_ours"}, "app"),
+    ],
+)
+def test_the_most_special_role_that_the_base_user_may_become_decides(
+    of_base: dict[SettingKey, str], of_all: dict[SettingKey, str], role: str
+) -> None:
+    assert starts_as(with_settings(of_base, of_all), "app", "shop") == role
+
+
+def with_settings(of_base: dict[SettingKey, str], of_all: dict[SettingKey, str] | None = None) -> Seen:
+    """The base user may become owners and readers, and no other role."""
+    becomes = frozenset({"owners", "readers"})
+    return dataclasses.replace(SEEN, base_settings=of_base, everyones_settings=of_all or {}, base_becomes=becomes)
 
 
 def test_a_name_that_is_no_text_is_refused_in_words_that_are() -> None:

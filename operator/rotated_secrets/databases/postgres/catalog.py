@@ -89,6 +89,10 @@ class Seen:
     base: Role | None
     base_settings: Mapping[SettingKey, str] = field(repr=False)
     clone: Clone | None
+    everyones_settings: Mapping[SettingKey, str] = field(default_factory=dict, repr=False)
+    """Those of databases and of the server, which hold for every user that has no other."""
+    base_becomes: frozenset[str] = frozenset()
+    """The roles, of those that a setting of `role` names, to which the base user may SET ROLE."""
 
 
 _ATTRIBUTES = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
@@ -105,6 +109,7 @@ SELECT rolname, rolsuper, rolcreaterole,
        COALESCE(pg_catalog.pg_has_role(oid, %s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false)
 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER
 """
+_ALL_ROLES = 0
 _SETTINGS = """
 SELECT s.setrole, d.datname, pg_catalog.unnest(s.setconfig)
 FROM pg_catalog.pg_db_role_setting s
@@ -133,6 +138,11 @@ SELECT rolname FROM pg_catalog.pg_roles
 WHERE pg_catalog.shobj_description(oid, 'pg_authid') OPERATOR(pg_catalog.=) %s::pg_catalog.text
 """
 _USES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, 'USAGE')"
+_BECOMES_ROLES = """
+SELECT rolname FROM pg_catalog.pg_roles
+WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
+  AND pg_catalog.pg_has_role(%s::pg_catalog.oid, oid, %s)
+"""
 _BECOMES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, %s)"
 
 
@@ -158,11 +168,20 @@ def look(cursor: Cursor, users: Users) -> Seen:
     clone = roles.get(users.clone) if users.clone is not None else None
     cursor.execute(_ADMIN, (base.oid if base else None, clone.oid if clone else None))
     admin = Admin(*_only(cursor))
-    settings = _settings(cursor, [role.oid for role in (base, clone) if role])
+    settings = _settings(cursor, [_ALL_ROLES, *(role.oid for role in (base, clone) if role)])
     if base is None:
         return Seen(version, admin, None, {}, None)
     found = None if clone is None else _clone(cursor, base, clone, settings.get(clone.oid, {}))
-    return Seen(version, admin, base, settings.get(base.oid, {}), found)
+    of_base, of_all = settings.get(base.oid, {}), settings.get(_ALL_ROLES, {})
+    named = [value for each in (of_base, of_all) for (_, setting), value in each.items() if setting == "role"]
+    cursor.execute(_BECOMES_ROLES, (named, base.oid, becoming(version)))
+    becomes = frozenset(name for (name,) in cursor.fetchall())
+    return Seen(version, admin, base, of_base, found, of_all, becomes)
+
+
+def becoming(version: int) -> str:
+    """What pg_has_role calls the right to SET ROLE."""
+    return "SET" if version >= OPTIONS_OF_MEMBERSHIP else "MEMBER"
 
 
 def commented(cursor: Cursor, comment: str) -> tuple[str, ...]:
@@ -180,8 +199,7 @@ def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey
     belongings = tuple(Belongings(*row) for row in cursor.fetchall())
     cursor.execute(_USES, (clone.oid, base.oid))
     (uses,) = _only(cursor)
-    kind = "SET" if cursor.connection.server_version >= OPTIONS_OF_MEMBERSHIP else "MEMBER"
-    cursor.execute(_BECOMES, (clone.oid, base.oid, kind))
+    cursor.execute(_BECOMES, (clone.oid, base.oid, becoming(cursor.connection.server_version)))
     (becomes,) = _only(cursor)
     return Clone(clone, memberships, settings, belongings, bool(uses), bool(becomes))
 

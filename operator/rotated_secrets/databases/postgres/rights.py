@@ -161,17 +161,41 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
             yield Difference(
                 f"{shown} can grant {base.name} to others", _revoke(seen, held, name, SQL("ADMIN OPTION FOR "))
             )
-    yield from _settings(base.name, shown, expected_settings(seen.base_settings, base.name), clone.settings)
+    yield from _settings(base.name, shown, expected_settings(seen, base.name), clone.settings)
     for belongings in clone.belongings:
         yield Difference(belonging_sentence(shown, belongings))
 
 
-def expected_settings(of_base: Mapping[SettingKey, str], base: str) -> dict[SettingKey, str]:
-    """Return the clone's settings: the base user's, and `role`, so that its sessions start as the same user."""
-    expected: dict[SettingKey, str] = {(None, "role"): base}
-    for (database, setting), value in of_base.items():
-        expected[(database, setting)] = base if (setting, value) == ("role", "none") else value
+def expected_settings(seen: Seen, base: str) -> dict[SettingKey, str]:
+    """Return the clone's settings: the base user's, and `role`, so that its sessions start as the same user.
+
+    What is set for a database or for all users holds for both users, but for `role`: the clone has one itself.
+    """
+    expected = {key: value for key, value in seen.base_settings.items() if key[1] != "role"}
+    usual = starts_as(seen, base, None)
+    expected[(None, "role")] = usual
+    named = {key for each in (seen.base_settings, seen.everyones_settings) for key in each if key[1] == "role"}
+    for database, setting in named:
+        role = starts_as(seen, base, database)
+        if database is not None and (role != usual or (database, setting) in seen.base_settings):
+            expected[(database, setting)] = role
     return expected
+
+
+def starts_as(seen: Seen, base: str, database: str | None) -> str:
+    """Return the role as which a session of the base user starts in a database; None: in one without settings.
+
+    The first of four places that has `role` decides, and the next one where that role is gone or the base user may not
+    become it: the server then only warns (process_settings in src/backend/utils/init/postinit.c, check_role).
+    """
+    of_base, of_all = seen.base_settings, seen.everyones_settings
+    for settings, where in ((of_base, database), (of_base, None), (of_all, database), (of_all, None)):
+        role = settings.get((where, "role"))
+        if role in ("none", base):
+            return base
+        if role is not None and role in seen.base_becomes:
+            return role
+    return base
 
 
 def belonging_sentence(clone: str, belongings: Belongings) -> str:
