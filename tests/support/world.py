@@ -144,6 +144,8 @@ class ModelDatabase:
     checks_fail_for: set[str] = field(default_factory=set)
     lacks_rights: set[str] = field(default_factory=set)
     """Clones that have lost rights of their base user, although they log in."""
+    unequal: str = ""
+    """Why the admin cannot make a clone equal to its base user."""
     refuses_to_set: bool = False
     refuses_to_lock_out: bool = False
     logins: list[str] = field(default_factory=list)
@@ -211,6 +213,11 @@ class ModelSession(AbstractContextManager["ModelSession"]):
         self._use()
         if users.base not in self.database.passwords:
             raise Refused(f"no user {users.base}")
+
+    def check_rights(self, users: Users) -> None:
+        self._use()
+        if self.database.unequal:
+            raise Refused(self.database.unequal)
 
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None

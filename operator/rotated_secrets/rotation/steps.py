@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
+    ChecksRights,
     DatabaseError,
     PasswordLimits,
     Refused,
@@ -24,7 +25,7 @@ from rotated_secrets.rotation.observation import AttemptState, Login, Observatio
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
-from rotated_secrets.rotation.strategies import pending_value, users_of
+from rotated_secrets.rotation.strategies import next_user, pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage, VersionId
 
@@ -140,6 +141,9 @@ class Steps:
                     f"the lock of user {users.base} is taken by another operator, or by a session that must not have it"
                 )
             self._session.check_users(users)
+            to_clone = next_user(self._terms.rotation, current) == users.clone
+            if to_clone and self._terms.rotation.rights is Rights.ENFORCE and isinstance(self._session, ChecksRights):
+                self._session.check_rights(users)
         except (AuthenticationFailed, Refused) as error:
             self.close()
             return replace(seen, refusal=str(error))

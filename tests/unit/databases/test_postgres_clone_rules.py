@@ -16,6 +16,7 @@ from rotated_secrets.databases.postgres.rights import (
     missing_privilege,
     not_the_clone,
     starts_as,
+    unequal,
     unusable_name,
 )
 from rotated_secrets.values import Credential, SecretText
@@ -31,6 +32,7 @@ CLONE = Clone(
 )
 ADMIN = Admin("admin", superuser=False, creates_roles=True, administers_base=True, administers_clone=True)
 SEEN = Seen(170000, ADMIN, BASE, {}, CLONE)
+SETS_TENANT = 'GRANT SET ON PARAMETER app."Tenant" TO admin'
 
 
 def test_a_good_clone_is_the_clone_and_has_no_differences() -> None:
@@ -189,3 +191,33 @@ def written(statement: Composable) -> str:
     if isinstance(statement, Composed):
         return "".join(written(part) for part in statement.seq)
     return f'"{statement.string}"' if isinstance(statement, Identifier) else str(getattr(statement, "string", ""))
+
+
+@pytest.mark.parametrize(
+    ("version", "made", "needed"),
+    [
+        (140000, True, {"ALTER ROLE app_clone BYPASSRLS", "ALTER ROLE admin SUPERUSER"}),
+        (150000, True, {"ALTER ROLE app_clone BYPASSRLS", SETS_TENANT}),
+        (150000, False, {"CREATE ROLE app_clone BYPASSRLS; GRANT app TO app_clone", SETS_TENANT}),
+        (160000, False, {"ALTER ROLE admin BYPASSRLS", SETS_TENANT}),
+    ],
+)
+def test_a_difference_says_what_lets_the_admin_repair_it(version: int, made: bool, needed: set[str]) -> None:
+    base = dataclasses.replace(BASE, attributes=frozenset({"BYPASSRLS"}))
+    settings: dict[SettingKey, str] = {(None, "app.Tenant"): "one"}
+    seen = dataclasses.replace(SEEN, version=version, base_settings=settings, clone=CLONE if made else None)
+    found = list(differences(seen, base, CLONE))
+    assert {each.needs for each in found} == needed
+    assert all(each.lacks for each in found)
+    told = unequal(Users("app", "app_clone"), found, {found[0].sentence: "permission denied"})
+    assert told.startswith("user app_clone cannot be made equal to app: app_clone lacks BYPASSRLS (permission denied)")
+
+
+@pytest.mark.parametrize(("version", "refused"), [(150000, True), (160000, False)])
+@pytest.mark.parametrize("itself", [True, False])
+def test_a_replication_user_is_a_superusers_to_change_before_16(version: int, refused: bool, itself: bool) -> None:
+    base = dataclasses.replace(BASE, attributes=frozenset({"REPLICATION"}))
+    admin = dataclasses.replace(ADMIN, name="app") if itself else ADMIN
+    told = missing_privilege(dataclasses.replace(SEEN, version=version, admin=admin, clone=None), base)
+    assert (told is not None) is refused
+    assert not refused or "ALTER ROLE app NOREPLICATION" in str(told)

@@ -49,7 +49,9 @@ from rotated_secrets.databases.postgres.rights import (
     missing_privilege,
     not_the_clone,
     quoted,
+    unequal,
     unusable_name,
+    with_reason,
 )
 from rotated_secrets.values import Credential
 
@@ -152,6 +154,24 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"look at user {users.base}") as cursor:
             self._examined(cursor, users)
 
+    def check_rights(self, users: Users) -> None:
+        """Make the two equal in a transaction that is taken back: only the server knows what it lets this admin do."""
+        failures: dict[str, str] = {}
+        with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
+            seen, base = self._examined(cursor, users)
+            if users.clone is None or (seen.clone and not any(each.lacks for each in self._differences(cursor, users))):
+                return
+            if seen.clone is None:
+                cursor.execute(SQL("CREATE ROLE {}").format(Identifier(users.clone)))
+                cursor.execute(membership(seen, base.name, users.clone))
+            self._repair(cursor, users, failures)
+            made = look(cursor, users).clone
+            # What is advised is for the users as they are, without a clone that is taken back.
+            lacking = [each for each in differences(seen, base, made) if each.lacks] if made else []
+            self._connection.rollback()
+        if lacking:
+            raise Refused(unequal(users, lacking, failures))
+
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
@@ -175,7 +195,7 @@ class PostgresAdminSession(BaseAdminSession):
             remaining = [difference.sentence for difference in self._differences(cursor, users)]
         return RightsReport(
             () if created else tuple(repaired),
-            tuple(f"{sentence} ({failures[sentence]})" if sentence in failures else sentence for sentence in remaining),
+            tuple(with_reason(sentence, failures) for sentence in remaining),
         )
 
     def disable_login(self, user: str) -> None:

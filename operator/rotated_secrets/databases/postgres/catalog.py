@@ -16,6 +16,9 @@ from rotated_secrets.databases.base import Users
 OPTIONS_OF_MEMBERSHIP = 160000
 """The server version from which a membership has INHERIT and SET options, and CREATEROLE alone is not enough."""
 
+PRIVILEGES_ON_PARAMETERS = 150000
+"""The server version from which a superuser can let others make a setting, by GRANT SET ON PARAMETER."""
+
 SettingKey = tuple[str | None, str]
 """A database (None: all of them) and the name of a setting."""
 

@@ -7,13 +7,16 @@ user (``ALTER ROLE clone SET role TO base``), so that what it creates belongs to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
+from rotated_secrets.databases.base import Users
+from rotated_secrets.databases.parity import first_of
 from rotated_secrets.databases.postgres.catalog import (
     OPTIONS_OF_MEMBERSHIP,
+    PRIVILEGES_ON_PARAMETERS,
     Belongings,
     Clone,
     Membership,
@@ -50,6 +53,10 @@ class Difference:
 
     sentence: str
     repair: Composed | None = None
+    lacks: bool = False
+    """The clone's sessions can do less than the base user's, or something else."""
+    needs: str = ""
+    """What a person runs to let this admin repair it."""
 
 
 def unusable_name(name: str) -> str | None:
@@ -84,11 +91,19 @@ def clone_of(role: Role) -> str | None:
 def missing_privilege(seen: Seen, base: Role) -> str | None:
     """Return everything that the admin lacks to change these users, and the statements that grant it."""
     admin, clone = seen.admin, seen.clone
-    if admin.superuser or (admin.name == base.name and clone is None):
+    itself = admin.name == base.name and clone is None
+    if admin.superuser:
         return None
     for role in (base, clone.role if clone else None):
-        if role is not None and "SUPERUSER" in role.attributes:
+        if role is not None and "SUPERUSER" in role.attributes and not itself:
             return f"{role.name} is a superuser, whose password only a superuser may set"
+        if role is not None and "REPLICATION" in role.attributes and seen.version < OPTIONS_OF_MEMBERSHIP:
+            return (
+                f"{role.name} has REPLICATION, and before PostgreSQL 16 only a superuser may change such a user; run: "
+                f"ALTER ROLE {quoted(role.name)} NOREPLICATION, or ALTER ROLE {quoted(admin.name)} SUPERUSER"
+            )
+    if itself:
+        return None
     lacked, statements = [], []
     if not admin.creates_roles:
         lacked.append("CREATEROLE")
@@ -138,9 +153,11 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
     name = Identifier(clone.role.name)
     shown = clone.role.name
     if not (clone.uses_base and clone.becomes_base):
-        yield Difference(f"{shown} does not inherit {base.name}'s rights", _inherit(seen, base, clone))
+        yield Difference(f"{shown} does not inherit {base.name}'s rights", _inherit(seen, base, clone), lacks=True)
     for attribute in sorted(base.attributes - clone.role.attributes):
-        yield Difference(f"{shown} lacks {attribute}", SQL("ALTER ROLE {} {}").format(name, SQL(attribute)))
+        given = SQL("ALTER ROLE {} {}").format(name, SQL(attribute))
+        needs = _needed_to_give(seen, base, shown, attribute)
+        yield Difference(f"{shown} lacks {attribute}", given, lacks=True, needs=needs)
     if clone.role.connection_limit != base.connection_limit:
         yield Difference(
             f"{shown} has connection limit {clone.role.connection_limit} instead of {base.connection_limit}",
@@ -161,7 +178,7 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
             yield Difference(
                 f"{shown} can grant {base.name} to others", _revoke(seen, held, name, SQL("ADMIN OPTION FOR "))
             )
-    yield from _settings(base.name, shown, expected_settings(seen, base.name), clone.settings)
+    yield from _settings(seen, base.name, shown, clone.settings)
     for belongings in clone.belongings:
         yield Difference(belonging_sentence(shown, belongings))
 
@@ -198,6 +215,22 @@ def starts_as(seen: Seen, base: str, database: str | None) -> str:
     return base
 
 
+def with_reason(sentence: str, failures: Mapping[str, str]) -> str:
+    """The sentence of a difference, and why its repair failed."""
+    return f"{sentence} ({failures[sentence]})" if sentence in failures else sentence
+
+
+def unequal(users: Users, lacking: Sequence[Difference], failures: Mapping[str, str]) -> str:
+    """Say what a rotation could not make equal, and what a superuser runs so that it can."""
+    told = [with_reason(each.sentence, failures) for each in lacking]
+    statements = "; ".join(dict.fromkeys(each.needs for each in lacking if each.needs))
+    return (
+        f"user {users.clone} cannot be made equal to {users.base}: {first_of(told)}"
+        f"{f'; run: {statements} (as a superuser)' if statements else ''}; "
+        f"or set rotation.rights: Report to go on without it"
+    )
+
+
 def belonging_sentence(clone: str, belongings: Belongings) -> str:
     return f"{clone} {_has((belongings,))} itself"
 
@@ -231,9 +264,8 @@ def _inherit(seen: Seen, base: Role, clone: Clone) -> Composed:
     return SQL("; ").join([SQL("ALTER ROLE {} INHERIT").format(Identifier(clone.role.name)), grant])
 
 
-def _settings(
-    base: str, clone: str, expected: Mapping[SettingKey, str], found: Mapping[SettingKey, str]
-) -> Iterator[Difference]:
+def _settings(seen: Seen, base: str, clone: str, found: Mapping[SettingKey, str]) -> Iterator[Difference]:
+    expected = expected_settings(seen, base)
     for key in sorted(expected.keys() | found.keys(), key=lambda key: (key[0] or "", key[1])):
         if expected.get(key) == found.get(key):
             continue
@@ -245,10 +277,27 @@ def _settings(
         )
         name, target = Identifier(clone), Identifier(*setting.split("."))
         if key in expected:
-            value = _value(setting, expected[key])
-            yield Difference(told, SQL("ALTER ROLE {}{} SET {} TO {}").format(name, where, target, value))
+            given = SQL("ALTER ROLE {}{} SET {} TO {}").format(name, where, target, _value(setting, expected[key]))
         else:
-            yield Difference(told, SQL("ALTER ROLE {}{} RESET {}").format(name, where, target))
+            given = SQL("ALTER ROLE {}{} RESET {}").format(name, where, target)
+        yield Difference(told, given, lacks=True, needs=_needed_to_set(seen, setting))
+
+
+def _needed_to_give(seen: Seen, base: Role, clone: str, attribute: str) -> str:
+    """From PostgreSQL 16 on an admin gives the attributes that it has; before, some were a superuser's to give."""
+    if seen.version >= OPTIONS_OF_MEMBERSHIP:
+        return f"ALTER ROLE {quoted(seen.admin.name)} {attribute}"
+    if seen.clone is not None:
+        return f"ALTER ROLE {quoted(clone)} {attribute}"
+    return f"CREATE ROLE {quoted(clone)} {attribute}; GRANT {quoted(base.name)} TO {quoted(clone)}"
+
+
+def _needed_to_set(seen: Seen, setting: str) -> str:
+    """Settings of extensions and of applications are a superuser's to make, like those that PostgreSQL protects."""
+    if seen.version < PRIVILEGES_ON_PARAMETERS:
+        return f"ALTER ROLE {quoted(seen.admin.name)} SUPERUSER"
+    name = ".".join(quoted(part) for part in setting.split("."))
+    return f"GRANT SET ON PARAMETER {name} TO {quoted(seen.admin.name)}"
 
 
 def _value(setting: str, value: str) -> Composable:
