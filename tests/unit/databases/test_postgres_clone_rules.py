@@ -221,3 +221,23 @@ def test_a_replication_user_is_a_superusers_to_change_before_16(version: int, re
     told = missing_privilege(dataclasses.replace(SEEN, version=version, admin=admin, clone=None), base)
     assert (told is not None) is refused
     assert not refused or "ALTER ROLE app NOREPLICATION" in str(told)
+
+
+def test_what_reassigning_leaves_alone_is_told_as_what_it_is() -> None:
+    kinds = (
+        Belongings("shop", owned=True, count=1, kind="default privilege"),
+        Belongings("shop", owned=True, count=2, kind="user mapping"),
+        Belongings("shop", owned=False, count=1, kind="default privilege"),
+        Belongings(None, owned=False, count=1, kind="membership"),
+    )
+    told = [found.sentence for found in differences(SEEN, BASE, dataclasses.replace(CLONE, belongings=kinds))]
+    unused = (
+        " itself, which its sessions do not use, because they start as app; in that database run: "
+        "REASSIGN OWNED BY app_clone TO app; DROP OWNED BY app_clone"
+    )
+    assert told == [
+        f"app_clone has 1 default privilege in database shop{unused}",
+        f"app_clone has 2 user mappings in database shop{unused}",
+        "app_clone is named in the privileges of 1 default privilege in database shop itself",
+        "app_clone is named in the privileges of 1 membership that all databases share itself",
+    ]

@@ -194,7 +194,8 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
             remaining = [difference.sentence for difference in self._differences(cursor, users)]
         return RightsReport(
-            () if created else tuple(repaired),
+            # A statement that the server took has not always changed something.
+            () if created else tuple(sentence for sentence in repaired if sentence not in remaining),
             tuple(with_reason(sentence, failures) for sentence in remaining),
         )
 
@@ -310,12 +311,13 @@ class PostgresAdminSession(BaseAdminSession):
         """
         with self._transaction(f"look for objects of user {clone.username}") as cursor:
             seen = look(cursor, users)
-        owned = [one for one in (seen.clone.belongings if seen.clone else ()) if one.owned and one.database is not None]
+        belongings = seen.clone.belongings if seen.clone else ()
         repaired = []
-        for belongings in owned:
-            sentence = belonging_sentence(clone.username, belongings)
+        for owned in (one for one in belongings if one.owned and one.kind == "object"):
+            sentence = belonging_sentence(clone.username, users.base, owned)
             try:
-                self._reassign_in(str(belongings.database), users.base, clone)
+                # What all databases share can be reassigned in any of them.
+                self._reassign_in(owned.database or clone.dbname or LOCK_DATABASE, users.base, clone)
                 repaired.append(sentence)
             except (Refused, Unavailable) as error:
                 failures[sentence] = str(error)

@@ -51,11 +51,13 @@ class Membership:
 
 @dataclass(frozen=True)
 class Belongings:
-    """Objects in one database (None: shared by all) that name the clone as owner, or in what was granted on them."""
+    """Objects of one kind in one database (None: shared by all) that name the clone as owner or in their privileges."""
 
     database: str | None
     owned: bool
     count: int
+    kind: str = "object"
+    """What one of them is: an object, or one of the few things that REASSIGN OWNED leaves alone."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,21 @@ LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor
 WHERE m.member OPERATOR(pg_catalog.=) %s::pg_catalog.oid
 GROUP BY r.rolname ORDER BY r.rolname
 """
+# "REASSIGN OWNED" passes over the first two (shdepReassignOwned in src/backend/catalog/pg_shdepend.c).
 _BELONGINGS = """
-SELECT d.datname, s.deptype OPERATOR(pg_catalog.=) 'o', pg_catalog.count(*)
+SELECT d.datname, s.deptype OPERATOR(pg_catalog.=) 'o', pg_catalog.count(*),
+       CASE WHEN s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_default_acl'::pg_catalog.regclass
+            THEN 'default privilege'
+            WHEN s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_user_mapping'::pg_catalog.regclass
+            THEN 'user mapping'
+            WHEN s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_auth_members'::pg_catalog.regclass
+            THEN 'membership'
+            ELSE 'object' END
 FROM pg_catalog.pg_shdepend s
 LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.dbid
 WHERE s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
   AND s.refobjid OPERATOR(pg_catalog.=) %s::pg_catalog.oid
-GROUP BY 1, 2 ORDER BY 1, 2
+GROUP BY 1, 2, 4 ORDER BY 1, 2, 4
 """
 _COMMENTED = """
 SELECT rolname FROM pg_catalog.pg_roles

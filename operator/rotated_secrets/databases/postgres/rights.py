@@ -180,7 +180,7 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
             )
     yield from _settings(seen, base.name, shown, clone.settings)
     for belongings in clone.belongings:
-        yield Difference(belonging_sentence(shown, belongings))
+        yield Difference(belonging_sentence(shown, base.name, belongings))
 
 
 def expected_settings(seen: Seen, base: str) -> dict[SettingKey, str]:
@@ -231,8 +231,12 @@ def unequal(users: Users, lacking: Sequence[Difference], failures: Mapping[str, 
     )
 
 
-def belonging_sentence(clone: str, belongings: Belongings) -> str:
-    return f"{clone} {_has((belongings,))} itself"
+def belonging_sentence(clone: str, base: str, belongings: Belongings) -> str:
+    told = f"{clone} {_has((belongings,))} itself"
+    if not belongings.owned or belongings.kind == "object":
+        return told
+    run = f"REASSIGN OWNED BY {quoted(clone)} TO {quoted(base)}; DROP OWNED BY {quoted(clone)}"
+    return f"{told}, which its sessions do not use, because they start as {base}; in that database run: {run}"
 
 
 def membership(seen: Seen, base: str, clone: str) -> Composed:
@@ -308,12 +312,11 @@ def _value(setting: str, value: str) -> Composable:
 
 
 def _has(belongings: tuple[Belongings, ...]) -> str:
-    parts = [
-        f"{'owns' if one.owned else 'is named in the privileges of'} {one.count} "
-        f"object{'' if one.count == 1 else 's'} "
-        + (f"in database {one.database}" if one.database is not None else "that all databases share")
-        for one in belongings
-    ]
+    parts = []
+    for one in belongings:
+        does = "is named in the privileges of" if not one.owned else "owns" if one.kind == "object" else "has"
+        where = f"in database {one.database}" if one.database is not None else "that all databases share"
+        parts.append(f"{does} {one.count} {one.kind}{'' if one.count == 1 else 's'} {where}")
     return " and ".join(parts)
 
 
