@@ -142,6 +142,10 @@ class ModelDatabase:
     lock_holder: ModelSession | None = None
     down: bool = False
     checks_fail_for: set[str] = field(default_factory=set)
+    lacks_rights: set[str] = field(default_factory=set)
+    """Clones that have lost rights of their base user, although they log in."""
+    unequal: str = ""
+    """Why the admin cannot make a clone equal to its base user."""
     refuses_to_set: bool = False
     refuses_to_lock_out: bool = False
     logins: list[str] = field(default_factory=list)
@@ -166,6 +170,8 @@ class ModelDatabase:
             raise AuthenticationFailed(f"user {credential.username} was refused")
         if queries and credential.username in self.checks_fail_for:
             return ["query 1 failed"]
+        if credential.username == users.clone and users.clone in self.lacks_rights:
+            return [f"{users.clone} is not a member of {users.base}"]
         self.world.proved(credential)
         return []
 
@@ -208,6 +214,11 @@ class ModelSession(AbstractContextManager["ModelSession"]):
         if users.base not in self.database.passwords:
             raise Refused(f"no user {users.base}")
 
+    def check_rights(self, users: Users) -> None:
+        self._use()
+        if self.database.unequal:
+            raise Refused(self.database.unequal)
+
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
@@ -222,6 +233,8 @@ class ModelSession(AbstractContextManager["ModelSession"]):
             assert keep.username == credential.username, "another user's password is kept"
             self.database.kept[keep.username] = keep.password
         self.database.locked_out.discard(credential.username)
+        if rights is Rights.ENFORCE:
+            self.database.lacks_rights.discard(credential.username)
         self.database.world.password_was_set(credential)
         return RightsReport()
 

@@ -120,6 +120,8 @@ class Observation:
     login_message: str = ""
     failed_checks: tuple[str, ...] = ()
     """Checks that failed as AWSCURRENT's user, although its login works."""
+    missing_rights: tuple[str, ...] = ()
+    """What AWSCURRENT's user, a clone, lacks of its base user's rights, although its login works."""
     used_ids: frozenset[VersionId] = frozenset()
     """Ids that the store rejected because it holds a different value under them."""
     locked: bool = False

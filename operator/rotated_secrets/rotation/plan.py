@@ -53,6 +53,7 @@ from rotated_secrets.rotation.policies import (
     may_replace_current_password,
     next_due,
     next_retirement,
+    next_verification,
     resync_requested,
     retry_at,
     set_began,
@@ -104,7 +105,7 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         action = decide(seen, terms, now)
         if action is not None:
             return action
-    moments = (next_due(seen, terms), next_retirement(seen, now))
+    moments = (next_due(seen, terms), next_retirement(seen, now), next_verification(seen, terms, now))
     return Sleep(min((moment for moment in moments if moment is not None), default=None))
 
 
@@ -190,10 +191,12 @@ def _leave_to_others(seen: Observation, terms: Terms, now: datetime) -> Action |
 
 
 def _verify_login(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Try the login with AWSCURRENT if it has not succeeded yet (Ready needs it), or if a resync is requested."""
+    """Try the login with AWSCURRENT if it has not succeeded yet (Ready needs it), or is to be tried again."""
     if not terms.has_database or seen.login is not Login.UNTRIED or between_set_and_finish(seen, terms):
         return None
-    return ProbeCurrent() if resync_requested(seen, terms) or not seen.proven else None
+    again = next_verification(seen, terms, now)
+    due = resync_requested(seen, terms) or (again is not None and again <= now)
+    return ProbeCurrent() if due or not seen.proven else None
 
 
 def _record_failure(seen: Observation, terms: Terms, now: datetime) -> Action | None:

@@ -23,6 +23,10 @@ BACKOFF = timedelta(seconds=30)
 """Wait after the first failed attempt; each further wait is four times as long."""
 
 
+VERIFY_EVERY = timedelta(hours=6)
+"""Most time between two logins that see whether a clone still has its base user's rights."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Why a rotation is held."""
@@ -128,6 +132,21 @@ def next_retirement(seen: Observation, now: datetime) -> datetime | None:
 def resync_requested(seen: Observation, terms: Terms) -> bool:
     """Whether a resync was requested and has not been done yet."""
     return terms.resync is not None and terms.resync != seen.status.handled_requests.resync
+
+
+def next_verification(seen: Observation, terms: Terms, now: datetime) -> datetime | None:
+    """When AWSCURRENT logs in again although it has worked; None where nothing but its password decides that it works.
+
+    A clone has its rights from others, and may lose them while its login still works: with the admin that granted them,
+    for example. Other users are left alone, because logins that are not needed may lock an account.
+    """
+    if not terms.has_database or terms.deleted or not is_clone(terms.rotation, seen.current_credential.username):
+        return None
+    if seen.login in (Login.REJECTED, Login.UNREACHABLE):
+        return None  # tried again for that reason
+    last = now if seen.login is Login.WORKS else seen.status.last_login_time
+    spread: float = random.Random(str(terms.arn)).uniform(0.5, 1)  # noqa: S311 - spreads load, protects nothing
+    return last + VERIFY_EVERY * spread if last is not None else now
 
 
 # ---- why hold: before anything is claimed

@@ -23,7 +23,7 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
-from rotated_secrets.rotation.policies import next_due, retry_at
+from rotated_secrets.rotation.policies import VERIFY_EVERY, next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
 from rotated_secrets.rotation.strategies import is_known_user
@@ -63,6 +63,7 @@ def final_status(
             "active_user": _active_user(seen, terms),
             "current_version_id": seen.current_id,
             "synced_version_id": seen.target.version_id if seen.target else None,
+            "last_login_time": _last_login(seen, now),
             "next_rotation_time": due.replace(microsecond=0) if due else None,
         }
     )
@@ -78,6 +79,14 @@ def final_status(
         ),
     }
     return with_findings(status, findings, generation=generation, now=now)
+
+
+def _last_login(seen: Observation, now: datetime) -> datetime | None:
+    """When AWSCURRENT last logged in. Not written more often than it is needed."""
+    last = seen.status.last_login_time
+    if seen.login is not Login.WORKS or (last is not None and now - last < VERIFY_EVERY / 4):
+        return last
+    return now.replace(microsecond=0)
 
 
 def _active_user(seen: Observation, terms: Terms) -> str | None:
@@ -115,6 +124,9 @@ def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
             Reason.LOGIN_FAILED,
             f"{seen.login_message}; the target Secret is left unchanged: put the user's real password into the secret",
         )
+    if seen.missing_rights:
+        missing = "; ".join(seen.missing_rights)
+        return Finding(False, Reason.RIGHTS_MISSING, f"AWSCURRENT logs in without the rights of its user: {missing}")
     if not synced.status:
         return Finding(False, Reason.SYNC_FAILED, synced.message)
     if terms.has_database and not seen.proven:

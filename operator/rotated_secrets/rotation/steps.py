@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
+    ChecksRights,
     DatabaseError,
     NotAdmitted,
     PasswordLimits,
@@ -25,7 +26,7 @@ from rotated_secrets.rotation.observation import AttemptState, Login, Observatio
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
-from rotated_secrets.rotation.strategies import pending_value, users_of
+from rotated_secrets.rotation.strategies import next_user, pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
 from rotated_secrets.values import Credential, Stage, VersionId
 
@@ -107,16 +108,20 @@ class Steps:
         return seen.with_pending(pending, self._terms)
 
     def _probe_current(self, seen: Observation) -> Observation:
-        current = seen.current_credential
-        # Without the clone: one that lost rights must not block a rotation, because the rotation restores them.
-        only = Users(current.username)
+        current, queries = seen.current_credential, self._terms.rotation.verify_queries
+        users = self._users(current)
+        if current.username != users.clone:
+            users = Users(current.username)  # a clone that lost rights is no concern of its base user's login
+        missing: list[str] = []
         try:
-            failed = self._reached.verify(current, only, self._terms.rotation.verify_queries)
+            failed = self._reached.verify(current, users, queries)
+            if failed and users.clone is not None:
+                missing = self._reached.verify(current, users, ()) if queries else failed
         except AuthenticationFailed as error:
             return replace(seen, login=Login.REJECTED, login_message=str(error))
         except Unavailable as error:
             return replace(seen, login=Login.UNREACHABLE, login_message=str(error))
-        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed))
+        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed), missing_rights=tuple(missing))
 
     def _probe_pending(self, seen: Observation) -> Observation:
         pending = pending_credential(seen)
@@ -137,6 +142,9 @@ class Steps:
                     f"the lock of user {users.base} is taken by another operator, or by a session that must not have it"
                 )
             self._session.check_users(users)
+            to_clone = next_user(self._terms.rotation, current) == users.clone
+            if to_clone and self._terms.rotation.rights is Rights.ENFORCE and isinstance(self._session, ChecksRights):
+                self._session.check_rights(users)
         except (AuthenticationFailed, Refused) as error:
             self.close()
             return replace(seen, refusal=str(error))
@@ -217,6 +225,7 @@ class Steps:
             pending_credential=None,
             target=self._target.look(current) if self._target else None,
             login=Login.WORKS if seen.attempt.tested else Login.UNTRIED,
+            missing_rights=(),
             locked=False,
             fresh=False,
             attempt=AttemptState(),
