@@ -12,6 +12,7 @@ from rotated_secrets.api.status import HISTORY_LENGTH, Outcome, Reason, Step, Tr
 from rotated_secrets.rotation.actions import Hold
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.strategies import descends_from, is_clone
+from rotated_secrets.rotation.working_version import advice, advice_about_pending
 
 ATTEMPTS = 3
 """Number of attempts for a slot or request before it is given up."""
@@ -189,7 +190,7 @@ def login_rejected(seen: Observation, terms: Terms) -> Verdict | None:
         return None
     return Verdict(
         Reason.LOGIN_FAILED,
-        f"held: AWSCURRENT does not log in ({seen.login_message}); put the user's real password into the secret",
+        f"held: AWSCURRENT does not log in ({seen.login_message}); {advice(seen, terms)}",
     )
 
 
@@ -271,7 +272,6 @@ def managed_elsewhere(seen: Observation, terms: Terms) -> Verdict | None:
         return None
     return Verdict(
         Reason.MANAGED_ELSEWHERE,
-        f"held: version {pending} carries AWSPENDING and was not created by this operator; let its rotation finish, or "
-        f"run aws secretsmanager update-secret-version-stage --secret-id {terms.arn} --version-stage AWSPENDING "
-        f"--remove-from-version-id {pending}",
+        f"held: version {pending} carries AWSPENDING and was not created by this operator; "
+        f"{advice_about_pending(seen, terms, pending)}",
     )
