@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.api.status import Reason
+from rotated_secrets.api.status import Outcome, Reason
 from rotated_secrets.rotation import actions
 from rotated_secrets.values import Stage, VersionId
 from tests.life.conftest import pairs_with
@@ -40,6 +40,21 @@ def test_what_is_advised_about_a_rotator_that_died_before_set_works(life: Life, 
     assert isinstance(life.run(), actions.Sleep)
     life.check_at_rest()
     assert life.held == before
+    life.rotate()
+
+
+@each_with_users
+def test_delivered_rotation_is_served_although_another_rotator_has_moved_on(life: Life, place: Place) -> None:
+    with pytest.raises(Died):
+        life.ask().run(before={actions.ClearPending: die})
+    life.side.expire_locks()
+    delivered = life.held
+    theirs = _put(life, place, life.place.store.get(life.secret_id).value.text.reveal(), Stage.CURRENT)
+    assert isinstance(life.run(), actions.Sleep)
+    assert [entry.outcome for entry in life.status.history] == [Outcome.SUCCEEDED]
+    assert life.stages()[Stage.CURRENT] == [theirs]
+    assert life.held == delivered, "it was rotated twice"
+    life.check_at_rest()
     life.rotate()
 
 

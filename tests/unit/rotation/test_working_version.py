@@ -12,6 +12,7 @@ from rotated_secrets.databases.base import Refused
 from rotated_secrets.rotation import actions
 from rotated_secrets.rotation.actions import FinishPending, Hold, Retry, Sleep
 from rotated_secrets.rotation.observation import Observation, Terms, with_stage_moved
+from rotated_secrets.rotation.status_updates import with_failure
 from rotated_secrets.rotation.strategies import credential_to_try, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretText, SecretValue, Stage, VersionId
@@ -339,3 +340,99 @@ def test_own_version_that_logs_in_needs_no_person(monkeypatch: pytest.MonkeyPatc
     assert f"{successor(ARN, FIRST, 0)}, which carries AWSPENDING, logs in: this operator finishes" in message
     assert look(world) == ""
     assert world.rotations == 1
+
+
+# ---- another rotator moves on
+
+
+@pytest.mark.parametrize("strategy", WITH_DATABASE)
+def test_rotation_that_was_delivered_is_served_although_another_rotator_moved_on(strategy: Strategy) -> None:
+    """The operator ends before AWSPENDING is taken off, and another rotator makes the next version."""
+    world = settled(world_of(strategy))
+    delivered = ends_after_delivery(world)
+    moves_on(world, THEIRS, "theirs")
+    look(world)
+    (entry,) = world.status.history
+    assert (entry.version_id, entry.outcome) == (delivered, Outcome.SUCCEEDED)
+    assert f"someone else has moved it to {THEIRS} since" in entry.message
+    assert world.status.handled_requests.rotate == world.request
+    assert current(world).version_id == THEIRS and world.target == current(world)
+    assert world.rotations == 1, "a request is served once"
+
+
+def test_delivered_version_shows_that_a_rotation_is_served_when_two_others_followed() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    delivered = ends_after_delivery(world)
+    moves_on(world, THEIRS, "theirs")
+    second = VersionId("33333333-3333-3333-3333-333333333333")
+    moves_on(world, second, "theirs too")
+    assert delivered not in world.store.stages
+    look(world)
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED]
+    assert world.rotations == 1 and world.target == current(world) == world.store.versions[second]
+
+
+def test_version_that_was_current_is_served_before_it_was_delivered() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    stopped_before(world, actions.SyncTarget)
+    moves_on(world, THEIRS, "theirs")
+    look(world)
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED]
+    assert world.rotations == 1 and world.target == current(world) == world.store.versions[THEIRS]
+
+
+def test_version_that_was_rolled_back_is_not_served_although_it_was_current() -> None:
+    world = settled(world_of(Strategy.SINGLE_USER))
+    ends_after_delivery(world)
+    world.status = with_failure(world.status, "its test failed")
+    moves_on(world, THEIRS, "theirs")
+    look(world)
+    assert world.status.history[-1].outcome is Outcome.ABANDONED
+
+
+def test_rotation_that_was_not_finished_is_not_served_when_another_rotator_moves_on() -> None:
+    world = stopped_before(settled(world_of()), FinishPending)
+    by_hand(world, None, successor(ARN, FIRST, 0), Stage.PENDING)
+    moves_on(world, THEIRS, "theirs")
+    look(world)
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED, Outcome.ABANDONED]
+    assert world.rotations == 1
+
+
+def ends_after_delivery(world: World) -> VersionId:
+    world.request = "request"
+    operator = ModelOperator(world)
+    while world.target is None or world.target.version_id == FIRST:
+        operator.step()
+    operator.end()
+    version = world.target.version_id
+    assert world.store.stages[version] == {Stage.CURRENT, Stage.PENDING}
+    return version
+
+
+def moves_on(world: World, version_id: VersionId, password: str) -> None:
+    """Another rotator makes a version, sets its password and moves AWSCURRENT to it."""
+    fields = current(world).value.fields
+    assert fields is not None
+    user = str(fields["username"])
+    if world.terms.keeps_current and "app_clone" in world.database.passwords:
+        user = "app" if user == "app_clone" else "app_clone"
+    world.store.versions[version_id] = StoredVersion(version_id, value(user, password), world.now, ARN)
+    world.database.passwords[user] = SecretText(password)
+    before = current(world).version_id
+    world.store.stages = with_stage_moved(world.store.stages, Stage.PENDING, remove_from=before)
+    by_hand(world, version_id, before)
+
+
+@pytest.mark.parametrize("strategy", WITH_DATABASE)
+def test_awspending_is_taken_off_a_version_that_a_person_has_replaced(strategy: Strategy) -> None:
+    """The operator ends before it takes AWSPENDING off, and a person moves AWSCURRENT alone."""
+    world = settled(world_of(strategy))
+    delivered = ends_after_delivery(world)
+    same = world.store.versions[delivered].value
+    world.store.versions[THEIRS] = StoredVersion(THEIRS, same, world.now, ARN)
+    by_hand(world, THEIRS, delivered)
+    assert look(world) == ""
+    assert not any(Stage.PENDING in labels for labels in world.store.stages.values())
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED]
+    assert world.rotations == 1 and world.target == current(world)
