@@ -21,6 +21,7 @@ from rotated_secrets.databases.base import (
     AuthenticationFailed,
     DatabaseError,
     Engine,
+    NotAdmitted,
     Refused,
     RemembersWrites,
     RightsReport,
@@ -39,7 +40,7 @@ LOGIN_SECONDS: Final = 20.0
 STATEMENTS_SECONDS: Final = 90.0
 """Longest that the statements of one method take; each has a limit of its own."""
 
-_DECLARED = (AuthenticationFailed, Unavailable, Refused)
+_DECLARED = (AuthenticationFailed, NotAdmitted, Unavailable, Refused)
 
 
 class Logins(Protocol):

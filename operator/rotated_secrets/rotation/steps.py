@@ -13,6 +13,7 @@ from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
     DatabaseError,
+    NotAdmitted,
     PasswordLimits,
     Refused,
     Unavailable,
@@ -205,6 +206,11 @@ class Steps:
         try:
             failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
         except (AuthenticationFailed, Refused) as error:
+            return seen.in_attempt(failure=str(error))
+        except NotAdmitted as error:
+            if pending.username == seen.current_credential.username:
+                raise
+            # AWSCURRENT's user was admitted in this run, so nothing but the other user's name can be the reason.
             return seen.in_attempt(failure=str(error))
         if failed:
             whose = f"user {pending.username}: " if pending.username else ""

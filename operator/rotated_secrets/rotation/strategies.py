@@ -21,6 +21,9 @@ _NAMESPACE = uuid.UUID("5b1a3c1e-0c7b-5e0f-9d55-6f2f6f1c9a10")
 _SUCCESSORS = 256
 """Number of ids that are recognised as made from one version. Each failed attempt uses one."""
 
+MOST_BYTES = 65_536
+"""Of a secret value. Source: "Secret value size", AWS Secrets Manager quotas."""
+
 
 def successor(arn: Arn, version: VersionId, n: int) -> VersionId:
     """Return the id of the n-th version made from ``version``; every operator computes the same one.
@@ -80,13 +83,20 @@ def pending_value(terms: Terms, seen: Observation, draw: Draw) -> SecretValue:
     With RandomValue, the configured keys are replaced. ``draw`` generates each new password or value.
 
     Raises:
-        InvalidSecretValue: the strategy doesn't fit the value.
+        InvalidSecretValue: the strategy doesn't fit the value, or the next version would be too large.
     """
     check_value(terms, seen.current)
     if terms.rotation.strategy is Strategy.RANDOM_VALUE:
-        return with_new_values(terms.rotation, seen.current.value, draw)
-    user = next_user(terms.rotation, seen.current_credential)
-    return seen.current.value.replacing(username=user, password=draw().reveal())
+        value = with_new_values(terms.rotation, seen.current.value, draw)
+    else:
+        user = next_user(terms.rotation, seen.current_credential)
+        value = seen.current.value.replacing(username=user, password=draw().reveal())
+    if value.size > MOST_BYTES:
+        raise InvalidSecretValue(
+            f"the next version of {terms.arn} would have {value.size} bytes, and AWS takes {MOST_BYTES} at most: "
+            "shorten its value, or move keys that are not rotated into another secret"
+        )
+    return value
 
 
 def next_user(rotation: Rotation, current: Credential) -> str:

@@ -19,6 +19,7 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
+    NotAdmitted,
     Refused,
     RightsReport,
     Server,
@@ -37,7 +38,7 @@ from rotated_secrets.databases.guards import (
     not_provably_the_clone,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
-from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_statement, is_temporary, reason
+from rotated_secrets.databases.postgres.errors import POOLED, failed_statement, is_temporary, reason
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
@@ -84,6 +85,7 @@ SELECT setting FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
 """
 _SERVERS_OWN = ["default", "configuration file", "command line", "environment variable", "global"]
+_EXISTS = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name"
 _SESSIONS = """
 SELECT COALESCE(pg_catalog.host(client_addr), %s), COALESCE(datname, ''), pg_catalog.count(*)
 FROM pg_catalog.pg_stat_activity
@@ -130,8 +132,7 @@ class PostgresAdminSession(BaseAdminSession):
         if search_path != _PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
-                f"between drops them (PgBouncer: ignore_startup_parameters=options): name the server itself in the "
-                f"admin secret"
+                f"between drops them (PgBouncer: ignore_startup_parameters=options): {POOLED}"
             )
         if who != [user, user]:
             raise Refused(
@@ -179,7 +180,9 @@ class PostgresAdminSession(BaseAdminSession):
 
     def disable_login(self, user: str) -> None:
         with self._transaction(f"lock user {user} out") as cursor:
-            cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
+            cursor.execute(_EXISTS, (user,))
+            if cursor.fetchone():  # else setSecret failed before it was made
+                cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
