@@ -27,6 +27,7 @@ from rotated_secrets.rotation.policies import VERIFY_EVERY, next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
 from rotated_secrets.rotation.strategies import is_known_user
+from rotated_secrets.rotation.working_version import advice
 from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
@@ -122,7 +123,7 @@ def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
         return Finding(
             False,
             Reason.LOGIN_FAILED,
-            f"{seen.login_message}; the target Secret is left unchanged: put the user's real password into the secret",
+            f"{seen.login_message}; the target Secret is left unchanged; {advice(seen, terms)}",
         )
     if seen.missing_rights:
         missing = "; ".join(seen.missing_rights)
