@@ -10,8 +10,16 @@ import pytest
 
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.databases.base import Unavailable
-from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreThrottled, StoreUnavailable
-from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
+from rotated_secrets.rotation.observation import with_stage_moved
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    StoreError,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnavailable,
+)
+from rotated_secrets.values import Stage
+from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, killed_at, path_of, with_admin
 
 SECRET = "/api/v1/namespaces/shop/secrets/orders"
 
@@ -113,6 +121,91 @@ def test_store_that_denies_a_step_is_told_as_denied_and_as_that_step(ready: Fake
     mend()
     ready.settle()
     assert ready.condition("Rotated")[0] == "True"
+
+
+REFUSALS = [
+    AccessDenied("allow secretsmanager:UpdateSecretVersionStage"),
+    StoreRefused("LimitExceededException"),
+    StoreThrottled("AWS is busy"),
+    StoreUnavailable("what answered is not AWS"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_password_that_is_set_and_not_yet_current_is_told_and_finished_later(
+    ready: FakeOperator, error: StoreError
+) -> None:
+    mend = fails(ready, "UpdateSecretVersionStage", error)
+    ready.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater, match=str(error)):
+            ready.reconcile()
+        assert ready.condition("Rotated")[:2] == ("False", "FinishFailed")
+        status, reason, message = ready.condition("Ready")
+        assert (status, reason) == ("False", "LoginFailed")
+        assert message.startswith("what is delivered does not log in: ")
+        assert str(error) in message
+    event = "AccessDenied" if isinstance(error, AccessDenied) else "RotationFailed"
+    assert ready.events.recorded.count((event, str(error))) == 1
+    mend()
+    ready.settle()
+    assert (ready.condition("Rotated")[0], ready.condition("Ready")[0]) == ("True", "True")
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_finish_that_is_refused_takes_nothing_from_a_user_that_was_not_changed(
+    operator: FakeOperator, error: StoreError
+) -> None:
+    with_admin(operator).apply(changed(SPEC, rotation={"strategy": "AlternatingUsers"}))
+    operator.settle()
+    fails(operator, "UpdateSecretVersionStage", error)
+    operator.ask("now")
+    with pytest.raises(RetryLater):
+        operator.reconcile()
+    assert operator.condition("Rotated")[:2] == ("False", "FinishFailed")
+    assert operator.condition("Ready")[0] == "True"
+
+
+def test_finish_that_is_refused_after_the_stage_has_moved_is_looked_at_again(ready: FakeOperator) -> None:
+    """The answer to the first request was lost, and the second one is refused."""
+    secret = ready.aws.find("shop/orders")
+
+    def moved(operation: str, asked: str) -> None:
+        if operation == "UpdateSecretVersionStage":
+            pending, current = (
+                next(version for version, labels in secret.stages.items() if stage in labels)
+                for stage in (Stage.PENDING, Stage.CURRENT)
+            )
+            secret.stages = with_stage_moved(secret.stages, Stage.CURRENT, to=pending, remove_from=current)
+            ready.aws.before_call = lambda operation, asked: None
+            raise StoreRefused("it is not on that version")
+
+    ready.aws.before_call = moved
+    ready.ask("now")
+    with pytest.raises(RetryLater, match="moved meanwhile"):
+        ready.reconcile()
+    assert ready.condition("Ready")[0] == "True"
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_pending_version_that_cannot_be_read_is_told(ready: FakeOperator) -> None:
+    following = killed_at(ready, "UpdateSecretVersionStage")
+    reads: list[str] = []
+
+    def fail(operation: str, asked: str) -> None:
+        if operation == "GetSecretValue":
+            reads.append(asked)
+            if len(reads) == 2:
+                raise StoreRefused("DecryptionFailure")
+
+    following.aws.before_call = fail
+    with pytest.raises(RetryLater, match="DecryptionFailure"):
+        following.reconcile()
+    assert following.condition("Rotated")[:2] == ("False", "SetFailed")
+    assert ("RotationFailed", "DecryptionFailure") in following.events.recorded
+    following.settle()
+    assert following.condition("Rotated")[0] == "True"
 
 
 def test_server_that_is_down_holds_nothing_up_but_the_rotation(ready: FakeOperator) -> None:
