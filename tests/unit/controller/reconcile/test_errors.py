@@ -87,6 +87,69 @@ def test_ready_is_unknown_while_the_store_cannot_be_looked_at(ready: FakeOperato
     assert ready.condition()[0] == "True"
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("AWS is away"), StoreRefused("DecryptionFailure: no such key")])
+def test_value_that_cannot_be_read_leaves_nothing_true(ready: FakeOperator, error: StoreError) -> None:
+    mend = fails(ready, "GetSecretValue", error)
+    ready.ask("look")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+        for condition in ("Ready", "Synced"):
+            assert ready.condition(condition) == ("Unknown", "StoreUnavailable", str(error))
+    assert ready.events.recorded.count(("StoreUnavailable", str(error))) == 1
+    mend()
+    ready.settle()
+    assert (ready.condition("Ready")[0], ready.condition("Synced")[0]) == ("True", "True")
+
+
+def test_secret_that_is_denied_leaves_nothing_true(ready: FakeOperator) -> None:
+    mend = fails(ready, "DescribeSecret", AccessDenied("allow secretsmanager:DescribeSecret"))
+    ready.ask("look")
+    for _ in range(2):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+        assert ready.condition("Ready")[:2] == ("False", "AccessDenied")
+        assert ready.condition("Synced")[:2] == ("Unknown", "AccessDenied")
+    mend()
+    ready.settle()
+    assert (ready.condition("Ready")[0], ready.condition("Synced")[0]) == ("True", "True")
+
+
+@pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue"])
+def test_ready_is_unknown_once_the_store_throttles_look_after_look(ready: FakeOperator, operation: str) -> None:
+    mend = fails(ready, operation, StoreThrottled("AWS is busy"))
+    ready.ask("look")
+    for expected in ("True", "True", "Unknown", "Unknown"):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+        assert (ready.condition("Ready")[0], ready.condition("Synced")[0]) == (expected, expected)
+    mend()
+    ready.settle()
+    assert ready.condition()[0] == "True"
+    fails(ready, operation, StoreThrottled("AWS is busy"))
+    ready.ask("look again")
+    with pytest.raises(RetryLater):
+        ready.reconcile()
+    assert ready.condition()[0] == "True", "it counts from the last look that came to an end"
+
+
+def test_identity_of_the_operator_that_is_lost_is_told_on_each_resource(
+    ready: FakeOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: object) -> str:
+        raise AccessDenied("the operator's AWS credentials cannot be loaded: /token: No such file")
+
+    monkeypatch.setattr("tests.support.fake_aws.FakeStores.account", lost)
+    ready.ask("look")
+    for _ in range(2):
+        with pytest.raises(RetryLater, match="/token"):
+            ready.reconcile()
+    assert ready.condition()[:2] == ("False", "AccessDenied")
+    assert ready.events.reasons.count("AccessDenied") == 1
+    gauge = ready.services.metrics.registry.get_sample_value
+    assert gauge("rotatedsecrets_ready", {"namespace": "shop", "name": "orders"}) == 0
+
+
 def test_ready_stays_while_the_store_only_asks_for_fewer_requests(ready: FakeOperator) -> None:
     fails(ready, "DescribeSecret", StoreThrottled("AWS is busy"))
     ready.ask("look")
