@@ -26,9 +26,10 @@ from rotated_secrets.rotation.observation import AttemptState, Login, Observatio
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
-from rotated_secrets.rotation.strategies import next_user, pending_value, users_of
+from rotated_secrets.rotation.stage_moves import move_stage
+from rotated_secrets.rotation.strategies import credential_to_try, next_user, pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
-from rotated_secrets.values import Credential, Stage, VersionId
+from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
 
 
 class Steps:
@@ -68,6 +69,8 @@ class Steps:
                 return self._probe_current(seen)
             case actions.ProbePending():
                 return self._probe_pending(seen)
+            case actions.ProbeVersion(version_id):
+                return self._probe_version(seen, version_id)
             case actions.Lock():
                 return self._lock(seen)
             case actions.Refresh():
@@ -104,6 +107,8 @@ class Steps:
         try:
             pending = self._store.get(self._terms.arn, stage=Stage.PENDING, version_id=seen.pending_id)
         except (SecretNotFound, StoreRefused) as error:
+            if isinstance(error, StoreRefused) and self._store.describe(self._terms.arn).stages == seen.stages:
+                raise
             raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
         return seen.with_pending(pending, self._terms)
 
@@ -130,6 +135,22 @@ class Steps:
         except AuthenticationFailed:
             failed = ["it does not log in"]
         return seen.in_attempt(pending_login=Login.REJECTED if failed else Login.WORKS)
+
+    def _probe_version(self, seen: Observation, version_id: VersionId) -> Observation:
+        return replace(seen, other_logins={**seen.other_logins, version_id: self._try_version(seen, version_id)})
+
+    def _try_version(self, seen: Observation, version_id: VersionId) -> Login:
+        try:
+            other = credential_to_try(self._terms, seen, self._store.get(self._terms.arn, version_id=version_id))
+        except (SecretNotFound, StoreRefused, InvalidSecretValue):
+            return Login.UNTRIED  # it has no value yet, or none that could be a credential
+        if other is None:
+            return Login.UNTRIED
+        try:
+            self._reached.verify(other, Users(other.username), ())
+        except AuthenticationFailed:
+            return Login.REJECTED
+        return Login.WORKS
 
     def _lock(self, seen: Observation) -> Observation:
         current = seen.current_credential
@@ -210,10 +231,7 @@ class Steps:
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
         if self._session is not None and not self._session.try_lock(self._users(seen.current_credential).base):
             raise LookAgain("the lock was lost")  # this session holds the lock, so a refusal means that it was lost
-        try:
-            self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
-        except StoreRefused as error:
-            raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
+        move_stage(self._store, self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
         self.close()
         current = seen.pending or seen.current
         return replace(
