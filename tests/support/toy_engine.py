@@ -70,7 +70,7 @@ class ToyEngine:
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         if credential.username == "refused":
             raise AuthenticationFailed("user refused was refused")
-        return ToySession(str(server))
+        return CheckingSession(str(server)) if credential.username == "checking" else ToySession(str(server))
 
     def open_admin_for(
         self, server: Server, credential: Credential, proven_at: Server, proof: Credential
@@ -124,3 +124,10 @@ class ToySession(BaseAdminSession):
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         return None if user == "unseen" else (SessionCount("192.0.2.1", "shop", 3),)
+
+
+class CheckingSession(ToySession):
+    """One that can tell before a rotation what would stay unequal."""
+
+    def check_rights(self, users: Users) -> None:
+        raise Refused(f"user {users.clone} would lack a right")

@@ -38,6 +38,13 @@ def test_what_is_no_host_does_not_become_one(text: str) -> None:
     assert host_name(text) == text
 
 
+def test_further_hosts_of_a_value_are_written_in_the_same_way() -> None:
+    nodes = ["Other-2:7000", "[2001:DB8::9]:7001", "2001:DB8::A", "OTHER-2:7000"]
+    fields = {"engine": "redis", "host": "one", "username": "u", "password": "p", "nodes": nodes}
+    others = (("other-2", 7000), ("2001:db8::9", 7001), ("2001:db8::a", 6379))
+    assert RedisEngine().hosts(Credential.of(SecretValue.parse(json.dumps(fields)))) == (("one", 6379), *others)
+
+
 @given(st.text(max_size=20) | st.ip_addresses().map(str) | st.ip_addresses(v=6).map(lambda address: f"[{address}]"))
 def test_one_way_to_write_it_is_its_own(text: str) -> None:
     once = host_name(text)

@@ -113,6 +113,10 @@ def test_number_is_still_a_number() -> None:
     assert found == {"port": 5432, "ratio": 0.5}
 
 
+def test_half_of_a_surrogate_pair_is_an_escape() -> None:
+    assert json_text(["\ud83d", "ü"]) == r'["\ud83d", "ü"]'
+
+
 def test_text_grows_by_no_escape_that_was_not_there() -> None:
     text = '{"note": "' + "ü" * 30_000 + r'\ud83d", "password": "x"}'
     assert with_keys_changed(text, {"password": "y"}) == text.replace('"x"', '"y"')

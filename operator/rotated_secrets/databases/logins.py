@@ -19,6 +19,7 @@ from rotated_secrets.databases.base import (
     AdminSession,
     AsksCloud,
     AuthenticationFailed,
+    ChecksRights,
     DatabaseError,
     Engine,
     NotAdmitted,
@@ -158,6 +159,9 @@ class _CellSession:
     def check_users(self, users: Users) -> None:
         self._client.call("check_users", users, returns=type(None))
 
+    def check_rights(self, users: Users) -> None:
+        self._client.call("check_rights", users, returns=type(None))
+
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
@@ -206,6 +210,10 @@ class _EngineInCell:
 
     def check_users(self, users: Users) -> None:
         self._opened.check_users(users)
+
+    def check_rights(self, users: Users) -> None:
+        if isinstance(self._opened, ChecksRights):
+            self._opened.check_rights(users)
 
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None

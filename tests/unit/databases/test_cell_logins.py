@@ -17,6 +17,7 @@ from rotated_secrets.cells.landlock import abi
 from rotated_secrets.databases import logins as module
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
+    ChecksRights,
     NotAdmitted,
     Refused,
     Server,
@@ -119,6 +120,16 @@ def test_a_session_answers_as_the_engines_own(logins: MakeLogins) -> None:
             session.check_users(Users("missing"))
         with pytest.raises(Refused, match="user app is not to be locked"):
             session.disable_login("app")
+
+
+def test_a_session_that_checks_rights_does_so_in_its_cell(logins: MakeLogins) -> None:
+    with logins().open_admin(SERVER, user("checking")) as session:
+        assert isinstance(session, ChecksRights)
+        with pytest.raises(Refused, match="user app_clone would lack a right"):
+            session.check_rights(USERS)
+    with logins().open_admin(SERVER, user("admin")) as session:
+        assert isinstance(session, ChecksRights)
+        session.check_rights(USERS)  # the toy's does not
 
 
 def test_a_session_can_be_for_the_user_that_a_login_proves(logins: MakeLogins) -> None:

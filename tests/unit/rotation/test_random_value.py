@@ -117,6 +117,11 @@ def test_value_that_does_not_fit_is_refused_with_a_reason(asked: Rotation, text:
         following(asked, text)
 
 
+def test_key_that_is_repeated_is_told_before_a_rotation_begins() -> None:
+    with pytest.raises(InvalidSecretValue, match="has the key password more than once"):
+        check_value(terms(rotation()), version('{"password": "x", "password": "y"}'))
+
+
 def test_value_with_an_engine_is_accepted_with_a_webhook() -> None:
     current = version('{"engine": "postgres", "password": "old"}')
     check_value(terms(rotation(), WEBHOOK), current)
