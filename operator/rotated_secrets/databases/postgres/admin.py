@@ -183,8 +183,6 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"set the password of user {user}") as cursor:
             seen, base = self._examined(cursor, users)
             created = seen.clone is None and user == users.clone
-            if seen.clone is not None and user == users.clone and rights is not Rights.ENFORCE:
-                self._check_not_expired(seen.clone.role)  # Enforce makes it last as long as the base user
             self._write_password(cursor, seen, base, credential)
             self._mark(cursor, seen, users, created=created)
             self._hold(cursor, seen, base)
@@ -223,7 +221,11 @@ class PostgresAdminSession(BaseAdminSession):
         base = seen.base
         if base is None:
             raise no_such_user(users.base, self._server)
-        self._check_not_expired(base)
+        if base.expired:
+            raise Refused(
+                f"the password of user {base.name} at {self._server} expired at {base.valid_until}, and a new one "
+                f"would be expired as well; run: ALTER ROLE {quoted(base.name)} VALID UNTIL 'infinity'"
+            )
         lacking = missing_privilege(seen, base)
         if lacking:
             raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
@@ -235,13 +237,6 @@ class PostgresAdminSession(BaseAdminSession):
         if users.clone is not None and seen.clone is None:
             check_is_only_clone(base.name, commented(cursor, mark(base.name)), f"at {self._server}")
         return seen, base
-
-    def _check_not_expired(self, role: Role) -> None:
-        if role.expired:
-            raise Refused(
-                f"the password of user {role.name} at {self._server} expired at {role.valid_until}, and a new one "
-                f"would be expired as well; run: ALTER ROLE {quoted(role.name)} VALID UNTIL 'infinity'"
-            )
 
     def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:
         name, verifier = Identifier(credential.username), Literal(self._verifier(cursor, credential))
