@@ -113,3 +113,17 @@ def test_a_login_that_has_just_failed_is_not_tried_again_for_its_age(login: Logi
     late = world.now + 2 * VERIFY_EVERY
     assert plan(seen, world.terms, late) == ProbeCurrent()
     assert plan(replace(seen, login=login), world.terms, late) == Sleep(None)
+
+
+def test_logins_that_follow_each_other_are_not_all_written_down() -> None:
+    """The status is not to be written at each look that logs in for another reason."""
+    world = with_clone(verifyQueries=["SELECT 1"])
+    written = world.status.last_login_time
+    world.now += timedelta(hours=1)
+    world.status = world.status.with_condition(
+        ConditionType.READY, False, Reason.LOGIN_FAILED, "", now=world.now, generation=1
+    )
+    look(world)
+    assert world.database.logins == ["app_clone"]
+    assert world.status.last_login_time == written
+    assert written is not None
