@@ -93,9 +93,10 @@ class ModelStore:
         self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
     ) -> StoredVersion:
         self.calls.append("GetSecretValue")
-        for candidate, labels in self.stages.items():
-            if (stage is None or stage in labels) and version_id in (None, candidate):
-                return self.versions[candidate]
+        for candidate, version in self.versions.items():  # with an id, also one without a stage
+            labels = self.stages.get(candidate, frozenset())
+            if (stage in labels or (stage is None and version_id is not None)) and version_id in (None, candidate):
+                return version
         raise SecretNotFound(f"no version at {stage}")
 
     def put_pending(self, arn: Arn, version_id: VersionId, value: SecretValue) -> None:

@@ -118,6 +118,9 @@ class Observation:
     login: Login = Login.UNTRIED
     """Result of the login with AWSCURRENT."""
     login_message: str = ""
+    other_logins: Mapping[VersionId, Login] = field(default_factory=dict)
+    """Results of logins with other versions, tried because AWSCURRENT's is rejected; untried are those for another user
+    or server."""
     failed_checks: tuple[str, ...] = ()
     """Checks that failed as AWSCURRENT's user, although its login works."""
     missing_rights: tuple[str, ...] = ()

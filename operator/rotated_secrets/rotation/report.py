@@ -9,6 +9,7 @@ from datetime import datetime
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import (
+    Claim,
     ConditionType,
     HistoryEntry,
     Outcome,
@@ -26,6 +27,7 @@ from rotated_secrets.rotation.policies import VERIFY_EVERY, next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
 from rotated_secrets.rotation.strategies import is_known_user
+from rotated_secrets.rotation.working_version import advice
 from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
@@ -121,7 +123,7 @@ def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
         return Finding(
             False,
             Reason.LOGIN_FAILED,
-            f"{seen.login_message}; the target Secret is left unchanged: put the user's real password into the secret",
+            f"{seen.login_message}; the target Secret is left unchanged; {advice(seen, terms)}",
         )
     if seen.missing_rights:
         missing = "; ".join(seen.missing_rights)
@@ -151,7 +153,7 @@ def _synced(seen: Observation) -> Finding:
 def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
     claim, last = status.rotation, next(iter(status.history), None)
     if claim is not None and isinstance(waiting, Retry):
-        return Finding(False, STEP_FAILED[claim.step], f"{waiting.message}; it is tried again")
+        return tried_again(claim, waiting.message)
     if claim is not None and claim.failure is not None:
         return Finding(False, STEP_FAILED[claim.step], claim.failure)
     if claim is not None and claim.asked_at is not None:
@@ -163,6 +165,13 @@ def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
     if last is None:
         return Finding(None, Reason.NEVER_ROTATED, "no rotation has been due since this resource was created")
     return _outcome(last)
+
+
+def tried_again(claim: Claim, message: str) -> Finding:
+    """Return what a rotation says whose step could not be done now; one that is rolled back says first why it is."""
+    if claim.failure not in (None, message):
+        message = f"{claim.failure}; it is being rolled back: {message}"
+    return Finding(False, STEP_FAILED[claim.step], f"{message}; it is tried again")
 
 
 def _outcome(entry: HistoryEntry) -> Finding:

@@ -14,6 +14,7 @@ from rotated_secrets.databases.base import (
     AuthenticationFailed,
     ChecksRights,
     DatabaseError,
+    NotAdmitted,
     PasswordLimits,
     Refused,
     Unavailable,
@@ -25,9 +26,9 @@ from rotated_secrets.rotation.observation import AttemptState, Login, Observatio
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
-from rotated_secrets.rotation.strategies import next_user, pending_value, users_of
+from rotated_secrets.rotation.strategies import credential_to_try, next_user, pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
-from rotated_secrets.values import Credential, Stage, VersionId
+from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
 
 
 class Steps:
@@ -67,6 +68,8 @@ class Steps:
                 return self._probe_current(seen)
             case actions.ProbePending():
                 return self._probe_pending(seen)
+            case actions.ProbeVersion(version_id):
+                return self._probe_version(seen, version_id)
             case actions.Lock():
                 return self._lock(seen)
             case actions.Refresh():
@@ -129,6 +132,22 @@ class Steps:
         except AuthenticationFailed:
             failed = ["it does not log in"]
         return seen.in_attempt(pending_login=Login.REJECTED if failed else Login.WORKS)
+
+    def _probe_version(self, seen: Observation, version_id: VersionId) -> Observation:
+        return replace(seen, other_logins={**seen.other_logins, version_id: self._try_version(seen, version_id)})
+
+    def _try_version(self, seen: Observation, version_id: VersionId) -> Login:
+        try:
+            other = credential_to_try(self._terms, seen, self._store.get(self._terms.arn, version_id=version_id))
+        except (SecretNotFound, StoreRefused, InvalidSecretValue):
+            return Login.UNTRIED  # it has no value yet, or none that could be a credential
+        if other is None:
+            return Login.UNTRIED
+        try:
+            self._reached.verify(other, Users(other.username), ())
+        except AuthenticationFailed:
+            return Login.REJECTED
+        return Login.WORKS
 
     def _lock(self, seen: Observation) -> Observation:
         current = seen.current_credential
@@ -195,6 +214,11 @@ class Steps:
         try:
             failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
         except (AuthenticationFailed, Refused) as error:
+            return seen.in_attempt(failure=str(error))
+        except NotAdmitted as error:
+            if pending.username == seen.current_credential.username:
+                raise
+            # AWSCURRENT's user was admitted in this run, so nothing but the other user's name can be the reason.
             return seen.in_attempt(failure=str(error))
         if failed:
             whose = f"user {pending.username}: " if pending.username else ""

@@ -131,6 +131,7 @@ REFUSED = [
         "write tls or webhook",
     ),
     (_rotation(schedule="0 2 * * *"), "spec.rotation.schedule", "write rate(N hours), rate(N days) or cron("),
+    (_rotation(schedule="rate(999999 days)"), "spec.rotation.schedule", "a rate is at most 999 days"),
     (_rotation(adminSecretId="a b"), "spec.rotation.adminSecretId", "write the secret's name"),
     (_rotation(cloneSuffix="-b"), "spec.rotation.cloneSuffix", "write letters, digits and '_'"),
     (

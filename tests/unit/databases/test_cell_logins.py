@@ -18,6 +18,7 @@ from rotated_secrets.databases import logins as module
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
     ChecksRights,
+    NotAdmitted,
     Refused,
     Server,
     SessionCount,
@@ -151,6 +152,7 @@ def test_a_session_has_ended_when_it_was_left(logins: MakeLogins) -> None:
     [
         ("refused", AuthenticationFailed, "user refused was refused"),
         ("slow", Unavailable, "the server is slow"),
+        ("strange", NotAdmitted, "user strange is not admitted"),
         ("loop", Unavailable, "the client of toy for db.example:5432 used 1 s of CPU time without an end; check"),
         ("memory", Unavailable, "the client of toy for db.example:5432 needed more than 64 MiB of memory; check"),
         ("crash", Unavailable, "the client of toy for db.example:5432 crashed; check what answers there"),
@@ -162,6 +164,14 @@ def test_how_a_login_fails(logins: MakeLogins, name: str, kind: type[Exception],
         logins().verify(SERVER, user(name, "hunter2"), USERS)
     assert type(failed.value) is kind
     assert "hunter2" not in str(failed.value)
+
+
+def test_white_space_around_a_rejected_password_is_told(logins: MakeLogins) -> None:
+    run, padded = logins(), user("refused", "hunter2\n")
+    with pytest.raises(AuthenticationFailed, match="password in the secret value begins or ends with"):
+        run.verify(SERVER, padded, USERS)
+    with pytest.raises(AuthenticationFailed, match="password in the secret value begins or ends with"):
+        run.open_admin(SERVER, padded)
 
 
 def test_a_login_that_hangs_is_ended(logins: MakeLogins, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,14 @@ def test_a_membership_through_another_role_does_not_make_a_clone() -> None:
     assert "not a member of app" in str(not_the_clone(BASE, dataclasses.replace(CLONE, memberships=())))
 
 
+def test_a_base_user_that_is_a_member_of_its_clone_gets_statements_that_work() -> None:
+    """PostgreSQL refuses a circle, so no GRANT alone can be the advice."""
+    circle = dataclasses.replace(CLONE, memberships=(), given_to_base=(("app", None), ("between", "admin")))
+    assert str(not_the_clone(BASE, circle)).endswith(
+        "REVOKE app_clone FROM app; REVOKE app_clone FROM between GRANTED BY admin; GRANT app TO app_clone"
+    )
+
+
 def test_what_is_owned_is_a_difference_only_where_sessions_start_as_the_base_user() -> None:
     owner = dataclasses.replace(CLONE, belongings=(Belongings("shop", owned=True, count=2),))
     assert not_the_clone(BASE, owner) is None

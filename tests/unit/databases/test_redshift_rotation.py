@@ -469,7 +469,13 @@ def test_names_that_cannot_be_are_refused_without_a_connection(name: str) -> Non
 
 
 def test_a_failed_first_rotation_locks_the_clone_out() -> None:
-    said = [*opened("admin"), *single(done('ALTER USER "app_clone" PASSWORD DISABLE'))]
+    said = [*opened("admin"), *exists("app_clone"), *single(done('ALTER USER "app_clone" PASSWORD DISABLE'))]
+    with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
+        connected.disable_login("app_clone")
+
+
+def test_a_clone_that_was_never_made_is_not_locked_out() -> None:
+    said = [*opened("admin"), *exists("app_clone", there=False)]
     with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
         connected.disable_login("app_clone")
 

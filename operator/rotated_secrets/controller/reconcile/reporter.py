@@ -36,6 +36,7 @@ from rotated_secrets.rotation.report import (
     event_for_sync,
     events_for_rights,
     events_for_status,
+    tried_again,
     unknown_without_store,
     with_findings,
 )
@@ -127,8 +128,7 @@ class Reporter:
         status = self.status.resource.status
         findings = {}
         if status.rotation is not None:
-            reason = STEP_FAILED[status.rotation.step]
-            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
+            findings[ConditionType.ROTATED] = tried_again(status.rotation, message)
         if status.condition(ConditionType.READY) is None:
             findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
         elif not store_answers:

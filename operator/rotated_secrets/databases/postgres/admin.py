@@ -19,6 +19,7 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
+    NotAdmitted,
     Refused,
     RightsReport,
     Server,
@@ -37,7 +38,7 @@ from rotated_secrets.databases.guards import (
     not_provably_the_clone,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
-from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_statement, is_temporary, reason
+from rotated_secrets.databases.postgres.errors import POOLED, failed_statement, is_temporary, reason
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
@@ -86,6 +87,7 @@ SELECT setting FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
 """
 _SERVERS_OWN = ["default", "configuration file", "command line", "environment variable", "global"]
+_EXISTS = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name"
 _SESSIONS = """
 SELECT COALESCE(pg_catalog.host(client_addr), %s), COALESCE(datname, ''), pg_catalog.count(*)
 FROM pg_catalog.pg_stat_activity
@@ -132,8 +134,7 @@ class PostgresAdminSession(BaseAdminSession):
         if search_path != _PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
-                f"between drops them (PgBouncer: ignore_startup_parameters=options): name the server itself in the "
-                f"admin secret"
+                f"between drops them (PgBouncer: ignore_startup_parameters=options): {POOLED}"
             )
         if who != [user, user]:
             raise Refused(
@@ -182,6 +183,8 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"set the password of user {user}") as cursor:
             seen, base = self._examined(cursor, users)
             created = seen.clone is None and user == users.clone
+            if seen.clone is not None and user == users.clone and rights is not Rights.ENFORCE:
+                self._check_not_expired(seen.clone.role)  # Enforce makes it last as long as the base user
             self._write_password(cursor, seen, base, credential)
             self._mark(cursor, seen, users, created=created)
             self._hold(cursor, seen, base)
@@ -201,7 +204,9 @@ class PostgresAdminSession(BaseAdminSession):
 
     def disable_login(self, user: str) -> None:
         with self._transaction(f"lock user {user} out") as cursor:
-            cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
+            cursor.execute(_EXISTS, (user,))
+            if cursor.fetchone():  # else setSecret failed before it was made
+                cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
@@ -218,11 +223,7 @@ class PostgresAdminSession(BaseAdminSession):
         base = seen.base
         if base is None:
             raise no_such_user(users.base, self._server)
-        if base.expired:
-            raise Refused(
-                f"the password of user {base.name} at {self._server} expired at {base.valid_until}, and a new one "
-                f"would be expired as well; run: ALTER ROLE {quoted(base.name)} VALID UNTIL 'infinity'"
-            )
+        self._check_not_expired(base)
         lacking = missing_privilege(seen, base)
         if lacking:
             raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
@@ -234,6 +235,13 @@ class PostgresAdminSession(BaseAdminSession):
         if users.clone is not None and seen.clone is None:
             check_is_only_clone(base.name, commented(cursor, mark(base.name)), f"at {self._server}")
         return seen, base
+
+    def _check_not_expired(self, role: Role) -> None:
+        if role.expired:
+            raise Refused(
+                f"the password of user {role.name} at {self._server} expired at {role.valid_until}, and a new one "
+                f"would be expired as well; run: ALTER ROLE {quoted(role.name)} VALID UNTIL 'infinity'"
+            )
 
     def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:
         name, verifier = Identifier(credential.username), Literal(self._verifier(cursor, credential))

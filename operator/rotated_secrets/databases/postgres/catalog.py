@@ -72,6 +72,8 @@ class Clone:
     """Has the base user's rights without SET ROLE."""
     becomes_base: bool
     """May SET ROLE to the base user."""
+    given_to_base: tuple[tuple[str, str | None], ...] = ()
+    """Members of the clone by which the base user is one, each with who granted it that, where this matters."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,16 @@ FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(p
 LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor
 WHERE m.member OPERATOR(pg_catalog.=) %s::pg_catalog.oid
 GROUP BY r.rolname ORDER BY r.rolname
+"""
+# A superuser is taken for a member of every role.
+_GIVEN_TO_BASE = """
+SELECT r.rolname, g.rolname
+FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) m.member
+LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor AND %(has_grantors)s
+WHERE m.roleid OPERATOR(pg_catalog.=) %(clone)s::pg_catalog.oid
+  AND (m.member OPERATOR(pg_catalog.=) %(base)s::pg_catalog.oid
+       OR NOT %(superuser)s AND pg_catalog.pg_has_role(%(base)s::pg_catalog.oid, m.member, 'MEMBER'))
+ORDER BY 1, 2
 """
 # "REASSIGN OWNED" passes over the first two (shdepReassignOwned in src/backend/catalog/pg_shdepend.c).
 _BELONGINGS = """
@@ -214,7 +226,15 @@ def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey
     (uses,) = _only(cursor)
     cursor.execute(_BECOMES, (clone.oid, base.oid, becoming(cursor.connection.server_version)))
     (becomes,) = _only(cursor)
-    return Clone(clone, memberships, settings, belongings, bool(uses), bool(becomes))
+    circle = {
+        "clone": clone.oid,
+        "base": base.oid,
+        "superuser": "SUPERUSER" in base.attributes,
+        "has_grantors": cursor.connection.server_version >= OPTIONS_OF_MEMBERSHIP,
+    }
+    cursor.execute(_GIVEN_TO_BASE, circle)
+    given = tuple((member, grantor) for member, grantor in cursor.fetchall())
+    return Clone(clone, memberships, settings, belongings, bool(uses), bool(becomes), given)
 
 
 def _settings(cursor: Cursor, oids: list[int]) -> dict[int, dict[SettingKey, str]]:

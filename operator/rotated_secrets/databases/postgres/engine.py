@@ -6,18 +6,18 @@ Source of the values of ``engine``: "JSON structure of AWS Secrets Manager secre
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Literal
 
-from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Server
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, NotAdmitted, Server, Users
 from rotated_secrets.databases.base_classes import LoggedIn, LoginEngine
 from rotated_secrets.databases.postgres.admin import open_session
 from rotated_secrets.databases.postgres.catalog import becoming
-from rotated_secrets.databases.postgres.errors import condition, failed_statement, is_temporary
+from rotated_secrets.databases.postgres.errors import POOLED, condition, failed_statement, is_temporary
 from rotated_secrets.databases.postgres.login import CONNECT_SECONDS, STATEMENT_SECONDS, TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import joining, unusable_name
 from rotated_secrets.databases.verify_queries import CUT_AFTER_SECONDS, OutOfTime, Query
@@ -64,6 +64,16 @@ class PostgresEngine(LoginEngine[Connection]):
     idle_seconds = 10.0
     """After this time of silence the server ends an admin's session, and frees its lock."""
 
+    def verify(self, server: Server, credential: Credential, users: Users, queries: Sequence[str] = ()) -> list[str]:
+        try:
+            return super().verify(server, credential, users, queries)
+        except NotAdmitted as error:
+            if users.clone is None:
+                raise
+            # "The pg_hba.conf File": a plus sign is for a role and all of its members.
+            both = f"a line of pg_hba.conf that is to admit {users.base} and its clone names +{users.base}"
+            raise NotAdmitted(f"{error}; {both}") from None
+
     def _unusable_name(self, username: str) -> str | None:
         return unusable_name(username)
 
@@ -92,7 +102,7 @@ class PostgresEngine(LoginEngine[Connection]):
         if session_user != user:
             raise AuthenticationFailed(
                 f"user {user} at {server} does not log in: the session belongs to {session_user}, so the password of "
-                f"{user} was not checked; name the server itself in host, not a pooler that has its own users"
+                f"{user} was not checked; a pooler with users of its own answers there: {POOLED}"
             )
         if user == users.clone and current_user != expected and (current_user == user or not triggered):
             yield f"the session of {user} runs as {current_user} instead of {expected}"

@@ -128,6 +128,15 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
     other user must give and take no right.
     """
     name, marked = clone.role.name, clone_of(clone.role) == base.name
+    if clone.given_to_base:
+        revokes = "; ".join(
+            f"REVOKE {quoted(name)} FROM {quoted(member)}" + (f" GRANTED BY {quoted(grantor)}" if grantor else "")
+            for member, grantor in clone.given_to_base
+        )
+        return (
+            f"{base.name} is a member of it, and a role cannot be a member of its own member; "
+            f"if it is the clone: {revokes}; GRANT {quoted(base.name)} TO {quoted(name)}"
+        )
     if not marked and all(held.role != base.name for held in clone.memberships):
         return f"it is not a member of {base.name}; if it is the clone: GRANT {quoted(base.name)} TO {quoted(name)}"
     beyond = sorted(clone.role.attributes - base.attributes)
