@@ -96,12 +96,31 @@ def _active_user(seen: Observation, terms: Terms) -> str | None:
     return user if user and is_known_user(terms.rotation, seen, user) else None
 
 
-def unknown_without_store(status: RotatedSecretStatus, message: str) -> dict[ConditionType, Finding]:
-    """Return Ready as unknown where it was true: the store could not be looked at, and may hold another version now."""
-    ready = status.condition(ConditionType.READY)
-    if ready is None or not (ready.status == "True" or ready.reason == Reason.STORE_UNAVAILABLE):
-        return {}
-    return {ConditionType.READY: Finding(None, Reason.STORE_UNAVAILABLE, message)}
+def unknown_without_store(
+    status: RotatedSecretStatus, message: str, reason: Reason = Reason.STORE_UNAVAILABLE
+) -> dict[ConditionType, Finding]:
+    """Return Ready and Synced as unknown, except where they are false: the store may hold another version now."""
+    found = (status.condition(kind) for kind in (ConditionType.READY, ConditionType.SYNCED))
+    return {
+        ConditionType(condition.type): Finding(None, reason, message)
+        for condition in found
+        if condition is not None and condition.status != "False"
+    }
+
+
+def ready_after_failure(seen: Observation, terms: Terms, message: str) -> Finding | None:
+    """Return what Ready becomes where an action failed after the only user's password was set, and None elsewhere.
+
+    What is delivered is AWSCURRENT, which no longer logs in: until AWSCURRENT moves, or the old password is restored.
+    """
+    if terms.keeps_current or not terms.has_database or not seen.attempt.password_set:
+        return None
+    return Finding(
+        False,
+        Reason.LOGIN_FAILED,
+        f"what is delivered does not log in: the database has the password of version {seen.pending_id}, and "
+        f"AWSCURRENT has not moved to it: {message}; it is tried again",
+    )
 
 
 def with_findings(

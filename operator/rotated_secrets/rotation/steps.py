@@ -26,6 +26,7 @@ from rotated_secrets.rotation.observation import AttemptState, Login, Observatio
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
+from rotated_secrets.rotation.stage_moves import move_stage
 from rotated_secrets.rotation.strategies import credential_to_try, next_user, pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
 from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
@@ -106,6 +107,8 @@ class Steps:
         try:
             pending = self._store.get(self._terms.arn, stage=Stage.PENDING, version_id=seen.pending_id)
         except (SecretNotFound, StoreRefused) as error:
+            if isinstance(error, StoreRefused) and self._store.describe(self._terms.arn).stages == seen.stages:
+                raise
             raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
         return seen.with_pending(pending, self._terms)
 
@@ -228,10 +231,7 @@ class Steps:
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
         if self._session is not None and not self._session.try_lock(self._users(seen.current_credential).base):
             raise LookAgain("the lock was lost")  # this session holds the lock, so a refusal means that it was lost
-        try:
-            self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
-        except StoreRefused as error:
-            raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
+        move_stage(self._store, self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
         self.close()
         current = seen.pending or seen.current
         return replace(
