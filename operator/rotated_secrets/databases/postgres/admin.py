@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -38,8 +37,8 @@ from rotated_secrets.databases.guards import (
     not_provably_the_clone,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
-from rotated_secrets.databases.postgres.errors import POOLED, failed_statement, is_temporary, reason
-from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
+from rotated_secrets.databases.postgres.errors import POOLED, is_temporary, reason
+from rotated_secrets.databases.postgres.login import log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
     belonging_sentence,
@@ -54,34 +53,13 @@ from rotated_secrets.databases.postgres.rights import (
     unusable_name,
     with_reason,
 )
+from rotated_secrets.databases.postgres.session import PINNED, transaction
 from rotated_secrets.values import Credential
 
 LOCK_DATABASE = "postgres"
 UNKNOWN_CLIENT = "unknown"
 """The client address of a session whose details the admin may not see, or that came by a local socket."""
 
-# What `ALTER DATABASE … SET` and `ALTER ROLE … SET` could otherwise turn against the session. Temporary objects are
-# looked up last: unnamed they would come first.
-_PINNED: Mapping[str, str] = {
-    **TIMEOUTS,
-    "search_path": "pg_catalog,pg_temp",
-    "role": "none",
-    "local_preload_libraries": "",
-    "default_transaction_read_only": "off",
-    "default_transaction_deferrable": "off",
-    "default_transaction_isolation": "read\\ committed",
-    # A password that a crash takes back would lock its user out.
-    "synchronous_commit": "on",
-    "standard_conforming_strings": "on",
-    "transform_null_equals": "off",
-    "exit_on_error": "off",
-    "debug_print_parse": "off",
-    "debug_print_rewritten": "off",
-    "debug_print_plan": "off",
-    "client_min_messages": "warning",
-    "DateStyle": "ISO",
-    "TimeZone": "UTC",
-}
 _HASHED_LIKE_THE_SERVER = """
 SELECT setting FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
@@ -106,7 +84,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     """
     idle = str(int(idle_seconds * 1000))
     # PostgreSQL measures silence in and out of transactions apart.
-    settings = {**_PINNED, "idle_session_timeout": idle, "idle_in_transaction_session_timeout": idle}
+    settings = {**PINNED, "idle_session_timeout": idle, "idle_in_transaction_session_timeout": idle}
     try:
         connection = log_in(server, credential, LOCK_DATABASE, settings)
     except (DatabaseClosed, NotAdmitted):
@@ -131,7 +109,7 @@ class PostgresAdminSession(BaseAdminSession):
                 cursor.execute("SET createrole_self_grant = ''")
             cursor.execute("SELECT SESSION_USER, CURRENT_USER, pg_catalog.current_setting('search_path')")
             *who, search_path = cursor.fetchone() or ("", "", "")
-        if search_path != _PINNED["search_path"]:
+        if search_path != PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
                 f"between drops them (PgBouncer: ignore_startup_parameters=options): {POOLED}"
@@ -330,23 +308,14 @@ class PostgresAdminSession(BaseAdminSession):
         return repaired
 
     def _reassign_in(self, database: str, base: str, clone: Credential) -> None:
-        connection = log_in(self._server, clone, database, _PINNED)
+        connection = log_in(self._server, clone, database, PINNED)
         with (
             contextlib.closing(connection),
-            _transaction(
+            transaction(
                 connection, self._server, f"reassign what {clone.username} owns in database {database}"
             ) as cursor,
         ):
             cursor.execute(SQL("REASSIGN OWNED BY {} TO {}").format(Identifier(clone.username), Identifier(base)))
 
     def _transaction(self, doing: str) -> contextlib.AbstractContextManager[Cursor]:
-        return _transaction(self._connection, self._server, doing)
-
-
-@contextlib.contextmanager
-def _transaction(connection: Connection, server: Server, doing: str) -> Iterator[Cursor]:
-    try:
-        with deadline(connection), connection, connection.cursor() as cursor:
-            yield cursor
-    except psycopg2.Error as error:
-        raise failed_statement(error, server, doing) from None
+        return transaction(self._connection, self._server, doing)
