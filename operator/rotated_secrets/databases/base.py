@@ -144,6 +144,18 @@ class AdminSession(AbstractContextManager["AdminSession"], Protocol):
         """Who is logged in as this user now; None where the session may not see that."""
 
 
+@runtime_checkable
+class ChecksRights(Protocol):
+    """What an admin's session has besides, that can find out before a rotation what it could not make equal."""
+
+    def check_rights(self, users: Users) -> None:
+        """Look whether the clone can be made equal to its base user. Leaves both as they are.
+
+        Raises:
+            Refused: it would lack something; the message has the statement that gives the admin what is missing.
+        """
+
+
 class Engine(Protocol):
     """One kind of database. Safe to use from several threads."""
 

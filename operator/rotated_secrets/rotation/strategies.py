@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 
 from rotated_secrets.api.rotation import Rotation, Strategy
@@ -132,6 +133,26 @@ def pending_mismatch(terms: Terms, seen: Observation) -> str | None:
         # Without its name: AWSPENDING may be another's, and nothing has logged in with it.
         return "AWSPENDING is for another user than the one whose turn it is"
     return _other_keys_mismatch(seen.current, seen.pending, ("username", "password"))
+
+
+def credential_to_try(terms: Terms, seen: Observation, other: StoredVersion) -> Credential | None:
+    """Return the credential of another version than AWSCURRENT, if it is for one of AWSCURRENT's users at its server.
+
+    Only its user and password are taken: a person who can write the secret can stage any value.
+    """
+    try:
+        theirs, ours = terms.credential(other), seen.current_credential
+        if terms.rotation.strategy is Strategy.RANDOM_VALUE:
+            return theirs if _random_mismatch(terms, seen.current, other) is None else None
+        place = (theirs.engine, theirs.host, theirs.port, theirs.dbname)
+        if place != (ours.engine, ours.host, ours.port, ours.dbname):
+            return None
+        if theirs.username not in _names(users_of(terms.rotation, ours.username)):
+            return None
+        value = seen.current.value.replacing(username=theirs.username, password=theirs.password.reveal())
+        return terms.credential(replace(other, value=value))
+    except InvalidSecretValue:
+        return None
 
 
 def _random_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersion) -> str | None:

@@ -56,8 +56,8 @@ _STATUS: Final = re.compile(r"Received non 200 response (\d{3})")
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What the SDK was doing when it failed."""
+class CredentialSource:
+    """Where the SDK looked for credentials when it failed."""
 
     provider: str = ""
     """``METHOD`` of its provider; empty before the first one."""
@@ -74,11 +74,11 @@ class Attempt:
         return self.environment.get(AGENT_URL) or f"http://169.254.170.2{self.environment.get(AGENT_PATH, '')}"
 
 
-def nothing_found(attempt: Attempt) -> AccessDenied:
+def nothing_found(source: CredentialSource) -> AccessDenied:
     """No provider has any credentials."""
     unread = "".join(
-        f"; {variable} names {attempt.environment.get(variable, '')}, which cannot be read ({why})"
-        for variable, why in attempt.unreadable.items()
+        f"; {variable} names {source.environment.get(variable, '')}, which cannot be read ({why})"
+        for variable, why in source.unreadable.items()
     )
     return AccessDenied(
         f"no AWS credentials are in the operator's environment, files or instance role{unread}; give the operator's "
@@ -86,19 +86,19 @@ def nothing_found(attempt: Attempt) -> AccessDenied:
     )
 
 
-def failure_of(error: Exception, attempt: Attempt) -> StoreError:
+def failure_of(error: Exception, source: CredentialSource) -> StoreError:
     """Return AccessDenied where a person has to act, and StoreUnavailable where it may pass."""
     match error:
         case StoreError():
             failure: StoreError = error
         case ClientError() | NotAws() | sdk.ConnectionError() | sdk.HTTPClientError() | sdk.ParamValidationError():
-            failure = _from_sts(error, attempt)
+            failure = _from_sts(error, source)
         case OSError():
-            failure = _from_file(error, attempt)
+            failure = _from_file(error, source)
         case sdk.NoCredentialsError():
-            failure = nothing_found(attempt)
+            failure = nothing_found(source)
         case sdk.CredentialRetrievalError() | sdk.MetadataRetrievalError():
-            failure = _from_provider(error, attempt)
+            failure = _from_provider(error, source)
         case subprocess.TimeoutExpired():
             failure = StoreUnavailable(
                 f"{CANNOT}: credential_process did not end within {error.timeout:.0f} s; it is tried again later"
@@ -107,103 +107,103 @@ def failure_of(error: Exception, attempt: Attempt) -> StoreError:
             failure = AccessDenied(f"{CANNOT}: {_shown(str(error))}; {CONFIG_REMEDY}")
         case RuntimeError():  # of RefreshableCredentials, where what was fetched has expired
             failure = AccessDenied(
-                f"{CANNOT}: those that {_provider(attempt)} gives have expired already; see that it renews them, and "
+                f"{CANNOT}: those that {_provider(source)} gives have expired already; see that it renews them, and "
                 "correct the time of the node that the operator runs on"
             )
         case _:
-            failure = _from_nonsense(error, attempt)
+            failure = _from_nonsense(error, source)
     # All else that a store may refuse is about a request, and this is about the operator itself.
     return failure if isinstance(failure, AccessDenied | StoreUnavailable) else AccessDenied(str(failure))
 
 
-def _from_sts(error: ClientError | BotoCoreError, attempt: Attempt) -> StoreError:
-    if attempt.asked is None:
+def _from_sts(error: ClientError | BotoCoreError, source: CredentialSource) -> StoreError:
+    if source.asked is None:
         if isinstance(error, ClientError):
             said = _shown(f"{error.response['Error'].get('Code', '')}: {error.response['Error'].get('Message', '')}")
-            return AccessDenied(f"{CANNOT}: {_provider(attempt)} is refused them ({said}); {CONFIG_REMEDY}")
+            return AccessDenied(f"{CANNOT}: {_provider(source)} is refused them ({said}); {CONFIG_REMEDY}")
         return StoreUnavailable(
-            f"{CANNOT}: no answer to {_provider(attempt)} ({type(error).__name__}); it is tried again later"
+            f"{CANNOT}: no answer to {_provider(source)} ({type(error).__name__}); it is tried again later"
         )
-    asked = attempt.asked
+    asked = source.asked
     given, arn = asked.get("WebIdentityToken"), str(asked.get("RoleArn", ""))
     token = SecretText(given) if isinstance(given, str) else None
-    if attempt.provider == WEB_IDENTITY and isinstance(error, sdk.ParamValidationError) and not (given or "").strip():
-        return AccessDenied(f"{CANNOT}: {_token_file(attempt)} is empty; {IRSA}")
+    if source.provider == WEB_IDENTITY and isinstance(error, sdk.ParamValidationError) and not (given or "").strip():
+        return AccessDenied(f"{CANNOT}: {_token_file(source)} is empty; {IRSA}")
     if arn.count(":") < 5:
         return AccessDenied(f"{CANNOT}: the role {arn or 'to assume'} is not the ARN of an IAM role; {OWN_ROLE}")
     subject = (subject_of(token) if token is not None else None) or "the operator's ServiceAccount"
     role = AssumedRole(Arn(arn), str(asked.get("RoleSessionName", "")), asked.get("ExternalId"), subject)
-    return translate_assuming(error, role, token, attempt.region, OWN_ROLE)
+    return translate_assuming(error, role, token, source.region, OWN_ROLE)
 
 
-def _from_file(error: OSError, attempt: Attempt) -> StoreError:
+def _from_file(error: OSError, source: CredentialSource) -> StoreError:
     name = str(error.filename or "")
     why = error.strerror or type(error).__name__
-    of = next((variable for variable, value in attempt.environment.items() if value == name), "")
+    of = next((variable for variable, value in source.environment.items() if value == name), "")
     whose = f" ({of})" if of in (TOKEN_FILE, AGENT_TOKEN_FILE, *SETTINGS_FILES) else ""
-    if attempt.provider == PROCESS:
+    if source.provider == PROCESS:
         return AccessDenied(
             f"{CANNOT}: credential_process cannot be started: {name or 'it'}: {why}; correct it in the AWS config "
             "file, and have the program in the operator's image"
         )
     if isinstance(error, PermissionError):
         advice = FS_GROUP
-    elif attempt.provider == WEB_IDENTITY:
+    elif source.provider == WEB_IDENTITY:
         advice = IRSA
-    elif attempt.provider == CONTAINER:
+    elif source.provider == CONTAINER:
         advice = POD_IDENTITY
     else:
         advice = CONFIG_REMEDY
-    return AccessDenied(f"{CANNOT}: {name or _provider(attempt)}{whose}: {why}; {advice}")
+    return AccessDenied(f"{CANNOT}: {name or _provider(source)}{whose}: {why}; {advice}")
 
 
-def _from_provider(error: BotoCoreError, attempt: Attempt) -> StoreError:
+def _from_provider(error: BotoCoreError, source: CredentialSource) -> StoreError:
     said = _shown(str(error.kwargs.get("error_msg", error)))
-    if attempt.provider == PROCESS:
+    if source.provider == PROCESS:
         return AccessDenied(f"{CANNOT}: credential_process failed ({said}); correct it in the AWS config file")
-    if attempt.provider == INSTANCE:
+    if source.provider == INSTANCE:
         return StoreUnavailable(
             f"{CANNOT}: the instance's metadata service gave none ({said}); it is tried again later"
         )
-    if attempt.provider != CONTAINER:
-        return AccessDenied(f"{CANNOT}: {_provider(attempt)} failed ({said}); {CONFIG_REMEDY}")
+    if source.provider != CONTAINER:
+        return AccessDenied(f"{CANNOT}: {_provider(source)} failed ({said}); {CONFIG_REMEDY}")
     status = _STATUS.search(said)
     if status is not None and 400 <= int(status[1]) < 500 and status[1] not in ("408", "429"):
-        return AccessDenied(f"{CANNOT}: {attempt.agent} refuses them ({said}); {POD_IDENTITY}")
-    return StoreUnavailable(f"{CANNOT}: {attempt.agent} does not give them ({said}); {POD_IDENTITY}")
+        return AccessDenied(f"{CANNOT}: {source.agent} refuses them ({said}); {POD_IDENTITY}")
+    return StoreUnavailable(f"{CANNOT}: {source.agent} does not give them ({said}); {POD_IDENTITY}")
 
 
-def _from_nonsense(error: Exception, attempt: Attempt) -> StoreError:
+def _from_nonsense(error: Exception, source: CredentialSource) -> StoreError:
     """Parsers of the SDK raise whatever Python raises for what they do not expect; their words quote it."""
     if isinstance(error, ValueError) and "not a legal header value" in str(error):
-        name = attempt.environment.get(AGENT_TOKEN_FILE, "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+        name = source.environment.get(AGENT_TOKEN_FILE, "AWS_CONTAINER_AUTHORIZATION_TOKEN")
         return AccessDenied(f"{CANNOT}: the token in {name} has more than one line; write it without a newline")
     if isinstance(error, ValueError) and str(error).startswith("Unsupported host"):
         return AccessDenied(
-            f"{CANNOT}: {AGENT_URL} names {attempt.agent}, which is neither https nor a host of an agent; correct it"
+            f"{CANNOT}: {AGENT_URL} names {source.agent}, which is neither https nor a host of an agent; correct it"
         )
-    what = f"{_provider(attempt)} gives what are no credentials ({type(error).__name__})"
-    if attempt.provider == CONTAINER:
+    what = f"{_provider(source)} gives what are no credentials ({type(error).__name__})"
+    if source.provider == CONTAINER:
         return StoreUnavailable(f"{CANNOT}: {what}; {POD_IDENTITY}")
     return AccessDenied(f"{CANNOT}: {what}; correct it, or choose another source of credentials")
 
 
-def _provider(attempt: Attempt) -> str:
+def _provider(source: CredentialSource) -> str:
     """The provider, as people know it."""
-    match attempt.provider:
+    match source.provider:
         case "":
             return "the AWS configuration"
         case str(provider) if provider == CONTAINER:
-            return attempt.agent
+            return source.agent
         case str(provider) if provider == PROCESS:
             return "credential_process"
         case str(provider) if provider == WEB_IDENTITY:
-            return _token_file(attempt)
-    return f"the provider {attempt.provider}"
+            return _token_file(source)
+    return f"the provider {source.provider}"
 
 
-def _token_file(attempt: Attempt) -> str:
-    return attempt.environment.get(TOKEN_FILE, "web_identity_token_file")
+def _token_file(source: CredentialSource) -> str:
+    return source.environment.get(TOKEN_FILE, "web_identity_token_file")
 
 
 def _shown(words: str) -> str:

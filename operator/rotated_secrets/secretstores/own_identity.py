@@ -28,7 +28,7 @@ from rotated_secrets.secretstores.answers import checked
 from rotated_secrets.secretstores.base import StoreError
 from rotated_secrets.secretstores.credential_errors import (
     PROCESS,
-    Attempt,
+    CredentialSource,
     failure_of,
     nothing_found,
     unreadable_files,
@@ -131,7 +131,7 @@ class OwnSession:
         self._clients: _ClientSession | None = None
         self._chain: _ChainSession | None = None
         self._provider = ""
-        self.credentials = OwnCredentials(self._load, lambda error: failure_of(error, self._attempt()))
+        self.credentials = OwnCredentials(self._load, lambda error: failure_of(error, self._source()))
 
     @property
     def region_name(self) -> str | None:
@@ -167,11 +167,11 @@ class OwnSession:
             found: Credentials | None = provider.load()
             if found is not None:
                 return found
-        raise nothing_found(self._attempt())
+        raise nothing_found(self._source())
 
-    def _attempt(self) -> Attempt:
+    def _source(self) -> CredentialSource:
         chain = self._chain
-        return Attempt(
+        return CredentialSource(
             self._provider,
             chain.sts_region if chain is not None else "",
             dict(os.environ),

@@ -19,6 +19,7 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, NotAdmitted, Refused, Unavailable, Users
 from rotated_secrets.values import SecretText
 from sandbox import postgres as sandbox_postgres
+from sandbox.packages import LOCALES
 from sandbox.postgres import Installation, PostgresServer, installations, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant
 
@@ -36,7 +37,7 @@ HBA = (
 def server(request: pytest.FixtureRequest, installation: Installation) -> Iterator[PostgresServer]:
     """A server that speaks one of the languages from its first word on, before it knows who logs in."""
     language, encoding = request.param
-    if not installation.tls or shutil.which("localedef") is None or not Path("/usr/share/i18n/locales").exists():
+    if not installation.tls or shutil.which("localedef") is None or not LOCALES.exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Debian's packages postgresql and locales are needed")
     name = f"{language}.{encoding}"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, pytest.MonkeyPatch.context() as patch:

@@ -22,7 +22,7 @@ from rotated_secrets.secretstores.base import (
     StoreThrottled,
     StoreUnavailable,
 )
-from rotated_secrets.secretstores.credential_errors import WEB_IDENTITY, Attempt, failure_of
+from rotated_secrets.secretstores.credential_errors import WEB_IDENTITY, CredentialSource, failure_of
 from rotated_secrets.secretstores.own_identity import LOADED_SECONDS, REMEMBERED_SECONDS, OwnCredentials, OwnSession
 from rotated_secrets.secretstores.roles import AssumedRole, stores_for_role
 from rotated_secrets.values import Arn, SecretId
@@ -178,7 +178,7 @@ def test_token_file_for_the_agent_that_cannot_be_used_is_named(world: World, spo
 
 
 def test_file_that_the_operators_user_may_not_read_needs_a_group() -> None:
-    attempt = Attempt(WEB_IDENTITY, environment={"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"})
+    attempt = CredentialSource(WEB_IDENTITY, environment={"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"})
     failure = failure_of(PermissionError(13, "Permission denied", "/var/run/token"), attempt)
     assert type(failure) is AccessDenied
     assert "/var/run/token (AWS_WEB_IDENTITY_TOKEN_FILE): Permission denied; " in str(failure)
@@ -397,7 +397,7 @@ def test_role_that_a_tenant_names_is_told_what_the_operator_itself_lacks(world: 
 )
 @pytest.mark.parametrize("provider", ["", WEB_IDENTITY, "container-role", "custom-process", "iam-role", "sso", "env"])
 def test_whatever_a_provider_raises_is_told_as_denied_or_unavailable(raised: Exception, provider: str) -> None:
-    failure = failure_of(raised, Attempt(provider))
+    failure = failure_of(raised, CredentialSource(provider))
     assert type(failure) in (AccessDenied, StoreUnavailable)
     assert "the operator's AWS credentials cannot be loaded: " in str(failure)
 
@@ -412,7 +412,7 @@ def test_whatever_the_sdk_raises_is_told_as_denied_or_unavailable(provider: str,
     assert len(tried) > 80
     for each in tried:
         error = each(**dict.fromkeys(re.findall(r"{(\w+)", each.fmt), "x"))
-        failure = failure_of(error, Attempt(provider, REGION, asked=asked))
+        failure = failure_of(error, CredentialSource(provider, REGION, asked=asked))
         assert isinstance(failure, AccessDenied | StoreUnavailable), each
 
 
