@@ -147,8 +147,16 @@ def _undo_late_finish(seen: Observation, terms: Terms, now: datetime) -> Action 
 
 
 def _clear_pending(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Remove AWSPENDING from AWSCURRENT's version: left by a crash, or by a Lambda that does not remove it."""
-    return ClearPending() if seen.pending_id == seen.current_id and seen.elsewhere is None else None
+    """Remove AWSPENDING from AWSCURRENT's version: left by a crash, or by a Lambda that does not remove it.
+
+    Also from our own version that is AWSPREVIOUS: it was finished and served, and a person moved AWSCURRENT back.
+    """
+    if seen.pending_id is None or seen.elsewhere is not None:
+        return None
+    if seen.pending_id == seen.current_id:
+        return ClearPending()
+    moved_back = seen.pending_id == version_at(seen.stages, Stage.PREVIOUS) and is_ours(seen, terms)
+    return Abandon(seen.pending_id) if moved_back and seen.claim is None else None
 
 
 def _close_claim(seen: Observation, terms: Terms, now: datetime) -> Action | None:

@@ -11,7 +11,7 @@ import pytest
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.rotation.actions import FinishPending, Hold, Retry, Sleep, SyncTarget, Waiting
+from rotated_secrets.rotation.actions import ClearPending, FinishPending, Hold, Retry, Sleep, SyncTarget, Waiting
 from rotated_secrets.rotation.observation import Login, Obstacle
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import MOST_BYTES, pending_mismatch, successor
@@ -630,6 +630,23 @@ def test_pending_made_from_an_old_version_is_abandoned_without_database_changes(
     ModelOperator(world).run_until_it_waits()
     assert not any(Stage.PENDING in stages for stages in world.store.stages.values())
     assert world.database.passwords == passwords
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ALTERNATING_USERS, Strategy.RANDOM_VALUE])
+def test_move_back_before_pending_was_cleared_is_kept_and_ends_the_rotation_once(strategy: Strategy) -> None:
+    """Found by the model: the version was served, resumed, served, and so on."""
+    world = settled(world_of(strategy))
+    world.request = "request"
+    dying = ModelOperator(world)
+    while dying.run is None or not isinstance(dying.run.next_action(), ClearPending):
+        dying.step()
+    dying.end()
+    made = current(world).version_id
+    world.store.move_stage(ARN, Stage.CURRENT, to=FIRST, remove_from=made)
+    ModelOperator(world).run_until_it_waits()
+    assert world.store.stages == {FIRST: frozenset({Stage.CURRENT}), made: frozenset({Stage.PREVIOUS})}
+    assert world.status.rotation is None
+    assert world.target == current(world)
 
 
 def test_pending_left_on_current_is_cleared() -> None:
