@@ -108,7 +108,7 @@ def ready_after_failure(seen: Observation, terms: Terms, message: str) -> Findin
         False,
         Reason.LOGIN_FAILED,
         f"what is delivered does not log in: the database has the password of version {seen.pending_id}, and "
-        f"AWSCURRENT has not moved to it: {message}; it is tried again",
+        f"AWSCURRENT has not moved to it, which is tried again: {message}",
     )
 
 

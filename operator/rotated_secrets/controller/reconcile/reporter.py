@@ -131,7 +131,8 @@ class Reporter:
         findings = {}
         if status.rotation is not None:
             reason = STEP_FAILED[status.rotation.step]
-            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
+            again = "" if "it is tried again" in message else "; it is tried again"
+            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}{again}")
         if ready is not None:
             findings[ConditionType.READY] = ready
         elif status.condition(ConditionType.READY) is None:
