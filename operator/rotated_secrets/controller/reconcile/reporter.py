@@ -36,7 +36,6 @@ from rotated_secrets.rotation.report import (
     event_for_sync,
     events_for_rights,
     events_for_status,
-    tried_again,
     unknown_without_store,
     with_findings,
 )
