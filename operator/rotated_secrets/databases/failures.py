@@ -25,3 +25,16 @@ def could_not(doing: str, server: Server, why: str, *, later: bool) -> DatabaseE
 def no_login(user: str, server: Server, why: str) -> Unavailable:
     """Report a failed login that says nothing about the password."""
     return Unavailable(f"user {user} at {server} could not log in: {why}")
+
+
+def white_space_around(password: str) -> str:
+    """Return what a message of a wrong password adds, if the password begins or ends with white space; else nothing.
+
+    The line break at the end of a file gets into a value without being seen.
+    """
+    if password == password.strip():
+        return ""
+    return (
+        "; the password in the secret value begins or ends with white space, such as the line break of a file: "
+        "take it out of the value, unless it belongs to the password"
+    )

@@ -84,7 +84,7 @@ def own_account(session: Session) -> Account:
 
 def rights_of(session: Session, account: Account) -> RightSet:
     """What was granted to an account, as it was granted."""
-    return read(str(row[0]) for row in session.ask(f"SHOW GRANTS FOR {account.sql}"))
+    return read((str(row[0]) for row in session.ask(f"SHOW GRANTS FOR {account.sql}")), account)
 
 
 def rights_of_session(session: Session) -> RightSet:
