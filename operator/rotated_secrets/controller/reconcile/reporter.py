@@ -28,6 +28,7 @@ from rotated_secrets.rotation.actions import Doing, FinishPending, SyncTarget
 from rotated_secrets.rotation.observation import Observation
 from rotated_secrets.rotation.ports import LookAgain, PasswordSet
 from rotated_secrets.rotation.report import (
+    STEP_FAILED,
     Finding,
     NewEvent,
     event_for_ignored_times,
