@@ -92,6 +92,8 @@ REFUSED = [
         "is the ARN of a secret in another region",
     ),
     (_minimal(source={"secretId": "a", "region": "Ireland"}), "spec.source.region", "write the name of an AWS region"),
+    (_minimal(source={"secretId": "a", "region": "us-east-1-fips"}), "spec.source.region", "the name of an AWS region"),
+    (_minimal(source={"secretId": "a", "region": "fips-us-east-1"}), "spec.source.region", "write the region alone"),
     (
         _minimal(source={"secretId": "a", "credentials": {}}),
         "spec.source.credentials",

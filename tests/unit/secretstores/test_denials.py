@@ -25,9 +25,9 @@ WHO = "the operator's identity"
             f"allow lambda:InvokeFunction to {WHO}",
         ),
         (
-            f"{USER}: secretsmanager:PutSecretValue on resource: arn:x with an explicit deny in a service control policy",
+            f"{USER}: secretsmanager:PutSecretValue on resource: x with an explicit deny in a service control policy",
             "PutSecretValue",
-            f"remove the explicit deny of secretsmanager:PutSecretValue to {WHO} from the service control policy",
+            f"remove the explicit deny in a service control policy of secretsmanager:PutSecretValue to {WHO}",
         ),
         (
             f"{USER}: kms:Decrypt on resource: arn:x because no resource-based policy allows the kms:Decrypt action",
@@ -42,7 +42,8 @@ WHO = "the operator's identity"
         (
             "Access to KMS is not allowed",
             "PutSecretValue",
-            f"allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key to {WHO}, in the key's policy or in IAM",
+            f"allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key to {WHO}, in the key's policy or "
+            "in IAM",
         ),
         (
             "",

@@ -180,6 +180,8 @@ class _Reconciler:
         reporter = Reporter(self._services, resource)
         if error.reason is Reason.ACCESS_DENIED:
             reporter.denied(str(error))
+        elif error.asked_the_store and error.reason is not Reason.INVALID_SECRET_VALUE:
+            reporter.unreadable(str(error))
         finding = Finding(False, error.reason, str(error))
         # The look did not come to comparing the target Secret.
         findings = unknown_without_store(resource.status, str(error), error.reason) | {ConditionType.READY: finding}

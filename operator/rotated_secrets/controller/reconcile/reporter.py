@@ -40,7 +40,7 @@ from rotated_secrets.rotation.report import (
     unknown_without_store,
     with_findings,
 )
-from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreRefused
+from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError
 from rotated_secrets.values import VersionId
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Reporter:
         """An action could not be done now, and is tried again."""
         if isinstance(error, AccessDenied):
             self.denied(str(error))
-        elif isinstance(error, StoreRefused) or ready is not None:
+        elif isinstance(error, StoreError) or ready is not None:
             self._tell_once(EventReason.ROTATION_FAILED, str(error))
         if isinstance(error, DeliveryError):
             self._services.metrics.sync_finished(outcome="failed")
@@ -137,9 +137,8 @@ class Reporter:
         elif status.condition(ConditionType.READY) is None:
             findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
         elif not store_answers:
+            self.unreadable(message)
             findings.update(unknown_without_store(status, message))
-            if ConditionType.READY in findings:
-                self._tell_once(EventReason.STORE_UNAVAILABLE, message)
         if findings:
             self.conditions(findings)
         else:
@@ -164,6 +163,12 @@ class Reporter:
     def denied(self, message: str) -> None:
         """Record an Event for a denial by AWS or by the access policy: once, not at each attempt."""
         self._tell_once(EventReason.ACCESS_DENIED, message)
+
+    def unreadable(self, message: str) -> None:
+        """Record an Event for a secret that could be read until now: once, not at each attempt."""
+        ready = self.status.resource.status.condition(ConditionType.READY)
+        if ready is not None and ready.status != "False":
+            self._tell_once(EventReason.STORE_UNAVAILABLE, message)
 
     def _tell_once(self, reason: EventReason, message: str) -> None:
         """Record an Event for what no condition says yet."""

@@ -13,6 +13,7 @@ from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.rotation.observation import with_stage_moved
 from rotated_secrets.secretstores.base import (
     AccessDenied,
+    SecretNotFound,
     StoreError,
     StoreRefused,
     StoreThrottled,
@@ -113,6 +114,30 @@ def test_secret_that_is_denied_leaves_nothing_true(ready: FakeOperator) -> None:
     mend()
     ready.settle()
     assert (ready.condition("Ready")[0], ready.condition("Synced")[0]) == ("True", "True")
+
+
+def test_secret_that_is_gone_is_told_by_one_event(ready: FakeOperator) -> None:
+    mend = fails(ready, "DescribeSecret", SecretNotFound("AWS finds no secret; create it"))
+    ready.ask("look")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+    assert ready.condition()[:2] == ("False", "SecretNotFound")
+    assert ready.events.recorded.count(("StoreUnavailable", "AWS finds no secret; create it")) == 1
+    mend()
+    ready.settle()
+    assert ready.condition()[0] == "True"
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("AWS is away"), StoreThrottled("AWS is busy")])
+def test_step_that_aws_does_not_do_is_told_by_one_event(ready: FakeOperator, error: StoreError) -> None:
+    fails(ready, "PutSecretValue", error)
+    ready.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+    assert ready.events.recorded.count(("RotationFailed", str(error))) == 1
+    assert ready.condition()[0] == "True"
 
 
 @pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue"])
