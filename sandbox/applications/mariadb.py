@@ -13,19 +13,13 @@ from sandbox.mariadb import mariadb_program, mariadb_server
 from sandbox.servers import ServerStartError
 from sandbox.tls import CertificateAuthority
 
-_CLONE_MARK = "GRANT `rotated-secrets/clone-of/"
-
 
 class MariaDbSide(MysqldSide):
-    """Where a user may have several ways to log in, each written down as it is, and a clone is known by a role."""
+    """Where a user may have several ways to log in, each written down as it is."""
 
     def users(self, prefix: str) -> set[str]:
         found = self.look("SELECT user FROM mysql.user WHERE user LIKE %s AND is_role = 'N'", f"{prefix}%")
         return {name for (name,) in found}
-
-    def rights(self, account: Account) -> frozenset[str]:
-        # A role without any right is a right to nothing.
-        return frozenset(each for each in super().rights(account) if not each.startswith(_CLONE_MARK))
 
     def spoil(self, account: Account) -> None:
         ((shown,),) = self.look(f"SHOW CREATE USER {user_name(account)}")

@@ -29,6 +29,10 @@ class Difference:
     """The database in which the repairs run, if the engine needs one."""
 
 
+class ObjectGone(Refused):
+    """What a right is for does not exist any more, so that it cannot be given: to lack it is to lack nothing."""
+
+
 def reconcile(
     look: Callable[[], Sequence[Difference]],
     run: Callable[[str, str], None],
@@ -39,8 +43,8 @@ def reconcile(
 ) -> RightsReport:
     """Repair what ``rights`` says, or everything if the clone is ``unfinished``, and report the rest.
 
-    ``run`` takes a statement and its place. The operator created an unfinished clone itself, now or in an attempt that
-    did not end, so what it is given is not reported as a repair.
+    ``run`` takes a statement and its place; it raises Refused, or :class:`ObjectGone`. The operator created an
+    unfinished clone itself, now or in an attempt that did not end, so what it is given is not reported as a repair.
 
     Raises:
         Refused: the clone lacks something that could not be given to it, and ``rights`` is Enforce: a credential that
@@ -49,6 +53,7 @@ def reconcile(
     if rights is Rights.IGNORE and not unfinished:
         return RightsReport()
     failures: dict[str, str] = {}
+    gone: set[str] = set()
     remaining = look()
     tried: list[Difference] = []
     for _ in range(_PASSES if rights is Rights.ENFORCE or unfinished else 0):
@@ -62,8 +67,10 @@ def reconcile(
                     run(statement, difference.place)
             except Refused as error:
                 failures[difference.sentence] = str(error)
+                if isinstance(error, ObjectGone):
+                    gone.add(difference.sentence)
         remaining = look()
-    lacking = [described(each, failures) for each in remaining if each.lacks]
+    lacking = [described(each, failures) for each in remaining if each.lacks and each.sentence not in gone]
     if lacking and rights is Rights.ENFORCE:
         raise Refused(
             f"user {clone} is not made current, because it {first_of(lacking)}; "

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from rotated_secrets.api.rotation import Rights, Strategy
-from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Refused
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Refused, Unavailable, Users
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.ports import Database, LookAgain
 from rotated_secrets.rotation.stage_moves import move_stage
@@ -46,7 +46,20 @@ def restore(
         except AuthenticationFailed as error:
             return replace(seen.in_attempt(unrestorable=True), refusal=refused or str(error))
         return replace(restored, login=Login.WORKS)
+    if refused is not None and _is_as_before(database, users, pending, earlier):
+        refused = None  # what refused setSecret refuses this as well, most often, and then there is nothing to undo
     return replace(restored, login=Login.UNTRIED, refusal=refused)
+
+
+def _is_as_before(database: Database, users: Users, pending: Credential, earlier: Credential | None) -> bool:
+    """Whether a login shows that setSecret changed nothing: the earlier password works, or the pending one does not."""
+    try:
+        database.verify(earlier or pending, users, ())
+    except AuthenticationFailed:
+        return earlier is None
+    except (Refused, Unavailable):
+        return False
+    return earlier is not None
 
 
 def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, store: SecretStore) -> Credential | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
+    ChecksRights,
     DatabaseError,
+    NotAdmitted,
     PasswordLimits,
     Refused,
     Unavailable,
@@ -25,9 +27,9 @@ from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Por
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
 from rotated_secrets.rotation.stage_moves import move_stage
-from rotated_secrets.rotation.strategies import pending_value, users_of
+from rotated_secrets.rotation.strategies import credential_to_try, next_user, pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
-from rotated_secrets.values import Credential, Stage, VersionId
+from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
 
 
 class Steps:
@@ -67,6 +69,8 @@ class Steps:
                 return self._probe_current(seen)
             case actions.ProbePending():
                 return self._probe_pending(seen)
+            case actions.ProbeVersion(version_id):
+                return self._probe_version(seen, version_id)
             case actions.Lock():
                 return self._lock(seen)
             case actions.Refresh():
@@ -109,16 +113,20 @@ class Steps:
         return seen.with_pending(pending, self._terms)
 
     def _probe_current(self, seen: Observation) -> Observation:
-        current = seen.current_credential
-        # Without the clone: one that lost rights must not block a rotation, because the rotation restores them.
-        only = Users(current.username)
+        current, queries = seen.current_credential, self._terms.rotation.verify_queries
+        users = self._users(current)
+        if current.username != users.clone:
+            users = Users(current.username)  # a clone that lost rights is no concern of its base user's login
+        missing: list[str] = []
         try:
-            failed = self._reached.verify(current, only, self._terms.rotation.verify_queries)
+            failed = self._reached.verify(current, users, queries)
+            if failed and users.clone is not None:
+                missing = self._reached.verify(current, users, ()) if queries else failed
         except AuthenticationFailed as error:
             return replace(seen, login=Login.REJECTED, login_message=str(error))
         except Unavailable as error:
             return replace(seen, login=Login.UNREACHABLE, login_message=str(error))
-        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed))
+        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed), missing_rights=tuple(missing))
 
     def _probe_pending(self, seen: Observation) -> Observation:
         pending = pending_credential(seen)
@@ -127,6 +135,22 @@ class Steps:
         except AuthenticationFailed:
             failed = ["it does not log in"]
         return seen.in_attempt(pending_login=Login.REJECTED if failed else Login.WORKS)
+
+    def _probe_version(self, seen: Observation, version_id: VersionId) -> Observation:
+        return replace(seen, other_logins={**seen.other_logins, version_id: self._try_version(seen, version_id)})
+
+    def _try_version(self, seen: Observation, version_id: VersionId) -> Login:
+        try:
+            other = credential_to_try(self._terms, seen, self._store.get(self._terms.arn, version_id=version_id))
+        except (SecretNotFound, StoreRefused, InvalidSecretValue):
+            return Login.UNTRIED  # it has no value yet, or none that could be a credential
+        if other is None:
+            return Login.UNTRIED
+        try:
+            self._reached.verify(other, Users(other.username), ())
+        except AuthenticationFailed:
+            return Login.REJECTED
+        return Login.WORKS
 
     def _lock(self, seen: Observation) -> Observation:
         current = seen.current_credential
@@ -139,6 +163,9 @@ class Steps:
                     f"the lock of user {users.base} is taken by another operator, or by a session that must not have it"
                 )
             self._session.check_users(users)
+            to_clone = next_user(self._terms.rotation, current) == users.clone
+            if to_clone and self._terms.rotation.rights is Rights.ENFORCE and isinstance(self._session, ChecksRights):
+                self._session.check_rights(users)
         except (AuthenticationFailed, Refused) as error:
             self.close()
             return replace(seen, refusal=str(error))
@@ -191,6 +218,11 @@ class Steps:
             failed = self._reached.verify(pending, self._users(pending), self._terms.rotation.verify_queries)
         except (AuthenticationFailed, Refused) as error:
             return seen.in_attempt(failure=str(error))
+        except NotAdmitted as error:
+            if pending.username == seen.current_credential.username:
+                raise
+            # AWSCURRENT's user was admitted in this run, so nothing but the other user's name can be the reason.
+            return seen.in_attempt(failure=str(error))
         if failed:
             whose = f"user {pending.username}: " if pending.username else ""
             return seen.in_attempt(failure=f"{whose}{'; '.join(failed)}")
@@ -211,6 +243,7 @@ class Steps:
             pending_credential=None,
             target=self._target.look(current) if self._target else None,
             login=Login.WORKS if seen.attempt.tested else Login.UNTRIED,
+            missing_rights=(),
             locked=False,
             fresh=False,
             attempt=AttemptState(),

@@ -25,8 +25,9 @@ from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, A
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.bounded_http import bound_answers
 from rotated_secrets.secretstores.least_recent import LeastRecent
-from rotated_secrets.secretstores.own_identity import OwnSession
+from rotated_secrets.secretstores.own_identity import OwnSession, configured_region
 from rotated_secrets.secretstores.quota import Buckets, no_tenant
+from rotated_secrets.secretstores.regions import plain_region
 
 T = TypeVar("T")
 
@@ -59,6 +60,8 @@ class AwsSettings:
 
     Source: "AWS Secrets Manager quotas", AWS Secrets Manager User Guide.
     """
+    use_fips: bool = False
+    """Whether FIPS endpoints are used although the SDK's setting does not say so: ``region`` may, as us-east-1-fips."""
 
 
 class AwsStores:
@@ -95,6 +98,9 @@ class AwsStores:
         """
         silence_aws_debug_logs()
         bound_answers()
+        if session is None or isinstance(session, boto3.session.Session):
+            configured = configured_region() if session is None else session.region_name
+            settings = _with_plain_region(replace(settings, region=settings.region or configured))
         if session is None:
             own = OwnSession(settings.region, _config(settings, attempts=2), self._watch)
             on_rejected = on_rejected or own.credentials.discard
@@ -235,6 +241,12 @@ class AwsStores:
             self._on_request(event_name.rpartition(".")[2], CallOutcome.UNAVAILABLE)
 
 
+def _with_plain_region(settings: AwsSettings) -> AwsSettings:
+    """Say by ``use_fips`` what a region's name may say too."""
+    region = plain_region(settings.region or "")
+    return settings if region == (settings.region or "") else replace(settings, region=region, use_fips=True)
+
+
 def _config(settings: AwsSettings, *, signed: bool = True, attempts: int | None = None) -> Config:
     return Config(
         connect_timeout=settings.connect_timeout,
@@ -243,6 +255,7 @@ def _config(settings: AwsSettings, *, signed: bool = True, attempts: int | None 
         max_pool_connections=settings.connections,
         tcp_keepalive=True,
         user_agent_extra="rotated-secrets",
+        use_fips_endpoint=settings.use_fips or None,  # None takes the SDK's setting
         # Set only if needed: None would mean an unsigned request too.
         **({} if signed else {"signature_version": UNSIGNED}),
     )

@@ -15,8 +15,7 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.mariadb import MariaDbEngine
-from rotated_secrets.databases.mariadb.clone import mark
-from rotated_secrets.databases.mysql.accounts import Account, identifier
+from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.values import Credential, SecretText
 from sandbox.mariadb import mariadb_server
 from sandbox.mysqld import MysqldServer
@@ -110,12 +109,11 @@ class Tenant:
         return self.server.sql(*(statement.format(**names) for statement in statements), **options)
 
     def described(self, user: str) -> list[str]:
-        """Everything that the server says of an account but its name, its ways to log in and our mark on it."""
+        """Everything that the server says of an account but its name, its ways to log in."""
         account = Account(user, self.host).sql
         told = [str(row[0]) for row in self.server.sql(f"SHOW GRANTS FOR {account}")]
         told += [str(row[0]) for row in self.server.sql(f"SHOW CREATE USER {account}")]
-        marked = f"GRANT {identifier(mark(self.base))} TO "
-        return sorted(_without_identity(line, user) for line in told if not line.startswith(marked))
+        return sorted(_without_identity(line, user) for line in told)
 
 
 def _without_identity(line: str, user: str) -> str:

@@ -6,8 +6,9 @@ import pymysql
 import pytest
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Users
-from rotated_secrets.databases.mariadb.clone import mark, mark_statements
 from rotated_secrets.databases.mariadb.hashes import native_hash, no_passwords_hash
+from rotated_secrets.databases.mariadb.mark import account_of_mark, mark_statements, role_of
+from rotated_secrets.databases.mariadb.state import State
 from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.databases.mysql.login import Session
 from sandbox.mariadb import mariadb_server
@@ -68,16 +69,71 @@ def test_what_another_rotator_made_is_taken_over_where_nothing_is_won_by_it(stra
 
 
 def test_the_mark_of_another_base_user_is_none(stranger: Tenant) -> None:
-    stranger.server.sql(*mark_statements(Account("another"), Account(stranger.clone)))
-    with pytest.raises(Refused, match="not provably the clone"):
+    stranger.sql("GRANT ALL ON {schema}.* TO {clone}")
+    stranger.server.sql(*mark_statements(Account("another"), state_of(stranger)))
+    with pytest.raises(Refused, match=r"not provably the clone.*marked as the clone of another"):
         stranger.set_clone("first")
+
+
+def test_a_role_that_marked_the_clone_of_another_base_user_still_does(stranger: Tenant) -> None:
+    stranger.sql("GRANT ALL ON {schema}.* TO {clone}")
+    role = role_of(f"another_{stranger.base}")
+    stranger.sql(f"CREATE ROLE `{role}`", f"GRANT `{role}` TO {{clone}}")
+    with pytest.raises(Refused, match=f"not provably the clone.*marked as the clone of another_{stranger.base}"):
+        stranger.set_clone("first")
+
+
+@pytest.mark.parametrize("terms", ["", "PASSWORD EXPIRE NEVER", "ACCOUNT UNLOCK", "WITH MAX_USER_CONNECTIONS 9"])
+def test_a_user_that_gets_the_name_of_a_dropped_clone_is_not_taken_for_it(tenant: Tenant, terms: str) -> None:
+    """The mark that is left names it, and it is another person's."""
+    tenant.set_clone("first")
+    tenant.sql("DROP USER {clone}", f'CREATE USER {{clone}} IDENTIFIED BY "{PASSWORD}" {terms}', logged=False)
+    tenant.sql("GRANT SELECT ON somewhere_else.* TO {clone} WITH GRANT OPTION")
+    session = tenant.server.connect(user=tenant.clone, password=PASSWORD)
+    limits = "MAX_QUERIES_PER_HOUR 0 MAX_UPDATES_PER_HOUR 0 MAX_CONNECTIONS_PER_HOUR 0 MAX_USER_CONNECTIONS 0"
+    with session, session.cursor() as cursor:
+        # What it may write in itself does not help it.
+        cursor.execute(f"GRANT USAGE ON somewhere_else.* TO CURRENT_USER() WITH {limits} MAX_STATEMENT_TIME 0")
+        with pytest.raises(pymysql.MySQLError):
+            cursor.execute("ALTER USER CURRENT_USER() PASSWORD EXPIRE DEFAULT ACCOUNT UNLOCK")
+    if terms:
+        tenant.sql(f"ALTER USER {{clone}} {terms}")
+    before = tenant.described(tenant.clone)
+    for user in (tenant.clone, tenant.base):
+        with pytest.raises(Refused, match="not provably the clone"):
+            tenant.set(user, "stolen")
+    assert tenant.described(tenant.clone) == before
+    tenant.set(tenant.clone, "its own", users=Users(tenant.clone))
+
+
+def test_a_user_without_create_user_cannot_write_a_mark(stranger: Tenant) -> None:
+    stranger.sql(f"GRANT ALL ON other_{stranger.schema}.* TO {{clone}} WITH GRANT OPTION")
+    mark = account_of_mark(stranger.clone)
+    session = stranger.server.connect(user=stranger.clone, password=PASSWORD)
+    statements = [
+        *mark_statements(Account(stranger.base), state_of(stranger)),
+        f"GRANT USAGE ON other_{stranger.schema}.* TO {mark.sql} IDENTIFIED BY 'x' REQUIRE ISSUER 'a' AND SUBJECT 'b'",
+        f"RENAME USER CURRENT_USER() TO {mark.sql}",
+        f"INSERT INTO mysql.global_priv (Host, User) VALUES ('localhost', '{mark.user}')",
+    ]
+    with session, session.cursor() as cursor:
+        for statement in statements:
+            with pytest.raises(pymysql.MySQLError):
+                cursor.execute(statement)
+    assert stranger.server.sql(f"SELECT 1 FROM mysql.global_priv WHERE User = '{mark.user}'") == []
+
+
+def state_of(tenant: Tenant) -> State:
+    """The account with the clone's name."""
+    rows = tenant.server.sql(f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User = '{tenant.clone}'")
+    return State.read(*map(str, rows[0]))
 
 
 @pytest.mark.parametrize("turn", ["base", "clone"])
 @pytest.mark.parametrize("option", ["", "WITH GRANT OPTION"])
 def test_what_a_user_can_write_of_itself_makes_it_nobodys_clone(stranger: Tenant, turn: str, option: str) -> None:
     """A password as a hash, and where it may pass on anything at all, its whole list of ways to log in."""
-    role = mark(stranger.base)
+    role = role_of(stranger.base)
     nobodys, own = no_passwords_hash(stranger.base), native_hash(PASSWORD.encode())
     via = f"mysql_native_password USING '{own}' OR mysql_native_password USING '{nobodys}'"
     stranger.sql(f"GRANT SELECT ON other_{stranger.schema}.* TO {{clone}} {option}", f"CREATE ROLE `{role}`")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from rotated_secrets.api.rotation import Rights
-from rotated_secrets.databases.base import Refused, RightsReport, Unavailable
+from rotated_secrets.databases.base import Refused, RightsReport, Unavailable, Users
 from rotated_secrets.databases.mysql.errors import ConnectionLost
 from rotated_secrets.databases.mysql.login import Session
 from sandbox.mysqld import MysqldServer
@@ -260,3 +260,75 @@ def test_hostile_names_are_quoted(mariadb: MysqldServer) -> None:
     assert tenant.set_clone("first") == RightsReport()
     assert tenant.verify(tenant.clone, "first", "SELECT 1") == []
     assert tenant.described(tenant.clone) == tenant.described(tenant.base)
+
+
+@pytest.fixture
+def public(mariadb: MysqldServer) -> Iterator[MysqldServer]:
+    """What MariaDB's installation grants to PUBLIC (mysql_test_db.sql), and more of it."""
+    given = [r"ON `test`.*", r"ON `test\_%`.*", "ON FUNCTION `test`.`f`"]
+    mariadb.sql(
+        "CREATE DATABASE IF NOT EXISTS test",
+        "CREATE OR REPLACE FUNCTION test.f() RETURNS INT DETERMINISTIC RETURN 1",
+        f"GRANT ALL PRIVILEGES {given[0]} TO PUBLIC",
+        f"GRANT SELECT, INSERT {given[1]} TO PUBLIC",
+        f"GRANT EXECUTE {given[2]} TO PUBLIC",
+    )
+    yield mariadb
+    mariadb.sql(*(f"REVOKE ALL PRIVILEGES {on} FROM PUBLIC" for on in given), "DROP DATABASE test")
+
+
+def test_what_the_public_may_is_nobodys_difference(public: MysqldServer) -> None:
+    tenant = make_tenant(public)
+    shown = public.sql("SHOW GRANTS", user=tenant.base, password=tenant.password)
+    assert "TO PUBLIC" in "".join(line for (line,) in shown)
+    for user in (tenant.clone, tenant.base, tenant.clone):
+        assert tenant.set(user, f"password of {user}") == RightsReport()
+        assert tenant.verify(user, f"password of {user}") == []
+    tenant.set(tenant.base, "alone", users=Users(tenant.base))
+    tenant.set(tenant.base, "by itself", users=Users(tenant.base), admin=tenant.credential(tenant.base, "alone"))
+    public.sql("REVOKE SELECT, INSERT ON `test\\_%`.* FROM PUBLIC")
+    try:
+        assert tenant.set_clone("later") == RightsReport()
+    finally:
+        public.sql("GRANT SELECT, INSERT ON `test\\_%`.* TO PUBLIC")
+
+
+def test_a_clone_gets_no_rights_of_the_public_for_its_own(public: MysqldServer) -> None:
+    tenant = make_tenant(public)
+    begun = len(public.log())
+    tenant.set_clone("first")
+    assert "`test" not in public.log()[begun:]
+    tenant.sql("REVOKE CREATE USER ON *.* FROM {admin}", "GRANT CREATE USER ON *.* TO PUBLIC")
+    try:
+        assert tenant.set_clone("second") == RightsReport(), "a privilege of the public is one of the admin"
+    finally:
+        public.sql("REVOKE CREATE USER ON *.* FROM PUBLIC")
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Lines of a later server, by the user that they are shown for."""
+    lines: dict[str, list[str]] = {}
+    ask = Session.ask
+
+    def with_more(session: Session, statement: str, *arguments: float) -> tuple[tuple[object, ...], ...]:
+        rows = ask(session, statement, *arguments)
+        more = (told for user, told in lines.items() if statement.startswith(f"SHOW GRANTS FOR '{user}'@"))
+        return (*rows, *((line,) for told in more for line in told))
+
+    monkeypatch.setattr(Session, "ask", with_more)
+    return lines
+
+
+def test_a_line_that_a_later_server_shows_is_noted_and_stops_nothing(
+    tenant: Tenant, unknown: dict[str, list[str]]
+) -> None:
+    unknown[tenant.base] = [f"DENY SELECT ON `mysql`.* TO `{tenant.base}`@`%`"]
+    report = tenant.set_clone("first")
+    assert len(report.remaining) == 1
+    assert "DENY SELECT ON `mysql`" in report.remaining[0]
+    assert tenant.verify(tenant.clone, "first") == []
+    unknown[tenant.clone] = [f"DENY SELECT ON `mysql`.* TO `{tenant.clone}`@`%`"]
+    assert tenant.set(tenant.base, "second") == RightsReport(), "both have it"
+    unknown[tenant.clone] += ["GRANT SELECT ON `mysql`.* TO PUBLIC", "DENY SELECT ON `mysql`.* TO `a role`"]
+    assert tenant.set_clone("third") == RightsReport(), "lines about others"

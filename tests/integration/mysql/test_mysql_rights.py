@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 
 import pytest
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport
+from rotated_secrets.databases.mysql.login import Session
 from sandbox.mysqld import MysqldServer
-from tests.integration.mysql.conftest import Tenant, heard, make_tenant
+from tests.integration.mysql.conftest import HOST, Tenant, heard, make_tenant
+from tests.support.template_grants import set_secret
 
 EVERYTHING = (
     "CREATE TABLE {schema}.prices (amount int, note int)",
@@ -176,6 +180,22 @@ def test_mandatory_roles_are_nobodys_own(another: MysqldServer) -> None:
         another.sql("SET GLOBAL mandatory_roles = ''")
 
 
+def test_a_default_role_that_is_mandatory_no_more_is_none(another: MysqldServer) -> None:
+    tenant = make_tenant(another)
+    with_role(tenant)
+    once = f"{tenant.base}_once"
+    tenant.sql(
+        f"CREATE ROLE {once}",
+        f"SET GLOBAL mandatory_roles = '{once}'",
+        f"SET DEFAULT ROLE {once}, {role_of(tenant)} TO {{base}}",
+        "SET GLOBAL mandatory_roles = ''",
+    )
+    assert tenant.set_clone("first") == RightsReport()
+    own = another.sql("SELECT CURRENT_ROLE()", user=tenant.clone, password="first")
+    assert own == [(f"`{role_of(tenant)}`@`%`",)]
+    assert tenant.set(tenant.base, "second") == RightsReport()
+
+
 def test_reported_differences_stay(tenant: Tenant) -> None:
     tenant.set_clone("first")
     tenant.sql("REVOKE DROP ON {schema}.* FROM {clone}", "GRANT SELECT ON mysql.* TO {clone}")
@@ -293,3 +313,42 @@ def test_patterns_of_schemas_stay_patterns(another: MysqldServer) -> None:
     assert tenant.set_clone("first", admin=tenant.superuser) == RightsReport()
     assert tenant.described(tenant.clone) == tenant.described(tenant.base)
     assert tenant.set_clone("second", admin=tenant.superuser) == RightsReport()
+
+
+def test_a_line_that_a_later_server_shows_is_noted_and_stops_nothing(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant.sql("GRANT PROCESS ON *.* TO {base}", "GRANT PROCESS ON *.* TO {admin} WITH GRANT OPTION")
+    ask = Session.ask
+
+    def with_more(session: Session, statement: str, *arguments: float) -> tuple[tuple[object, ...], ...]:
+        rows = ask(session, statement, *arguments)
+        if statement.startswith(f"SHOW GRANTS FOR '{tenant.base}'@"):
+            return (*rows, (f"DENY SELECT ON `mysql`.* TO `{tenant.base}`@`{tenant.host}`",))
+        return rows
+
+    monkeypatch.setattr(Session, "ask", with_more)
+    for user in (tenant.clone, tenant.base):
+        (remaining,) = tenant.set(user, "first").remaining
+        assert "DENY SELECT ON `mysql`" in remaining
+        assert tenant.verify(user, "first") == []
+    assert tenant.described(tenant.clone) == tenant.described(tenant.base)
+
+
+def test_the_template_copies_nothing_that_marks_the_clone(another: MysqldServer) -> None:
+    tenant = dataclasses.replace(make_tenant(another), host="%")
+    tenant.sql(f"RENAME USER '{tenant.base}'@'{HOST}' TO '{tenant.base}'@'%'")
+    before = tenant.described(tenant.base)
+    turns = zip("OOTTOOTT", itertools.cycle([tenant.clone, tenant.base]), strict=False)
+    for number, (turn, user) in enumerate(turns):
+        if turn == "O":
+            assert tenant.set(user, f"password-{number}") == RightsReport()
+        else:
+            # It sends the last statement as MySQL 8 takes it, and this server is a later one that takes it too.
+            set_secret(another, tenant.superuser, tenant.users.alternate(user), user, f"password-{number}")
+        assert tenant.verify(user, f"password-{number}") == []
+        assert tenant.described(tenant.base) == tenant.described(tenant.clone) == before
+    ((attributes,),) = tenant.sql(f"SELECT User_attributes FROM mysql.user WHERE User = '{tenant.base}'")
+    assert "rotated-secrets" not in str(attributes)
+    tenant.sql("REVOKE DROP ON {schema}.* FROM {base}")
+    assert len(tenant.set_clone("later").repaired) == 1, "it is known by its mark still"

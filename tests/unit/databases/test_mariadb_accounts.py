@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from rotated_secrets.databases.mariadb.clone import Seen, mark, not_the_clone, other_default_role, parity
+from rotated_secrets.databases.mariadb.clone import Seen, clone_of, not_the_clone, other_default_role, parity
 from rotated_secrets.databases.mariadb.hashes import ED25519, NATIVE, hashed, native_hash, no_passwords_hash
+from rotated_secrets.databases.mariadb.mark import Mark, account_of_mark, mark_statements, role_of, without_roles
 from rotated_secrets.databases.mariadb.own_password import own_entries
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, unsettable, with_passwords
+from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.databases.mysql.grants import Member, On, Privilege
 from rotated_secrets.values import SecretText
 
@@ -108,6 +110,11 @@ def test_names_and_texts_are_quoted() -> None:
             [Entry("unix_socket", ""), Entry(ED25519, "K OR x")],
         ),
         (
+            "CREATE USER `x`@`%` IDENTIFIED VIA ed25519 USING 'K' OR unix_socket A_LATER CLAUSE OR 'more'",
+            [Entry(ED25519, "K"), Entry("unix_socket", "")],
+        ),
+        ("CREATE USER `x`@`%` IDENTIFIED BY PASSWORD '*A' A_LATER CLAUSE", [Entry(NATIVE, "*A")]),
+        (
             r"CREATE USER `x`@`%` IDENTIFIED VIA mysql_native_password USING '*A' OR pam USING 'it\'s OR' ACCOUNT LOCK",
             [Entry(NATIVE, "*A"), Entry("pam", r"it\'s OR")],
         ),
@@ -125,12 +132,75 @@ def seen(found: State, *rights: Privilege | Member) -> Seen:
     return Seen(found, frozenset(rights))
 
 
-@pytest.mark.parametrize("name", ["app", "a" * 80])
+WRITTEN: dict[str, Any] = {
+    **dict.fromkeys(("max_questions", "max_updates", "max_connections", "max_user_connections"), 0),
+    **{"max_statement_time": 0.0, "password_lifetime": -1, "account_locked": False},
+}
+"""What CREATE USER of the operator writes where its clauses say nothing but defaults."""
+
+
+@pytest.mark.parametrize("name", ["app", "a" * 80, "o'b`r\\ie\"\n"])
 def test_a_marked_clone_is_the_clone_whatever_it_may_do(name: str) -> None:
-    assert len(mark(name)) <= 80
-    marked = seen(state("app_clone"), SELECT, DELETE, Member(mark(name)))
-    assert not_the_clone(seen(state(name), SELECT), marked) is None
-    assert not_the_clone(seen(state("another"), SELECT), marked)
+    base = seen(state(name), SELECT)
+    clone = Seen(state("app_clone", **WRITTEN), frozenset({SELECT, DELETE}), Mark(f"{name}@%", "app_clone@%"))
+    assert not_the_clone(base, clone) is None
+    assert clone_of(clone) == name
+    assert "clone of " in (not_the_clone(seen(state("another"), SELECT), clone) or "")
+    assert len(account_of_mark(name).user) <= 80
+
+
+@pytest.mark.parametrize("left_out", WRITTEN)
+def test_a_mark_is_not_of_an_account_that_was_made_again_by_another(left_out: str) -> None:
+    row = {key: value for key, value in WRITTEN.items() if key != left_out}
+    clone = Seen(state("app_clone", **row), frozenset({SELECT, DELETE}), Mark("app@%", "app_clone@%"))
+    assert not_the_clone(seen(state(), SELECT), clone)
+    assert clone_of(clone) is None
+
+
+@pytest.mark.parametrize("mark", [Mark("app@%", "app_clone@10.%"), Mark("app@%", "another@%"), None])
+def test_a_mark_that_names_another_account_proves_nothing(mark: Mark | None) -> None:
+    clone = Seen(state("app_clone", **WRITTEN), frozenset({SELECT}), mark)
+    assert not_the_clone(seen(state(), SELECT, DELETE), clone)
+    assert clone_of(clone) is None
+
+
+@pytest.mark.parametrize("name", ["app", "a" * 80])
+def test_the_role_of_an_earlier_version_marks_the_clone_until_it_has_the_other_mark(name: str) -> None:
+    role = role_of(name)
+    assert len(role) <= 80
+    rights, roles = without_roles(frozenset({SELECT, DELETE, Member(role), Member("reader")}))
+    assert rights == {SELECT, DELETE, Member("reader")}
+    clone = Seen(state("app_clone"), rights, None, roles)
+    assert not_the_clone(seen(state(name), SELECT), clone) is None
+    assert not_the_clone(seen(state("another"), SELECT), clone)
+    assert clone_of(Seen(state(name), rights, None, roles)) is None, "a copy of the clone's mark on its base user"
+
+
+def test_who_made_such_a_role_is_not_marked_by_it() -> None:
+    """The server gives it to its creator WITH ADMIN OPTION: the operator's admin has one for each clone."""
+    rights, roles = without_roles(frozenset({SELECT, Member(role_of("app"), admin=True)}))
+    assert rights == {SELECT}
+    assert not roles
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "null", "{", "[" * 100_000, "{}", '{"x509_issuer": "a@%"}'),
+        *('{"x509_issuer": 1, "x509_subject": 2}', '{"is_role": true, "x509_issuer": "a@%", "x509_subject": "b@%"}'),
+    ],
+)
+def test_what_is_no_mark_is_read_as_none(text: str) -> None:
+    assert Mark.read(text) is None
+
+
+def test_terms_are_written_out_with_the_mark_where_they_are_not() -> None:
+    made, terms = mark_statements(Account("app"), state("app_clone", max_questions=5, account_locked=True))
+    assert made.startswith(f"CREATE OR REPLACE USER '{account_of_mark('app_clone').user}'@'localhost' IDENTIFIED VIA")
+    assert made.endswith("REQUIRE ISSUER 'app@%' AND SUBJECT 'app_clone@%' ACCOUNT LOCK")
+    assert "MAX_QUERIES_PER_HOUR 5" in terms
+    assert terms.endswith("PASSWORD EXPIRE DEFAULT ACCOUNT LOCK"), "what is locked stays locked"
+    assert mark_statements(Account("app"), state("app_clone", **WRITTEN)) == (made,)
 
 
 def test_what_has_our_placeholder_for_a_password_is_the_clone_only_locked_and_without_rights() -> None:

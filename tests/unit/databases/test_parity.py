@@ -7,7 +7,7 @@ import pytest
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Server, Tls, Unavailable
 from rotated_secrets.databases.idle import IdleLimit
-from rotated_secrets.databases.parity import Difference, reconcile
+from rotated_secrets.databases.parity import Difference, ObjectGone, reconcile
 
 LACKS = Difference("lacks a", ("GIVE a",), lacks=True, place="shop")
 EXTRA = Difference("has b", ("TAKE b",))
@@ -97,3 +97,25 @@ def test_a_session_that_froze_is_not_gone_on_with() -> None:
     limit.check()
     with pytest.raises(Unavailable, match="silent for more than 30 s"):
         limit.check()
+
+
+@pytest.mark.parametrize("rights", list(Rights))
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_what_is_gone_is_no_lack_and_is_told(rights: Rights, unfinished: bool) -> None:
+    def run(statement: str, place: str) -> None:
+        raise ObjectGone("which is gone; run: CLEAN UP")
+
+    report = reconcile(lambda: [LACKS], run, rights, clone="app_clone", unfinished=unfinished)
+    tried = rights is Rights.ENFORCE or unfinished
+    told = "app_clone lacks a (which is gone; run: CLEAN UP)" if tried else "app_clone lacks a"
+    assert report == RightsReport((), () if rights is Rights.IGNORE and not unfinished else (told,))
+
+
+def test_what_is_gone_does_not_hide_what_the_clone_lacks() -> None:
+    other = Difference("lacks d", ("GIVE d",), lacks=True)
+
+    def run(statement: str, place: str) -> None:
+        raise ObjectGone("which is gone") if statement == "GIVE a" else Refused("not allowed")
+
+    with pytest.raises(Refused, match=r"because it lacks d \(not allowed\); grant"):
+        reconcile(lambda: [LACKS, other], run, Rights.ENFORCE, clone="app_clone", unfinished=False)

@@ -36,6 +36,7 @@ from rotated_secrets.rotation.report import (
     event_for_sync,
     events_for_rights,
     events_for_status,
+    tried_again,
     unknown_without_store,
     with_findings,
 )
@@ -130,9 +131,7 @@ class Reporter:
         status = self.status.resource.status
         findings = {}
         if status.rotation is not None:
-            reason = STEP_FAILED[status.rotation.step]
-            again = "" if "it is tried again" in message else "; it is tried again"
-            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}{again}")
+            findings[ConditionType.ROTATED] = tried_again(status.rotation, message)
         if ready is not None:
             findings[ConditionType.READY] = ready
         elif status.condition(ConditionType.READY) is None:

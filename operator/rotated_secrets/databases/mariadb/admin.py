@@ -30,19 +30,20 @@ from rotated_secrets.databases.mariadb.clone import (
     Seen,
     clone_of,
     create,
-    is_marked,
+    is_to_be_marked,
     is_unfinished,
-    mark_statements,
     not_the_clone,
     other_default_role,
     parity,
 )
 from rotated_secrets.databases.mariadb.hashes import NATIVE
+from rotated_secrets.databases.mariadb.mark import drop_role, mark_statements, role_of
 from rotated_secrets.databases.mariadb.own_password import set_own_password
 from rotated_secrets.databases.mariadb.state import Entry, State, identified, new_entries, with_passwords
 from rotated_secrets.databases.mysql.accounts import Account, unusable_name
 from rotated_secrets.databases.mysql.catalog import own_account
 from rotated_secrets.databases.mysql.login import Session, log_in
+from rotated_secrets.databases.mysql.repairs import run_repair
 from rotated_secrets.databases.mysql.sessions import AccountSession
 from rotated_secrets.databases.parity import reconcile
 from rotated_secrets.values import Credential
@@ -111,10 +112,15 @@ class MariaDbAdminSession(AccountSession):
             raise Refused(f"user {user} can have two passwords only by {NATIVE}; use AlternatingUsers instead")
         passwords = [each.password for each in (keep, credential) if each is not None]
         self._log_in_by(base.state, with_passwords(base.state.entries, passwords))
-        return self._made_equal(users, rights, its_turn=False) if clone else RightsReport()
+        if clone is None:
+            return RightsReport()
+        self._mark(base, clone, its_turn=False)
+        return self._made_equal(users, rights, its_turn=False)
 
     def disable_login(self, user: str) -> None:
         account = account_of(self._session, user, self._account)
+        if account is None:
+            return  # it was not made
         self._run(f"lock user {user} out", f"ALTER USER {account.sql} ACCOUNT LOCK")
 
     def _set_clones(
@@ -126,20 +132,35 @@ class MariaDbAdminSession(AccountSession):
         account = base.state.account.named(credential.username)
         if clone is None:
             self._run(f"create user {account.user}", create(base.state, account))
-        if clone is None or not is_marked(clone, users.base):
-            for statement in mark_statements(base.state.account, account):
-                self._run(f"mark user {account.user} as the clone of {users.base}", statement)
+            clone = self._both(users)[1]
+        self._mark(base, clone, its_turn=True)
         report = self._made_equal(users, rights, its_turn=True, unfinished=unfinished)
         self._log_in_by(self._both(users)[1].state, entries)
         return self._with_default_role(users, credential, report, rights, unfinished)
 
+    def _mark(self, base: Seen, clone: Seen, *, its_turn: bool) -> None:
+        """Mark the clone, and drop a mark of an earlier version from all who have it."""
+        account, role = base.state.account, role_of(base.state.account.user)
+        statements: list[str] = []
+        if is_to_be_marked(clone, account) and (its_turn or role in clone.roles):
+            statements += mark_statements(account, clone.state)
+        if statements or role in base.roles | clone.roles:
+            statements.append(drop_role(account.user))
+        for statement in statements:
+            self._run(f"mark user {clone.state.account.user} as the clone of {account.user}", statement)
+
     def _made_equal(self, users: Users, rights: Rights, *, its_turn: bool, unfinished: bool = False) -> RightsReport:
-        clone = str(users.clone)
+        base, clone = (seen.state.account for seen in self._both(users))
+
+        def repair(statement: str, _: str) -> None:
+            with self._session.doing(f"make user {clone.user} equal to {base.user}"):
+                run_repair(self._session, statement, base, clone, self._account)
+
         return reconcile(
             lambda: parity(*self._both(users), its_turn=its_turn),
-            lambda statement, _: self._run(f"make user {clone} equal to {users.base}", statement),
+            repair,
             rights,
-            clone=clone,
+            clone=clone.user,
             unfinished=unfinished,
         )
 
@@ -200,7 +221,7 @@ class MariaDbAdminSession(AccountSession):
         if why:
             raise not_provably_the_clone(users.clone, users.base, f"at {self._server}", why)
         if users.clone is not None and clone is None:
-            marked = clones_of(self._session, users.base, self._account)
+            marked = clones_of(self._session, base.state.account, self._account)
             check_is_only_clone(users.base, marked, f"at {self._server}")
         return base, clone
 

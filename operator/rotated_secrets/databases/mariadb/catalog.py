@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from rotated_secrets.databases.base import Refused, Users
 from rotated_secrets.databases.guards import no_such_user, not_provably_the_clone
-from rotated_secrets.databases.mariadb.clone import Seen, mark
+from rotated_secrets.databases.mariadb.clone import Seen
 from rotated_secrets.databases.mariadb.hashes import PASSWORD_PLUGINS
+from rotated_secrets.databases.mariadb.mark import HOST, PREFIX, Mark, account_of_mark, role_of, without_roles
 from rotated_secrets.databases.mariadb.state import State, unsettable
 from rotated_secrets.databases.mysql.accounts import LOCAL_HOSTS, Account, literal, the_account
 from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError
 from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege, RightSet
 from rotated_secrets.databases.mysql.login import Row, Session
-from rotated_secrets.databases.mysql.show_grants import UnknownGrant, read
+from rotated_secrets.databases.mysql.show_grants import read
 
 # A server that checks passwords takes no hashes, unless it is configured to.
 _CHECKING = """
@@ -33,24 +34,40 @@ def look(session: Session, users: Users, admin: Account) -> tuple[Seen, Seen | N
     return base, _clone(session, base.state.account, users.clone, admin) if users.clone is not None else None
 
 
-def account_of(session: Session, user: str, admin: Account) -> Account:
-    """Return the account of a user name. Raises: Refused, if there is none, or several."""
-    found = the_account(state.account for state in _states(session, user, admin))
-    if found is None:
-        raise Refused(f"user {user} at {session.server} does not exist, or several have this name")
+def account_of(session: Session, user: str, admin: Account) -> Account | None:
+    """Return the account of a user name; None if there is none. Raises: Refused, if there are several."""
+    states = [seen.state.account for seen in _accounts(session, user, admin)]
+    found = the_account(states)
+    if found is None and states:
+        raise Refused(
+            f"there are several users {user} at {session.server}, and it is not known which one is meant; keep only "
+            f"one of them"
+        )
     return found
 
 
-def clones_of(session: Session, base: str, admin: Account) -> tuple[str, ...]:
-    """The names of the users that are marked as clones. Who made the role of the mark has it WITH ADMIN OPTION."""
-    statement = f"SELECT User FROM mysql.roles_mapping WHERE Role = {literal(mark(base))} AND Admin_option = 'N'"
-    return tuple(str(user) for (user,) in _ask(session, base, statement, admin))
+def clones_of(session: Session, base: Account, admin: Account) -> tuple[str, ...]:
+    """The names of the users that are marked as clones of an account."""
+    like = f"Host = {literal(HOST)} AND User LIKE {literal(PREFIX + '%')}"
+    issuer = f"JSON_VALUE(Priv, '$.x509_issuer') = {literal(str(base))}"
+    rows = _ask(session, base.user, f"SELECT Priv FROM mysql.global_priv WHERE {like} AND {issuer}", admin)
+    marks = (Mark.read(str(text)) for (text,) in rows)
+    named = {Account(*mark.clone.rpartition("@")[::2]) for mark in marks if mark is not None}
+    marked = (each for account in sorted(named) for each in _accounts(session, account.user, admin))
+    found = {seen.state.account.user for seen in marked if seen.original == str(base)}
+    return tuple(sorted(found | _clones_by_role(session, base.user, admin)))
+
+
+def _clones_by_role(session: Session, base: str, admin: Account) -> set[str]:
+    """Users with the role that was the mark once. Who made it has it WITH ADMIN OPTION."""
+    statement = f"SELECT User FROM mysql.roles_mapping WHERE Role = {literal(role_of(base))} AND Admin_option = 'N'"
+    return {str(user) for (user,) in _ask(session, base, statement, admin)}
 
 
 def may(session: Session, privilege: str) -> bool:
     """Whether the session has a privilege on everything, by itself or by a role."""
     with session.doing(f"look what {session.user} may do"):
-        own = _read(session, session.user, session.ask("SHOW GRANTS"))
+        own = read(str(row[0]) for row in session.ask("SHOW GRANTS"))
     return bool({Privilege(EVERYTHING, privilege), Privilege(EVERYTHING, ALL)} & own)
 
 
@@ -61,17 +78,17 @@ def checks_passwords(session: Session) -> tuple[str, ...]:
 
 
 def _base(session: Session, user: str, admin: Account) -> Seen:
-    states = {state.account: state for state in _states(session, user, admin)}
-    if not states:
+    accounts = {seen.state.account: seen for seen in _accounts(session, user, admin)}
+    if not accounts:
         raise no_such_user(user, session.server)
-    account = the_account(states)
+    account = the_account(accounts)
     if account is None:
-        hosts = ", ".join(sorted(each.host for each in states))
+        hosts = ", ".join(sorted(each.host for each in accounts))
         raise Refused(
             f"there are several users {user} at {session.server}, from hosts {hosts}, and it is not known which "
             f"one the secret is for; keep only one of them"
         )
-    found = states[account]
+    found = accounts[account].state
     if found.is_role:
         raise Refused(f"{user} at {session.server} is a role, not a user; correct the secret value")
     why = unsettable(found.entries)
@@ -80,37 +97,41 @@ def _base(session: Session, user: str, admin: Account) -> Seen:
             f"user {user} at {session.server} {why}; give it one by "
             f"ALTER USER {account.sql} IDENTIFIED VIA {' or '.join(sorted(PASSWORD_PLUGINS))} USING PASSWORD('…')"
         )
-    return Seen(found, _rights(session, account, admin))
+    return _with_rights(session, accounts[account], admin)
 
 
 def _clone(session: Session, base: Account, user: str, admin: Account) -> Seen | None:
-    states = {state.account: state for state in _states(session, user, admin)}
-    own = states.pop(base.named(user), None)
-    others = sorted(account.host for account in states if account.host not in LOCAL_HOSTS)
+    accounts = {seen.state.account: seen for seen in _accounts(session, user, admin)}
+    own = accounts.pop(base.named(user), None)
+    others = sorted(account.host for account in accounts if account.host not in LOCAL_HOSTS)
     if others:
         where = ", ".join(host or "nowhere (a role)" for host in others)
         why = f"there is one from {where}, and {base.user} is from {base.host}"
         raise not_provably_the_clone(user, base.user, f"at {session.server}", why)
-    return Seen(own, _rights(session, own.account, admin)) if own else None
+    return _with_rights(session, own, admin) if own else None
 
 
-def _states(session: Session, user: str, admin: Account) -> tuple[State, ...]:
-    rows = _ask(session, user, f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User = {literal(user)}", admin)
+def _accounts(session: Session, user: str, admin: Account) -> tuple[Seen, ...]:
+    """The accounts of a user name, with the mark of a clone of this name; their rights are not looked at."""
+    mark = account_of_mark(user)
+    named = f"User = {literal(user)} OR (User = {literal(mark.user)} AND Host = {literal(mark.host)})"
+    rows = _ask(session, user, f"SELECT User, Host, Priv FROM mysql.global_priv WHERE {named}", admin)
+    found = next((Mark.read(str(text)) for *account, text in rows if Account(*account) == mark), None)
     try:
-        return tuple(State.read(str(name), str(host), str(text)) for name, host, text in rows)
+        states = [State.read(str(name), str(host), str(text)) for name, host, text in rows if str(name) == user]
     except ValueError as error:
         raise Refused(f"could not look at user {user} at {session.server}: {error} is not understood") from None
+    return tuple(Seen(state, frozenset(), found) for state in states)
+
+
+def _with_rights(session: Session, seen: Seen, admin: Account) -> Seen:
+    rights, roles = without_roles(_rights(session, seen.state.account, admin))
+    return replace(seen, rights=rights, roles=roles)
 
 
 def _rights(session: Session, account: Account, admin: Account) -> RightSet:
-    return _read(session, account.user, _ask(session, account.user, f"SHOW GRANTS FOR {account.sql}", admin))
-
-
-def _read(session: Session, user: str, rows: Sequence[Row]) -> RightSet:
-    try:
-        return read(str(row[0]) for row in rows)
-    except UnknownGrant as error:
-        raise Refused(f"could not look at user {user} at {session.server}: {error} is not understood") from None
+    rows = _ask(session, account.user, f"SHOW GRANTS FOR {account.sql}", admin)
+    return read((str(row[0]) for row in rows), account)
 
 
 def _ask(session: Session, user: str, statement: str, admin: Account) -> tuple[Row, ...]:

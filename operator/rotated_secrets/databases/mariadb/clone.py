@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rotated_secrets.databases.mariadb.hashes import NATIVE, no_passwords_hash
+from rotated_secrets.databases.mariadb.mark import Mark, mark_statements, named_by, role_of
 from rotated_secrets.databases.mariadb.state import Entry, State, Terms, identified, password_plugins
 from rotated_secrets.databases.mysql.accounts import Account, identifier
 from rotated_secrets.databases.mysql.grants import Member, RightSet, beyond, differences
 from rotated_secrets.databases.parity import Difference, first_of
-
-_MARK = "rotated-secrets/clone-of/"
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,11 @@ class Seen:
 
     state: State
     rights: RightSet
+    """Without the roles of marks."""
+    mark: Mark | None = None
+    """What the account says that marks a clone of this name."""
+    roles: frozenset[str] = frozenset()
+    """Those by which earlier versions marked clones."""
 
     @property
     def default_role(self) -> str:
@@ -28,32 +31,30 @@ class Seen:
         roles = {right.role for right in self.rights if isinstance(right, Member)}
         return self.state.default_role if self.state.default_role in roles else ""
 
-
-def mark(base: str) -> str:
-    """The role, without any right, by which an account is known as the clone of a base user.
-
-    Creating it needs CREATE USER, and only its creator may grant it to others. A mark in the account itself would be no
-    proof: a user may give itself another password, as a hash, and with the GRANT OPTION on any object it may change its
-    ways to log in, REQUIRE and limits.
-    """
-    # Role names have as many characters as user names.
-    return _MARK + (base if len(_MARK + base) <= 80 else hashlib.sha256(base.encode()).hexdigest()[:40])
+    @property
+    def original(self) -> str | None:
+        """The account whose clone this one is, by a mark that is valid: it names this account, which is still the one
+        that was marked."""
+        valid = self.mark is not None and self.mark.is_of(self.state.account) and self.state.written_out
+        return self.mark.original if self.mark and valid else None
 
 
-def mark_statements(base: Account, clone: Account) -> tuple[str, str]:
-    """Return the statements that mark an account as a clone. A role that is left over is created again."""
-    role = identifier(mark(base.user))
-    return f"CREATE OR REPLACE ROLE {role}", f"GRANT {role} TO {clone.sql}"
+def is_marked(clone: Seen, base: Account) -> bool:
+    """Whether the account is marked as the clone of ``base``, in whatever way."""
+    return clone.original == str(base) or (clone.original is None and role_of(base.user) in clone.roles)
 
 
-def is_marked(clone: Seen, base: str) -> bool:
-    return any(isinstance(right, Member) and right.role == mark(base) for right in clone.rights)
+def is_to_be_marked(clone: Seen, base: Account) -> bool:
+    """Whether it has no mark yet, or has one of an earlier version."""
+    return clone.original != str(base)
 
 
 def clone_of(seen: Seen) -> str | None:
     """Return the user whose clone an account is marked as."""
-    roles = (right.role for right in seen.rights if isinstance(right, Member) and right.role.startswith(_MARK))
-    return next((role.removeprefix(_MARK) for role in roles), None)
+    if seen.original is not None:
+        return seen.original.rpartition("@")[0]
+    # A rotator that copies the roles of a clone to its base user has given that one a mark of itself.
+    return min((named_by(role) for role in seen.roles - {role_of(seen.state.account.user)}), default=None)
 
 
 def without_password(base: str) -> Entry:
@@ -73,14 +74,17 @@ def not_the_clone(base: Seen, clone: Seen) -> str | None:
     base user's.
     """
     user = base.state.account.user
-    if is_marked(clone, user) or (is_unfinished(clone.state, user) and not clone.rights):
+    if is_marked(clone, base.state.account) or (is_unfinished(clone.state, user) and not clone.rights):
         return None
+    marked = clone_of(clone)
     others = sorted({entry.plugin for entry in clone.state.entries} - {entry.plugin for entry in base.state.entries})
     more = [
         *(f"logs in by {plugin}" for plugin in others),
         *(f"has {right}" for right in beyond(base.rights, clone.rights)),
     ]
-    if more:
+    if marked is not None:
+        why = f"it is marked as the clone of {marked}"
+    elif more:
         why = f"it {first_of(more)}, which {user} does not have"
     elif not clone.rights:
         why = "it has no rights at all, so nothing proves that it is"
@@ -91,7 +95,7 @@ def not_the_clone(base: Seen, clone: Seen) -> str | None:
         )
     else:
         return None
-    return f"{why}; if it is the clone, run: {'; '.join(mark_statements(base.state.account, clone.state.account))}"
+    return f"{why}; if it is the clone, run: {'; '.join(mark_statements(base.state.account, clone.state))}"
 
 
 def create(base: State, clone: Account) -> str:
@@ -106,10 +110,8 @@ def parity(base: Seen, clone: Seen, *, its_turn: bool) -> tuple[Difference, ...]
     ``its_turn``: it is about to get a new password, and with it a plug-in and a default role. Where it
     is not, nothing that it lacks holds its base user back.
     """
-    account = clone.state.account
-    user = base.state.account.user
-    rights = frozenset(right for right in clone.rights if not (isinstance(right, Member) and right.role == mark(user)))
-    lacking_or_not = (*differences(base.rights, rights, account), *_other_terms(base.state, clone.state))
+    rights = differences(base.rights, clone.rights, clone.state.account)
+    lacking_or_not = (*rights, *_other_terms(base.state, clone.state))
     later = (*other_default_role(base, clone), *(() if its_turn else _other_plugins(base.state, clone.state)))
     return (
         *(replace(each, lacks=each.lacks and its_turn) for each in lacking_or_not),

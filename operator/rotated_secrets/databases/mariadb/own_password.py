@@ -17,7 +17,7 @@ from rotated_secrets.values import Credential
 _NAME = r"`(?:[^`]|``)*`"
 _TEXT = r"'(?:[^'\\]|''|\\.)*'"
 _HEAD = re.compile(rf"CREATE USER {_NAME}@{_NAME} IDENTIFIED (?:(VIA)|BY PASSWORD ({_TEXT}))", re.DOTALL)
-_ENTRY = re.compile(rf" (?:OR )?(\w+)(?: USING ({_TEXT}))?(?= OR | REQUIRE | WITH | ACCOUNT | PASSWORD |\Z)", re.DOTALL)
+_ENTRY = re.compile(rf" (\w+)(?: USING ({_TEXT}))?(?: (OR)(?= )|(?= )|\Z)", re.DOTALL)
 
 
 def set_own_password(session: Session, credential: Credential) -> None:
@@ -52,4 +52,6 @@ def own_entries(text: str) -> tuple[Entry, ...]:
     while found := _ENTRY.match(text, place):
         entries.append(Entry(found[1], (found[2] or "''")[1:-1]))
         place = found.end()
+        if found[3] is None:  # other clauses follow, known or not
+            break
     return tuple(entries)

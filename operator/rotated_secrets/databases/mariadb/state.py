@@ -24,6 +24,7 @@ _LIMITS = {
     "max_user_connections": "MAX_USER_CONNECTIONS",
     "max_statement_time": "MAX_STATEMENT_TIME",
 }
+_WRITTEN = {*_LIMITS, "password_lifetime", "account_locked"}
 _TLS_KINDS = {1: "SSL", 2: "X509"}
 _CERTIFICATE = {"ssl_cipher": "CIPHER", "x509_issuer": "ISSUER", "x509_subject": "SUBJECT"}
 
@@ -64,6 +65,10 @@ class State:
     terms: Terms
     default_role: str
     locked: bool
+    written_out: bool = False
+    """Its row has every term, those as well that are the server's defaults, which only one with CREATE USER writes:
+    the operator does, and no CREATE USER without all these clauses. An account that was dropped and made again by
+    another, under the name of a clone, is known by that."""
 
     @classmethod
     def read(cls, user: str, host: str, text: str) -> State:
@@ -86,6 +91,7 @@ class State:
             terms=Terms(_require(row), _limits(row), _lifetime(row)),
             default_role=str(row.get("default_role") or ""),
             locked=bool(row.get("account_locked")),
+            written_out=row.keys() >= _WRITTEN,
         )
 
     @property

@@ -6,9 +6,8 @@ setting that it has not set itself. Knows nothing of the order of a rotation's s
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Server, Users
@@ -34,13 +33,13 @@ from rotated_secrets.databases.mysql.catalog import (
     rights_of_session,
 )
 from rotated_secrets.databases.mysql.clones import misplaced, no_password, not_the_clone, original_of
-from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError, is_temporary, reason
+from rotated_secrets.databases.mysql.errors import NO_PRIVILEGE, ServerError, is_temporary
 from rotated_secrets.databases.mysql.grants import ALL, EVERYTHING, Privilege
 from rotated_secrets.databases.mysql.grants import differences as differences_in_rights
 from rotated_secrets.databases.mysql.login import Session, log_in
 from rotated_secrets.databases.mysql.passwords import Passwords
+from rotated_secrets.databases.mysql.repairs import run_repair
 from rotated_secrets.databases.mysql.sessions import AccountSession
-from rotated_secrets.databases.mysql.show_grants import UnknownGrant
 from rotated_secrets.databases.parity import Difference, first_of, reconcile
 from rotated_secrets.values import Credential, SecretText
 
@@ -84,7 +83,7 @@ class MySqlAdminSession(AccountSession):
         self._password = password
 
     def check_users(self, users: Users) -> None:
-        with self._doing(f"look at user {users.base}"):
+        with self._session.doing(f"look at user {users.base}"):
             if self._changes_itself(users):
                 self._look_at_itself()
             else:
@@ -96,7 +95,7 @@ class MySqlAdminSession(AccountSession):
         user = credential.username
         check_is_base_or_clone(users, user)
         check_keeps_own(user, keep)
-        with self._doing(f"set the password of user {user}"):
+        with self._session.doing(f"set the password of user {user}"):
             if self._changes_itself(users):
                 passwords = Passwords(self._session, self._account, self._look_at_itself(), self._password)
                 if keep is None and rights is Rights.IGNORE and credential.password == self._password:
@@ -113,8 +112,9 @@ class MySqlAdminSession(AccountSession):
             return self._set_clone(seen, credential, rights)
 
     def disable_login(self, user: str) -> None:
-        with self._doing(f"lock user {user} out"):
-            self._session.ask(f"ALTER USER {self._account_of(user).sql} ACCOUNT LOCK")
+        with self._session.doing(f"lock user {user} out"):
+            if accounts_of(self._session, user):
+                self._session.ask(f"ALTER USER {self._account_of(user).sql} ACCOUNT LOCK")
 
     # ---- looks
 
@@ -246,7 +246,7 @@ class MySqlAdminSession(AccountSession):
 
         return reconcile(
             differences,
-            lambda statement, _: self._repair(statement, clone),
+            lambda statement, _: run_repair(self._session, statement, base, clone, self._account),
             rights,
             clone=clone.user,
             unfinished=seen.clone.options.unfinished,
@@ -260,24 +260,3 @@ class MySqlAdminSession(AccountSession):
             objects = f"{defined.count} {defined.kind}{'' if defined.count == 1 else 's'}"
             found.append(Difference(f"is the DEFINER of {objects} in schema {defined.schema}"))
         return found
-
-    def _repair(self, statement: str, clone: Account) -> None:
-        try:
-            self._session.ask(statement)
-        except ServerError as error:
-            if is_temporary(error):
-                raise
-            given = f" TO {clone.sql}"
-            if statement.startswith("GRANT ") and given in statement and error.code in NO_PRIVILEGE:
-                option = "WITH ADMIN OPTION" if " ON " not in statement else "WITH GRANT OPTION"
-                granted = statement.partition(given)[0]
-                raise Refused(f"the admin may not pass it on; run: {granted} TO {self._account.sql} {option}") from None
-            raise Refused(reason(error)) from None
-
-    @contextlib.contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        with self._session.doing(what):
-            try:
-                yield
-            except UnknownGrant as error:
-                raise Refused(f"could not {what} at {self._server}: {error} is not understood") from None

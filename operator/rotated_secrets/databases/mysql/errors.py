@@ -29,7 +29,11 @@ POLICY = frozenset({1819})
 NO_SUCH_DATABASE = frozenset({1044, 1049})
 NO_PRIVILEGE = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1403, 1410, 1698, 3619, 3879, 4009})
 """The session's user may not do this; some of them also say that there is no such user or object to it."""
+GONE = frozenset({1049, 1054, 1146, 1305, 1356, 1959, 3523, 3929})
+"""There is no such schema, column, table, routine, role or dynamic privilege (any more), as GRANT says it."""
 READ_ONLY_TRANSACTION = 1792
+TOO_BIG = 1104
+"""max_join_size forbids a SELECT."""
 UNKNOWN_TO_CLIENT = 1251
 TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 """max_execution_time, max_statement_time, and what became of a function that was waiting."""
@@ -117,10 +121,11 @@ class ConnectionLost(Exception):
     """The connection ended, was cut, or carried something that is not of this protocol."""
 
 
-def failed_login(error: ServerError, server: Server, user: str, *, certain: bool) -> DatabaseError:
+def failed_login(error: ServerError, server: Server, user: str, *, certain: bool, hint: str = "") -> DatabaseError:
     """The meaning of an error that came instead of a login.
 
     ``certain``: the server had seen a proof of the password, on a connection that is as protected as it was to be.
+    ``hint`` is what is odd about the password.
     """
     where = f"user {user} at {server}"
     if not certain and error.code not in _NOT_NOW:
@@ -137,7 +142,7 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
     if error.code in _WRONG_PASSWORD:
         return AuthenticationFailed(
             f"{where} does not log in: the password is wrong, or there is no such user for this host, "
-            f"or its REQUIRE asks for more TLS than database.tls.mode gives"
+            f"or its REQUIRE asks for more TLS than database.tls.mode gives{hint}"
         )
     return no_login(user, server, _NOT_NOW.get(error.code, f"error {error.code}"))
 

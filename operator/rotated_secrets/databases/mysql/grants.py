@@ -6,7 +6,7 @@ Pure, and the same for MySQL and MariaDB. Where sets come from: :mod:`~rotated_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from rotated_secrets.databases.mysql.accounts import Account, identifier
@@ -129,9 +129,24 @@ class Proxy:
         return f"PROXY ON {self.of.sql} FROM {account}"
 
 
-Right = Privilege | Dynamic | Withheld | Member | Proxy
+@dataclass(frozen=True, order=True)
+class Unknown:
+    """A line of SHOW GRANTS that is not understood, as it stands but for the account: it is compared, and not given."""
+
+    line: str = field(repr=False)
+    """May hold a password's hash."""
+    shown: str = ""
+    """How it begins, as messages may show it."""
+
+    @property
+    def words(self) -> str:
+        beginning = f", which begins with {self.shown}" if self.shown else ""
+        return f"a line of SHOW GRANTS that the operator does not know{beginning}"
+
+
+Right = Privilege | Dynamic | Withheld | Member | Proxy | Unknown
 RightSet = frozenset[Right]
-_Kind = TypeVar("_Kind", Privilege, Dynamic, Withheld, Member, Proxy)
+_Kind = TypeVar("_Kind", Privilege, Dynamic, Withheld, Member, Proxy, Unknown)
 
 
 def beyond(base: RightSet, clone: RightSet) -> tuple[str, ...]:
@@ -175,7 +190,15 @@ def differences(base: RightSet, clone: RightSet, account: Account) -> tuple[Diff
         # With it MySQL takes the grant options of dynamic privileges away, on disk, and goes on showing them.
         again = tuple(f"GRANT {right.granted(to)}" for right in _of(Dynamic, base) if right.grantable)
         taken = [_with(difference, again, after=f"REVOKE {GRANT_OPTION} ON *.* FROM {to}") for difference in taken]
-    return (*given, *taken)
+    return (*given, *taken, *_noted(missing, extra))
+
+
+def _noted(missing: Iterable[Right], extra: Iterable[Right]) -> Iterator[Difference]:
+    """What can be told and no more: it may be a right or none, so it keeps no clone from its turn."""
+    for line in _of(Unknown, missing):
+        yield Difference(f"lacks {line.words}; if it is a right, give it to the clone by hand")
+    for line in _of(Unknown, extra):
+        yield Difference(f"has {line.words}; if it is a right, take it from the clone by hand")
 
 
 def _differences(base: RightSet, clone: RightSet) -> tuple[frozenset[Right], frozenset[Right]]:
@@ -221,25 +244,22 @@ def _plain(right: Right) -> Right:
 
 
 def _on_objects(rights: Iterable[Right], account: str, *, give: bool) -> Iterator[Difference]:
-    """One difference for each object, and one for its grant option."""
-    by_object: dict[On, list[Privilege]] = {}
-    for right in _of(Privilege, rights):
-        by_object.setdefault(right.on, []).append(right)
-    for on, privileges in by_object.items():
-        columns: dict[str, list[str]] = {}
-        for privilege in privileges:
-            if privilege.name != GRANT_OPTION:
-                columns.setdefault(privilege.name, []).extend([identifier(privilege.column)] * bool(privilege.column))
-        names = ", ".join(name + (f" ({', '.join(listed)})" if listed else "") for name, listed in columns.items())
-        grantable = Privilege(on, GRANT_OPTION) in privileges
-        for what in [names] * bool(names) + [GRANT_OPTION] * grantable:
-            if not give:
-                yield Difference(f"has {what} on {on.sql} by itself", (f"REVOKE {what} ON {on.sql} FROM {account}",))
-            elif what == GRANT_OPTION:
-                statement = f"GRANT USAGE ON {on.sql} TO {account} WITH {GRANT_OPTION}"
-                yield Difference(f"lacks {what} on {on.sql}", (statement,), lacks=True)
-            else:
-                yield Difference(f"lacks {what} on {on.sql}", (f"GRANT {what} ON {on.sql} TO {account}",), lacks=True)
+    """One difference for each object and each of its columns, which may be gone alone, and one for its grant option."""
+    by_object: dict[tuple[On, str], list[str]] = {}
+    columns_first = sorted(_of(Privilege, rights), key=lambda each: not each.column)
+    for right in sorted(columns_first, key=lambda each: (each.on, each.name == GRANT_OPTION)):
+        part = GRANT_OPTION if right.name == GRANT_OPTION else right.column and f" ({identifier(right.column)})"
+        by_object.setdefault((right.on, part), []).append(right.name)
+    for (on, part), names in by_object.items():
+        if part == GRANT_OPTION:
+            what, statement = GRANT_OPTION, f"GRANT USAGE ON {on.sql} TO {account} WITH {GRANT_OPTION}"
+        else:
+            what = ", ".join(name + part for name in names)
+            statement = f"GRANT {what} ON {on.sql} TO {account}"
+        if give:
+            yield Difference(f"lacks {what} on {on.sql}", (statement,), lacks=True)
+        else:
+            yield Difference(f"has {what} on {on.sql} by itself", (f"REVOKE {what} ON {on.sql} FROM {account}",))
 
 
 def _with(difference: Difference, more: tuple[str, ...], after: str) -> Difference:

@@ -21,7 +21,7 @@ from pymysql.constants import CLIENT
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls
 from rotated_secrets.databases.deadline import cut_after, judged_in_time
-from rotated_secrets.databases.failures import NO_TLS, no_login
+from rotated_secrets.databases.failures import NO_TLS, no_login, white_space_around
 from rotated_secrets.databases.mysql.accounts import SURROGATE, literal
 from rotated_secrets.databases.mysql.errors import (
     UNKNOWN_TO_CLIENT,
@@ -56,6 +56,8 @@ PINNED: Settings = MappingProxyType(
         "sql_quote_show_create": 1,
         "lc_messages": "en_US",
         "sql_select_limit": 2**64 - 1,
+        # max_join_size would forbid reading the catalog.
+        "sql_big_selects": 1,
         "lock_wait_timeout": LOCK_SECONDS,
         "innodb_lock_wait_timeout": LOCK_SECONDS,
         "wait_timeout": IDLE_SECONDS,
@@ -220,10 +222,12 @@ def log_in(server: Server, credential: Credential, settings: Settings | None = N
     cut = wire.dup()
     try:
         with cut_after(cut, 2 * CONNECT_SECONDS):
-            _shake_hands(connection, wire, server, username)
+            _shake_hands(connection, wire, server, username, white_space_around(password))
         session = Session(connection, cut, server, username)
         with session.doing(f"open a session of {username}"), judged_in_time():
             session.pin({**PINNED, **session.statement_timeout(STATEMENT_SECONDS), **(settings or {})})
+            # The server's transaction_read_only is for sessions that say nothing; its variable has several names.
+            session.ask("SET SESSION TRANSACTION READ WRITE")
     except BaseException:
         with contextlib.suppress(Exception):
             connection.close()
@@ -258,12 +262,12 @@ def _prepared(server: Server, username: str, password: str) -> _Connection:
     )
 
 
-def _shake_hands(connection: _Connection, wire: socket.socket, server: Server, username: str) -> None:
+def _shake_hands(connection: _Connection, wire: socket.socket, server: Server, username: str, hint: str) -> None:
     try:
         with _driver_errors():
             connection.connect(wire)
     except ServerError as error:
-        raise failed_login(error, server, username, certain=connection.password_seen) from None
+        raise failed_login(error, server, username, certain=connection.password_seen, hint=hint) from None
     except _TextAsked:
         raise no_login(
             username,

@@ -6,9 +6,12 @@ A query's text and rows are in no message.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from rotated_secrets.databases.mysql.errors import (
     READ_ONLY_TRANSACTION,
+    TOO_BIG,
     TOOK_TOO_LONG,
     ServerError,
     condition,
@@ -22,6 +25,13 @@ _SELECT = re.compile(r"[\s(]*(select|with|values|table)\b", re.IGNORECASE)
 # which may be code there, and in strings, for where they end depends on the server's sql_mode.
 _INTO = re.compile(r"(?<![a-z_$])into(?![a-z0-9_$])", re.IGNORECASE)
 _NO_SELECT = "it has to be one SELECT"
+_HINTS: Mapping[int, str] = MappingProxyType(
+    {
+        1064: f"; {_NO_SELECT}",
+        READ_ONLY_TRANSACTION: f"; {_NO_SELECT}",
+        TOO_BIG: "; the server's max_join_size forbids it: let it read fewer rows",
+    }
+)
 
 
 def run(session: Session, query: Query) -> str | None:
@@ -34,7 +44,7 @@ def run(session: Session, query: Query) -> str | None:
     if query.number == 1:
         with session.doing("prepare verify queries"):
             # They are the application's, and to be read as the application's are.
-            session.ask("SET SESSION sql_mode = @@GLOBAL.sql_mode")
+            session.ask("SET SESSION sql_mode = @@GLOBAL.sql_mode, max_join_size = @@GLOBAL.max_join_size")
     if not _SELECT.match(query.text):
         return f"failed: {_NO_SELECT}"
     if _INTO.search(query.text):
@@ -49,8 +59,7 @@ def run(session: Session, query: Query) -> str | None:
                 raise OutOfTime from None
             if is_temporary(error):
                 raise
-            hint = f"; {_NO_SELECT}" if error.code in (1064, READ_ONLY_TRANSACTION) else ""
-            return f"failed: {condition(error)}{hint}"
+            return f"failed: {condition(error)}{_HINTS.get(error.code, '')}"
     # Some functions that are cut short make no error.
     if query.is_late:
         raise OutOfTime

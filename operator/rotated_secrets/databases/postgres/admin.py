@@ -19,6 +19,7 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import (
     AuthenticationFailed,
+    NotAdmitted,
     Refused,
     RightsReport,
     Server,
@@ -37,7 +38,7 @@ from rotated_secrets.databases.guards import (
     not_provably_the_clone,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
-from rotated_secrets.databases.postgres.errors import NotAdmitted, failed_statement, is_temporary, reason
+from rotated_secrets.databases.postgres.errors import POOLED, failed_statement, is_temporary, reason
 from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
@@ -49,7 +50,9 @@ from rotated_secrets.databases.postgres.rights import (
     missing_privilege,
     not_the_clone,
     quoted,
+    unequal,
     unusable_name,
+    with_reason,
 )
 from rotated_secrets.values import Credential
 
@@ -84,6 +87,7 @@ SELECT setting FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
 """
 _SERVERS_OWN = ["default", "configuration file", "command line", "environment variable", "global"]
+_EXISTS = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name"
 _SESSIONS = """
 SELECT COALESCE(pg_catalog.host(client_addr), %s), COALESCE(datname, ''), pg_catalog.count(*)
 FROM pg_catalog.pg_stat_activity
@@ -130,8 +134,7 @@ class PostgresAdminSession(BaseAdminSession):
         if search_path != _PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
-                f"between drops them (PgBouncer: ignore_startup_parameters=options): name the server itself in the "
-                f"admin secret"
+                f"between drops them (PgBouncer: ignore_startup_parameters=options): {POOLED}"
             )
         if who != [user, user]:
             raise Refused(
@@ -152,6 +155,24 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"look at user {users.base}") as cursor:
             self._examined(cursor, users)
 
+    def check_rights(self, users: Users) -> None:
+        """Make the two equal in a transaction that is taken back: only the server knows what it lets this admin do."""
+        failures: dict[str, str] = {}
+        with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
+            seen, base = self._examined(cursor, users)
+            if users.clone is None or (seen.clone and not any(each.lacks for each in self._differences(cursor, users))):
+                return
+            if seen.clone is None:
+                cursor.execute(SQL("CREATE ROLE {}").format(Identifier(users.clone)))
+                cursor.execute(membership(seen, base.name, users.clone))
+            self._repair(cursor, users, failures)
+            made = look(cursor, users).clone
+            # What is advised is for the users as they are, without a clone that is taken back.
+            lacking = [each for each in differences(seen, base, made) if each.lacks] if made else []
+            self._connection.rollback()
+        if lacking:
+            raise Refused(unequal(users, lacking, failures))
+
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
@@ -162,8 +183,11 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"set the password of user {user}") as cursor:
             seen, base = self._examined(cursor, users)
             created = seen.clone is None and user == users.clone
+            if seen.clone is not None and user == users.clone and rights is not Rights.ENFORCE:
+                self._check_not_expired(seen.clone.role)  # Enforce makes it last as long as the base user
             self._write_password(cursor, seen, base, credential)
             self._mark(cursor, seen, users, created=created)
+            self._hold(cursor, seen, base)
             repairing = created or rights is Rights.ENFORCE
             repaired = self._repair(cursor, users, failures) if repairing else []
         if rights is Rights.IGNORE and not created:
@@ -173,13 +197,16 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
             remaining = [difference.sentence for difference in self._differences(cursor, users)]
         return RightsReport(
-            () if created else tuple(repaired),
-            tuple(f"{sentence} ({failures[sentence]})" if sentence in failures else sentence for sentence in remaining),
+            # A statement that the server took has not always changed something.
+            () if created else tuple(sentence for sentence in repaired if sentence not in remaining),
+            tuple(with_reason(sentence, failures) for sentence in remaining),
         )
 
     def disable_login(self, user: str) -> None:
         with self._transaction(f"lock user {user} out") as cursor:
-            cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
+            cursor.execute(_EXISTS, (user,))
+            if cursor.fetchone():  # else setSecret failed before it was made
+                cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
@@ -196,11 +223,7 @@ class PostgresAdminSession(BaseAdminSession):
         base = seen.base
         if base is None:
             raise no_such_user(users.base, self._server)
-        if base.expired:
-            raise Refused(
-                f"the password of user {base.name} at {self._server} expired at {base.valid_until}, and a new one "
-                f"would be expired as well; run: ALTER ROLE {quoted(base.name)} VALID UNTIL 'infinity'"
-            )
+        self._check_not_expired(base)
         lacking = missing_privilege(seen, base)
         if lacking:
             raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
@@ -212,6 +235,13 @@ class PostgresAdminSession(BaseAdminSession):
         if users.clone is not None and seen.clone is None:
             check_is_only_clone(base.name, commented(cursor, mark(base.name)), f"at {self._server}")
         return seen, base
+
+    def _check_not_expired(self, role: Role) -> None:
+        if role.expired:
+            raise Refused(
+                f"the password of user {role.name} at {self._server} expired at {role.valid_until}, and a new one "
+                f"would be expired as well; run: ALTER ROLE {quoted(role.name)} VALID UNTIL 'infinity'"
+            )
 
     def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:
         name, verifier = Identifier(credential.username), Literal(self._verifier(cursor, credential))
@@ -232,6 +262,16 @@ class PostgresAdminSession(BaseAdminSession):
             return
         comment = SQL("COMMENT ON ROLE {} IS {}").format(Identifier(users.clone), Literal(mark(users.base)))
         self._try(cursor, comment)
+
+    def _hold(self, cursor: Cursor, seen: Seen, base: Role) -> None:
+        """Grant the clone the membership that it has once more, in the name of this admin.
+
+        From PostgreSQL 16 on `DROP OWNED BY` an admin takes back what that admin granted ("GRANT", PostgreSQL 16): with
+        a grant of each admin the clone outlives any one of them. Repeating a grant changes nothing.
+        """
+        clone = seen.clone
+        if seen.version >= OPTIONS_OF_MEMBERSHIP and clone is not None and clone.uses_base and clone.becomes_base:
+            self._try(cursor, membership(seen, base.name, clone.role.name))
 
     def _try(self, cursor: Cursor, statement: Composable) -> str | None:
         """Run a statement that nothing depends on. Returns why the server refused it."""
@@ -279,12 +319,13 @@ class PostgresAdminSession(BaseAdminSession):
         """
         with self._transaction(f"look for objects of user {clone.username}") as cursor:
             seen = look(cursor, users)
-        owned = [one for one in (seen.clone.belongings if seen.clone else ()) if one.owned and one.database is not None]
+        belongings = seen.clone.belongings if seen.clone else ()
         repaired = []
-        for belongings in owned:
-            sentence = belonging_sentence(clone.username, belongings)
+        for owned in (one for one in belongings if one.owned and one.kind == "object"):
+            sentence = belonging_sentence(clone.username, users.base, owned)
             try:
-                self._reassign_in(str(belongings.database), users.base, clone)
+                # What all databases share can be reassigned in any of them.
+                self._reassign_in(owned.database or clone.dbname or LOCK_DATABASE, users.base, clone)
                 repaired.append(sentence)
             except (Refused, Unavailable) as error:
                 failures[sentence] = str(error)

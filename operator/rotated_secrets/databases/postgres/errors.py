@@ -1,17 +1,19 @@
 """What PostgreSQL's and libpq's errors mean: wrong password, not now, or never.
 
-libpq gives no SQLSTATE for a failed login, only text in the server's language. The few texts that are certain are known
-here; everything else is taken as "not now", so that a doubtful case is tried again and never rolled back.
+What decides is a SQLSTATE ("PostgreSQL Error Codes" in its documentation), whether the server had asked for the
+password, and at most the name of the function in its source that said it: a server speaks the language of its
+`lc_messages`. Whatever is doubtful is taken as "not now", so that it is tried again and never rolled back.
 An address's answers are never shown: the author of a secret could otherwise read ports of other hosts.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import psycopg2
 
-from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, NotAdmitted, Server
 from rotated_secrets.databases.base_classes import DatabaseClosed
 from rotated_secrets.databases.failures import (
     LOST,
@@ -22,30 +24,52 @@ from rotated_secrets.databases.failures import (
     could_not,
     no_login,
 )
+from rotated_secrets.databases.postgres.libpq import Failure
+from rotated_secrets.databases.postgres.rights import quoted
 
-_ATTEMPT = re.compile(r'^connection to server at "[^"]*"(?: \([^)]*\))?, port \d+ failed: ', re.MULTILINE)
-_FATAL = re.compile(r"FATAL:\s+(.*)", re.DOTALL)
+# A user that is gone, one without a password and one past VALID UNTIL get the same (auth_failed in auth.c).
+_REJECTED = "28P01"
+_NOT_AUTHORIZED = "28000"
+"""Says pg_hba.conf before the password is asked for; says a method such as LDAP, or a user with NOLOGIN, after it."""
+_CHECKED_ELSEWHERE = "auth_failed"
+"""The function that says so of a password: with the code above, of one that the server does not keep itself."""
 
-# A password past VALID UNTIL, a user that is gone and one without a password all get the first message
-# (src/backend/libpq/auth.c, auth_failed); the second comes after the password was right (miscinit.c).
-_WRONG_PASSWORD = (
-    re.compile(r'password authentication failed for user "'),
-    re.compile(r'role ".*" is not permitted to log in', re.DOTALL),
-    re.compile(r'role ".*" does not exist', re.DOTALL),
+# The server says these once the password was right (InitPostgres and CheckMyDatabase run after ClientAuthentication).
+_CLOSED_DATABASE: Mapping[str, str] = MappingProxyType(
+    {
+        "3D000": "there is no such database; check dbname in the secret value, or create it",
+        "42501": "the user lacks CONNECT there; run for that database: GRANT CONNECT ON DATABASE … TO {user}",
+        "55000": "the database accepts no connections; run for it: ALTER DATABASE … ALLOW_CONNECTIONS true",
+    }
 )
-# The server says these once the password was right (InitPostgres and CheckMyDatabase run after ClientAuthentication) …
-_CLOSED_DATABASE = (
-    re.compile(r'permission denied for database ".*"', re.DOTALL),
-    re.compile(r'database ".*" does not exist', re.DOTALL),
-    re.compile(r'database ".*" is not currently accepting connections', re.DOTALL),
+_LIMITS: Mapping[str | None, str] = MappingProxyType(
+    {
+        "InitializeSessionUserId": "too many connections of this user for its CONNECTION LIMIT; close some, or run: "
+        "ALTER ROLE {user} CONNECTION LIMIT -1",
+        "CheckMyDatabase": "too many connections to {database} for its CONNECTION LIMIT; close some, or run for it: "
+        "ALTER DATABASE … CONNECTION LIMIT -1",
+    }
 )
-# … and these before it has asked for one (ClientAuthentication, src/backend/libpq/auth.c).
-_NOT_ADMITTED = (
-    re.compile(r"no pg_hba\.conf entry for host "),
-    re.compile(r"pg_hba\.conf rejects connection for host "),
+"""Of 53300, by the function that says it (miscinit.c, postinit.c)."""
+POOLED = (
+    "write the server's own host and port into the secret value, and into the admin secret if there is one; pods reach "
+    "the pooler by spec.target.template"
 )
-_NO_POOLERS = "connection poolers such as PgBouncer and RDS Proxy are not supported: name the server itself"
-_KINDS = (
+_NOT_NOW: Mapping[str, str] = MappingProxyType(
+    {
+        # PgBouncer says the first of everything that it says itself, a wrong password too (send_pooler_error); RDS
+        # Proxy the second of settings that a session begins with.
+        "08P01": f"a pooler such as PgBouncer answers there, which is not supported: {POOLED}",
+        "0A000": f"a pooler such as RDS Proxy answers there, which is not supported: {POOLED}",
+        "42704": "PostgreSQL 14 or later is needed",
+        "53300": MANY_CONNECTIONS,
+        "57P01": "it is shutting down",
+        "57P02": "it is shutting down after a crash",
+        "57P03": "it is starting up, shutting down or recovering",
+    }
+)
+_WITHOUT_CODE = (
+    # What libpq says itself, which is English: the process sets no locale for messages.
     ("server does not support SSL", NO_TLS),
     ("certificate verify failed", NOT_TRUSTED),
     ("does not match host name", OTHER_NAME),
@@ -57,50 +81,61 @@ _KINDS = (
         "authentication method requirement",
         "it asks for the password in a way that would show it, or asks for none; have it use scram-sha-256",
     ),
-    ("too many connections for", MANY_CONNECTIONS),
-    ("too many clients already", MANY_CONNECTIONS),
-    ("remaining connection slots are reserved", MANY_CONNECTIONS),
-    ("the database system is", "it is starting up, shutting down or recovering"),
-    ("unsupported startup parameter", _NO_POOLERS),
-    ("RDS Proxy currently", _NO_POOLERS),
-    ("unrecognized configuration parameter", "PostgreSQL 14 or later is needed"),
 )
-_NOT_NOW = ("08", "25", "40", "53", "55", "57", "58", "XX")
+_TEMPORARY_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """SQLSTATE classes: lost connection, read-only (a standby), conflict, resources, busy, operator, system, internal."""
 
 
-class NotAdmitted(Unavailable):
-    """Rejected before the password was checked, which proves nothing. Another database may have other rules."""
+def failed_login(
+    failure: Failure, server: Server, user: str, database: str, *, says_28000: bool = False
+) -> DatabaseError:
+    """The meaning of an attempt that failed.
 
-
-def failed_login(error: psycopg2.Error, server: Server, user: str, database: str) -> DatabaseError:
-    """The meaning of an error that `connect` raised; ``database`` as messages may show it."""
-    text = _ATTEMPT.split(str(error))[-1]
+    Args:
+        database: as messages may show it.
+        says_28000: the server says that of a wrong password, as those do that are made of a PostgreSQL before 9.0.
+    """
     where = f"user {user} at {server}"
-    if "no password supplied" in text:
+    if failure.password_missing:
         return AuthenticationFailed(f"{where}: the secret value holds no password")
-    fatal = _FATAL.match(text)
-    if fatal:
-        if any(known.match(fatal[1]) for known in _WRONG_PASSWORD):
-            return AuthenticationFailed(
-                f"{where} does not log in: the password is wrong or has expired, or the user does not exist or is "
-                f"locked"
-            )
-        if any(known.match(fatal[1]) for known in _CLOSED_DATABASE):
-            return DatabaseClosed(
-                f"{where} may not connect to {database}, or it does not exist; "
-                f"check dbname in the secret value, and GRANT CONNECT"
-            )
-        if any(known.match(fatal[1]) for known in _NOT_ADMITTED):
-            return NotAdmitted(
-                f"{where} was turned away from {database} before the password was checked: the server "
-                f"requires TLS, or pg_hba.conf does not admit this host, user or database; "
-                f"check database.tls.mode and pg_hba.conf"
-            )
-    for sign, meaning in _KINDS:
-        if sign in text:
-            return no_login(user, server, meaning)
-    return no_login(user, server, "the server cannot be reached, or does not answer as PostgreSQL does")
+    code = failure.sqlstate
+    if code is None:
+        meaning = (meaning for sign, meaning in _WITHOUT_CODE if sign in failure.text)
+        nothing = "the server cannot be reached, or does not answer as PostgreSQL does"
+        return no_login(user, server, next(meaning, nothing))
+    if code == _NOT_AUTHORIZED and not failure.password_asked:
+        return NotAdmitted(
+            f"{where} was turned away from {database} before the password was checked: the server "
+            f"requires TLS, or pg_hba.conf does not admit this host, user or database; "
+            f"check database.tls.mode and pg_hba.conf"
+        )
+    if failure.password_asked and code in (_REJECTED, _NOT_AUTHORIZED):
+        return _rejected(failure, server, user, says_28000=says_28000)
+    if failure.password_asked and code in _CLOSED_DATABASE:
+        advice = _CLOSED_DATABASE[code].format(user=quoted(user))
+        return DatabaseClosed(f"{where} may not connect to {database}: {advice}")
+    why = _LIMITS.get(failure.routine) if code == "53300" else None
+    told = why.format(user=quoted(user), database=database) if why else _NOT_NOW.get(code)
+    return no_login(user, server, told or f"the server is not ready for it (SQLSTATE {code})")
+
+
+def _rejected(failure: Failure, server: Server, user: str, *, says_28000: bool) -> DatabaseError:
+    where = f"user {user} at {server}"
+    if failure.sqlstate == _REJECTED or says_28000:
+        return AuthenticationFailed(
+            f"{where} does not log in: the password is wrong or has expired, or the user has none or does not exist; "
+            f"of one that is past its VALID UNTIL, run: ALTER ROLE {quoted(user)} VALID UNTIL 'infinity'"
+        )
+    if failure.routine == _CHECKED_ELSEWHERE:
+        return no_login(
+            user,
+            server,
+            "its password is checked by another service than the server itself (ldap, pam or radius in pg_hba.conf; "
+            "membership in rds_iam or rds_ad), where no rotation sets it; have pg_hba.conf use scram-sha-256 for it",
+        )
+    return AuthenticationFailed(
+        f"{where} does not log in: the user is locked (NOLOGIN); run: ALTER ROLE {quoted(user)} LOGIN"
+    )
 
 
 def failed_statement(error: psycopg2.Error, server: Server, doing: str) -> DatabaseError:
@@ -117,7 +152,7 @@ def reason(error: psycopg2.Error) -> str:
 def is_temporary(error: psycopg2.Error) -> bool:
     """Whether the same statement may succeed later, because nothing says that it can't."""
     # Another session created the role after it was looked for.
-    return not error.pgcode or error.pgcode[:2] in _NOT_NOW or error.pgcode == "42710"
+    return not error.pgcode or error.pgcode[:2] in _TEMPORARY_CLASSES or error.pgcode == "42710"
 
 
 def condition(error: psycopg2.Error) -> str:

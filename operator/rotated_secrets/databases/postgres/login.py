@@ -13,15 +13,14 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AuthenticationFailed, Server, Tls, Unavailable
 from rotated_secrets.databases.base_classes import database_shown
 from rotated_secrets.databases.deadline import cut_after
-from rotated_secrets.databases.failures import no_login
 from rotated_secrets.databases.postgres.errors import failed_login
+from rotated_secrets.databases.postgres.libpq import Failure, NotConnected, connect
 from rotated_secrets.databases.postgres.rights import SURROGATE
 from rotated_secrets.values import Credential
 
@@ -44,8 +43,12 @@ _SSL_MODES = {
 }
 
 
-def log_in(server: Server, credential: Credential, database: str, settings: Mapping[str, str]) -> Connection:
+def log_in(
+    server: Server, credential: Credential, database: str, settings: Mapping[str, str], *, says_28000: bool = False
+) -> Connection:
     """Log in once. ``settings`` hold for the session from its start, whatever a database or user has set.
+
+    ``says_28000``: see :func:`failed_login`.
 
     Raises:
         AuthenticationFailed, Unavailable, DatabaseClosed (the password was accepted), NotAdmitted.
@@ -57,40 +60,41 @@ def log_in(server: Server, credential: Credential, database: str, settings: Mapp
             f"user {credential.username!r} at {server} does not log in: username, password or dbname in the secret "
             f"value holds half a surrogate pair, which is no character; correct it"
         )
-    addresses = server.addresses[:ADDRESSES_TRIED]
     verified = server.tls.mode.strength >= TlsMode.VERIFY_CA.strength
+    failure = Failure()
     with _trusted(server.tls) as trust:
-        try:
-            connection: Connection = psycopg2.connect(
-                # libpq verifies the certificate against `host` and connects to `hostaddr`: nothing is resolved again.
-                host=",".join([server.host] * len(addresses)),
-                hostaddr=",".join(addresses),
-                port=server.port,
-                user=credential.username,
-                password=credential.password.reveal(),
-                dbname=database,
-                options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
-                application_name=APPLICATION_NAME,
-                client_encoding="UTF8",
-                connect_timeout=CONNECT_SECONDS,
-                keepalives=1,
-                keepalives_idle=10,
-                keepalives_interval=3,
-                keepalives_count=3,
-                tcp_user_timeout=STATEMENT_SECONDS * 1000,
-                gssencmode="disable",
-                sslcertmode="disable",
-                target_session_attrs="any",
-                # A server that asks for nothing proves nothing, and one that isn't verified must not get the text.
-                require_auth="scram-sha-256,md5,password" if verified else "scram-sha-256,md5",
-                **trust,
-            )
-        except psycopg2.Error as error:
-            shown = database_shown(database, credential)
-            raise failed_login(error, server, credential.username, shown) from None
-        except UnicodeError:  # the driver decodes what a server says before it has said in which encoding
-            raise no_login(credential.username, server, "it says why in a text that is not UTF-8") from None
-    return connection
+        for address in server.addresses[:ADDRESSES_TRIED]:
+            try:
+                return connect(
+                    CONNECT_SECONDS,
+                    # libpq verifies the certificate against `host` and connects to `hostaddr`: nothing is resolved.
+                    host=server.host,
+                    hostaddr=address,
+                    port=server.port,
+                    user=credential.username,
+                    password=credential.password.reveal(),
+                    dbname=database,
+                    options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
+                    application_name=APPLICATION_NAME,
+                    client_encoding="UTF8",
+                    keepalives=1,
+                    keepalives_idle=10,
+                    keepalives_interval=3,
+                    keepalives_count=3,
+                    tcp_user_timeout=STATEMENT_SECONDS * 1000,
+                    gssencmode="disable",
+                    sslcertmode="disable",
+                    target_session_attrs="any",
+                    # A server that asks for nothing proves nothing, and one that isn't verified must not get the text.
+                    require_auth="scram-sha-256,md5,password" if verified else "scram-sha-256,md5",
+                    **trust,
+                )
+            except NotConnected as error:
+                failure = error.failure
+            if not failure.elsewhere:
+                break
+    shown = database_shown(database, credential)
+    raise failed_login(failure, server, credential.username, shown, says_28000=says_28000)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ def open_connection(server: Server, credential: Credential, database: str) -> Co
         AuthenticationFailed, Unavailable, DatabaseClosed (the password was accepted), NotAdmitted.
         Refused: the session does not run as the user.
     """
-    connection = log_in(server, credential, database, {})
+    connection = log_in(server, credential, database, {}, says_28000=True)
     user = credential.username
     try:
         with judged_in_time(), transaction(connection, server, "open the session") as cursor:
