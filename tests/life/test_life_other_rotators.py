@@ -59,7 +59,7 @@ def test_delivered_rotation_is_served_although_another_rotator_has_moved_on(life
 
 
 def _stopped_after_set(life: Life, place: Place) -> VersionId:
-    """A rotation is set by someone whose versions have other ids, and of whom the status knows nothing."""
+    """Another rotator, whose versions have other ids, has set its password; the status knows nothing of it."""
     status = life.status
     with pytest.raises(Died):
         life.ask().run(before={actions.TestPending: die})

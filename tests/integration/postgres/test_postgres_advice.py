@@ -8,46 +8,25 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import boto3
 import pytest
 
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import Outcome
 from rotated_secrets.rotation.actions import Hold, Sleep, Waiting
-from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.values import Credential, SecretId, Stage
 from sandbox.applications.postgres import PostgresSide
-from sandbox.database_proxy import database_proxy
 from sandbox.packages import program_path
 from sandbox.postgres import ADMIN_USER, Installation, PostgresServer, postgres_server
-from sandbox.secretsmanager import SecretsManager
 from sandbox.servers import as_account, free_port, server_directory, unprivileged_account, write_file
 from sandbox.waiting import eventually
-from tests.support.life import DATABASE, Life, Place
+from tests.integration.postgres.conftest import LiveAt
+from tests.support.life import DATABASE, Life
 
-LiveAt = Callable[..., Life]
 ADMINS = "hostssl postgres all 127.0.0.1/32 scram-sha-256"
 """Admins log in to database `postgres`."""
-
-
-@pytest.fixture
-def live_at(running_store: SecretsManager) -> Iterator[LiveAt]:
-    """Lives at a server of the test's own."""
-    manager = running_store
-    session = boto3.session.Session(manager.access_key_id, manager.secret_access_key, region_name=manager.region)
-    settings = AwsSettings(manager.region, manager.endpoint_url, writes_per_second=1000)
-    store = AwsStores(settings, session=session).at()
-    with contextlib.ExitStack() as stack:
-
-        def live(server: PostgresServer, strategy: Strategy = Strategy.ALTERNATING_USERS, **more: Any) -> Life:
-            side = stack.enter_context(contextlib.closing(PostgresSide(server)))
-            proxy = stack.enter_context(database_proxy(side.host, side.port))
-            return Life(Place(side, proxy, store, manager.client()), strategy, **more)
-
-        yield live
 
 
 def told(life: Life) -> str:
@@ -56,7 +35,7 @@ def told(life: Life) -> str:
 
 
 STATEMENTS = (
-    r"ALTER ROLE \S+ VALID UNTIL 'infinity'",
+    r"ALTER (?:ROLE|USER) \S+ VALID UNTIL 'infinity'",
     r"ALTER (?:ROLE|DATABASE) \S+ CONNECTION LIMIT -1",
     r"ALTER DATABASE \S+ ALLOW_CONNECTIONS true",
     r"GRANT CONNECT ON DATABASE \S+ TO [\w*]+",
@@ -86,8 +65,11 @@ def test_an_expired_password(postgres: PostgresServer, live_at: LiveAt) -> None:
     life.finish()
 
 
-def test_an_expired_password_of_a_clone_that_is_not_repaired(postgres: PostgresServer, live_at: LiveAt) -> None:
-    life = live_at(postgres, spec={"rights": "Report"}).deliver()
+@pytest.mark.parametrize("rights", ["Report", "Ignore"])
+def test_an_expired_password_of_a_clone_that_is_not_repaired(
+    postgres: PostgresServer, live_at: LiveAt, rights: str
+) -> None:
+    life = live_at(postgres, spec={"rights": rights}).deliver()
     life.rotate()
     life.rotate()
     postgres.sql(f"ALTER ROLE {life.clone} VALID UNTIL '2001-01-01'")

@@ -7,6 +7,7 @@ from psycopg2.sql import SQL, Identifier, Literal
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Users
+from rotated_secrets.databases.postgres.admin import PostgresAdminSession
 from tests.integration.postgres.conftest import Tenant
 
 
@@ -158,6 +159,23 @@ def test_default_privileges_of_the_clone_are_told_as_what_they_are(tenant: Tenan
     follow(tenant, told)
     assert tenant.set_clone("second") == RightsReport()
     assert tenant.verify(tenant.clone, "second") == []
+
+
+def test_nothing_is_reassigned_where_the_clone_owns_no_object(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    tenant.as_user(tenant.clone, "first", "SET ROLE NONE", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    tenant.set_clone("second")
+    assert f'REASSIGN OWNED BY "{tenant.clone}"' not in tenant.server.log()
+
+
+def test_what_is_still_there_is_not_told_as_repaired(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may take a statement that changes nothing."""
+    tenant.set_clone("first")
+    tenant.as_user(tenant.clone, "first", "SET ROLE NONE", "CREATE SCHEMA depot")
+    monkeypatch.setattr(PostgresAdminSession, "_reassign_in", lambda *_: None)
+    assert tenant.set_clone("second") == RightsReport(
+        remaining=(f"{tenant.clone} owns 1 object in database {tenant.database} itself",)
+    )
 
 
 def test_a_user_mapping_of_the_clone_is_told_as_what_it_is(tenant: Tenant) -> None:

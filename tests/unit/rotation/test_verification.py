@@ -12,7 +12,7 @@ from rotated_secrets.api.status import ConditionType, Reason
 from rotated_secrets.rotation.actions import ProbeCurrent, Sleep, Waiting
 from rotated_secrets.rotation.observation import Login, Observation
 from rotated_secrets.rotation.plan import plan
-from rotated_secrets.rotation.policies import VERIFY_EVERY
+from rotated_secrets.rotation.policies import VERIFY_EVERY, next_verification
 from tests.support.world import ModelOperator, World
 
 
@@ -112,4 +112,19 @@ def test_a_login_that_has_just_failed_is_not_tried_again_for_its_age(login: Logi
     seen = Observation.first(world.terms, world.store.stages, current, world.status, world.look_at_target(current))
     late = world.now + 2 * VERIFY_EVERY
     assert plan(seen, world.terms, late) == ProbeCurrent()
-    assert plan(replace(seen, login=login), world.terms, late) == Sleep(None)
+    assert next_verification(seen, world.terms, late) is not None
+    assert next_verification(replace(seen, login=login), world.terms, late) is None
+
+
+def test_logins_that_follow_each_other_are_not_all_written_down() -> None:
+    """The status is not to be written at each look that logs in for another reason."""
+    world = with_clone(verifyQueries=["SELECT 1"])
+    written = world.status.last_login_time
+    world.now += timedelta(hours=1)
+    world.status = world.status.with_condition(
+        ConditionType.READY, False, Reason.LOGIN_FAILED, "", now=world.now, generation=1
+    )
+    look(world)
+    assert world.database.logins == ["app_clone"]
+    assert world.status.last_login_time == written
+    assert written is not None

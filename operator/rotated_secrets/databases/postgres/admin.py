@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -38,8 +37,8 @@ from rotated_secrets.databases.guards import (
     not_provably_the_clone,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
-from rotated_secrets.databases.postgres.errors import POOLED, failed_statement, is_temporary, reason
-from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
+from rotated_secrets.databases.postgres.errors import POOLED, is_temporary, reason
+from rotated_secrets.databases.postgres.login import log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
     belonging_sentence,
@@ -54,34 +53,13 @@ from rotated_secrets.databases.postgres.rights import (
     unusable_name,
     with_reason,
 )
+from rotated_secrets.databases.postgres.session import PINNED, transaction
 from rotated_secrets.values import Credential
 
 LOCK_DATABASE = "postgres"
 UNKNOWN_CLIENT = "unknown"
 """The client address of a session whose details the admin may not see, or that came by a local socket."""
 
-# What `ALTER DATABASE … SET` and `ALTER ROLE … SET` could otherwise turn against the session. Temporary objects are
-# looked up last: unnamed they would come first.
-_PINNED: Mapping[str, str] = {
-    **TIMEOUTS,
-    "search_path": "pg_catalog,pg_temp",
-    "role": "none",
-    "local_preload_libraries": "",
-    "default_transaction_read_only": "off",
-    "default_transaction_deferrable": "off",
-    "default_transaction_isolation": "read\\ committed",
-    # A password that a crash takes back would lock its user out.
-    "synchronous_commit": "on",
-    "standard_conforming_strings": "on",
-    "transform_null_equals": "off",
-    "exit_on_error": "off",
-    "debug_print_parse": "off",
-    "debug_print_rewritten": "off",
-    "debug_print_plan": "off",
-    "client_min_messages": "warning",
-    "DateStyle": "ISO",
-    "TimeZone": "UTC",
-}
 _HASHED_LIKE_THE_SERVER = """
 SELECT setting FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
@@ -106,7 +84,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     """
     idle = str(int(idle_seconds * 1000))
     # PostgreSQL measures silence in and out of transactions apart.
-    settings = {**_PINNED, "idle_session_timeout": idle, "idle_in_transaction_session_timeout": idle}
+    settings = {**PINNED, "idle_session_timeout": idle, "idle_in_transaction_session_timeout": idle}
     try:
         connection = log_in(server, credential, LOCK_DATABASE, settings)
     except (DatabaseClosed, NotAdmitted):
@@ -131,7 +109,7 @@ class PostgresAdminSession(BaseAdminSession):
                 cursor.execute("SET createrole_self_grant = ''")
             cursor.execute("SELECT SESSION_USER, CURRENT_USER, pg_catalog.current_setting('search_path')")
             *who, search_path = cursor.fetchone() or ("", "", "")
-        if search_path != _PINNED["search_path"]:
+        if search_path != PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
                 f"between drops them (PgBouncer: ignore_startup_parameters=options): {POOLED}"
@@ -183,8 +161,6 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"set the password of user {user}") as cursor:
             seen, base = self._examined(cursor, users)
             created = seen.clone is None and user == users.clone
-            if seen.clone is not None and user == users.clone and rights is not Rights.ENFORCE:
-                self._check_not_expired(seen.clone.role)  # Enforce makes it last as long as the base user
             self._write_password(cursor, seen, base, credential)
             self._mark(cursor, seen, users, created=created)
             self._hold(cursor, seen, base)
@@ -223,7 +199,11 @@ class PostgresAdminSession(BaseAdminSession):
         base = seen.base
         if base is None:
             raise no_such_user(users.base, self._server)
-        self._check_not_expired(base)
+        if base.expired:
+            raise Refused(
+                f"the password of user {base.name} at {self._server} expired at {base.valid_until}, and a new one "
+                f"would be expired as well; run: ALTER ROLE {quoted(base.name)} VALID UNTIL 'infinity'"
+            )
         lacking = missing_privilege(seen, base)
         if lacking:
             raise Refused(f"the admin may not change user {users.base} at {self._server}: {lacking}")
@@ -235,13 +215,6 @@ class PostgresAdminSession(BaseAdminSession):
         if users.clone is not None and seen.clone is None:
             check_is_only_clone(base.name, commented(cursor, mark(base.name)), f"at {self._server}")
         return seen, base
-
-    def _check_not_expired(self, role: Role) -> None:
-        if role.expired:
-            raise Refused(
-                f"the password of user {role.name} at {self._server} expired at {role.valid_until}, and a new one "
-                f"would be expired as well; run: ALTER ROLE {quoted(role.name)} VALID UNTIL 'infinity'"
-            )
 
     def _write_password(self, cursor: Cursor, seen: Seen, base: Role, credential: Credential) -> None:
         name, verifier = Identifier(credential.username), Literal(self._verifier(cursor, credential))
@@ -335,23 +308,14 @@ class PostgresAdminSession(BaseAdminSession):
         return repaired
 
     def _reassign_in(self, database: str, base: str, clone: Credential) -> None:
-        connection = log_in(self._server, clone, database, _PINNED)
+        connection = log_in(self._server, clone, database, PINNED)
         with (
             contextlib.closing(connection),
-            _transaction(
+            transaction(
                 connection, self._server, f"reassign what {clone.username} owns in database {database}"
             ) as cursor,
         ):
             cursor.execute(SQL("REASSIGN OWNED BY {} TO {}").format(Identifier(clone.username), Identifier(base)))
 
     def _transaction(self, doing: str) -> contextlib.AbstractContextManager[Cursor]:
-        return _transaction(self._connection, self._server, doing)
-
-
-@contextlib.contextmanager
-def _transaction(connection: Connection, server: Server, doing: str) -> Iterator[Cursor]:
-    try:
-        with deadline(connection), connection, connection.cursor() as cursor:
-            yield cursor
-    except psycopg2.Error as error:
-        raise failed_statement(error, server, doing) from None
+        return transaction(self._connection, self._server, doing)
