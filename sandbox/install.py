@@ -22,8 +22,10 @@ from sandbox.mongo_packages import ensure_mongo  # noqa: E402
 from sandbox.packages import (  # noqa: E402
     NotInstalled,
     apt_install,
+    ensure_locales,
     ensure_mariadb,
     ensure_mysql,
+    ensure_pgbouncer,
     ensure_redis,
     may_install,
 )
@@ -169,6 +171,8 @@ def install_servers() -> list[str]:
         "MySQL": ensure_mysql,
         "MongoDB": lambda: ensure_mongo(VENV / "bin" / "python"),
         "Redis": ensure_redis,
+        "PgBouncer": ensure_pgbouncer,
+        "locales": ensure_locales,
         "Helm": lambda: ensure_helm(VENV / "bin" / "python"),
     }
     missing = []

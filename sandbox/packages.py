@@ -19,7 +19,12 @@ MYSQL_SUITE = "sid"
 MYSQL_PACKAGE = "mysql-server-core"
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/usr/libexec", "/sbin")
 LAST_LINES = 20
-SERVICES = {"mariadb-server": "mariadb", "postgresql": "postgresql", "redis-server": "redis-server"}
+SERVICES = {
+    "mariadb-server": "mariadb",
+    "pgbouncer": "pgbouncer",
+    "postgresql": "postgresql",
+    "redis-server": "redis-server",
+}
 """What the packages would start now and at each boot. The sandbox has servers of its own."""
 INSTALL = """
 set -e
@@ -38,6 +43,7 @@ done
 """
 """Installs packages whose services neither start now, by Debian's `policy-rc.d`, nor at the next boot."""
 POLICY = "/usr/sbin/policy-rc.d"
+LOCALES = Path("/usr/share/i18n/locales")
 
 
 class NotInstalled(Exception):
@@ -65,6 +71,28 @@ def ensure_redis() -> str:
     if program_path("redis-server") is None:
         apt_install("redis-server")
     return f"Redis: {program_path('redis-server')}"
+
+
+def ensure_pgbouncer() -> str:
+    """PgBouncer, by the system's package manager where it isn't there yet.
+
+    Raises:
+        NotInstalled
+    """
+    if program_path("pgbouncer") is None:
+        apt_install("pgbouncer")
+    return f"PgBouncer: {program_path('pgbouncer')}"
+
+
+def ensure_locales() -> str:
+    """What languages of servers are made from, by the system's package manager where it isn't there yet.
+
+    Raises:
+        NotInstalled
+    """
+    if not LOCALES.exists():
+        apt_install("locales")
+    return f"locales: {LOCALES}"
 
 
 def ensure_mysql() -> str:

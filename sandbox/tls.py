@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CertificateAuthority:
         return cls(_pem(certificate), key, name)
 
     def issue(self, *names: str) -> KeyPair:
-        """A server certificate for these DNS names and addresses (without any: localhost and 127.0.0.1)."""
+        """A server certificate for these DNS names and addresses (without any: :data:`LOOPBACK_NAMES`)."""
         names = names or LOOPBACK_NAMES
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])

@@ -7,13 +7,15 @@ that holds a secret prints it as ``***``.
 from __future__ import annotations
 
 import hmac
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, NewType, NoReturn
+
+from rotated_secrets.host_names import host_name
+from rotated_secrets.json_object import NotAnObject, parse_object, repeated_keys, with_keys_changed
 
 SecretId = NewType("SecretId", str)
 """A secret as a person names it: a name or a full ARN."""
@@ -22,8 +24,6 @@ _ARN_PARTS: Final = 6
 """``arn:partition:service:region:account:resource``. Source: "Amazon Resource Names (ARNs)", IAM User Guide."""
 _AWS: Final = re.compile(r"aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]{12}")
 _SECRET: Final = re.compile(r"secret:(?P<name>.+?)(?P<suffix>-[A-Za-z0-9]{6})?")
-MAX_LEVELS: Final = 100
-"""Most levels of objects and lists in a secret value: far fewer than Python's limit of recursion, far more than any."""
 
 
 class Arn(str):
@@ -163,51 +163,53 @@ class SecretValue:
 
     text: SecretText
     fields: Mapping[str, Any] | None = field(repr=False, hash=False)
-    """The JSON object's keys in their order, read-only; None if the text is not a JSON object."""
+    """The JSON object's keys in their order, read-only, numbers with their text; None if the text is none."""
 
     @classmethod
     def parse(cls, text: str) -> SecretValue:
         """Parse a SecretString; a text that is not a JSON object, such as a token, is kept unchanged.
 
-        So is an object with more than :data:`MAX_LEVELS` levels, or with an integer of thousands of digits.
+        So is an object that is nested too deeply. A byte order mark at the beginning is no part of the JSON.
         """
         try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError):
-            fields = None
-        usable = isinstance(fields, dict) and not _is_too_deep(text, fields)
-        return cls(SecretText(text), MappingProxyType(fields) if usable else None)
+            fields = parse_object(text)
+        except NotAnObject:
+            return cls(SecretText(text), None)
+        return cls(SecretText(text), MappingProxyType(fields))
+
+    @property
+    def problem(self) -> str:
+        """Why the text is not read as a JSON object, without a word of it, to follow "the secret value"."""
+        try:
+            parse_object(self.text.reveal())
+        except NotAnObject as error:
+            return str(error)
+        return ""
+
+    @property
+    def size(self) -> int:
+        """Bytes that the store counts."""
+        return len(_bytes(self.text.reveal()))
+
+    def check_unrepeated(self, keys: Iterable[str]) -> None:
+        """Raises: InvalidSecretValue, if one of these keys stands more than once in the JSON object."""
+        repeated = set() if self.fields is None else repeated_keys(self.text.reveal()).intersection(keys)
+        if repeated:
+            raise InvalidSecretValue(
+                f"the secret value has the key {' and the key '.join(sorted(repeated))} more than once, and which one "
+                "an application reads depends on its parser; leave one of them"
+            )
 
     def replacing(self, /, **changes: str) -> SecretValue:
-        """Return this value with some keys changed; all other keys and their order are kept.
+        """Return this value with texts at some keys; every other byte is kept.
 
         Raises:
-            InvalidSecretValue: it is not a JSON object, or would not be the same JSON afterwards.
+            InvalidSecretValue: it is not a JSON object, or has one of the keys more than once.
         """
         if self.fields is None:
-            raise InvalidSecretValue("the secret value is not a JSON object, so no single key of it can be changed")
-        changed = {**self.fields, **changes}
-        try:
-            if self._overflows():
-                # Python would write Infinity, which is no JSON: the application could not read the new version.
-                raise InvalidSecretValue(
-                    "the secret value has a number as large as 1e400, which would be lost; write it as a string"
-                )
-            text = json.dumps(changed, ensure_ascii=False)
-            # A lone surrogate in another key can only be kept as a JSON escape.
-            return SecretValue.parse(text if _is_encodable(text) else json.dumps(changed))
-        except RecursionError:
-            raise InvalidSecretValue("the secret value is nested too deeply; write it with fewer levels") from None
-
-    def _overflows(self) -> bool:
-        """Whether a number is read as infinite that was not written as ``Infinity``, which is no JSON but is kept."""
-        try:
-            json.dumps(dict(self.fields or {}), allow_nan=False)
-        except ValueError:
-            constants: list[str] = []
-            json.loads(self.text.reveal(), parse_constant=constants.append)
-            return not constants
-        return False
+            raise InvalidSecretValue(f"the secret value {self.problem}, so no single key of it can be changed")
+        self.check_unrepeated(changes)
+        return SecretValue.parse(with_keys_changed(self.text.reveal(), changes))
 
 
 @dataclass(frozen=True)
@@ -269,9 +271,10 @@ class Credential:
         """
         if value.fields is None and endpoint.has_user:
             raise InvalidSecretValue(
-                f"the secret value is not a JSON object of at most {MAX_LEVELS} levels; "
+                f"the secret value {value.problem}; "
                 'write {"engine": …, "host": …, "username": …, "password": …} as AWS\'s rotation templates do'
             )
+        value.check_unrepeated(endpoint.keys)
         fields = {"engine": endpoint.engine, "host": endpoint.host, "port": endpoint.port}
         written = value.fields or {}
         fields |= {key: written[key] for key in endpoint.keys if written.get(key) not in (None, "")}
@@ -282,7 +285,7 @@ class Credential:
         texts = {key: _text(fields, key) for key in ("engine", "host", "username", "password", "dbname", "masterarn")}
         return cls(
             engine=texts["engine"] or "",
-            host=texts["host"] or "",
+            host=host_name(texts["host"] or ""),
             username=texts["username"] or "",
             password=SecretText(texts["password"] or ""),
             port=_port(fields.get("port")),
@@ -293,16 +296,6 @@ class Credential:
             arn=arn,
             version_id=version_id,
         )
-
-
-def _is_too_deep(text: str, fields: dict[str, Any]) -> bool:
-    if text.count("[") + text.count("{") <= MAX_LEVELS:
-        return False
-    level: list[Any] = [fields]
-    for _ in range(MAX_LEVELS):
-        inside = (each for held in level for each in (held.values() if isinstance(held, dict) else held))
-        level = [each for each in inside if isinstance(each, dict | list)]
-    return bool(level)
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str | None:

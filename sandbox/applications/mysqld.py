@@ -165,7 +165,7 @@ class MysqldSide:
             for statement in statements:
                 # Without arguments the driver leaves `%` alone.
                 if password is not None and "%s" in statement:
-                    cursor.execute(statement.replace(HOST, HOST.replace("%", "%%")), (password,))
+                    cursor.execute(statement.replace(f"'{HOST}'", f"'{HOST.replace('%', '%%')}'"), (password,))
                 else:
                     cursor.execute(statement)
 

@@ -88,6 +88,7 @@ def ready(operator: OperatorProcess) -> int:
 
 
 def test_many_rotations_at_once(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twice: time and CPU are measured where nothing looks at memory, which takes a part of the CPU itself."""
     stack.api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     applications = [create_application(stack, NAMESPACE, f"orders-{number:02}") for number in range(COUNT)]
     kubeconfig = stack.cluster.operator_kubeconfig(operator_rules(), NAMESPACE)
@@ -106,14 +107,21 @@ def test_many_rotations_at_once(stack: Stack, capsys: pytest.CaptureFixture[str]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(apply, applications))
         eventually(lambda: ready(operator) == COUNT, "all are Ready", seconds=300, every=0.2)
-        before, began, most = cpu_seconds(operator.pid), time.monotonic(), 0
+        before, began = cpu_seconds(operator.pid), time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(ask, applications))
-        while succeeded(operator) < COUNT:
-            assert time.monotonic() - began < 300
-            most = max(most, memory(operator.pid))
-            time.sleep(0.05)
+        eventually(lambda: succeeded(operator) >= COUNT, "all have rotated", seconds=300, every=0.1)
         seconds, cpu = time.monotonic() - began, cpu_seconds(operator.pid) - before
+        most = 0
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(ask, applications))
+
+        def rotated_again() -> bool:
+            nonlocal most
+            most = max(most, memory(operator.pid))
+            return succeeded(operator) >= 2 * COUNT
+
+        eventually(rotated_again, "all have rotated again", seconds=300, every=0.1)
     with capsys.disabled():
         print(
             f"\n{COUNT} rotations at once: {COUNT / seconds:.1f} a second, {cpu / COUNT * 1000:.0f} ms of CPU each, "

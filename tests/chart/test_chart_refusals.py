@@ -319,7 +319,7 @@ RULES: list[dict[str, Any]] = [
     *({"namespaces": ["shop"], "adminSecrets": [pattern]} for pattern in PATTERNS),
     *({"namespaces": [each], "secrets": ["a"]} for each in ("*", "team-*", "Team", "a.b", "")),
     *(RULE | {"accounts": [each]} for each in ("111122223333", "1111", "aaaabbbbcccc")),
-    *(RULE | {"regions": [each]} for each in ("eu-west-1", "us-gov-east-1", "eu-*", "Ireland")),
+    *(RULE | {"regions": [each]} for each in ("eu-west-1", "us-gov-east-1", "us-gov-east-1-fips", "eu-*", "Ireland")),
     {"namespaces": ["shop"]},
     {"namespaces": ["shop"], "secrets": [], "adminSecrets": []},
     RULE | {"accounts": [], "regions": [], "adminSecrets": ["a"]},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,24 @@ def test_a_value_put_by_hand_reaches_the_secret(orders: Applied) -> None:
     orders.application.put_value(note="put by a person")
     eventually(lambda: (orders.secret() or {}).get("note") == "put by a person", "the Secret follows the store")
     assert set(orders.application.stages()) == {"AWSCURRENT", "AWSPREVIOUS"}
+
+
+def test_a_number_is_delivered_and_kept_as_it_is_written(orders: Applied) -> None:
+    application = orders.application
+    client: Any = application.store.client()
+    text = json.dumps(application.value())[:-1] + ',\n "ratio":1.10, "huge": 1e400, "note": "\\u00fc\\/" }\n'
+    client.put_secret_value(SecretId=application.secret_id, SecretString=f"\ufeff{text}")
+    before = json.loads(text)
+    orders.apply().until_ready()
+    delivered = orders.secret() or {}
+    assert (delivered["ratio"], delivered["huge"], delivered["note"]) == ("1.10", "1e400", "ü/")
+    orders.rotate("now")
+    now = client.get_secret_value(SecretId=application.secret_id)["SecretString"]
+    after = json.loads(now.removeprefix("\ufeff"))
+    assert after["username"] != before["username"]
+    for key in ("username", "password"):
+        text = text.replace(f'"{key}": {json.dumps(before[key])}', f'"{key}": {json.dumps(after[key])}')
+    assert now == f"\ufeff{text}"
 
 
 def test_a_template_is_rendered_again_with_each_rotation(orders: Applied) -> None:

@@ -15,6 +15,7 @@ from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.rotation import actions
 from rotated_secrets.values import Arn, Credential, SecretText, Stage
 from sandbox.applications.base import Account, DatabaseSide
+from sandbox.applications.postgres import PostgresSide
 from tests.life.conftest import LiveOne, Pair, pairs_with
 from tests.support.life import DATABASE, Died, Life, die
 
@@ -108,6 +109,20 @@ def test_admin_without_the_privilege_is_told_so_and_nothing_is_changed(live: Liv
     assert life.stages() == versions
     assert life.held == before == life.at(Stage.CURRENT)
     assert life.logs_in(before)
+
+
+@pytest.mark.parametrize("pair", [Pair("postgres", Strategy.ALTERNATING_USERS)], ids=str, indirect=True)
+def test_rollback_of_a_clone_that_was_never_made_tells_only_why_it_was_not(life: Life, side: DatabaseSide) -> None:
+    assert isinstance(side, PostgresSide)
+    admin, before = f"admin{life.user.removeprefix('app')}", life.held
+    with life.watched():
+        life.ask().run(before={actions.SetPending: lambda: side.server.sql(f"ALTER ROLE {admin} NOCREATEROLE")})
+    entry = life.status.history[0]
+    assert entry.outcome is Outcome.ROLLED_BACK
+    assert side.lacking in entry.message
+    assert "not undone" not in entry.message
+    assert life.users() == {life.user}
+    assert life.held == before == life.at(Stage.CURRENT)
 
 
 def test_name_that_is_too_long_is_refused_before_anything_is_changed(pair: Pair, side: DatabaseSide) -> None:

@@ -45,12 +45,13 @@ def ca_pem(engine: str, place_for: PlaceFor) -> str:
 def look(engine: str, place_for: PlaceFor) -> Look:
     """Log in as the server's owner, and run the query."""
     side = place_for(engine).side
-    value = {"host": "localhost", "port": side.port, **side.value(side.owner)}
-    owner = Credential.of(SecretValue.parse(json.dumps(value)))
+    value = {"port": side.port, **side.value(side.owner)}
 
     def look(mode: TlsMode, ca: str | None, host: str = "localhost") -> list[str]:
-        where = Server(host, ("127.0.0.1",), side.port, Tls(mode, ca))
-        return engine_named(engine).verify(where, owner, Users(owner.username), [ENCRYPTED[engine]])
+        owner = Credential.of(SecretValue.parse(json.dumps(value | {"host": host})))
+        where = Server(owner.host, ("127.0.0.1",), side.port, Tls(mode, ca))
+        queries = [ENCRYPTED[engine]] if engine in ENCRYPTED else []
+        return engine_named(engine).verify(where, owner, Users(owner.username), queries)
 
     return look
 
@@ -102,6 +103,18 @@ def test_the_certificate_is_verified_for_an_address_too(look: Look, ca_pem: str)
     assert look(TlsMode.VERIFY_FULL, ca_pem, "127.0.0.1") == []
     with pytest.raises(Unavailable, match="another name"):
         look(TlsMode.VERIFY_FULL, ca_pem, "10.0.0.1")
+
+
+@pytest.mark.parametrize("engine", [*ENCRYPTED, "redis"])
+@pytest.mark.parametrize("host", ["localhost.", "LOCALHOST", "LocalHost.", "::1", "[::1]", "0:0:0:0:0:0:0:1"])
+def test_the_certificate_is_for_a_host_however_it_is_written(look: Look, ca_pem: str, host: str) -> None:
+    assert look(TlsMode.VERIFY_FULL, ca_pem, host) == []
+
+
+@pytest.mark.parametrize("host", ["localhost.example.", "[::2]"])
+def test_no_way_to_write_it_makes_another_host_the_certificates(look: Look, ca_pem: str, host: str) -> None:
+    with pytest.raises(Unavailable, match="another name"):
+        look(TlsMode.VERIFY_FULL, ca_pem, host)
 
 
 def test_a_broken_ca_bundle_is_unavailable(look: Look, ca_pem: str) -> None:

@@ -15,6 +15,12 @@ from typing import Any
 
 from rotated_secrets.values import SecretText
 
+_warmed_up_in: list[int] = []
+
+
+def warm_up() -> None:
+    _warmed_up_in.append(os.getpid())
+
 
 class Declared(Exception):
     """An error that the operator knows."""
@@ -34,6 +40,9 @@ class Work:
 
     def echo(self, value: Any) -> Any:
         return value
+
+    def warmed_up_in(self) -> list[int]:
+        return _warmed_up_in
 
     def length(self) -> int:
         return len(self.secret.reveal()) if self.secret is not None else 0

@@ -11,6 +11,7 @@ from typing import Any
 
 from rotated_secrets.rotation.observation import with_stage_moved
 from rotated_secrets.secretstores.base import (
+    AwsRotation,
     SecretDescription,
     SecretNotFound,
     SecretSummary,
@@ -128,7 +129,9 @@ class FakeStore:
         self.aws.before_call("ListSecrets", "")
         for secret in self.aws.secrets.values():
             if secret.arn.split(":")[3:5] == [self.region, self.account]:
-                yield SecretSummary(secret.arn, secret.name, secret.stages)
+                about = secret.about
+                rotation = AwsRotation(about.get("primary_region"), about.get("rotation_enabled", False))
+                yield SecretSummary(secret.arn, secret.name, secret.stages, rotation)
 
     def _found(self, operation: str, secret: str) -> FakeSecret:
         self.aws.calls.append((operation, self.identity_name, secret))

@@ -132,6 +132,8 @@ class Life:
     """Whose the admin secret is: one with the documented privileges, a ``bystander``, or there is none."""
     value_keys: Mapping[str, Any] = field(default_factory=dict)
     """Keys of both secret values beside the usual ones."""
+    database: str = DATABASE
+    """Where the user works, and with some engines is kept."""
 
     status: RotatedSecretStatus = field(default_factory=RotatedSecretStatus)
     delivered: StoredVersion | None = None
@@ -150,7 +152,7 @@ class Life:
         number = next(_numbers)
         self.user = self.user or f"app{number}x"
         self.secret_id = SecretId(f"life/{self.user}")
-        self.base = Account(self.user, self.password, DATABASE)
+        self.base = Account(self.user, self.password, self.database)
         self.created_at = datetime.now(UTC)
         self.trust = Trust(TlsSpec(), None, self.side.ca_pem)
         self.rotation = Rotation.model_validate({"strategy": self.strategy.value, **self.spec})
@@ -298,7 +300,7 @@ class Life:
 
     def check_parity(self) -> None:
         if self.strategy is Strategy.ALTERNATING_USERS and self.clone in self.users():
-            base, clone = (self.side.rights(Account(user, "", DATABASE)) for user in (self.user, self.clone))
+            base, clone = (self.side.rights(Account(user, "", self.database)) for user in (self.user, self.clone))
             assert clone == base, f"clone alone: {sorted(clone - base)}; base alone: {sorted(base - clone)}"
 
     def _acted(self, action: Action, seen: Observation) -> None:

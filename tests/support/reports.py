@@ -11,6 +11,7 @@ from rotated_secrets.databases.base import Refused
 from rotated_secrets.rotation.actions import Doing
 from rotated_secrets.rotation.observation import Observation
 from rotated_secrets.rotation.ports import PasswordSet
+from rotated_secrets.rotation.report import Finding
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Recorded:
     def set_password(self, report: PasswordSet) -> None:
         self.passwords.append(report)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, ready: Finding | None) -> None:
         self.errors.append(f"{type(error).__name__}: {error}")
 
     def value_refused(self, error: Refused) -> None:

@@ -12,6 +12,7 @@ from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
+    NotAdmitted,
     PasswordLimits,
     Refused,
     RightsReport,
@@ -57,6 +58,8 @@ class ToyEngine:
                 raise AuthenticationFailed("user refused was refused")
             case "slow":
                 raise Slow("the server is slow")
+            case "strange":
+                raise NotAdmitted("user strange is not admitted")
             case "hang":
                 time.sleep(60)
             case "connect":
@@ -65,7 +68,9 @@ class ToyEngine:
         return [str(os.getpid()), credential.password.reveal(), ",".join(queries), ",".join(self.written)]
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
-        return ToySession(str(server))
+        if credential.username == "refused":
+            raise AuthenticationFailed("user refused was refused")
+        return CheckingSession(str(server)) if credential.username == "checking" else ToySession(str(server))
 
     def open_admin_for(
         self, server: Server, credential: Credential, proven_at: Server, proof: Credential
@@ -119,3 +124,10 @@ class ToySession(BaseAdminSession):
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         return None if user == "unseen" else (SessionCount("192.0.2.1", "shop", 3),)
+
+
+class CheckingSession(ToySession):
+    """One that can tell before a rotation what would stay unequal."""
+
+    def check_rights(self, users: Users) -> None:
+        raise Refused(f"user {users.clone} would lack a right")

@@ -93,9 +93,10 @@ class ModelStore:
         self, secret: SecretId | Arn, *, stage: Stage | None = None, version_id: VersionId | None = None
     ) -> StoredVersion:
         self.calls.append("GetSecretValue")
-        for candidate, labels in self.stages.items():
-            if (stage is None or stage in labels) and version_id in (None, candidate):
-                return self.versions[candidate]
+        for candidate, version in self.versions.items():  # with an id, also one without a stage
+            labels = self.stages.get(candidate, frozenset())
+            if (stage in labels or (stage is None and version_id is not None)) and version_id in (None, candidate):
+                return version
         raise SecretNotFound(f"no version at {stage}")
 
     def put_pending(self, arn: Arn, version_id: VersionId, value: SecretValue) -> None:
@@ -142,6 +143,10 @@ class ModelDatabase:
     lock_holder: ModelSession | None = None
     down: bool = False
     checks_fail_for: set[str] = field(default_factory=set)
+    lacks_rights: set[str] = field(default_factory=set)
+    """Clones that have lost rights of their base user, although they log in."""
+    unequal: str = ""
+    """Why the admin cannot make a clone equal to its base user."""
     refuses_to_set: bool = False
     refuses_to_lock_out: bool = False
     logins: list[str] = field(default_factory=list)
@@ -166,6 +171,8 @@ class ModelDatabase:
             raise AuthenticationFailed(f"user {credential.username} was refused")
         if queries and credential.username in self.checks_fail_for:
             return ["query 1 failed"]
+        if credential.username == users.clone and users.clone in self.lacks_rights:
+            return [f"{users.clone} is not a member of {users.base}"]
         self.world.proved(credential)
         return []
 
@@ -208,6 +215,11 @@ class ModelSession(AbstractContextManager["ModelSession"]):
         if users.base not in self.database.passwords:
             raise Refused(f"no user {users.base}")
 
+    def check_rights(self, users: Users) -> None:
+        self._use()
+        if self.database.unequal:
+            raise Refused(self.database.unequal)
+
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
@@ -222,6 +234,8 @@ class ModelSession(AbstractContextManager["ModelSession"]):
             assert keep.username == credential.username, "another user's password is kept"
             self.database.kept[keep.username] = keep.password
         self.database.locked_out.discard(credential.username)
+        if rights is Rights.ENFORCE:
+            self.database.lacks_rights.discard(credential.username)
         self.database.world.password_was_set(credential)
         return RightsReport()
 

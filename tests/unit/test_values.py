@@ -94,12 +94,58 @@ def test_texts_of_half_a_character_can_be_compared() -> None:
     assert SecretText("\ud83d") != SecretText("\ud83e")
 
 
-def test_value_that_is_nested_too_deep_to_be_written_is_refused() -> None:
-    nested: object = 1
-    for _ in range(100_000):
-        nested = [nested]
-    with pytest.raises(InvalidSecretValue, match="nested too deep"):
-        SecretValue(SecretText(""), {"deep": nested}).replacing(password="x")
+@pytest.mark.parametrize(
+    "deep", ["[" * 200_000, '{"a":' * 101 + "1" + "}" * 101, '{"a": ' + "[" * 100 + "]" * 100 + "}"]
+)
+def test_value_that_is_nested_too_deep_is_refused_as_that(deep: str) -> None:
+    value = SecretValue.parse(deep)
+    for use in (Credential.of, lambda value: value.replacing(password="x")):
+        with pytest.raises(InvalidSecretValue, match="the secret value is nested more than 100 levels deep"):
+            use(value)
+
+
+@pytest.mark.parametrize("key", ["host", "password", "port"])
+def test_key_that_the_operator_reads_and_that_is_repeated_is_told(key: str) -> None:
+    text = json.dumps(FIELDS | {"port": 1}).replace("{", f'{{"{key}": "{CANARY}", ', 1)
+    with pytest.raises(InvalidSecretValue, match=f"has the key {key} more than once") as message:
+        Credential.of(SecretValue.parse(text))
+    assert CANARY not in str(message.value)
+
+
+def test_repeated_key_is_not_replaced_and_any_other_is_kept_twice() -> None:
+    value = SecretValue.parse('{"a": 1, "password": "x", "a": 2}')
+    assert value.replacing(password="y").text.reveal() == '{"a": 1, "password": "y", "a": 2}'
+    with pytest.raises(InvalidSecretValue, match="the key a more than once"):
+        value.replacing(a="x")
+
+
+def test_byte_order_mark_makes_no_other_value_of_it() -> None:
+    text = "\ufeff" + json.dumps(FIELDS)
+    value = SecretValue.parse(text)
+    assert Credential.of(value).password == SecretText(CANARY)
+    assert value.replacing(password="x").text.reveal() == text.replace(CANARY, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[1]", "is not a JSON object: it is a list"),
+        ("12", "is not a JSON object: it is a number"),
+        ("null", "is not a JSON object: it is null"),
+        ('{"password": "x",\n "port" 1}', "is not a JSON object: Expecting ':' delimiter, line 2, column 9"),
+    ],
+)
+def test_what_is_no_object_is_told_as_what_it_is(text: str, told: str) -> None:
+    with pytest.raises(InvalidSecretValue) as message:
+        Credential.of(SecretValue.parse(text))
+    assert told in str(message.value)
+
+
+def test_integer_of_thousands_of_digits_is_a_number_like_any_other() -> None:
+    text = json.dumps(FIELDS)[:-1] + f', "n": -{"7" * 10_000}}}'
+    changed = Credential.of(SecretValue.parse(text)).value
+    assert changed is not None
+    assert changed.replacing(password="x").text.reveal() == text.replace(CANARY, "x")
 
 
 @pytest.mark.parametrize("deep", ["[" * 200_000, '{"a":' * 200_000, '{"password": ' + "[" * 200_000])

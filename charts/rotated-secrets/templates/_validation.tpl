@@ -27,7 +27,7 @@ line: which value, what is wrong with it, and what to write.
   (list "nameOverride" .Values.nameOverride $namespace "is no name for labels; write up to 63 lower case letters, digits and -")
   (list "fullnameOverride" .Values.fullnameOverride "[a-z]([-a-z0-9]{0,50}[a-z0-9])?" "is no name for the chart's objects; write up to 52 lower case letters, digits and -")
   (list "clusterName" .Values.clusterName "[A-Za-z0-9+=,.@:_-]{1,512}" "is no name of a cluster; write up to 512 letters, digits and +=,.@:_-")
-  (list "aws.region" .Values.aws.region "[a-z]{2,4}(-[a-z]+)+-[0-9]+" "is no region; write for example eu-west-1")
+  (list "aws.region" .Values.aws.region "[a-z]{2,4}(-[a-z]+)+-[0-9]+(-fips)?" "is no region; write for example eu-west-1")
   (list "aws.endpointUrl" .Values.aws.endpointUrl "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?" $isUrl)
   (list "aws.stsEndpointUrl" .Values.aws.stsEndpointUrl "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?" $isUrl)
   (list "aws.credentialsSecretName" .Values.aws.credentialsSecretName $name $isName)
@@ -234,7 +234,7 @@ contains an address that is not the first of the network; write networks as 10.0
 {{- $forms := dict
   "namespaces" (list "[a-z0-9*-]+" "is no namespace; write a name, or one with *, as team-*")
   "accounts" (list "[0-9]{12}" "is no account; write twelve digits in quotes, as \"123456789012\"")
-  "regions" (list "[a-z]{2,4}(-[a-z]+)+-[0-9]+" "is no region; write for example eu-west-1")
+  "regions" (list "[a-z]{2,4}(-[a-z]+)+-[0-9]+(-fips)?" "is no region; write for example eu-west-1")
   "secrets" (list "([A-Za-z0-9/_+=.@!*-]|[{]namespace[}])+" "is no pattern for names of secrets; write letters, digits, /_+=.@-!, * for any of them except !, and {namespace}")
 -}}
 {{- $_ := set $forms "adminSecrets" $forms.secrets -}}

@@ -158,14 +158,14 @@ class Rotation(WrittenModel):
             text_matches(
                 f"{RATE_PATTERN}|{CRON_PATTERN}",
                 "write rate(N hours), rate(N days) or cron(MINUTES HOURS DAY-OF-MONTH MONTH DAY-OF-WEEK YEAR), "
-                "for example cron(0 2 ? * SUN *), in UTC",
+                "for example cron(0 2 ? * SUN *), in UTC; a rate is at most 999 days",
             ),
         ]
         | None
     ) = None
-    """When to rotate, in AWS's grammar and in UTC: `rate(30 days)`, or `cron(0 2 ? * SUN *)` with six fields. Not more
-    often than the operator's minimum, by default every four hours. Default: only on demand, by the annotation
-    `rotatedsecrets.io/rotate`."""
+    """When to rotate, in AWS's grammar and in UTC: `rate(30 days)`, or `cron(0 2 ? * SUN *)` with six fields, the last
+    of which is `*`. Not more often than the operator's minimum, by default every four hours; a rate is at most 999
+    days. Default: only on demand, by the annotation `rotatedsecrets.io/rotate`."""
 
     rotate_immediately: bool = False
     """Rotate once when the resource is created. A later change of the spec never starts an unexpected rotation."""

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Final
 
-RATE_PATTERN: Final = "rate[(][1-9][0-9]{0,5} (minute|minutes|hour|hours|day|days)[)]"
+RATE_PATTERN: Final = "rate[(]([1-9][0-9]{0,2} days?|[1-9][0-9]{0,4} hours?|[1-9][0-9]{0,6} minutes?)[)]"
 CRON_PATTERN: Final = "cron[(][^()]+[)]"

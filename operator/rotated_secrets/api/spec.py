@@ -73,6 +73,11 @@ class Source(WrittenModel):
             str,
             Field(max_length=32),
             text_matches("[a-z]{2,4}(-[a-z]+)+-[0-9]+", "write the name of an AWS region, for example eu-west-1"),
+            CelRule(
+                "!self.startsWith('fips-')",
+                "write the region alone, for example us-east-1: the operator decides whether it uses FIPS endpoints",
+                lambda region: not region.startswith("fips-"),
+            ),
         ]
         | None
     ) = None

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     CREDENTIAL_WORKS = "CredentialWorks"
     SYNC_FAILED = "SyncFailed"
     LOGIN_FAILED = "LoginFailed"
+    RIGHTS_MISSING = "RightsMissing"
     ACCESS_DENIED = "AccessDenied"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a password
     INVALID_SECRET_VALUE = "InvalidSecretValue"  # noqa: S105
@@ -268,6 +269,10 @@ class RotatedSecretStatus(_ReportedModel):
 
     rolling_out_version_id: _Id | None = None
     """The version that these workloads are being restarted for now; removed when all of them were."""
+
+    last_login_time: Second | None = None
+    """When a login with the current version last succeeded. A clone's is tried again some hours later: it shows whether
+    the user still has its rights."""
 
     last_rotation_time: Second | None = None
     """When the last successful rotation ended."""

@@ -250,10 +250,10 @@ def _lower_priority(cell: _Running, cpu_seconds: float) -> None:
 
 
 def _preload(names: list[str]) -> Iterator[str]:
-    """Import modules; yields those that cannot be."""
+    """Import modules, and call their ``warm_up`` where they have one; yields those that cannot."""
     for name in names:
         try:
-            importlib.import_module(name)
+            getattr(importlib.import_module(name), "warm_up", int)()
         except Exception:  # noqa: BLE001 - a broken plug-in stops no other engine
             yield name
 
@@ -270,7 +270,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each cell takes four here
     given = json.loads(sys.argv[1])
     for name in _preload(given["modules"]):
-        sys.stderr.write(f"cannot import {name}\n")
+        sys.stderr.write(f"cannot import or warm up {name}\n")
     sys.stderr.flush()
     gc.collect()
     gc.freeze()

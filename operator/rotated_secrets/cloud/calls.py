@@ -82,7 +82,9 @@ def _from_response(error: ClientError, service: str, operation: str, about: str,
         )
     if code in BAD_CREDENTIALS:
         remedy = (
-            "give its ServiceAccount an IAM role, or renew its access key" if identity_name == OPERATOR else _RENEWED
+            "they are loaded again; if this goes on, give its ServiceAccount an IAM role, or renew its access key"
+            if identity_name == OPERATOR
+            else _RENEWED
         )
         return CloudDenied(
             f"AWS does not accept {identity_name} for {operation} on {about}: its credentials ({code}); {remedy}"

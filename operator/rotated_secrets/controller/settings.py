@@ -14,12 +14,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import boto3
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rotated_secrets.databases.registry import enabled_engines
 from rotated_secrets.databases.webhook.receiver import check_pattern
 from rotated_secrets.observability.logs import LogFormat, LogLevel
+from rotated_secrets.secretstores.own_identity import configured_region
 
 SERVICE_ACCOUNT_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -291,8 +291,7 @@ class Settings(BaseModel):
         found = dict(given)
         found["identity"] = given.get("identity") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         # Other AWS SDKs read AWS_REGION, and AWS's platforms set it; boto3 reads only AWS_DEFAULT_REGION.
-        configured = boto3.session.Session().region_name or os.environ.get("AWS_REGION")
-        found["aws_region"] = given.get("aws_region") or configured
+        found["aws_region"] = given.get("aws_region") or configured_region() or os.environ.get("AWS_REGION")
         found["lease_namespace"] = given.get("lease_namespace") or _own_namespace()
         return found
 

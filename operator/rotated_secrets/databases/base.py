@@ -49,11 +49,15 @@ class Server:
     """Where to connect: the name to verify, and the addresses it was resolved to, once, by the guard of hosts."""
 
     host: str
+    """Without the dot that may end a DNS name: certificates never have it, and most TLS libraries compare texts."""
     addresses: tuple[str, ...]
     port: int
     tls: Tls
     others: tuple[Server, ...] = ()
     """More servers, each with users of its own that have to be the same, where the engine :class:`NamesHosts`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "host", self.host.removesuffix("."))
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -134,10 +138,22 @@ class AdminSession(AbstractContextManager["AdminSession"], Protocol):
         """
 
     def disable_login(self, user: str) -> None:
-        """Lock a user out without dropping it; :meth:`set_password` lets it in again."""
+        """Lock a user out without dropping it, if it exists; :meth:`set_password` lets it in again."""
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         """Who is logged in as this user now; None where the session may not see that."""
+
+
+@runtime_checkable
+class ChecksRights(Protocol):
+    """What an admin's session has besides, that can find out before a rotation what it could not make equal."""
+
+    def check_rights(self, users: Users) -> None:
+        """Look whether the clone can be made equal to its base user. Leaves both as they are.
+
+        Raises:
+            Refused: it would lack something; the message has the statement that gives the admin what is missing.
+        """
 
 
 class Engine(Protocol):

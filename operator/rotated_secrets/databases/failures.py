@@ -6,7 +6,8 @@ password in it.
 
 from __future__ import annotations
 
-from rotated_secrets.databases.base import DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Refused, Server, Unavailable
+from rotated_secrets.values import Credential
 
 LOST = "the connection was lost"
 MANY_CONNECTIONS = "too many connections; one has to be free"
@@ -20,6 +21,18 @@ def could_not(doing: str, server: Server, why: str, *, later: bool) -> DatabaseE
     if later:
         return Unavailable(f"could not {doing} at {server}: {why}; it is tried again")
     return Refused(f"could not {doing} at {server}: {why}")
+
+
+def with_white_space_told(error: AuthenticationFailed, credential: Credential) -> AuthenticationFailed:
+    """Tell of white space around a name or password that was rejected: an editor or ``echo`` adds a line break."""
+    texts = {"username": credential.username, "password": credential.password.reveal()}
+    padded = [key for key, text in texts.items() if text != text.strip()]
+    if not padded:
+        return error
+    return AuthenticationFailed(
+        f"{error}; {' and '.join(padded)} in the secret value begins or ends with a space or line break: if that is "
+        f"none of it, write the value without"
+    )
 
 
 def no_login(user: str, server: Server, why: str) -> Unavailable:

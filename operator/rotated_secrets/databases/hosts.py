@@ -24,7 +24,10 @@ _NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0
 
 _NUMBER = re.compile(r"(?:.*\.)?(?:0[xX][0-9A-Fa-f]*|[0-9]+)\.?")
 """What no DNS name ends in, but resolvers take for an address: ``0x7f000001``, ``127.1``, or a password of digits."""
-_NO_HOST = "host in the secret value must be one DNS name or one address, without port, scheme, comma or space"
+_NO_HOST = (
+    "host in the secret value must be one DNS name or one address, without port, scheme, comma, space or line break, "
+    "and in ASCII: a name with other letters is written as DNS has it, xn--…"
+)
 
 # What is local to the machine or its cloud, and where that is no property of the address itself.
 _METADATA = tuple(

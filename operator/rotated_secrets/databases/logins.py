@@ -19,6 +19,7 @@ from rotated_secrets.databases.base import (
     AdminSession,
     AsksCloud,
     AuthenticationFailed,
+    ChecksRights,
     DatabaseError,
     Engine,
     NotAdmitted,
@@ -30,6 +31,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.databases.failures import with_white_space_told
 from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.values import Credential
 
@@ -76,12 +78,18 @@ class CellLogins:
         if not server.addresses:  # no login tells anything, so AWS is asked
             return self._engine.verify(server, credential, users, queries)
         arguments = server, credential, users, tuple(queries)
-        return self._at(server).call("verify", *arguments, returns=list[str], within=LOGIN_SECONDS)
+        try:
+            return self._at(server).call("verify", *arguments, returns=list[str], within=LOGIN_SECONDS)
+        except AuthenticationFailed as error:
+            raise with_white_space_told(error, credential) from None
 
     def open_admin(self, server: Server, credential: Credential) -> AdminSession:
         if isinstance(self._engine, AsksCloud):
             return self._engine.open_admin(server, credential)
-        return self._session("open_admin", server, credential)
+        try:
+            return self._session("open_admin", server, credential)
+        except AuthenticationFailed as error:
+            raise with_white_space_told(error, credential) from None
 
     def open_admin_for(
         self, server: Server, credential: Credential, proven_at: Server, proof: Credential
@@ -151,6 +159,9 @@ class _CellSession:
     def check_users(self, users: Users) -> None:
         self._client.call("check_users", users, returns=type(None))
 
+    def check_rights(self, users: Users) -> None:
+        self._client.call("check_rights", users, returns=type(None))
+
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
@@ -199,6 +210,10 @@ class _EngineInCell:
 
     def check_users(self, users: Users) -> None:
         self._opened.check_users(users)
+
+    def check_rights(self, users: Users) -> None:
+        if isinstance(self._opened, ChecksRights):
+            self._opened.check_rights(users)
 
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None

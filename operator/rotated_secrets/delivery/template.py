@@ -8,7 +8,6 @@ the resource.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -21,6 +20,7 @@ from jinja2.visitor import NodeTransformer
 
 from rotated_secrets.api.value_keys import keys_shown
 from rotated_secrets.delivery.errors import TemplateFailed
+from rotated_secrets.json_object import json_text
 
 MAX_TEMPLATE: Final = 64 * 1024
 MAX_OUTPUT: Final = 1024 * 1024
@@ -52,10 +52,10 @@ class _Budget:
 
 
 def as_text(value: object) -> str:
-    """Return a value of the secret's JSON as text: strings unchanged, everything else as JSON."""
+    """Return a value of the secret's JSON as text: strings unchanged, everything else as JSON, numbers as written."""
     if isinstance(value, (str, Undefined)):
         return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json_text(value)
 
 
 def _replaced(value: object, old: str, new: str) -> str:
@@ -74,7 +74,7 @@ _PLAIN_FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "upper": lambda value: as_text(value).upper(),
     "lower": lambda value: as_text(value).lower(),
     "trim": lambda value: as_text(value).strip(),
-    "tojson": lambda value: json.dumps(as_text(value) if isinstance(value, Undefined) else value, ensure_ascii=False),
+    "tojson": lambda value: json_text(as_text(value) if isinstance(value, Undefined) else value),
     "replace": lambda value, old, new: _replaced(value, as_text(old), as_text(new)),
     "default": lambda value, instead="": as_text(instead if isinstance(value, Undefined) else value),
 }

@@ -56,8 +56,8 @@ class EventReason(StrEnum):
     """AWSCURRENT is the new version, and it is delivered."""
 
     ROTATION_FAILED = "RotationFailed"
-    """An attempt failed before setSecret, or the last of three attempts failed; or the cluster does not take what the
-    operator has to write for a rotation."""
+    """An attempt failed before setSecret, or the last of three attempts failed; or AWS does not do a step, or the
+    cluster does not take what the operator has to write for a rotation."""
 
     ROTATION_ABANDONED = "RotationAbandoned"
     """Someone else moved AWSCURRENT, so the rotation was stopped; or its RotatedSecret was deleted."""
@@ -104,6 +104,10 @@ class EventReason(StrEnum):
     ACCESS_DENIED = "AccessDenied"
     """AWS or the access policy denies the secret, or the AWS identity to use."""
 
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    """The secret could be read before and cannot now: AWS does not answer, throttles look after look, refuses to
+    decrypt it, or finds it no longer."""
+
     RESOURCE_TOO_LARGE = "ResourceTooLarge"
     """The RotatedSecret is larger than the operator keeps in memory, so nothing is done for it. The message names its
     largest part."""
@@ -121,6 +125,7 @@ WARNINGS: Final = frozenset(
         EventReason.ROLLOUT_FAILED,
         EventReason.TIMES_IGNORED,
         EventReason.ACCESS_DENIED,
+        EventReason.STORE_UNAVAILABLE,
         EventReason.RESOURCE_TOO_LARGE,
     }
 )

@@ -57,6 +57,13 @@ class ProbePending(_Doing):
 
 
 @dataclass(frozen=True)
+class ProbeVersion(_Doing):
+    """Log in with another version than AWSCURRENT once, to know which one has the user's password."""
+
+    version_id: VersionId
+
+
+@dataclass(frozen=True)
 class Lock(_Doing):
     """Open the admin session, take the base user's lock without waiting, and check the users."""
 
@@ -188,6 +195,7 @@ Doing = (
     | ReadPending
     | ProbeCurrent
     | ProbePending
+    | ProbeVersion
     | Lock
     | Refresh
     | CreatePending

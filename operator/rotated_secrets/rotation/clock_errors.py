@@ -59,6 +59,8 @@ def _corrected(status: RotatedSecretStatus, made: datetime, now: datetime) -> tu
     }
     if (last := status.last_rotation_time) is not None:
         changes["last_rotation_time"] = in_past("lastRotationTime", last, made.replace(microsecond=0))
+    if (login := status.last_login_time) is not None:
+        changes["last_login_time"] = in_past("lastLoginTime", login, second)
     if (slot := status.handled_requests.slot) is not None:
         slot = in_past("handledRequests.slot", slot, made)
         changes["handled_requests"] = status.handled_requests.model_copy(update={"slot": slot})

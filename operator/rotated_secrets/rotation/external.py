@@ -35,6 +35,7 @@ from rotated_secrets.rotation.policies import (
 from rotated_secrets.rotation.rollout import roll_out
 from rotated_secrets.rotation.status_updates import claimed, failed, next_id, retired, served, with_claim, with_failure
 from rotated_secrets.rotation.strategies import descends_from, lineage
+from rotated_secrets.rotation.working_version import find_working
 from rotated_secrets.values import Arn
 
 ROTATION_TIMEOUT = timedelta(hours=1)
@@ -93,8 +94,10 @@ def _drop_retiring(seen: Observation) -> Action | None:
 
 def _verify_login(seen: Observation, terms: Terms) -> Action | None:
     """Try the login with AWSCURRENT if it has not succeeded yet (Ready needs it), or if a resync is requested."""
-    if not terms.has_database or seen.login is not Login.UNTRIED:
+    if not terms.has_database:
         return None
+    if seen.login is not Login.UNTRIED:
+        return find_working(seen, terms)  # where it is rejected, the conditions name the version that logs in
     return ProbeCurrent() if resync_requested(seen, terms) or not seen.proven else None
 
 

@@ -118,8 +118,13 @@ class Observation:
     login: Login = Login.UNTRIED
     """Result of the login with AWSCURRENT."""
     login_message: str = ""
+    other_logins: Mapping[VersionId, Login] = field(default_factory=dict)
+    """Results of logins with other versions, tried because AWSCURRENT's is rejected; untried are those for another user
+    or server."""
     failed_checks: tuple[str, ...] = ()
     """Checks that failed as AWSCURRENT's user, although its login works."""
+    missing_rights: tuple[str, ...] = ()
+    """What AWSCURRENT's user, a clone, lacks of its base user's rights, although its login works."""
     used_ids: frozenset[VersionId] = frozenset()
     """Ids that the store rejected because it holds a different value under them."""
     locked: bool = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rotated_secrets.api.status import Reason
-from rotated_secrets.rotation.actions import Abandon, Action, Hold, ProbeCurrent, ReadPending, Retry
+from rotated_secrets.rotation.actions import Abandon, Action, Hold, ReadPending, Retry
 from rotated_secrets.rotation.observation import Login, Observation, Terms
-from rotated_secrets.rotation.policies import set_began
+from rotated_secrets.rotation.policies import may_replace_current_password, set_began
 from rotated_secrets.rotation.strategies import pending_mismatch
+from rotated_secrets.rotation.working_version import advice, find_working
 from rotated_secrets.values import VersionId
 
 
@@ -35,9 +36,9 @@ def check_pending(seen: Observation, terms: Terms) -> Action | None:
 
 def _abandon_unless_needed(seen: Observation, terms: Terms, pending_id: VersionId, mismatch: str) -> Action:
     """Abandon a version of which it is unknown whether its password was set, once AWSCURRENT is seen to log in."""
+    if probe := find_working(seen, terms):
+        return probe
     match seen.login if terms.has_database else Login.WORKS:
-        case Login.UNTRIED:
-            return ProbeCurrent()
         case Login.UNREACHABLE:
             return Retry(seen.login_message)
         case Login.WORKS:
@@ -46,5 +47,39 @@ def _abandon_unless_needed(seen: Observation, terms: Terms, pending_id: VersionI
         Reason.LOGIN_FAILED,
         f"held: AWSCURRENT does not log in, and the database may have the password of version {pending_id}, which "
         f"carries AWSPENDING and was made with other settings ({mismatch}); create this RotatedSecret again with the "
-        "rotation.strategy and cloneSuffix that the one before it had, or put the user's real password into the secret",
+        f"rotation.strategy and cloneSuffix that the one before it had; or {advice(seen, terms)}",
+    )
+
+
+def abandon_stale(seen: Observation, terms: Terms, pending_id: VersionId) -> Action:
+    """Abandon a version that was made from an old AWSCURRENT, unless its password is the one that the database has."""
+    if may_replace_current_password(terms):
+        if probe := find_working(seen, terms):
+            return probe
+        if seen.login is Login.UNREACHABLE:
+            return Retry(seen.login_message)
+        if seen.other_logins.get(pending_id) is Login.WORKS:
+            return Hold(
+                Reason.LOGIN_FAILED,
+                f"held: AWSCURRENT does not log in ({seen.login_message}); {advice(seen, terms)}",
+            )
+    return Abandon(pending_id)  # with two users, the database is not changed: they belong to the newer version now
+
+
+def pending_is_lost(seen: Observation, terms: Terms) -> Action | None:
+    """Handle AWSPENDING being removed by others from a version whose password may be the only one that works."""
+    claim = seen.claim
+    if claim is None or not (may_replace_current_password(terms) and set_began(seen)):
+        return None
+    if probe := find_working(seen, terms):
+        return probe
+    match seen.login:
+        case Login.UNREACHABLE:
+            return Retry(seen.login_message)
+        case Login.WORKS:
+            return None
+    return Hold(
+        Reason.LOGIN_FAILED,
+        f"held: AWSCURRENT does not log in, and AWSPENDING was removed from version {claim.version_id} in the middle "
+        f"of its rotation; {advice(seen, terms)}",
     )

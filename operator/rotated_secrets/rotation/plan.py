@@ -40,7 +40,7 @@ from rotated_secrets.rotation.actions import (
 )
 from rotated_secrets.rotation.deletion import undo_if_deleted
 from rotated_secrets.rotation.observation import Login, Observation, Terms, version_at
-from rotated_secrets.rotation.pending import check_pending
+from rotated_secrets.rotation.pending import abandon_stale, check_pending, pending_is_lost
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
     BEFORE_SET,
@@ -53,12 +53,14 @@ from rotated_secrets.rotation.policies import (
     may_replace_current_password,
     next_due,
     next_retirement,
+    next_verification,
     resync_requested,
     retry_at,
     set_began,
     too_many_requests,
     too_many_unfinished,
     unsynced,
+    was_finished,
     was_rolled_back,
     why_rotate,
 )
@@ -78,11 +80,14 @@ from rotated_secrets.rotation.status_updates import (
     with_claim,
     with_failure,
 )
+from rotated_secrets.rotation.working_version import find_working
 from rotated_secrets.values import Stage, VersionId
 
 
 def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
     """Return the next action. Repeating plan and action completes every rotation, also one that another run began."""
+    if seen.claim is not None and was_finished(seen):
+        return WriteStatus(served(seen, terms, seen.claim, now))  # first: what is delivered may be all that shows it
     if delivery := _deliver(seen, terms, now) or record_first_delivery(seen, terms):
         return delivery
     if terms.rotation.strategy is Strategy.EXTERNAL:
@@ -98,13 +103,14 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         _record_failure,
         _roll_back,
         _continue_pending,
+        _find_working,
         _retire,
         _begin,
     ):
         action = decide(seen, terms, now)
         if action is not None:
             return action
-    moments = (next_due(seen, terms), next_retirement(seen, now))
+    moments = (next_due(seen, terms), next_retirement(seen, now), next_verification(seen, terms, now))
     return Sleep(min((moment for moment in moments if moment is not None), default=None))
 
 
@@ -152,31 +158,11 @@ def _close_claim(seen: Observation, terms: Terms, now: datetime) -> Action | Non
         return None
     if claim.from_version_id != seen.current_id:
         return WriteStatus(overtaken(seen, terms, claim, now))
-    if lost := _pending_is_lost(seen, terms):
+    if lost := pending_is_lost(seen, terms):
         return lost
     if claim.failure is not None:
         return WriteStatus(failed(seen, terms, claim, claim.failure, now))
     return None
-
-
-def _pending_is_lost(seen: Observation, terms: Terms) -> Action | None:
-    """Handle AWSPENDING being removed by others from a version whose password may be the only one that works."""
-    claim = seen.claim
-    if claim is None or not (may_replace_current_password(terms) and set_began(seen)):
-        return None
-    match seen.login:
-        case Login.UNTRIED:
-            return ProbeCurrent()
-        case Login.UNREACHABLE:
-            return Retry(seen.login_message)
-        case Login.WORKS:
-            return None
-    return Hold(
-        Reason.LOGIN_FAILED,
-        f"held: AWSCURRENT does not log in, and AWSPENDING was removed from version {claim.version_id}, whose password "
-        "the database may have now; run aws secretsmanager update-secret-version-stage --secret-id "
-        f"{terms.arn} --version-stage AWSPENDING --move-to-version-id {claim.version_id}",
-    )
 
 
 def _leave_to_others(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -184,16 +170,26 @@ def _leave_to_others(seen: Observation, terms: Terms, now: datetime) -> Action |
     if is_ours(seen, terms) and set_began(seen):
         return None  # the database may have the pending password: the rotation must continue
     if seen.pending_id is not None and seen.elsewhere is None and is_stale(seen, terms):
-        return Abandon(seen.pending_id)  # the database is not changed: its users belong to the newer version now
+        return abandon_stale(seen, terms, seen.pending_id)
     verdict = managed_elsewhere(seen, terms)
-    return Hold(verdict.reason, verdict.message) if verdict else None
+    if verdict is None:
+        return None
+    advises = seen.elsewhere is None  # about stages, so it has to be known which version logs in
+    return (find_working(seen, terms) if advises else None) or Hold(verdict.reason, verdict.message)
 
 
 def _verify_login(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Try the login with AWSCURRENT if it has not succeeded yet (Ready needs it), or if a resync is requested."""
+    """Try the login with AWSCURRENT if it has not succeeded yet (Ready needs it), or is to be tried again."""
     if not terms.has_database or seen.login is not Login.UNTRIED or between_set_and_finish(seen, terms):
         return None
-    return ProbeCurrent() if resync_requested(seen, terms) or not seen.proven else None
+    again = next_verification(seen, terms, now)
+    due = resync_requested(seen, terms) or (again is not None and again <= now)
+    return ProbeCurrent() if due or not seen.proven else None
+
+
+def _find_working(seen: Observation, terms: Terms, now: datetime) -> Action | None:
+    """Find out which version logs in where AWSCURRENT does not: the conditions name it."""
+    return find_working(seen, terms) if seen.login is Login.REJECTED else None
 
 
 def _record_failure(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -322,7 +318,9 @@ def _prove_login(seen: Observation, terms: Terms) -> Action | None:
     if Login.UNREACHABLE in (seen.login, seen.attempt.pending_login):
         return Retry(seen.login_message)
     verdict = login_rejected(seen, terms)
-    return Hold(verdict.reason, verdict.message) if verdict else None
+    if verdict is None:
+        return None
+    return find_working(seen, terms) or Hold(verdict.reason, verdict.message)
 
 
 def _under_lock(seen: Observation) -> Action | None:

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import HISTORY_LENGTH, Outcome, Reason, Step, Trigger
 from rotated_secrets.rotation.actions import Hold
-from rotated_secrets.rotation.observation import Login, Observation, Terms
+from rotated_secrets.rotation.observation import Login, Observation, Terms, version_at
 from rotated_secrets.rotation.strategies import descends_from, is_clone
+from rotated_secrets.rotation.working_version import advice, advice_about_pending
+from rotated_secrets.values import Stage
 
 ATTEMPTS = 3
 """Number of attempts for a slot or request before it is given up."""
@@ -21,6 +23,10 @@ MOST_UNFINISHED = 100
 
 BACKOFF = timedelta(seconds=30)
 """Wait after the first failed attempt; each further wait is four times as long."""
+
+
+VERIFY_EVERY = timedelta(hours=6)
+"""Most time between two logins that see whether a clone still has its base user's rights."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,21 @@ def resync_requested(seen: Observation, terms: Terms) -> bool:
     return terms.resync is not None and terms.resync != seen.status.handled_requests.resync
 
 
+def next_verification(seen: Observation, terms: Terms, now: datetime) -> datetime | None:
+    """When AWSCURRENT logs in again although it has worked; None where nothing but its password decides that it works.
+
+    A clone has its rights from others, and may lose them while its login still works: with the admin that granted them,
+    for example. Other users are left alone, because logins that are not needed may lock an account.
+    """
+    if not terms.has_database or terms.deleted or not is_clone(terms.rotation, seen.current_credential.username):
+        return None
+    if seen.login in (Login.REJECTED, Login.UNREACHABLE):
+        return None  # tried again for that reason
+    last = now if seen.login is Login.WORKS else seen.status.last_login_time
+    spread: float = random.Random(str(terms.arn)).uniform(0.5, 1)  # noqa: S311 - spreads load, protects nothing
+    return last + VERIFY_EVERY * spread if last is not None else now
+
+
 # ---- why hold: before anything is claimed
 
 Policy = Callable[[Observation, Terms], Verdict | None]
@@ -189,7 +210,7 @@ def login_rejected(seen: Observation, terms: Terms) -> Verdict | None:
         return None
     return Verdict(
         Reason.LOGIN_FAILED,
-        f"held: AWSCURRENT does not log in ({seen.login_message}); put the user's real password into the secret",
+        f"held: AWSCURRENT does not log in ({seen.login_message}); {advice(seen, terms)}",
     )
 
 
@@ -238,6 +259,18 @@ def set_began(seen: Observation) -> bool:
     return seen.claim is not None and seen.claim.step is not Step.CREATE
 
 
+def was_finished(seen: Observation) -> bool:
+    """Whether the claim's version was AWSCURRENT already, and another rotator has moved on since.
+
+    Shown by AWSPREVIOUS, or by the target Secret, which gets no version before it is AWSCURRENT.
+    """
+    claim = seen.claim
+    if claim is None or claim.version_id in (None, seen.current_id) or claim.failure is not None:
+        return False
+    delivered = seen.target.version_id if seen.target is not None else None
+    return claim.version_id in (version_at(seen.stages, Stage.PREVIOUS), delivered)
+
+
 def was_rolled_back(seen: Observation) -> bool:
     """Whether the attempt that created AWSCURRENT's version failed, or is being rolled back."""
     claim, current = seen.claim, seen.current_id
@@ -259,7 +292,8 @@ def is_stale(seen: Observation, terms: Terms) -> bool:
     pending, claim = seen.pending_id, seen.claim
     if pending is None or is_ours(seen, terms):
         return False
-    return (claim is not None and claim.version_id == pending) or descends_from(terms.arn, seen.stages, pending)
+    known = {entry.version_id for entry in seen.status.history} | {claim.version_id if claim is not None else None}
+    return pending in known or descends_from(terms.arn, seen.stages, pending)
 
 
 def managed_elsewhere(seen: Observation, terms: Terms) -> Verdict | None:
@@ -271,7 +305,6 @@ def managed_elsewhere(seen: Observation, terms: Terms) -> Verdict | None:
         return None
     return Verdict(
         Reason.MANAGED_ELSEWHERE,
-        f"held: version {pending} carries AWSPENDING and was not created by this operator; let its rotation finish, or "
-        f"run aws secretsmanager update-secret-version-stage --secret-id {terms.arn} --version-stage AWSPENDING "
-        f"--remove-from-version-id {pending}",
+        f"held: version {pending} carries AWSPENDING and was not created by this operator; "
+        f"{advice_about_pending(seen, terms, pending)}",
     )

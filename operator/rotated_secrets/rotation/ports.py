@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import RotatedSecretStatus
@@ -20,6 +20,9 @@ from rotated_secrets.rotation.actions import Doing
 from rotated_secrets.rotation.observation import Observation
 from rotated_secrets.secretstores.base import SecretStore, StoredVersion
 from rotated_secrets.values import Credential, VersionId
+
+if TYPE_CHECKING:
+    from rotated_secrets.rotation.report import Finding
 
 
 class LookAgain(Exception):
@@ -98,8 +101,8 @@ class Reports(Protocol):
     def set_password(self, report: PasswordSet) -> None:
         """SetSecret has set a password."""
 
-    def failed(self, error: Exception) -> None:
-        """An action failed, and will be tried again."""
+    def failed(self, error: Exception, ready: Finding | None) -> None:
+        """An action failed, and will be tried again; ``ready`` is what the condition Ready becomes by this."""
 
     def value_refused(self, error: Refused) -> None:
         """The secret value is rejected, for example because its host is not allowed."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from rotated_secrets.api.rotation import PasswordPolicy, RandomValue, Rotation, Strategy, ValueFormat
 from rotated_secrets.databases.base import PasswordLimits
+from rotated_secrets.json_object import BYTE_ORDER_MARK
 from rotated_secrets.rotation.password import (
     MINIMUM_BITS,
     InvalidPasswordPolicy,
@@ -76,9 +77,9 @@ def check_keys(rotation: Rotation, value: SecretValue) -> None:
     """Raises: InvalidSecretValue, if the value lacks a key that is to be replaced."""
     keys, fields = random_settings(rotation).keys, value.fields
     if fields is None:
-        if value.text.reveal().lstrip().startswith(("{", "[")):
+        if value.text.reveal().removeprefix(BYTE_ORDER_MARK).lstrip().startswith(("{", "[")):
             raise InvalidSecretValue(
-                "the secret value looks like JSON but is not a JSON object; correct it, since the whole text would be "
+                f"the secret value looks like JSON but {value.problem}; correct it, since the whole text would be "
                 "replaced"
             )
         if keys != RandomValue().keys:
@@ -87,6 +88,7 @@ def check_keys(rotation: Rotation, value: SecretValue) -> None:
                 "leave keys out to replace the whole text, or make it a JSON object"
             )
         return
+    value.check_unrepeated(keys)
     missing = [key for key in keys if not isinstance(fields.get(key), str)]
     if missing:
         raise InvalidSecretValue(

@@ -9,6 +9,7 @@ from datetime import datetime
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import (
+    Claim,
     ConditionType,
     HistoryEntry,
     Outcome,
@@ -22,10 +23,11 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
-from rotated_secrets.rotation.policies import next_due, retry_at
+from rotated_secrets.rotation.policies import VERIFY_EVERY, next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
 from rotated_secrets.rotation.strategies import is_known_user
+from rotated_secrets.rotation.working_version import advice
 from rotated_secrets.values import VersionId
 
 STEP_FAILED = {
@@ -62,6 +64,7 @@ def final_status(
             "active_user": _active_user(seen, terms),
             "current_version_id": seen.current_id,
             "synced_version_id": seen.target.version_id if seen.target else None,
+            "last_login_time": _last_login(seen, now),
             "next_rotation_time": due.replace(microsecond=0) if due else None,
         }
     )
@@ -79,18 +82,45 @@ def final_status(
     return with_findings(status, findings, generation=generation, now=now)
 
 
+def _last_login(seen: Observation, now: datetime) -> datetime | None:
+    """When AWSCURRENT last logged in. Not written more often than it is needed."""
+    last = seen.status.last_login_time
+    if seen.login is not Login.WORKS or (last is not None and now - last < VERIFY_EVERY / 4):
+        return last
+    return now.replace(microsecond=0)
+
+
 def _active_user(seen: Observation, terms: Terms) -> str | None:
     """The user of AWSCURRENT, once a login has shown that this is what the value's ``username`` is."""
     user = seen.credential.username if seen.credential else ""
     return user if user and is_known_user(terms.rotation, seen, user) else None
 
 
-def unknown_without_store(status: RotatedSecretStatus, message: str) -> dict[ConditionType, Finding]:
-    """Return Ready as unknown where it was true: the store could not be looked at, and may hold another version now."""
-    ready = status.condition(ConditionType.READY)
-    if ready is None or not (ready.status == "True" or ready.reason == Reason.STORE_UNAVAILABLE):
-        return {}
-    return {ConditionType.READY: Finding(None, Reason.STORE_UNAVAILABLE, message)}
+def unknown_without_store(
+    status: RotatedSecretStatus, message: str, reason: Reason = Reason.STORE_UNAVAILABLE
+) -> dict[ConditionType, Finding]:
+    """Return Ready and Synced as unknown, except where they are false: the store may hold another version now."""
+    found = (status.condition(kind) for kind in (ConditionType.READY, ConditionType.SYNCED))
+    return {
+        ConditionType(condition.type): Finding(None, reason, message)
+        for condition in found
+        if condition is not None and condition.status != "False"
+    }
+
+
+def ready_after_failure(seen: Observation, terms: Terms, message: str) -> Finding | None:
+    """Return what Ready becomes where an action failed after the only user's password was set, and None elsewhere.
+
+    What is delivered is AWSCURRENT, which no longer logs in: until AWSCURRENT moves, or the old password is restored.
+    """
+    if terms.keeps_current or not terms.has_database or not seen.attempt.password_set:
+        return None
+    return Finding(
+        False,
+        Reason.LOGIN_FAILED,
+        f"what is delivered does not log in: the database has the password of version {seen.pending_id}, and "
+        f"AWSCURRENT has not moved to it, which is tried again: {message}",
+    )
 
 
 def with_findings(
@@ -112,8 +142,11 @@ def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
         return Finding(
             False,
             Reason.LOGIN_FAILED,
-            f"{seen.login_message}; the target Secret is left unchanged: put the user's real password into the secret",
+            f"{seen.login_message}; the target Secret is left unchanged; {advice(seen, terms)}",
         )
+    if seen.missing_rights:
+        missing = "; ".join(seen.missing_rights)
+        return Finding(False, Reason.RIGHTS_MISSING, f"AWSCURRENT logs in without the rights of its user: {missing}")
     if not synced.status:
         return Finding(False, Reason.SYNC_FAILED, synced.message)
     if terms.has_database and not seen.proven:
@@ -139,7 +172,7 @@ def _synced(seen: Observation) -> Finding:
 def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
     claim, last = status.rotation, next(iter(status.history), None)
     if claim is not None and isinstance(waiting, Retry):
-        return Finding(False, STEP_FAILED[claim.step], f"{waiting.message}; it is tried again")
+        return tried_again(claim, waiting.message)
     if claim is not None and claim.failure is not None:
         return Finding(False, STEP_FAILED[claim.step], claim.failure)
     if claim is not None and claim.asked_at is not None:
@@ -151,6 +184,14 @@ def _rotated(status: RotatedSecretStatus, waiting: Waiting) -> Finding:
     if last is None:
         return Finding(None, Reason.NEVER_ROTATED, "no rotation has been due since this resource was created")
     return _outcome(last)
+
+
+def tried_again(claim: Claim, message: str) -> Finding:
+    """Return what a rotation says whose step could not be done now; one that is rolled back says first why it is."""
+    if claim.failure not in (None, message):
+        message = f"{claim.failure}; it is being rolled back: {message}"
+    again = "" if "it is tried again" in message else "; it is tried again"
+    return Finding(False, STEP_FAILED[claim.step], f"{message}{again}")
 
 
 def _outcome(entry: HistoryEntry) -> Finding:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import NoReturn
 
 from rotated_secrets.api.rotation import Rights, Strategy
-from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Refused
+from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, Refused, Unavailable, Users
 from rotated_secrets.rotation.observation import Login, Observation, Terms, with_stage_moved
 from rotated_secrets.rotation.ports import Database, LookAgain
+from rotated_secrets.rotation.stage_moves import move_stage
 from rotated_secrets.rotation.strategies import users_of
-from rotated_secrets.secretstores.base import SecretNotFound, SecretStore, StoreRefused
+from rotated_secrets.secretstores.base import SecretNotFound, SecretStore
 from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
 
 
@@ -45,7 +46,20 @@ def restore(
         except AuthenticationFailed as error:
             return replace(seen.in_attempt(unrestorable=True), refusal=refused or str(error))
         return replace(restored, login=Login.WORKS)
+    if refused is not None and _is_as_before(database, users, pending, earlier):
+        refused = None  # what refused setSecret refuses this as well, most often, and then there is nothing to undo
     return replace(restored, login=Login.UNTRIED, refusal=refused)
+
+
+def _is_as_before(database: Database, users: Users, pending: Credential, earlier: Credential | None) -> bool:
+    """Whether a login shows that setSecret changed nothing: the earlier password works, or the pending one does not."""
+    try:
+        database.verify(earlier or pending, users, ())
+    except AuthenticationFailed:
+        return earlier is None
+    except (Refused, Unavailable):
+        return False
+    return earlier is not None
 
 
 def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, store: SecretStore) -> Credential | None:
@@ -70,10 +84,7 @@ def _earlier_credential(seen: Observation, pending: Credential, terms: Terms, st
 
 def drop_pending(seen: Observation, version_id: VersionId, terms: Terms, store: SecretStore) -> Observation:
     """Remove AWSPENDING from a version."""
-    try:
-        store.move_stage(terms.arn, Stage.PENDING, remove_from=version_id)
-    except StoreRefused as error:
-        raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
+    move_stage(store, terms.arn, Stage.PENDING, remove_from=version_id)
     return replace(
         seen,
         stages=with_stage_moved(seen.stages, Stage.PENDING, remove_from=version_id),
@@ -84,10 +95,7 @@ def drop_pending(seen: Observation, version_id: VersionId, terms: Terms, store: 
 
 def take_back(seen: Observation, version_id: VersionId, terms: Terms, store: SecretStore) -> NoReturn:
     """Move AWSCURRENT back to ``version_id``. Always raises LookAgain: the observation is outdated afterwards."""
-    try:
-        store.move_stage(terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
-    except StoreRefused as error:
-        raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
+    move_stage(store, terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
     raise LookAgain(
         f"AWSCURRENT was version {seen.current_id}, which had been rolled back; it was moved back to {version_id}"
     )

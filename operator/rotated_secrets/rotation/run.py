@@ -18,7 +18,7 @@ from rotated_secrets.rotation.clock_errors import without_future_times
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.ports import LookAgain, Ports
-from rotated_secrets.rotation.report import final_status
+from rotated_secrets.rotation.report import final_status, ready_after_failure
 from rotated_secrets.rotation.rollout import restarts_retried_at
 from rotated_secrets.rotation.steps import Steps
 from rotated_secrets.secretstores.base import StoreError
@@ -161,7 +161,7 @@ class Run:
             reports.value_refused(error)
             raise TryAgain(str(error)) from error
         except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
-            reports.failed(error)
+            reports.failed(error, ready_after_failure(self.seen, self.terms, str(error)))
             if isinstance(error, Unavailable):
                 self._trouble = str(error)
                 raise

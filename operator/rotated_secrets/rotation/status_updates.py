@@ -96,7 +96,10 @@ def with_claim(status: RotatedSecretStatus, **changes: object) -> RotatedSecretS
 
 def served(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
     took = max(now - claim.started_at, timedelta())  # the clock may have been set back
-    entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, f"AWSCURRENT is version {claim.version_id}")
+    message = f"AWSCURRENT is version {claim.version_id}"
+    if claim.version_id != seen.current_id:
+        message = f"AWSCURRENT was version {claim.version_id}; someone else has moved it to {seen.current_id} since"
+    entry = _entry(seen, terms, claim, now, Outcome.SUCCEEDED, message)
     status = _without_claim(seen.status, claim).with_history(entry)
     changes: dict[str, object] = {
         "retiring": _retiring(seen, terms, claim),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.rotation import Strategy
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.databases.base import (
     AdminSession,
     AuthenticationFailed,
+    ChecksRights,
     DatabaseError,
     NotAdmitted,
     PasswordLimits,
@@ -25,9 +26,10 @@ from rotated_secrets.rotation.observation import AttemptState, Login, Observatio
 from rotated_secrets.rotation.ports import Database, LookAgain, PasswordSet, Ports
 from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
-from rotated_secrets.rotation.strategies import pending_value, users_of
+from rotated_secrets.rotation.stage_moves import move_stage
+from rotated_secrets.rotation.strategies import credential_to_try, next_user, pending_value, users_of
 from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
-from rotated_secrets.values import Credential, Stage, VersionId
+from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
 
 
 class Steps:
@@ -67,6 +69,8 @@ class Steps:
                 return self._probe_current(seen)
             case actions.ProbePending():
                 return self._probe_pending(seen)
+            case actions.ProbeVersion(version_id):
+                return self._probe_version(seen, version_id)
             case actions.Lock():
                 return self._lock(seen)
             case actions.Refresh():
@@ -103,20 +107,26 @@ class Steps:
         try:
             pending = self._store.get(self._terms.arn, stage=Stage.PENDING, version_id=seen.pending_id)
         except (SecretNotFound, StoreRefused) as error:
+            if isinstance(error, StoreRefused) and self._store.describe(self._terms.arn).stages == seen.stages:
+                raise
             raise LookAgain(f"AWSPENDING was moved meanwhile: {error}") from error
         return seen.with_pending(pending, self._terms)
 
     def _probe_current(self, seen: Observation) -> Observation:
-        current = seen.current_credential
-        # Without the clone: one that lost rights must not block a rotation, because the rotation restores them.
-        only = Users(current.username)
+        current, queries = seen.current_credential, self._terms.rotation.verify_queries
+        users = self._users(current)
+        if current.username != users.clone:
+            users = Users(current.username)  # a clone that lost rights is no concern of its base user's login
+        missing: list[str] = []
         try:
-            failed = self._reached.verify(current, only, self._terms.rotation.verify_queries)
+            failed = self._reached.verify(current, users, queries)
+            if failed and users.clone is not None:
+                missing = self._reached.verify(current, users, ()) if queries else failed
         except AuthenticationFailed as error:
             return replace(seen, login=Login.REJECTED, login_message=str(error))
         except Unavailable as error:
             return replace(seen, login=Login.UNREACHABLE, login_message=str(error))
-        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed))
+        return replace(seen, login=Login.WORKS, failed_checks=tuple(failed), missing_rights=tuple(missing))
 
     def _probe_pending(self, seen: Observation) -> Observation:
         pending = pending_credential(seen)
@@ -125,6 +135,22 @@ class Steps:
         except AuthenticationFailed:
             failed = ["it does not log in"]
         return seen.in_attempt(pending_login=Login.REJECTED if failed else Login.WORKS)
+
+    def _probe_version(self, seen: Observation, version_id: VersionId) -> Observation:
+        return replace(seen, other_logins={**seen.other_logins, version_id: self._try_version(seen, version_id)})
+
+    def _try_version(self, seen: Observation, version_id: VersionId) -> Login:
+        try:
+            other = credential_to_try(self._terms, seen, self._store.get(self._terms.arn, version_id=version_id))
+        except (SecretNotFound, StoreRefused, InvalidSecretValue):
+            return Login.UNTRIED  # it has no value yet, or none that could be a credential
+        if other is None:
+            return Login.UNTRIED
+        try:
+            self._reached.verify(other, Users(other.username), ())
+        except AuthenticationFailed:
+            return Login.REJECTED
+        return Login.WORKS
 
     def _lock(self, seen: Observation) -> Observation:
         current = seen.current_credential
@@ -137,6 +163,9 @@ class Steps:
                     f"the lock of user {users.base} is taken by another operator, or by a session that must not have it"
                 )
             self._session.check_users(users)
+            to_clone = next_user(self._terms.rotation, current) == users.clone
+            if to_clone and self._terms.rotation.rights is Rights.ENFORCE and isinstance(self._session, ChecksRights):
+                self._session.check_rights(users)
         except (AuthenticationFailed, Refused) as error:
             self.close()
             return replace(seen, refusal=str(error))
@@ -202,10 +231,7 @@ class Steps:
     def _finish(self, seen: Observation, version_id: VersionId) -> Observation:
         if self._session is not None and not self._session.try_lock(self._users(seen.current_credential).base):
             raise LookAgain("the lock was lost")  # this session holds the lock, so a refusal means that it was lost
-        try:
-            self._store.move_stage(self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
-        except StoreRefused as error:
-            raise LookAgain(f"AWSCURRENT was moved meanwhile: {error}") from error
+        move_stage(self._store, self._terms.arn, Stage.CURRENT, to=version_id, remove_from=seen.current_id)
         self.close()
         current = seen.pending or seen.current
         return replace(
@@ -217,6 +243,7 @@ class Steps:
             pending_credential=None,
             target=self._target.look(current) if self._target else None,
             login=Login.WORKS if seen.attempt.tested else Login.UNTRIED,
+            missing_rights=(),
             locked=False,
             fresh=False,
             attempt=AttemptState(),

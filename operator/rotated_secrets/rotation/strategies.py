@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 
 from rotated_secrets.api.rotation import Rotation, Strategy
@@ -19,6 +20,9 @@ _NAMESPACE = uuid.UUID("5b1a3c1e-0c7b-5e0f-9d55-6f2f6f1c9a10")
 
 _SUCCESSORS = 256
 """Number of ids that are recognised as made from one version. Each failed attempt uses one."""
+
+MOST_BYTES = 65_536
+"""Of a secret value. Source: "Secret value size", AWS Secrets Manager quotas."""
 
 
 def successor(arn: Arn, version: VersionId, n: int) -> VersionId:
@@ -79,13 +83,20 @@ def pending_value(terms: Terms, seen: Observation, draw: Draw) -> SecretValue:
     With RandomValue, the configured keys are replaced. ``draw`` generates each new password or value.
 
     Raises:
-        InvalidSecretValue: the strategy doesn't fit the value.
+        InvalidSecretValue: the strategy doesn't fit the value, or the next version would be too large.
     """
     check_value(terms, seen.current)
     if terms.rotation.strategy is Strategy.RANDOM_VALUE:
-        return with_new_values(terms.rotation, seen.current.value, draw)
-    user = next_user(terms.rotation, seen.current_credential)
-    return seen.current.value.replacing(username=user, password=draw().reveal())
+        value = with_new_values(terms.rotation, seen.current.value, draw)
+    else:
+        user = next_user(terms.rotation, seen.current_credential)
+        value = seen.current.value.replacing(username=user, password=draw().reveal())
+    if value.size > MOST_BYTES:
+        raise InvalidSecretValue(
+            f"the next version of {terms.arn} would have {value.size} bytes, and AWS takes {MOST_BYTES} at most: "
+            "shorten its value, or move keys that are not rotated into another secret"
+        )
+    return value
 
 
 def next_user(rotation: Rotation, current: Credential) -> str:
@@ -122,6 +133,26 @@ def pending_mismatch(terms: Terms, seen: Observation) -> str | None:
         # Without its name: AWSPENDING may be another's, and nothing has logged in with it.
         return "AWSPENDING is for another user than the one whose turn it is"
     return _other_keys_mismatch(seen.current, seen.pending, ("username", "password"))
+
+
+def credential_to_try(terms: Terms, seen: Observation, other: StoredVersion) -> Credential | None:
+    """Return the credential of another version than AWSCURRENT, if it is for one of AWSCURRENT's users at its server.
+
+    Only its user and password are taken: a person who can write the secret can stage any value.
+    """
+    try:
+        theirs, ours = terms.credential(other), seen.current_credential
+        if terms.rotation.strategy is Strategy.RANDOM_VALUE:
+            return theirs if _random_mismatch(terms, seen.current, other) is None else None
+        place = (theirs.engine, theirs.host, theirs.port, theirs.dbname)
+        if place != (ours.engine, ours.host, ours.port, ours.dbname):
+            return None
+        if theirs.username not in _names(users_of(terms.rotation, ours.username)):
+            return None
+        value = seen.current.value.replacing(username=theirs.username, password=theirs.password.reveal())
+        return terms.credential(replace(other, value=value))
+    except InvalidSecretValue:
+        return None
 
 
 def _random_mismatch(terms: Terms, current: StoredVersion, pending: StoredVersion) -> str | None:

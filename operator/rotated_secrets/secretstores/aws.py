@@ -25,7 +25,9 @@ from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, A
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.bounded_http import bound_answers
 from rotated_secrets.secretstores.least_recent import LeastRecent
+from rotated_secrets.secretstores.own_identity import OwnSession, configured_region
 from rotated_secrets.secretstores.quota import Buckets, no_tenant
+from rotated_secrets.secretstores.regions import plain_region
 
 T = TypeVar("T")
 
@@ -58,6 +60,8 @@ class AwsSettings:
 
     Source: "AWS Secrets Manager quotas", AWS Secrets Manager User Guide.
     """
+    use_fips: bool = False
+    """Whether FIPS endpoints are used although the SDK's setting does not say so: ``region`` may, as us-east-1-fips."""
 
 
 class AwsStores:
@@ -82,7 +86,7 @@ class AwsStores:
         Args:
             settings: how to reach AWS.
             on_request: see there.
-            session: makes clients, with the credentials.
+            session: makes clients, with the credentials; None makes them with the operator's own.
             identity_name: description of the identity, for messages.
             account: the identity's account, if it is known.
             on_rejected: called when AWS does not accept the credentials, or no longer does.
@@ -94,11 +98,15 @@ class AwsStores:
         """
         silence_aws_debug_logs()
         bound_answers()
-        session = session or boto3.session.Session()
-        if isinstance(session, boto3.session.Session):
-            settings = replace(settings, region=settings.region or session.region_name)
-        session.events.register("creating-client-class", checked, unique_id="rotated-secrets")
-        self._create: Callable[..., Any] = session.client
+        if session is None or isinstance(session, boto3.session.Session):
+            configured = configured_region() if session is None else session.region_name
+            settings = _with_plain_region(replace(settings, region=settings.region or configured))
+        if session is None:
+            own = OwnSession(settings.region, _config(settings, attempts=2), self._watch)
+            on_rejected = on_rejected or own.credentials.discard
+        elif isinstance(session, boto3.session.Session):
+            session.events.register("creating-client-class", checked, unique_id="rotated-secrets")
+        self._session = session if session is not None else own
         self.identity_name = identity_name
         self._settings = settings
         self._on_request = on_request
@@ -117,7 +125,7 @@ class AwsStores:
     ) -> AwsStores:
         """Return stores of another identity, which never uses the operator's own credentials. See ``__init__``."""
         return AwsStores(
-            self._settings,
+            replace(self._settings, region=self.region or None),
             self._on_request,
             RoleSession(credentials),
             identity_name=identity_name,
@@ -131,7 +139,9 @@ class AwsStores:
     @property
     def region(self) -> str:
         """The operator's own region; empty where none is set."""
-        return self._settings.region or ""
+        if self._settings.region or isinstance(self._session, RoleSession):
+            return self._settings.region or ""
+        return self._session.region_name or ""
 
     def at(self, region: str | None = None) -> AwsStore:
         """Return the store of this region, or of the operator's own.
@@ -192,29 +202,24 @@ class AwsStores:
 
     def _new_client(self, service: Any, region: str | None, *, signed: bool = True) -> Any:
         # The endpoint serves one service in one region: for another it would return other secrets of the same name.
-        is_ours = service == "secretsmanager" and region == self._settings.region
-        client = self._create(
+        is_ours = service == "secretsmanager" and region == self.region
+        client = self._session.client(
             service,
             region_name=region or None,
             endpoint_url=self._settings.endpoint_url if is_ours else None,
-            config=Config(
-                connect_timeout=self._settings.connect_timeout,
-                read_timeout=self._settings.read_timeout,
-                retries={"mode": "standard", "total_max_attempts": self._settings.attempts},
-                max_pool_connections=self._settings.connections,
-                tcp_keepalive=True,
-                user_agent_extra="rotated-secrets",
-                # Set only if needed: None would mean an unsigned request too.
-                **({} if signed else {"signature_version": UNSIGNED}),
-            ),
+            config=_config(self._settings, signed=signed),
         )
+        self._watch(client)
+        if self._before_write is not None and service != "secretsmanager":  # AwsStore does this itself
+            client.meta.events.register("before-send", self._before_send)
+        return client
+
+    def _watch(self, client: Any) -> None:
+        """Bound and count what a client gets for answers."""
         client.meta.events.register("before-parse", refuse_swollen)
         on_response = functools.partial(self._on_response, client.meta.service_model)
         client.meta.events.register("response-received", on_response)
         client.meta.events.register(UNPARSED, self._on_unparsed)
-        if self._before_write is not None and service != "secretsmanager":  # AwsStore does this itself
-            client.meta.events.register("before-send", self._before_send)
-        return client
 
     def _before_send(self, event_name: str, **_: object) -> None:
         if self._before_write is not None and not event_name.rpartition(".")[2].startswith(READ_PREFIXES):
@@ -236,16 +241,31 @@ class AwsStores:
             self._on_request(event_name.rpartition(".")[2], CallOutcome.UNAVAILABLE)
 
 
+def _with_plain_region(settings: AwsSettings) -> AwsSettings:
+    """Say by ``use_fips`` what a region's name may say too."""
+    region = plain_region(settings.region or "")
+    return settings if region == (settings.region or "") else replace(settings, region=region, use_fips=True)
+
+
+def _config(settings: AwsSettings, *, signed: bool = True, attempts: int | None = None) -> Config:
+    return Config(
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts or settings.attempts},
+        max_pool_connections=settings.connections,
+        tcp_keepalive=True,
+        user_agent_extra="rotated-secrets",
+        use_fips_endpoint=settings.use_fips or None,  # None takes the SDK's setting
+        # Set only if needed: None would mean an unsigned request too.
+        **({} if signed else {"signature_version": UNSIGNED}),
+    )
+
+
 class RoleSession:
     """Makes clients with the credentials of one role, and never with the operator's own."""
 
     def __init__(self, credentials: RefreshableCredentials) -> None:
         self._credentials = credentials
-
-    @property
-    def events(self) -> Any:
-        """Where handlers of all clients are registered."""
-        return _session_of_roles().get_component("event_emitter")
 
     def client(self, service: str, **arguments: Any) -> Any:
         """See boto3's ``Session.client``."""
@@ -257,6 +277,7 @@ class _SessionOfRoles(botocore.session.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        self.get_component("event_emitter").register("creating-client-class", checked, unique_id="rotated-secrets")
         self._given: RefreshableCredentials | None = None
         self._making = threading.Lock()
 

@@ -27,6 +27,7 @@ from rotated_secrets.secretstores.base import (
     VersionExists,
 )
 from rotated_secrets.secretstores.bounded_http import AnswerTooLarge
+from rotated_secrets.secretstores.denials import PUT, remedy
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ MAX_MESSAGE: Final = 1000
 
 OPERATOR: Final = "the operator's identity"
 """Description of the default identity."""
-PUT: Final = "PutSecretValue"
+CONFIG_REMEDY: Final = "correct AWS_PROFILE, or the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
+"""What to do where a profile or a file of the SDK's settings cannot be used."""
 WRITES: Final = (PUT, "UpdateSecretVersionStage")
 
 
@@ -79,31 +81,71 @@ THROTTLING: Final = frozenset(
         "RequestLimitExceeded",
         "TooManyRequestsException",
         "SlowDown",
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "KMSThrottlingException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "TransactionInProgressException",
     }
 )
-BAD_CREDENTIALS: Final = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidClientTokenId",
-        "InvalidIdentityToken",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
+EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException"})
+SKEWED: Final = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
+"""Codes of requests whose time differs too much from AWS's."""
+BAD_CREDENTIALS: Final = (
+    frozenset(
+        {
+            "IncompleteSignature",
+            "InvalidClientTokenId",
+            "InvalidIdentityToken",
+            "InvalidSignatureException",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+        }
+    )
+    | EXPIRED
+    | SKEWED
 )
-DENIAL: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired"}) | BAD_CREDENTIALS
+DENIAL: Final = (
+    frozenset(
+        {
+            "AccessDenied",
+            "AccessDeniedException",
+            "KMSAccessDeniedException",
+            "NotAuthorized",
+            "OptInRequired",
+            "UnauthorizedOperation",
+        }
+    )
+    | BAD_CREDENTIALS
+)
 ABSENCE: Final = "ResourceNotFoundException"
 USED_TOKEN: Final = "ResourceExistsException"  # noqa: S105 - an error code
 KMS_ERRORS: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
-TRANSIENT: Final = frozenset({"InternalServiceError", "InternalFailure", "ServiceUnavailable", "RequestTimeout"})
+"""Beside all codes that begin with KMS."""
+TRANSIENT: Final = frozenset(
+    {
+        "IDPCommunicationError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerException",
+        "InternalServiceError",
+        "KMSInternalException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
+)
 QUOTING: Final = frozenset({"ValidationException", "InvalidParameterException", "SerializationException"})
 """Codes whose messages may quote the request."""
-VARYING: Final = re.compile(r"(?<=request id: )[\w-]+|\b\d{8}T\d{6}Z\b", re.IGNORECASE)
-"""Parts of AWS's messages that differ each time: KMS's request id, and the time of a signature."""
+VARYING: Final = re.compile(
+    r"(?<=request id: )[\w-]+|\b\d{8}T\d{6}Z\b|\b\d{4}-\d\d-\d\dT[\d:.]+Z?|(?<=date/time )\d+", re.IGNORECASE
+)
+"""Parts of AWS's messages that differ each time: KMS's request id, and times."""
+_SIGNED_AT_ANOTHER_TIME: Final = re.compile(r"Signature (?:expired|not yet current)")
 
 
 def outcome_of(parsed: Mapping[str, Any] | None) -> CallOutcome:
@@ -118,15 +160,21 @@ def outcome_of(parsed: Mapping[str, Any] | None) -> CallOutcome:
 
 def outcome(code: str, status: int) -> CallOutcome:
     """Classify an error code and its HTTP status."""
-    if code in THROTTLING:
+    if code in THROTTLING or status == 429:
         return CallOutcome.THROTTLED
     if code in DENIAL:
         return CallOutcome.DENIED
     if code == ABSENCE:
         return CallOutcome.ABSENT
-    if code in TRANSIENT or status >= 500:
+    if code in TRANSIENT or status == 408 or status >= 500:
         return CallOutcome.UNAVAILABLE
-    return CallOutcome.REFUSED
+    # Secrets Manager itself says 400 with each of its errors; what answers 401 or 403 may be a firewall.
+    return CallOutcome.DENIED if status in (401, 403) else CallOutcome.REFUSED
+
+
+def is_skewed(code: str, words: str) -> bool:
+    """Whether AWS refuses a request because the clock that signed it is wrong."""
+    return code in SKEWED or (code in BAD_CREDENTIALS and _SIGNED_AT_ANOTHER_TIME.match(words) is not None)
 
 
 def translate(error: ClientError | BotoCoreError, aws_call: AwsCall) -> StoreError:
@@ -158,24 +206,14 @@ def _from_response(error: ClientError, aws_call: AwsCall) -> StoreError:
     )
     match kind:
         case CallOutcome.THROTTLED:
-            return StoreThrottled(f"AWS throttles {aws_call} ({code}); it is tried again later")
+            return StoreThrottled(f"AWS throttles {aws_call} ({code or status}); it is tried again later")
         case CallOutcome.DENIED if code in BAD_CREDENTIALS:
-            if aws_call.identity_name != OPERATOR:
-                return AccessDenied(
-                    f"AWS does not accept the credentials of {aws_call.identity_name} for {aws_call}{detail}; "
-                    "new ones are requested"
-                )
-            return AccessDenied(
-                f"AWS does not accept the operator's credentials for {aws_call}{detail}; "
-                "give the operator's ServiceAccount an IAM role, or renew its access key"
-            )
+            return _bad_credentials(code, _words(error), detail, aws_call)
         case CallOutcome.DENIED:
             service = "secretsmanager" if operation == aws_call.operation else "sts"
-            return AccessDenied(
-                f"AWS denies {aws_call}{detail}; allow {service}:{operation} to {aws_call.identity_name}, and the use "
-                "of the secret's KMS key if it is a customer managed key"
-            )
-        case CallOutcome.ABSENT:
+            advice = remedy(_words(error), operation, aws_call.identity_name, service)
+            return AccessDenied(f"AWS denies {aws_call}{detail}; {advice}")
+        case CallOutcome.ABSENT if aws_call.secret:
             return SecretNotFound(
                 f"AWS Secrets Manager finds no secret {aws_call.secret}{aws_call.detail} in {aws_call.region}; "
                 "create it, or correct its name or region"
@@ -184,15 +222,38 @@ def _from_response(error: ClientError, aws_call: AwsCall) -> StoreError:
             return StoreUnavailable(f"AWS failed at {aws_call} ({code or status}); it is tried again later")
     if code == USED_TOKEN:
         return VersionExists(f"secret {aws_call.secret}{aws_call.detail} exists already and holds another value")
-    if code in KMS_ERRORS:
+    if code in KMS_ERRORS or code.startswith("KMS"):
         return StoreRefused(f"AWS refuses {aws_call}{detail}; check that the secret's KMS key exists and is enabled")
     return StoreRefused(f"AWS refuses {aws_call}{detail}; correct the secret or the request before trying again")
 
 
+def _bad_credentials(code: str, words: str, detail: str, aws_call: AwsCall) -> AccessDenied:
+    if is_skewed(code, words):
+        return AccessDenied(
+            f"AWS refuses {aws_call}{detail}: the operator's clock and AWS's differ; correct the time of the node that "
+            "the operator runs on"
+        )
+    if aws_call.identity_name != OPERATOR:
+        return AccessDenied(
+            f"AWS does not accept the credentials of {aws_call.identity_name} for {aws_call}{detail}; "
+            "new ones are requested"
+        )
+    refused = f"AWS does not accept the operator's credentials for {aws_call}{detail}; they are loaded again"
+    if code in EXPIRED:
+        return AccessDenied(f"{refused}; if this goes on, what provides them gives old ones: see that it renews them")
+    return AccessDenied(
+        f"{refused}; if this goes on, give the operator's ServiceAccount an IAM role, or renew its access key"
+    )
+
+
+def _words(error: ClientError) -> str:
+    """AWS's own message."""
+    return str(error.response["Error"].get("Message") or "")[:MAX_MESSAGE]
+
+
 def _detail(error: ClientError, code: str, operation: str) -> str:
-    words = "" if operation == PUT and code in QUOTING else str(error.response["Error"].get("Message", ""))
-    parts = (code, VARYING.sub("…", words[:MAX_MESSAGE]))
-    return f" ({': '.join(part for part in parts if part)})"
+    words = "" if operation == PUT and code in QUOTING else VARYING.sub("…", _words(error))
+    return f" ({': '.join(part for part in (code, words) if part)})"
 
 
 def _from_client(error: BotoCoreError, aws_call: AwsCall) -> StoreError:
@@ -213,6 +274,8 @@ def _from_client(error: BotoCoreError, aws_call: AwsCall) -> StoreError:
                 f"what answered {aws_call} sends more than AWS would; check the operator's endpoint for AWS, and "
                 "whether a proxy stands between; it is tried again later"
             )
+        case sdk.ProfileNotFound() | sdk.ConfigParseError() | sdk.ConfigNotFound() | sdk.InvalidConfigError():
+            return AccessDenied(f"the AWS settings of the operator cannot be used: {error}; {CONFIG_REMEDY}")
         case sdk.NoRegionError() | sdk.InvalidRegionError():
             return StoreRefused(
                 f"{aws_call.region or 'none'} is not an AWS region; set source.region or the operator's region"

@@ -10,13 +10,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import stamina
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotated_secrets.secretstores.aws_errors import OPERATOR, WRITES, AwsCall, CallOutcome, outcome_of, translate
-from rotated_secrets.secretstores.base import SecretDescription, SecretNotFound, SecretSummary, Stages, StoredVersion
+from rotated_secrets.secretstores.base import (
+    AwsRotation,
+    SecretDescription,
+    SecretNotFound,
+    SecretSummary,
+    Stages,
+    StoredVersion,
+)
 from rotated_secrets.secretstores.quota import TokenBucket
 from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
 
@@ -63,7 +70,6 @@ class AwsStore:
         """DescribeSecret. Source: API_DescribeSecret."""
         aws_call = self._call("DescribeSecret", secret)
         answer = ask(aws_call, lambda: self._client.describe_secret(SecretId=secret))
-        primary = answer.get("PrimaryRegion")
         deleted = answer.get("DeletedDate")
         return SecretDescription(
             arn=Arn(answer["ARN"]),
@@ -71,8 +77,7 @@ class AwsStore:
             stages=_stages(answer.get("VersionIdsToStages", {})),
             rotation_enabled=answer.get("RotationEnabled", False),
             owning_service=answer.get("OwningService"),
-            # For a primary with replicas AWS returns its own region.
-            primary_region=primary if primary and f":{primary}:" not in answer["ARN"] else None,
+            primary_region=_primary_region(answer),
             deleted_at=deleted.astimezone(UTC) if deleted else None,
             tags=MappingProxyType({tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", ())}),
         )
@@ -161,7 +166,9 @@ class AwsStore:
             if page is None:
                 return
             for row in page["SecretList"]:
-                yield SecretSummary(Arn(row["ARN"]), row["Name"], _stages(row.get("SecretVersionsToStages", {})))
+                stages = _stages(row.get("SecretVersionsToStages", {}))
+                aws_rotation = AwsRotation(_primary_region(row), row.get("RotationEnabled", False))
+                yield SecretSummary(Arn(row["ARN"]), row["Name"], stages, aws_rotation)
 
     def _call(self, operation: str, secret: str | None = None, detail: str = "") -> AwsCall:
         return AwsCall(operation, self._region, secret, detail, self._identity_name)
@@ -193,6 +200,12 @@ def _stages(labels: Mapping[str, Iterable[str]]) -> Stages:
         VersionId(version): frozenset(Stage(each) for each in LABELS & set(found)) for version, found in labels.items()
     }
     return {version: stages for version, stages in rotation.items() if stages}
+
+
+def _primary_region(answer: Mapping[str, Any]) -> str | None:
+    """The primary's region of a replica; for a primary with replicas AWS returns its own."""
+    primary = answer.get("PrimaryRegion")
+    return primary if primary and primary != Arn(answer["ARN"]).region else None
 
 
 def _which(version_id: VersionId | None, stage: Stage | None) -> str:

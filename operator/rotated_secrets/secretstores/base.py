@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rotated_secrets.values import Arn, SecretId, SecretValue, Stage, VersionId
 
@@ -45,6 +45,15 @@ class StoreRefused(StoreError):
     """The store rejects the request (the secret is scheduled for deletion, has too many versions, a stage moved)."""
 
 
+class AwsRotation(NamedTuple):
+    """What of a secret AWS itself changes or has changed, besides its versions."""
+
+    primary_region: str | None = None
+    """Set on replicas: the region of the primary secret. A replica that is promoted has none."""
+    enabled: bool = False
+    """Whether AWS rotates it."""
+
+
 @dataclass(frozen=True)
 class SecretDescription:
     """What DescribeSecret says of one secret."""
@@ -61,6 +70,11 @@ class SecretDescription:
     """When its deletion was requested; None for a secret in use."""
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Its tags. Only AWS can write those whose keys begin with ``aws:``."""
+
+    @property
+    def aws_rotation(self) -> AwsRotation:
+        """See there."""
+        return AwsRotation(self.primary_region, self.rotation_enabled)
 
     def version_at(self, stage: Stage) -> VersionId | None:
         """Return the version that carries a stage, if one does."""
@@ -80,11 +94,12 @@ class StoredVersion:
 
 @dataclass(frozen=True)
 class SecretSummary:
-    """One row of ListSecrets: enough to see that a version moved."""
+    """One row of ListSecrets: enough to see that a version moved, or that AWS stopped or began to rotate it."""
 
     arn: Arn
     name: str
     stages: Stages
+    aws_rotation: AwsRotation = AwsRotation()  # noqa: RUF009 - a tuple
 
 
 class SecretStore(Protocol):

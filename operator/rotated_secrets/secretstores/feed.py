@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from rotated_secrets.secretstores.base import (
     AccessDenied,
+    AwsRotation,
     SecretNotFound,
     SecretStore,
     SecretSummary,
@@ -34,7 +36,7 @@ LIST_RETRY_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True)
 class Change:
-    """A secret whose stages differ from the known ones."""
+    """A secret that differs from what is known of it."""
 
     arn: Arn
     name: str
@@ -45,8 +47,8 @@ class Change:
 class ChangeFeed(Protocol):
     """Reports changes in one region. Safe to use from several threads."""
 
-    def track(self, arn: Arn, stages: Stages) -> None:
-        """Track a secret with the stages that were just read or written: they are not reported as a change."""
+    def track(self, arn: Arn, stages: Stages, aws_rotation: AwsRotation | None = None) -> None:
+        """Track a secret with what was just read or written of it: this is not reported as a change."""
 
     def forget(self, arn: Arn) -> None:
         """Stop tracking this secret."""
@@ -59,17 +61,24 @@ class ChangeFeed(Protocol):
 
 
 def differences(
-    before: Mapping[Arn, SecretSummary], now: Mapping[Arn, SecretSummary], known: Mapping[Arn, Stages]
+    before: Mapping[Arn, SecretSummary],
+    now: Mapping[Arn, SecretSummary],
+    known: Mapping[Arn, Stages],
+    known_rotations: Mapping[Arn, AwsRotation] = MappingProxyType({}),
 ) -> Iterator[Change]:
-    """Compare a listing with the last one and with the known stages.
+    """Compare a listing with the last one and with what is known.
 
     A listing may lag by some minutes (Source: API_ListSecrets). So a secret counts as changed if its row differs from
-    the last listing *and* from the known stages: then neither an outdated row after the operator's own write nor the
+    the last listing *and* from what is known: then neither an outdated row after the operator's own write nor the
     row that shows this write is reported.
     """
     for arn, row in now.items():
         last = before.get(arn)
-        if (last is None or last.stages != row.stages) and known.get(arn) != row.stages:
+        moved = (last is None or last.stages != row.stages) and known.get(arn) != row.stages
+        # Without a version that moves: a replica was promoted, or a person has AWS rotate it, or no longer.
+        last_rotation = last.aws_rotation if last is not None else row.aws_rotation
+        known_rotation = known_rotations.get(arn, last_rotation)
+        if moved or (known_rotation != row.aws_rotation and (last is None or last_rotation != row.aws_rotation)):
             yield Change(arn, row.name, row.stages)
     for arn, row in before.items():
         if arn not in now:
@@ -116,17 +125,21 @@ class PollFeed:
         self._before: dict[Arn, SecretSummary] = {}
         self._known: dict[Arn, Stages] = {}
         """Tracked secrets; those described longest ago come first."""
+        self._known_rotations: dict[Arn, AwsRotation] = {}
         self._lock = threading.Lock()
 
-    def track(self, arn: Arn, stages: Stages) -> None:
+    def track(self, arn: Arn, stages: Stages, aws_rotation: AwsRotation | None = None) -> None:
         """See :class:`ChangeFeed`."""
         with self._lock:
             self._known[arn] = stages
+            if aws_rotation is not None:
+                self._known_rotations[arn] = aws_rotation
 
     def forget(self, arn: Arn) -> None:
         """See :class:`ChangeFeed`."""
         with self._lock:
             self._known.pop(arn, None)
+            self._known_rotations.pop(arn, None)
 
     def tracks_any(self) -> bool:
         """Whether any secret is tracked."""
@@ -151,10 +164,10 @@ class PollFeed:
                 if row is not None:
                     now[arn] = row
         with self._lock:
-            known = dict(self._known)
+            known, known_rotations = dict(self._known), dict(self._known_rotations)
         before = {arn: row for arn, row in self._before.items() if self._is_relevant(arn, tracked)}
         self._before = now
-        return list(differences(before, now, known))
+        return list(differences(before, now, known, known_rotations))
 
     def _is_relevant(self, arn: Arn, tracked: Mapping[Arn, Stages]) -> bool:
         return arn in tracked or (self._include is not None and self._include(arn))
@@ -195,4 +208,6 @@ class PollFeed:
             # The reconciler sees this error at its own call; changes of other secrets must not wait for it.
             log.debug("%s could not be described at this poll, so it counts as unchanged: %s", arn, error)
             return self._before.get(arn)
-        return SecretSummary(found.arn, found.name, found.stages) if found.deleted_at is None else None
+        if found.deleted_at is not None:
+            return None
+        return SecretSummary(found.arn, found.name, found.stages, found.aws_rotation)

@@ -10,14 +10,16 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.credentials import DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotated_secrets.secretstores.aws import AwsStores
 from rotated_secrets.secretstores.sts_errors import translate_assuming
 from rotated_secrets.values import Arn, SecretText
+
+if TYPE_CHECKING:
+    from rotated_secrets.secretstores.aws import AwsStores
 
 MAX_SESSION_NAME: Final = 64
 """Most characters of a RoleSessionName, which may be letters, digits and ``_=,.@-``. Source: AssumeRole, AWS STS."""

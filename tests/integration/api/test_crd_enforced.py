@@ -92,6 +92,8 @@ REFUSED = [
         "is the ARN of a secret in another region",
     ),
     (_minimal(source={"secretId": "a", "region": "Ireland"}), "spec.source.region", "write the name of an AWS region"),
+    (_minimal(source={"secretId": "a", "region": "us-east-1-fips"}), "spec.source.region", "the name of an AWS region"),
+    (_minimal(source={"secretId": "a", "region": "fips-us-east-1"}), "spec.source.region", "write the region alone"),
     (
         _minimal(source={"secretId": "a", "credentials": {}}),
         "spec.source.credentials",
@@ -131,6 +133,7 @@ REFUSED = [
         "write tls or webhook",
     ),
     (_rotation(schedule="0 2 * * *"), "spec.rotation.schedule", "write rate(N hours), rate(N days) or cron("),
+    (_rotation(schedule="rate(999999 days)"), "spec.rotation.schedule", "a rate is at most 999 days"),
     (_rotation(adminSecretId="a b"), "spec.rotation.adminSecretId", "write the secret's name"),
     (_rotation(cloneSuffix="-b"), "spec.rotation.cloneSuffix", "write letters, digits and '_'"),
     (

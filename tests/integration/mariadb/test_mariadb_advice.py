@@ -26,6 +26,14 @@ GONE = {
         ["CREATE VIEW {schema}.v AS SELECT 1 AS a", "GRANT SELECT ON {schema}.v TO {base}"],
         ["DROP VIEW {schema}.v"],
     ),
+    "a view's table": (
+        [
+            "CREATE TABLE {schema}.t (a INT, b INT)",
+            "CREATE VIEW {schema}.v AS SELECT a, b FROM {schema}.t",
+            "GRANT SELECT (a), UPDATE (b) ON {schema}.v TO {base}",
+        ],
+        ["DROP TABLE {schema}.t"],
+    ),
     "a function": (
         [
             "CREATE FUNCTION {schema}.f() RETURNS INT DETERMINISTIC RETURN 1",

@@ -180,6 +180,22 @@ def test_mandatory_roles_are_nobodys_own(another: MysqldServer) -> None:
         another.sql("SET GLOBAL mandatory_roles = ''")
 
 
+def test_a_default_role_that_is_mandatory_no_more_is_none(another: MysqldServer) -> None:
+    tenant = make_tenant(another)
+    with_role(tenant)
+    once = f"{tenant.base}_once"
+    tenant.sql(
+        f"CREATE ROLE {once}",
+        f"SET GLOBAL mandatory_roles = '{once}'",
+        f"SET DEFAULT ROLE {once}, {role_of(tenant)} TO {{base}}",
+        "SET GLOBAL mandatory_roles = ''",
+    )
+    assert tenant.set_clone("first") == RightsReport()
+    own = another.sql("SELECT CURRENT_ROLE()", user=tenant.clone, password="first")
+    assert own == [(f"`{role_of(tenant)}`@`%`",)]
+    assert tenant.set(tenant.base, "second") == RightsReport()
+
+
 def test_reported_differences_stay(tenant: Tenant) -> None:
     tenant.set_clone("first")
     tenant.sql("REVOKE DROP ON {schema}.* FROM {clone}", "GRANT SELECT ON mysql.* TO {clone}")

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import boto3
 import pytest
 from psycopg2.sql import SQL, Identifier, Literal
 
-from rotated_secrets.api.rotation import Rights
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.spec import TlsMode
 from rotated_secrets.databases.base import AdminSession, RightsReport, Server, Tls, Users
 from rotated_secrets.databases.postgres import PostgresEngine
+from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.values import Credential, SecretText
+from sandbox.applications.postgres import PostgresSide
+from sandbox.database_proxy import database_proxy
 from sandbox.postgres import Installation, PostgresServer, installations, postgres_server
+from sandbox.secretsmanager import SecretsManager
+from tests.support.life import Life, Place
 
 ENGINE = PostgresEngine()
+LiveAt = Callable[..., Life]
 
 
 @pytest.fixture(scope="session", params=installations(), ids=str)
@@ -133,3 +141,20 @@ def tenant(postgres: PostgresServer) -> Iterator[Tenant]:
     made = make_tenant(postgres)
     yield made
     postgres.sql(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(made.database)))
+
+
+@pytest.fixture
+def live_at(running_store: SecretsManager) -> Iterator[LiveAt]:
+    """Lives at a server of the test's own."""
+    manager = running_store
+    session = boto3.session.Session(manager.access_key_id, manager.secret_access_key, region_name=manager.region)
+    settings = AwsSettings(manager.region, manager.endpoint_url, writes_per_second=1000)
+    store = AwsStores(settings, session=session).at()
+    with contextlib.ExitStack() as stack:
+
+        def live(server: PostgresServer, strategy: Strategy = Strategy.ALTERNATING_USERS, **more: Any) -> Life:
+            side = stack.enter_context(contextlib.closing(PostgresSide(server)))
+            proxy = stack.enter_context(database_proxy(side.host, side.port))
+            return Life(Place(side, proxy, store, manager.client()), strategy, **more)
+
+        yield live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -16,11 +17,14 @@ import pytest
 from psycopg2.sql import SQL, Identifier
 
 from rotated_secrets.api.rotation import Rights
+from rotated_secrets.api.status import Outcome
 from rotated_secrets.databases.base import AuthenticationFailed, NotAdmitted, Refused, Unavailable, Users
-from rotated_secrets.values import SecretText
+from rotated_secrets.rotation import actions
+from rotated_secrets.values import SecretText, Stage
 from sandbox import postgres as sandbox_postgres
+from sandbox.packages import LOCALES
 from sandbox.postgres import Installation, PostgresServer, installations, postgres_server
-from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant
+from tests.integration.postgres.conftest import ENGINE, LiveAt, Tenant, make_tenant
 
 pytestmark = pytest.mark.parametrize("installation", installations()[:1], indirect=True, ids=str)
 
@@ -36,7 +40,7 @@ HBA = (
 def server(request: pytest.FixtureRequest, installation: Installation) -> Iterator[PostgresServer]:
     """A server that speaks one of the languages from its first word on, before it knows who logs in."""
     language, encoding = request.param
-    if not installation.tls or shutil.which("localedef") is None or not Path("/usr/share/i18n/locales").exists():
+    if not installation.tls or shutil.which("localedef") is None or not LOCALES.exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Debian's packages postgresql and locales are needed")
     name = f"{language}.{encoding}"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, pytest.MonkeyPatch.context() as patch:
@@ -86,7 +90,7 @@ def test_a_user_that_is_locked_is_rejected(tenant: Tenant) -> None:
 
 def test_an_expired_password_is_rejected(tenant: Tenant) -> None:
     tenant.as_admin("ALTER ROLE {} VALID UNTIL '2001-01-01'", tenant.base)
-    with pytest.raises(AuthenticationFailed, match=f"ALTER ROLE {tenant.base} VALID UNTIL 'infinity'"):
+    with pytest.raises(AuthenticationFailed, match=f"ALTER USER {tenant.base} VALID UNTIL 'infinity'"):
         verify(tenant)
 
 
@@ -142,8 +146,8 @@ def test_a_statement_that_is_refused_is_told_in_its_words(tenant: Tenant) -> Non
     tenant.as_admin("ALTER ROLE {} NOCREATEROLE", tenant.admin.username)
     with tenant.open() as session, pytest.raises(Refused, match="CREATEROLE"):
         session.check_users(tenant.users)
-    with tenant.open(tenant.superuser) as session, pytest.raises(Refused, match="could not"):
-        session.disable_login("nobody_at_all")
+    with tenant.open() as session, pytest.raises(Refused, match=f"could not lock user {tenant.base} out"):
+        session.disable_login(tenant.base)
     failed = ENGINE.verify(tenant.reach, tenant.current, tenant.users, ["SELECT x FROM nowhere"])
     assert failed == ["verify query 1 failed: SQLSTATE 42P01 (UndefinedTable)"]
 
@@ -156,10 +160,11 @@ def test_a_database_without_an_encoding_sends_its_messages_as_they_are(tenant: T
     failed = ENGINE.verify(tenant.reach, credential, tenant.users, ["SELECT x FROM nowhere", "SELECT 1"])
     assert failed == ["verify query 1 failed: SQLSTATE 42P01 (UndefinedTable)"]
     tenant.as_admin("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+    tenant.as_admin("ALTER ROLE {} NOCREATEROLE", tenant.admin.username)
     admin = dataclasses.replace(tenant.admin, dbname=raw)
     try:
-        with tenant.open(admin) as session, pytest.raises(Refused, match="could not lock user nobody_at_all out"):
-            session.disable_login("nobody_at_all")
+        with tenant.open(admin) as session, pytest.raises(Refused, match=f"could not lock user {tenant.base} out"):
+            session.disable_login(tenant.base)
     finally:
         tenant.as_admin("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
         tenant.as_admin("DROP DATABASE {} WITH (FORCE)", raw)
@@ -174,6 +179,28 @@ def test_users_take_turns(tenant: Tenant) -> None:
     assert tenant.verify(tenant.base, "second") == []
     with pytest.raises(AuthenticationFailed):
         tenant.verify(tenant.clone, "first")
+
+
+def test_a_wrong_password_is_not_delivered(server: PostgresServer, live_at: LiveAt) -> None:
+    life = live_at(server).deliver()
+    held, value = life.held, life.place.store.get(life.secret_id).value
+    wrong = json.dumps({**(value.fields or {}), "password": "wrong-Password-1"})
+    life.place.client.put_secret_value(SecretId=str(life.secret_id), SecretString=wrong)
+    life.ask().run()
+    assert life.held == held
+    assert "does not log in" in life.told[-1]
+
+
+def test_a_rotation_that_fails_its_test_is_rolled_back(server: PostgresServer, live_at: LiveAt) -> None:
+    life = live_at(server).deliver()
+
+    def spoil() -> None:
+        server.sql(SQL("ALTER ROLE {} PASSWORD 'other'").format(Identifier(life.clone)))
+
+    life.ask().run({actions.TestPending: spoil})
+    assert life.status.history[0].outcome is Outcome.ROLLED_BACK
+    assert Stage.PENDING not in life.stages()
+    life.rotate()
 
 
 def test_a_server_that_shuts_down_is_not_ready(server: PostgresServer) -> None:

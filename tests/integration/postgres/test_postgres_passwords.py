@@ -78,6 +78,12 @@ def test_a_locked_user_is_out_until_its_password_is_set(tenant: Tenant) -> None:
     assert tenant.verify(tenant.clone, "second") == []
 
 
+def test_a_clone_that_was_never_made_is_not_locked_out(tenant: Tenant) -> None:
+    with tenant.open() as session:
+        session.disable_login(tenant.clone)
+    assert tenant.set_clone("first") == RightsReport()
+
+
 @pytest.mark.parametrize(
     "name", ['we"ird', "a TO postgres", "semi;colon --", "per%cent %s", "line\nbreak", "dot.ted", "Ünï", "back\\slash'"]
 )

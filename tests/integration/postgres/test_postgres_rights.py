@@ -7,7 +7,21 @@ from psycopg2.sql import SQL, Identifier, Literal
 
 from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport, Users
+from rotated_secrets.databases.postgres.admin import PostgresAdminSession
 from tests.integration.postgres.conftest import Tenant
+
+
+def joining(tenant: Tenant) -> str:
+    if tenant.server.major >= 16:
+        return f"GRANT {tenant.base} TO {tenant.clone} WITH INHERIT TRUE, SET TRUE"
+    return f"ALTER ROLE {tenant.clone} INHERIT; GRANT {tenant.base} TO {tenant.clone}"
+
+
+def follow(tenant: Tenant, told: str) -> None:
+    """Do as it is told, in the tenant's database."""
+    _, _, statements = told.partition(" run: ")
+    for statement in statements.split("; "):
+        tenant.server.sql(statement, dbname=tenant.database)
 
 
 def test_what_the_clone_creates_belongs_to_the_base_user(tenant: Tenant) -> None:
@@ -29,8 +43,9 @@ def test_a_login_is_not_proof_of_rights(tenant: Tenant) -> None:
     failed = tenant.verify(tenant.clone, "first")
     assert failed == [
         f"the session of {tenant.clone} runs as {tenant.clone} instead of {tenant.base}",
-        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights",
+        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights; run: {joining(tenant)}",
     ]
+    tenant.as_admin("COMMENT ON ROLE {} IS NULL", tenant.clone)
     with tenant.open() as session, pytest.raises(Refused, match=f"GRANT {tenant.base} TO {tenant.clone}"):
         session.check_users(tenant.users)
 
@@ -126,6 +141,81 @@ def test_what_was_granted_to_the_clone_alone_is_told_and_left(tenant: Tenant) ->
     )
 
 
+@pytest.mark.parametrize("turn", ["base", "clone"])
+def test_default_privileges_of_the_clone_are_told_as_what_they_are(tenant: Tenant, turn: str) -> None:
+    """Reassigning what is owned leaves them alone."""
+    tenant.set_clone("first")
+    tenant.as_user(tenant.clone, "first", "SET ROLE NONE", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    told = (
+        f"{tenant.clone} has 1 default privilege in database {tenant.database} itself, which its sessions do not use, "
+        f"because they start as {tenant.base}; in that database run: "
+        f"REASSIGN OWNED BY {tenant.clone} TO {tenant.base}; DROP OWNED BY {tenant.clone}"
+    )
+    credential = tenant.current if turn == "base" else tenant.credential(tenant.clone, "first")
+    with tenant.open() as session:
+        for _ in range(2):
+            report = session.set_password(tenant.users, credential, Rights.ENFORCE)
+            assert report == RightsReport(remaining=(told,))
+    follow(tenant, told)
+    assert tenant.set_clone("second") == RightsReport()
+    assert tenant.verify(tenant.clone, "second") == []
+
+
+def test_nothing_is_reassigned_where_the_clone_owns_no_object(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    tenant.as_user(tenant.clone, "first", "SET ROLE NONE", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    tenant.set_clone("second")
+    assert f'REASSIGN OWNED BY "{tenant.clone}"' not in tenant.server.log()
+
+
+def test_what_is_still_there_is_not_told_as_repaired(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may take a statement that changes nothing."""
+    tenant.set_clone("first")
+    tenant.as_user(tenant.clone, "first", "SET ROLE NONE", "CREATE SCHEMA depot")
+    monkeypatch.setattr(PostgresAdminSession, "_reassign_in", lambda *_: None)
+    assert tenant.set_clone("second") == RightsReport(
+        remaining=(f"{tenant.clone} owns 1 object in database {tenant.database} itself",)
+    )
+
+
+def test_a_user_mapping_of_the_clone_is_told_as_what_it_is(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    for statement in ("CREATE FOREIGN DATA WRAPPER elsewhere", "CREATE SERVER other FOREIGN DATA WRAPPER elsewhere"):
+        tenant.as_admin(statement, dbname=tenant.database)
+    tenant.as_admin("CREATE USER MAPPING FOR {} SERVER other", tenant.clone, dbname=tenant.database)
+    report = tenant.set_clone("second")
+    (told,) = report.remaining
+    assert report.repaired == ()
+    assert told.startswith(f"{tenant.clone} has 1 user mapping in database {tenant.database} itself")
+    follow(tenant, told)
+    assert tenant.set_clone("third") == RightsReport()
+
+
+def test_default_privileges_are_told_beside_objects_that_are_reassigned(tenant: Tenant) -> None:
+    tenant.set_clone("first")
+    tenant.as_user(
+        *(tenant.clone, "first", "SET ROLE NONE", "CREATE SCHEMA depot"),
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    )
+    report = tenant.set_clone("second")
+    assert report.repaired == (f"{tenant.clone} owns 1 object in database {tenant.database} itself",)
+    (told,) = report.remaining
+    assert told.startswith(f"{tenant.clone} has 1 default privilege")
+
+
+def test_a_database_that_the_clone_owns_goes_to_the_base_user(tenant: Tenant) -> None:
+    tenant.as_admin("ALTER ROLE {} CREATEDB", tenant.base)
+    tenant.set_clone("first", admin=tenant.superuser)
+    tenant.as_admin("CREATE DATABASE {}", f"{tenant.database}_2")
+    tenant.as_admin("ALTER DATABASE {} OWNER TO {}", f"{tenant.database}_2", tenant.clone)
+    try:
+        assert tenant.set_clone("second", admin=tenant.superuser) == RightsReport(
+            repaired=(f"{tenant.clone} owns 1 object that all databases share itself",)
+        )
+    finally:
+        tenant.as_admin("DROP DATABASE {}", f"{tenant.database}_2")
+
+
 def test_memberships_beside_the_base_users_are_taken_away(tenant: Tenant) -> None:
     group = f"{tenant.base}_readers"
     tenant.as_admin("CREATE ROLE {}", group)
@@ -154,7 +244,7 @@ def test_a_membership_without_inheritance_is_repaired(tenant: Tenant) -> None:
     else:
         tenant.as_admin("ALTER ROLE {} NOINHERIT", tenant.clone)
     assert tenant.verify(tenant.clone, "first") == [
-        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights"
+        f"{tenant.clone} is not a member of {tenant.base}, or does not inherit its rights; run: {joining(tenant)}"
     ]
     assert tenant.set_clone("second") == RightsReport(
         repaired=(f"{tenant.clone} does not inherit {tenant.base}'s rights",)

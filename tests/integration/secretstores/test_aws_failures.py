@@ -87,7 +87,16 @@ def test_a_lost_connection_is_retried_then_said(
     ("code", "status", "kind", "words"),
     [
         ("UnrecognizedClientException", 400, AccessDenied, "does not accept the operator's credentials"),
-        ("ExpiredTokenException", 400, AccessDenied, "renew its access key"),
+        (
+            "ExpiredTokenException",
+            400,
+            AccessDenied,
+            "loaded again; if this goes on, what provides them gives old ones",
+        ),
+        ("InvalidClientTokenId", 403, AccessDenied, "renew its access key"),
+        ("RequestExpired", 400, AccessDenied, "correct the time of the node"),
+        ("RequestTimeoutException", 408, StoreUnavailable, "tried again later"),
+        ("Forbidden", 403, AccessDenied, "allow secretsmanager:GetSecretValue"),
         ("ResourceNotFoundException", 400, SecretNotFound, "finds no secret"),
         ("InternalServiceError", 500, StoreUnavailable, "tried again later"),
         ("", 503, StoreUnavailable, "503"),

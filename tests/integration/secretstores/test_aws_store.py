@@ -80,6 +80,7 @@ class TestDescribe:
             SecretId=secret, RotationLambdaARN="arn:aws:lambda:eu-west-1:1:function:f", RotateImmediately=False
         )
         assert store.describe(secret).rotation_enabled
+        assert [row.aws_rotation.enabled for row in store.list_summaries()] == [True]
 
     def test_says_which_database_a_managed_secret_is_for(self, account: SecretsManager, store: AwsStore) -> None:
         made = account.client("rds").create_db_instance(
@@ -98,7 +99,9 @@ class TestDescribe:
     ) -> None:
         aws.replicate_secret_to_regions(SecretId=secret, AddReplicaRegions=[{"Region": "eu-central-1"}])
         replica = Arn(secret.replace("eu-west-1", "eu-central-1"))
-        assert stores.at("eu-central-1").describe(replica).primary_region == "eu-west-1"
+        there = stores.at("eu-central-1")
+        assert there.describe(replica).primary_region == "eu-west-1"
+        assert [row.aws_rotation.primary_region for row in there.list_summaries()] == ["eu-west-1"]
         assert store.describe(secret).primary_region is None
 
     def test_says_when_a_secret_was_deleted(self, aws: SecretsManagerClient, store: AwsStore, secret: Arn) -> None:

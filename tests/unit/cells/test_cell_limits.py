@@ -235,8 +235,15 @@ def test_a_module_that_cannot_be_imported_stops_no_cell(make_cells: MakeCells, c
     cells = make_cells()
     broken = Cells(type(cells._settings)(modules=("no_such_module", "tests.support.cell_work")))
     assert opened(broken).call("echo", 1, returns=int, within=20) == 1
-    eventually(lambda: "cannot import no_such_module" in caplog.text)
+    eventually(lambda: "cannot import or warm up no_such_module" in caplog.text)
     broken.close()
+
+
+def test_a_module_that_has_something_to_warm_up_does_so_once_before_cells_are_forked(make_cells: MakeCells) -> None:
+    cells = make_cells()
+    first, second = (opened(cells).call("warmed_up_in", returns=list[int], within=20) for _ in range(2))
+    assert cells._zygote is not None
+    assert first == second == [cells._zygote._process.pid]
 
 
 def _ended(cell: Cell) -> None:

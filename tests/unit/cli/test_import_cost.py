@@ -46,7 +46,7 @@ def test_a_command_imports_no_aws_no_driver_and_no_controller(api: ScriptedApi) 
     assert "kubernetes" in loaded
     assert loaded & set(HEAVY) == set()
     assert not {each for each in loaded if each.startswith(("rotated_secrets.controller", "rotated_secrets.databases"))}
-    assert "aws_croniter" not in loaded
+    assert "rotated_secrets.rotation.cron" not in loaded
 
 
 def test_help_does_not_import_the_kubernetes_client() -> None:

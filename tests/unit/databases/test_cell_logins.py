@@ -15,7 +15,17 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.cells import CellLimits, Cells, CellSettings
 from rotated_secrets.cells.landlock import abi
 from rotated_secrets.databases import logins as module
-from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, SessionCount, Tls, Unavailable, Users
+from rotated_secrets.databases.base import (
+    AuthenticationFailed,
+    ChecksRights,
+    NotAdmitted,
+    Refused,
+    Server,
+    SessionCount,
+    Tls,
+    Unavailable,
+    Users,
+)
 from rotated_secrets.databases.logins import CellLogins
 from rotated_secrets.databases.webhook import Purpose, Receiver, SigningKey, WebhookEngine
 from rotated_secrets.values import Credential, SecretText
@@ -112,6 +122,16 @@ def test_a_session_answers_as_the_engines_own(logins: MakeLogins) -> None:
             session.disable_login("app")
 
 
+def test_a_session_that_checks_rights_does_so_in_its_cell(logins: MakeLogins) -> None:
+    with logins().open_admin(SERVER, user("checking")) as session:
+        assert isinstance(session, ChecksRights)
+        with pytest.raises(Refused, match="user app_clone would lack a right"):
+            session.check_rights(USERS)
+    with logins().open_admin(SERVER, user("admin")) as session:
+        assert isinstance(session, ChecksRights)
+        session.check_rights(USERS)  # the toy's does not
+
+
 def test_a_session_can_be_for_the_user_that_a_login_proves(logins: MakeLogins) -> None:
     with logins().open_admin_for(SERVER, user("admin"), SERVER, user()) as session:
         told = session.set_password(USERS, user(), Rights.ENFORCE).remaining[1]
@@ -132,6 +152,7 @@ def test_a_session_has_ended_when_it_was_left(logins: MakeLogins) -> None:
     [
         ("refused", AuthenticationFailed, "user refused was refused"),
         ("slow", Unavailable, "the server is slow"),
+        ("strange", NotAdmitted, "user strange is not admitted"),
         ("loop", Unavailable, "the client of toy for db.example:5432 used 1 s of CPU time without an end; check"),
         ("memory", Unavailable, "the client of toy for db.example:5432 needed more than 64 MiB of memory; check"),
         ("crash", Unavailable, "the client of toy for db.example:5432 crashed; check what answers there"),
@@ -143,6 +164,14 @@ def test_how_a_login_fails(logins: MakeLogins, name: str, kind: type[Exception],
         logins().verify(SERVER, user(name, "hunter2"), USERS)
     assert type(failed.value) is kind
     assert "hunter2" not in str(failed.value)
+
+
+def test_white_space_around_a_rejected_password_is_told(logins: MakeLogins) -> None:
+    run, padded = logins(), user("refused", "hunter2\n")
+    with pytest.raises(AuthenticationFailed, match="password in the secret value begins or ends with"):
+        run.verify(SERVER, padded, USERS)
+    with pytest.raises(AuthenticationFailed, match="password in the secret value begins or ends with"):
+        run.open_admin(SERVER, padded)
 
 
 def test_a_login_that_hangs_is_ended(logins: MakeLogins, monkeypatch: pytest.MonkeyPatch) -> None:

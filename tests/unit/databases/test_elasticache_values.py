@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from rotated_secrets.databases.elasticache.user import names_host, place_in
-from rotated_secrets.values import Credential, Endpoint, SecretValue
+from rotated_secrets.databases.elasticache.user import names_host, place_in, user_of
+from rotated_secrets.values import Arn, Credential, Endpoint, SecretValue
 
 ARN = "arn:aws:elasticache:eu-west-1:123456789012:user:app"
 USER = {"username": "app", "password": "p", "user_arn": ARN}
@@ -24,6 +24,21 @@ def test_the_templates_value_is_for_elasticache_and_names_no_host(fields: dict[s
     found = credential(**fields)
     assert (found.engine, found.host) == ("elasticache", API)
     assert not names_host(found)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "aws-us-gov:elasticache:us-gov-west-1",
+        "aws-cn:elasticache:cn-north-1",
+        "aws-eusc:elasticache:eusc-de-east-1",
+        "aws-iso-b:elasticache:us-isob-east-1",
+    ],
+)
+def test_user_of_every_partition_is_one_and_belongs_to_a_secret_of_its_account(place: str) -> None:
+    value = SecretValue.parse(json.dumps({**USER, "user_arn": f"arn:{place}:123456789012:user:app"}))
+    secret = Arn(f"arn:{place.replace('elasticache', 'secretsmanager')}:123456789012:secret:shop/app-AbCdEf")
+    assert user_of(Credential.of(value, place_in(value) or Endpoint(), arn=secret)).region == secret.region
 
 
 def test_a_host_in_the_value_is_where_the_user_logs_in() -> None:

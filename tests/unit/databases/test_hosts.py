@@ -119,6 +119,23 @@ def test_the_metadata_address_is_refused_in_numbers_too(spelling: str) -> None:
         resolve(spelling, 80, NONE)
 
 
+@pytest.mark.parametrize("host", [" db.example", "db.example\n", "é.example", "db.example:5432"])
+def test_refusal_of_a_host_says_how_it_is_written(host: str) -> None:
+    with pytest.raises(Refused, match=r"without port, scheme, comma, space or line break, and in ASCII: .*, xn--…"):
+        resolve(host, 5432, NONE)
+
+
+def test_final_dot_of_a_name_is_kept_for_the_resolver_which_then_adds_no_domain() -> None:
+    asked: list[str] = []
+
+    def look_up(name: str) -> tuple[str, ...]:
+        asked.append(name)
+        return ("10.1.2.3",)
+
+    resolve("db.example.", 5432, NONE, look_up)
+    assert asked == ["db.example."]
+
+
 def test_an_allowed_network_lets_in_what_is_refused_otherwise() -> None:
     rules = HostRules.of(allowed=("127.0.0.0/8",))
     assert resolve("127.0.0.1", 5432, rules) == ("127.0.0.1",)

@@ -120,6 +120,8 @@ def log_in(server: Server) -> str:
     ("mode", "name", "host"),
     [
         (TlsMode.VERIFY_FULL, "db.example", "db.example"),
+        (TlsMode.VERIFY_FULL, "db.example", "db.example."),
+        (TlsMode.VERIFY_FULL, "::1", "::1"),
         (TlsMode.VERIFY_FULL, "*.shop.example", "db.shop.example"),
         (TlsMode.VERIFY_FULL, "127.0.0.1", "127.0.0.1"),
         (TlsMode.VERIFY_CA, "other.example", "db.example"),

@@ -361,8 +361,14 @@ def test_the_lock_is_taken_by_try_where_the_session_may() -> None:
 
 
 def test_a_failed_first_rotation_locks_the_clone() -> None:
-    with session([done('ALTER USER "APP_CLONE" ACCOUNT LOCK')]) as connected:
+    there = asked(admin._EXISTS, (1,), name="APP_CLONE")
+    with session([there, done('ALTER USER "APP_CLONE" ACCOUNT LOCK')]) as connected:
         connected.disable_login("APP_CLONE")
+
+
+def test_a_clone_that_was_never_made_is_not_locked() -> None:
+    with session([asked(admin._EXISTS, name="APP_CLONE")]) as connected:
+        connected.disable_login("app_clone")
 
 
 def test_sessions_are_counted_where_they_may_be_seen() -> None:

@@ -113,6 +113,7 @@ def seen(
     schemas: Iterable[str] = (),
     kinds: Iterable[tuple[str, str, bool]] = (("public", "price", False),),
     owned_functions: Iterable[Row] = (),
+    gives: Iterable[Row] = (),
     **privileges: list[Row],
 ) -> list[Step]:
     """One look at one user."""
@@ -168,6 +169,11 @@ def seen(
             f"pg_catalog.pg_proc_info p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE "
             f"p.proowner = {sysid} AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'",
             *owned_functions,
+        ),
+        asked(
+            f"SELECT privilege_type, admin_option, object_type, schema_name, grantee_type, grantee_name FROM "
+            f"pg_catalog.svv_default_privileges WHERE owner_name = '{user}'",
+            *gives,
         ),
     )
 
@@ -463,7 +469,13 @@ def test_names_that_cannot_be_are_refused_without_a_connection(name: str) -> Non
 
 
 def test_a_failed_first_rotation_locks_the_clone_out() -> None:
-    said = [*opened("admin"), *single(done('ALTER USER "app_clone" PASSWORD DISABLE'))]
+    said = [*opened("admin"), *exists("app_clone"), *single(done('ALTER USER "app_clone" PASSWORD DISABLE'))]
+    with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
+        connected.disable_login("app_clone")
+
+
+def test_a_clone_that_was_never_made_is_not_locked_out() -> None:
+    said = [*opened("admin"), *exists("app_clone", there=False)]
     with session(Conversation("admin", "Adm1nPassword", "dev", said)) as connected:
         connected.disable_login("app_clone")
 
@@ -519,6 +531,49 @@ def test_procedures_are_granted_as_procedures_whether_given_or_owned() -> None:
         clone_seen(kinds=kinds, functions=granted),
     )
     assert report.remaining == ()
+
+
+def test_what_a_user_gives_others_on_what_it_will_make_is_the_clones_too() -> None:
+    base = seen(
+        "app",
+        gives=[
+            ("SELECT", False, "RELATION", "mart", "group", "readers"),
+            ("INSERT", True, "RELATION", None, "role", "ana lyst"),
+            ("EXECUTE", False, "FUNCTION", None, "public", None),
+            ("SELECT", False, "RELATION", None, "user", "app"),
+            ("SELECT", False, "RELATION", None, "user", "app_clone"),
+            ("RULE", False, "RELATION", None, "user", "other"),
+        ],
+    )
+    before: list[Row] = [
+        ("INSERT", False, "RELATION", None, "role", "ana lyst"),
+        ("DELETE", False, "RELATION", None, "user", 'o"dd'),
+    ]
+    whole: list[Row] = [
+        ("SELECT", False, "RELATION", "mart", "group", "readers"),
+        ("INSERT", True, "RELATION", None, "role", "ana lyst"),
+        ("EXECUTE", False, "FUNCTION", None, "public", None),
+    ]
+    own = 'ALTER DEFAULT PRIVILEGES FOR USER "app_clone"'
+    report = clone_turn(
+        base,
+        clone_seen(gives=before),
+        single(done(f'{own} REVOKE DELETE ON TABLES FROM "o""dd"')),
+        single(done(f"{own} GRANT EXECUTE ON FUNCTIONS TO PUBLIC")),
+        single(done(f'{own} REVOKE INSERT ON TABLES FROM ROLE "ana lyst"')),
+        single(done(f'{own} GRANT INSERT ON TABLES TO ROLE "ana lyst" WITH GRANT OPTION')),
+        single(done(f'{own} IN SCHEMA "mart" GRANT SELECT ON TABLES TO GROUP "readers"')),
+        base,
+        clone_seen(gives=whole),
+    )
+    assert report == RightsReport(
+        repaired=(
+            'app_clone gives DELETE ON TABLES to "o""dd" on what it makes, unlike app',
+            "app_clone does not give EXECUTE ON FUNCTIONS to PUBLIC on what it makes, unlike app",
+            'app_clone gives otherwise INSERT ON TABLES to ROLE "ana lyst" on what it makes, unlike app',
+            'app_clone does not give SELECT ON TABLES to GROUP "readers" in schema mart on what it makes, unlike app',
+        )
+    )
 
 
 def test_a_name_that_a_function_and_a_procedure_have_is_told() -> None:

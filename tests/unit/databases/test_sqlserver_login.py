@@ -49,7 +49,13 @@ def log_in(double: SqlServerDouble, mode: TlsMode, ca: str | None, host: str = "
 
 @pytest.mark.parametrize(
     ("host", "name"),
-    [("db.example", "db.example"), ("db.example", "DB.Example"), ("db.shop.example", "*.shop.example")],
+    [
+        ("db.example", "db.example"),
+        ("db.example", "DB.Example"),
+        ("db.example.", "db.example"),
+        ("db.shop.example", "*.shop.example"),
+        ("::1", "::1"),
+    ],
 )
 def test_a_certificate_for_the_host_lets_the_password_through(tmp_path: Path, host: str, name: str) -> None:
     with SqlServerDouble(conversation(), certificate=certificate(tmp_path, name, "other")) as double:

@@ -642,12 +642,28 @@ def test_the_lock_is_taken_by_try_and_held_by_the_session() -> None:
 
 
 def test_a_failed_first_rotation_disables_the_login() -> None:
-    with session([done("ALTER LOGIN [app_clone] DISABLE")]) as opened:
+    with session([login_exists(), done("ALTER LOGIN [app_clone] DISABLE")]) as opened:
+        opened.disable_login("app_clone")
+
+
+def login_exists(*, there: bool = True) -> Step:
+    return asked("SELECT 1 FROM sys.sql_logins WHERE name = %s", "app_clone", rows=[(1,)] if there else [])
+
+
+def user_exists(*, there: bool = True) -> Step:
+    return asked("SELECT 1 FROM sys.database_principals WHERE name = %s", "app_clone", rows=[(1,)] if there else [])
+
+
+def test_a_clone_that_was_never_made_is_not_locked_out() -> None:
+    with session([login_exists(there=False)]) as opened:
+        opened.disable_login("app_clone")
+    admin = credential("admin", "Adm1nPassword")
+    with session(inside={"shop": [user_exists(there=False)]}, own=admin, contained="shop") as opened:
         opened.disable_login("app_clone")
 
 
 def test_a_failed_first_rotation_locks_a_contained_user_out() -> None:
-    inside = [done("DENY CONNECT TO [app_clone]")]
+    inside = [user_exists(), done("DENY CONNECT TO [app_clone]")]
     admin = credential("admin", "Adm1nPassword")
     with session(inside={"shop": inside}, own=admin, contained="shop") as opened:
         opened.disable_login("app_clone")

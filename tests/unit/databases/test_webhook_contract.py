@@ -14,11 +14,22 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.controller.settings import InvalidSettings, Settings
-from rotated_secrets.databases.base import AuthenticationFailed, Refused, RightsReport, Unavailable
-from rotated_secrets.databases.webhook import InvalidKey, InvalidReceiver, Receiver, SigningKey
+from rotated_secrets.databases.base import (
+    AuthenticationFailed,
+    Refused,
+    RightsReport,
+    Server,
+    Tls,
+    Unavailable,
+    Users,
+)
+from rotated_secrets.databases.webhook import InvalidKey, InvalidReceiver, Receiver, SigningKey, engine
 from rotated_secrets.databases.webhook.answers import Answer, Reply, TryAgain, Verb, understood
 from rotated_secrets.databases.webhook.redaction import LONGEST, RUN, Hidden
+from rotated_secrets.json_object import parse_object
+from rotated_secrets.values import Credential, Endpoint, SecretValue
 
 # ---- where
 
@@ -233,6 +244,7 @@ def test_nothing_of_the_value_is_repeated(secret: str, before: str, after: str, 
     [
         ("plain-token", "bad plain-token", "bad ***"),
         ({"pin": 482913}, "pin 482913 is taken", "pin *** is taken"),
+        (parse_object('{"pin": 1234.50}'), "not 1234.50 nor 1234.5", "not *** nor ***"),
         ({"pin": "4829"}, "no 4829, no 48", "no ***, no 48"),
         ({"a": "abcdefgh12345678"}, "begins with abcdefgh1 and on", "begins with *** and on"),
         ({"a": 'quote"d-secret'}, 'echo: {"a": "quote\\"d-secret"}', 'echo: {"a": "***"}'),
@@ -249,3 +261,48 @@ def test_the_rest_of_a_message_is_kept(value: Any, message: Any, told: str) -> N
 
 def test_a_long_message_is_cut() -> None:
     assert len(Hidden({}).redacted("x" * 100_000)) == LONGEST
+
+
+# ---- what is sent
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ('\ufeff{"n":1.10, "x": 1e400,\n "y": "\\u00fc\\/"}\n', '{"n":1.10, "x": 1e400,\n "y": "\\u00fc\\/"}'),
+        ('{"half": "\ud83d", "ü": 1}', '{"half": "\\ud83d", "ü": 1}'),
+        ('plain "token"', '"plain \\"token\\""'),
+    ],
+)
+def test_the_value_is_sent_as_it_is_written(monkeypatch: pytest.MonkeyPatch, text: str, sent: str) -> None:
+    bodies = posted(monkeypatch)
+    ask(text)
+    assert bodies[0].decode().endswith(f', "value": {sent}}}}}')
+    assert json.loads(bodies[0])["data"]["resource"] == {"namespace": "shop", "name": "portal"}
+
+
+@pytest.mark.parametrize("number", ["NaN", "[-Infinity]"])
+def test_a_number_that_json_does_not_have_is_not_sent(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    bodies = posted(monkeypatch)
+    with pytest.raises(Refused, match=r"a number that JSON does not have \(NaN, Infinity\)"):
+        ask(f'{{"n": {number}}}')
+    assert bodies == []
+
+
+def posted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    bodies: list[bytes] = []
+
+    def post(server: Server, receiver: Receiver, body: bytes, headers: object, *, until: float) -> Reply:
+        bodies.append(body)
+        return Reply(204, b"")
+
+    monkeypatch.setattr(engine, "post", post)
+    return bodies
+
+
+def ask(text: str) -> None:
+    purpose = engine.Purpose("shop", "portal", Strategy.RANDOM_VALUE, (), None, ())
+    asking = engine.WebhookEngine(Receiver("hooks.example.com", 443, "/"), SigningKey(b"k" * 32), purpose)
+    credential = Credential.of(SecretValue.parse(text), Endpoint("webhook", "hooks.example.com", has_user=False))
+    server = Server("hooks.example.com", (), 443, Tls())
+    asking.open_admin(server, credential).set_password(Users(""), credential, Rights.ENFORCE)

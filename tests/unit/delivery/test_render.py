@@ -71,6 +71,18 @@ def test_strings_are_delivered_unchanged_and_other_values_as_json() -> None:
     }
 
 
+@pytest.mark.parametrize("number", ["1.10", "1e400", "123456789012345678.25", "-0", "1E5", "9" * 5000])
+def test_number_is_delivered_as_it_is_written(number: str) -> None:
+    value = SecretValue.parse(f'{{"n": {number}, "more": {{"list":[{number}]}}}}')
+    target = _target(template={"OUT": "{{ n }} {{ n | tojson }} {{ n ~ '' }} {{ n is number }} {{ more | tojson }}"})
+    nested = f'{{"list": [{number}]}}'
+    assert _texts(target, value) == {"n": number, "more": nested, "OUT": f"{number} {number} {number} true {nested}"}
+
+
+def test_value_that_begins_with_a_byte_order_mark_is_delivered_by_its_keys() -> None:
+    assert _texts(_target(), SecretValue.parse('\ufeff{"a": "b"}')) == {"a": "b"}
+
+
 def test_rendered_content_prints_as_stars() -> None:
     assert CANARY not in repr(render(_target(), _value()))
 

@@ -14,7 +14,7 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
 from rotated_secrets.rotation.observation import Login, Obstacle
 from rotated_secrets.rotation.policies import ATTEMPTS
-from rotated_secrets.rotation.strategies import pending_mismatch, successor
+from rotated_secrets.rotation.strategies import MOST_BYTES, pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
 from tests.support.observations import seen
@@ -76,6 +76,23 @@ def test_random_value_is_replaced_without_a_database() -> None:
     assert current(world).value.text != SecretText("first")
 
 
+@pytest.mark.parametrize("strategy", OURS)
+def test_version_that_aws_would_not_take_is_not_put_and_nothing_is_set(strategy: Strategy) -> None:
+    world = settled(world_of(strategy))
+    text = (
+        value("app", "first") if world.terms.has_database else SecretValue.parse('{"password": "first"}')
+    ).text.reveal()
+    large = SecretValue.parse(text[:-1] + ', "pad": "' + "x" * (MOST_BYTES - len(text)) + '"}')
+    world.store.versions[FIRST] = replace(current(world), value=large)
+    passwords, stages = dict(world.database.passwords), world.store.stages
+    world.request = "request"
+    operator = ModelOperator(world)
+    assert isinstance(operator.run_until_it_waits(), Retry)
+    assert "PutSecretValue" not in world.store.calls
+    assert (world.database.passwords, world.store.stages) == (passwords, stages)
+    assert "and AWS takes 65536 at most: shorten its value, or move keys" in operator.reports.errors[0]
+
+
 # ---- why rotate
 
 
@@ -101,7 +118,8 @@ def test_missed_due_times_and_a_request_cause_one_rotation() -> None:
     rotate(world, "request")
     assert world.rotations == 1
     assert world.status.handled_requests.rotate == "request"
-    assert ModelOperator(world).run_until_it_waits() == Sleep(world.now + timedelta(days=1))
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Sleep)
+    assert world.status.next_rotation_time == (world.now + timedelta(days=1)).replace(microsecond=0)
 
 
 def test_schedule_counts_from_what_is_persisted_not_from_the_operators_start() -> None:
@@ -389,6 +407,50 @@ def test_pending_that_asks_for_less_protection_than_current_proves_nothing() -> 
     pending = replace(current(world), value=less)
     message = pending_mismatch(world.terms, seen(world.terms, current(world), pending))
     assert message == "AWSPENDING and AWSCURRENT differ in ssl"
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_rollback_of_what_was_never_set_tells_only_why_it_was_not_set(made: bool) -> None:
+    world = settled(world_of())
+    if made:
+        rotate(world, "first")
+        rotate(world, "second")
+    before = dict(world.database.passwords)
+    world.database.refuses_to_set = world.database.refuses_to_lock_out = True
+    rotate(world, "another")
+    entry = world.status.history[0]
+    assert (entry.outcome, entry.message) == (Outcome.ROLLED_BACK, "the admin lacks a privilege")
+    assert world.database.passwords == before
+
+
+def test_rollback_that_leaves_a_password_behind_tells_it_after_the_first_cause() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    world.database.refuses_to_lock_out = True
+    rotate(world, "first")
+    assert world.status.history[0].message == (
+        "user app_clone: query 1 failed; the changes of setSecret were not undone: the admin may not lock app_clone out"
+    )
+
+
+def test_rollback_that_waits_tells_first_why_it_began() -> None:
+    world = settled(world_of())
+    world.database.checks_fail_for = {"app_clone"}
+    world.request = "request"
+    operator = ModelOperator(world)
+    while world.status.rotation is None or world.status.rotation.failure is None:
+        operator.step()
+    operator.end()
+    world.database.down = True
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Retry)
+    rotated = world.status.condition(ConditionType.ROTATED)
+    assert rotated is not None
+    assert rotated.message == (
+        "user app_clone: query 1 failed; it is being rolled back: the database is down; it is tried again"
+    )
+    world.database.down = False
+    ModelOperator(world).run_until_it_waits()
+    assert world.status.history[0].message == "user app_clone: query 1 failed"
 
 
 def test_rollback_uses_only_the_password_of_previous_and_keeps_rights() -> None:

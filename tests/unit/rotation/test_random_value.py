@@ -85,6 +85,13 @@ def test_plain_text_is_replaced_as_a_whole() -> None:
     assert re.fullmatch("[0-9a-f]{32}", after.value.text.reveal())
 
 
+def test_every_byte_of_the_other_keys_is_kept() -> None:
+    before = '\ufeff{ "n":1.10,\n"password" : "old", "x":1e400, "x": "\\u00fc\\/" }\n'
+    new = following(rotation(format=ValueFormat.HEX), before).value
+    assert new.fields is not None
+    assert new.text.reveal() == before.replace("old", new.fields["password"])
+
+
 def test_key_may_have_any_name() -> None:
     after = following(rotation(keys=("self", "API key")), '{"self": "a", "API key": "b"}')
     assert after.value.fields is not None and after.value.fields["self"] not in ("a", after.value.fields["API key"])
@@ -99,12 +106,20 @@ def test_key_may_have_any_name() -> None:
         (rotation(keys=("token",)), "plain", "plain text, and rotation.random.keys names keys"),
         (rotation(), '{"password": "x",}', "looks like JSON but is not a JSON object"),
         (rotation(), ' ["x"]', "looks like JSON"),
+        (rotation(), '\ufeff ["x"]', "looks like JSON"),
+        (rotation(), '{"password": "x", "password": "y"}', "has the key password more than once"),
+        (rotation(), "[" * 200, "looks like JSON but is nested more than 100 levels deep"),
         (rotation(keys=("token",)), '{"token": "x", "engine": "postgres"}', "lock out its application"),
     ],
 )
 def test_value_that_does_not_fit_is_refused_with_a_reason(asked: Rotation, text: str, message: str) -> None:
     with pytest.raises(InvalidSecretValue, match=re.escape(message)):
         following(asked, text)
+
+
+def test_key_that_is_repeated_is_told_before_a_rotation_begins() -> None:
+    with pytest.raises(InvalidSecretValue, match="has the key password more than once"):
+        check_value(terms(rotation()), version('{"password": "x", "password": "y"}'))
 
 
 def test_value_with_an_engine_is_accepted_with_a_webhook() -> None:

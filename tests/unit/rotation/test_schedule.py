@@ -40,7 +40,7 @@ def test_next_due_time_follows_awss_grammar(expression: str, due: datetime) -> N
         ("cron(0 2 * * * *)", "question mark"),
         ("cron(0 2 * * ?)", "6 required"),
         ("cron(0 2 31 2 ? *)", "is never due"),
-        ("cron(0 2 1 1 ? 2020)", "is never due"),
+        ("cron(0 2 1 1 ? 2020)", "write \\*"),
         ("0 2 * * *", "write rate"),
         ("", "write rate"),
     ],

@@ -16,6 +16,7 @@ from rotated_secrets.databases.base import Users
 from rotated_secrets.rotation.observation import Login, Terms
 from rotated_secrets.rotation.status_updates import failed
 from rotated_secrets.rotation.strategies import (
+    MOST_BYTES,
     descends_from,
     next_successor,
     pending_mismatch,
@@ -87,6 +88,25 @@ def test_plain_text_is_replaced_whole_and_in_a_json_object_only_the_password() -
     assert following(RANDOM, SecretValue.parse("token"), NEW).text.reveal() == "new"
     after = following(RANDOM, SecretValue.parse('{"id": 1, "password": "old"}'), NEW)
     assert dict(after.fields or {}) == {"id": 1, "password": "new"}
+
+
+@pytest.mark.parametrize("rotation", [ALTERNATING, SINGLE, RANDOM])
+def test_next_version_is_at_most_as_large_as_aws_takes(rotation: Rotation) -> None:
+    def padded(size: int) -> SecretValue:
+        bare = value(username="app_clone") if rotation is not RANDOM else SecretValue.parse('{"password": "old"}')
+        text = bare.text.reveal()
+        return SecretValue.parse(text[:-1] + ', "pad": "' + "ü" * ((size - len(text) - 12) // 2) + '"}')
+
+    changed = following(rotation, padded(MOST_BYTES - 8), NEW)
+    exact = SecretText("n" * (3 + MOST_BYTES - changed.size))
+    assert following(rotation, padded(MOST_BYTES - 8), exact).size == MOST_BYTES
+    with pytest.raises(InvalidSecretValue, match=f"{ARN} would have 65537 bytes, and AWS takes 65536 at most: shorten"):
+        following(rotation, padded(MOST_BYTES - 8), SecretText(exact.reveal() + "n"))
+
+
+def test_next_user_is_the_same_text_where_the_user_does_not_change() -> None:
+    text = value().text.reveal().replace('"app"', r'"\u0061pp"')
+    assert following(SINGLE, SecretValue.parse(text), NEW).text.reveal() == text.replace("old", "new")
 
 
 @pytest.mark.parametrize("text", ['{"engine": "postgres", "password": "old"}', '{"key": "old"}', '{"password": 1}'])

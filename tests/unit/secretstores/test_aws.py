@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.credentials import RefreshableCredentials
 
+from rotated_secrets.secretstores import aws
 from rotated_secrets.secretstores.aws import MAX_CLIENTS, AwsSettings, AwsStores
 from rotated_secrets.secretstores.least_recent import LeastRecent
 
@@ -39,6 +40,74 @@ def test_credentials_that_aws_does_not_accept_are_thrown_away_and_others_are_not
     answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}
     events.emit("response-received.sts.GetCallerIdentity", parsed_response=answer)
     assert len(seen) == rejected
+
+
+def host_of(client: Any, operation: str = "get_caller_identity") -> str:
+    """The host that this client asks."""
+    return str(client.generate_presigned_url(operation)).partition("://")[2].partition("/")[0]
+
+
+@pytest.mark.parametrize("region", ["us-east-1-fips", "fips-us-east-1"])
+def test_region_as_older_sdks_write_it_means_fips_endpoints_of_every_identity(
+    region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    own = AwsStores(AwsSettings(region=region))
+    for stores in (own, role_of(own, "role")):
+        assert stores.region == "us-east-1"
+        assert host_of(stores.client("sts", "us-east-1")) == "sts-fips.us-east-1.amazonaws.com"
+        assert host_of(stores.client("sts", "us-west-2")) == "sts-fips.us-west-2.amazonaws.com"
+        listing = host_of(stores.client("secretsmanager", "us-east-1"), "list_secrets")
+        assert listing == "secretsmanager-fips.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("variable", "host"),
+    [
+        (None, "sts.us-east-1.amazonaws.com"),
+        ("AWS_USE_FIPS_ENDPOINT", "sts-fips.us-east-1.amazonaws.com"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "sts.us-east-1.api.aws"),
+    ],
+)
+def test_variables_of_the_sdk_choose_endpoints_of_every_identity(
+    variable: str | None, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    if variable:
+        monkeypatch.setenv(variable, "true")
+    aws._session_of_roles.cache_clear()  # as in a process that is started with the variable
+    own = AwsStores(AwsSettings(region="us-east-1"))
+    for stores in (own, role_of(own, "role")):
+        assert host_of(stores.client("sts", "us-east-1")) == host
+    aws._session_of_roles.cache_clear()
+
+
+def test_endpoint_that_is_set_is_used_also_where_fips_endpoints_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    own = AwsStores(AwsSettings(region="us-east-1-fips", endpoint_url="https://vpce-1.example.com"))
+    assert own.at()._client.meta.endpoint_url == "https://vpce-1.example.com"
+    assert host_of(own.client("sts", "us-east-1")) == "sts-fips.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-gov-west-1", "secretsmanager.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "secretsmanager.cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", "secretsmanager.eusc-de-east-1.amazonaws.eu"),
+        ("us-iso-east-1", "secretsmanager.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", "secretsmanager.us-isob-east-1.sc2s.sgov.gov"),
+    ],
+)
+def test_secrets_of_every_partition_are_asked_for_at_its_endpoint(
+    region: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    assert host_of(AwsStores(AwsSettings(region=region)).client("secretsmanager", region), "list_secrets") == host
 
 
 def test_clients_of_all_identities_have_one_bound_and_those_not_used_for_longest_are_made_again() -> None:

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rotated_secrets.secretstores.aws_store import AwsStore
-from rotated_secrets.secretstores.base import SecretNotFound, StoreRefused
+from rotated_secrets.secretstores.base import AwsRotation, SecretNotFound, StoreRefused
 from rotated_secrets.values import Arn, SecretValue, Stage, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
@@ -52,6 +52,29 @@ def store_of(client: Scripted) -> AwsStore:
     typed: Any = client
     bucket: Any = SimpleNamespace(take=lambda: None)
     return AwsStore(typed, bucket)
+
+
+ROW = {"ARN": ARN, "Name": "shop/orders", "SecretVersionsToStages": {"new": ["AWSCURRENT"]}}
+
+
+@pytest.mark.parametrize(
+    ("said", "understood"),
+    [
+        ({}, AwsRotation()),
+        ({"PrimaryRegion": "us-east-1"}, AwsRotation(primary_region="us-east-1")),
+        ({"PrimaryRegion": "eu-west-1"}, AwsRotation()),  # a primary with replicas
+        ({"RotationEnabled": True}, AwsRotation(enabled=True)),
+    ],
+)
+def test_listing_and_description_say_the_same_of_what_aws_does(
+    said: dict[str, Any], understood: AwsRotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = SimpleNamespace(paginate=lambda **_: [{"SecretList": [ROW | said]}])
+    client = Scripted(describe_secret=[ROW | said])
+    monkeypatch.setattr(client, "get_paginator", lambda _: page, raising=False)
+    store = store_of(client)
+    assert [row.aws_rotation for row in store.list_summaries()] == [understood]
+    assert store.describe(ARN).aws_rotation == understood
 
 
 def test_version_that_was_just_put_is_waited_for_where_a_read_does_not_show_it_yet() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from rotated_secrets.secretstores.base import (
     AccessDenied,
+    AwsRotation,
     SecretDescription,
     SecretNotFound,
     SecretSummary,
@@ -64,6 +65,34 @@ def test_the_account_is_read_from_the_arn() -> None:
     assert (ARN.account, THEIRS.account) == ("111111111111", "222222222222")
 
 
+REPLICA = AwsRotation(primary_region="us-east-1")
+PROMOTED = AwsRotation()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "known", "changed"),
+    [
+        pytest.param(REPLICA, PROMOTED, REPLICA, True, id="a replica is promoted"),
+        pytest.param(None, PROMOTED, REPLICA, True, id="promoted between the look and the first listing"),
+        pytest.param(REPLICA, PROMOTED, None, True, id="promoted, and no look has read it"),
+        pytest.param(REPLICA, PROMOTED, PROMOTED, False, id="the listing catches up with the look"),
+        pytest.param(REPLICA, REPLICA, PROMOTED, False, id="the listing is late"),
+        pytest.param(None, PROMOTED, None, False, id="first listing, no look has read it"),
+        pytest.param(AwsRotation(), AwsRotation(enabled=True), AwsRotation(), True, id="AWS rotates it from now on"),
+        pytest.param(AwsRotation(enabled=True), AwsRotation(), None, True, id="AWS rotates it no more"),
+    ],
+)
+def test_a_secret_that_aws_rotates_otherwise_than_before_is_reported(
+    before: AwsRotation | None, now: AwsRotation, known: AwsRotation | None, changed: bool
+) -> None:
+    def listing(rotation: AwsRotation | None) -> dict[Arn, SecretSummary]:
+        return {} if rotation is None else {ARN: SecretSummary(ARN, "shop/db", OLD, rotation)}
+
+    rotations = {} if known is None else {ARN: known}
+    found = list(differences(listing(before), listing(now), {ARN: OLD}, rotations))
+    assert found == ([Change(ARN, "shop/db", OLD)] if changed else [])
+
+
 def everything(_: Arn) -> bool:
     return True
 
@@ -75,6 +104,7 @@ class SharedStore:
         self.described: list[str] = []
         self.answer: Stages | Exception = OLD
         self.listed: dict[Arn, SecretSummary] = {}
+        self.replica = AwsRotation()
 
     def list_summaries(self) -> Iterator[SecretSummary]:
         return iter(self.listed.values())
@@ -83,7 +113,7 @@ class SharedStore:
         self.described.append(secret)
         if isinstance(self.answer, Exception):
             raise self.answer
-        return SecretDescription(Arn(secret), "shared/db", self.answer)
+        return SecretDescription(Arn(secret), "shared/db", self.answer, primary_region=self.replica.primary_region)
 
 
 def feed_of(store: SharedStore, **settings: Any) -> PollFeed:
@@ -102,6 +132,31 @@ def test_shared_secret_is_tracked_and_its_errors_do_not_block_others(error: type
     assert feed.changes() == [Change(ARN, "shop/db", NEW)]
     store.answer = SecretNotFound("gone")
     assert feed.changes() == [Change(THEIRS, "shared/db", None)]
+
+
+@pytest.mark.parametrize("arn", [ARN, THEIRS], ids=["listed", "described"])
+def test_promoted_replica_is_reported_at_the_next_poll(arn: Arn) -> None:
+    store = SharedStore()
+    feed = feed_of(store, include=everything)
+    feed.track(arn, OLD, REPLICA)
+    store.replica = REPLICA
+    store.listed = {ARN: SecretSummary(ARN, "shop/db", OLD, REPLICA)} if arn == ARN else {}
+    assert feed.changes() == []
+    store.replica = PROMOTED
+    store.listed = rows(OLD) if arn == ARN else {}
+    assert [change.arn for change in feed.changes()] == [arn]
+    assert feed.changes() == []
+
+
+def test_replica_that_was_promoted_after_the_look_is_reported_at_the_first_poll() -> None:
+    store = SharedStore()
+    feed = feed_of(store, include=everything)
+    feed.track(ARN, OLD, REPLICA)
+    store.listed = rows(OLD)
+    assert [change.arn for change in feed.changes()] == [ARN]
+    feed.forget(ARN)
+    feed.track(ARN, OLD)
+    assert feed.changes() == []
 
 
 def test_feed_tracks_a_secret_until_it_is_forgotten() -> None:

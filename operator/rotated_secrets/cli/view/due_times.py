@@ -1,6 +1,6 @@
 """When the next rotations are due. Pure.
 
-A module for itself, because the schedule parser is slow to import.
+A module for itself: few commands need the schedule parser.
 """
 
 from __future__ import annotations

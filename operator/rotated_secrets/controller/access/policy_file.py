@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from rotated_secrets.controller.access.policy import NAMESPACE, AccessPolicy, AccessRule
+from rotated_secrets.secretstores.regions import plain_region
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def _rule(where: str, written: object) -> AccessRule:
     for key, wanted in (
         ("namespaces", "[a-z0-9*-]+"),
         ("accounts", "[0-9]{12}"),
-        ("regions", "[a-z]{2,4}(-[a-z]+)+-[0-9]+"),
+        ("regions", "[a-z]{2,4}(-[a-z]+)+-[0-9]+(-fips)?"),
     ):
         for text in lists[key]:
             if not re.fullmatch(wanted, text):
@@ -67,7 +68,8 @@ def _rule(where: str, written: object) -> AccessRule:
     for key in ("secrets", "adminSecrets"):
         for pattern in lists[key]:
             _check_pattern(f"{where}.{key}", pattern)
-    return AccessRule(lists["namespaces"], lists["secrets"], lists["adminSecrets"], lists["accounts"], lists["regions"])
+    regions = tuple(map(plain_region, lists["regions"]))  # as in the ARNs that they are compared with
+    return AccessRule(lists["namespaces"], lists["secrets"], lists["adminSecrets"], lists["accounts"], regions)
 
 
 _EXAMPLES: Final[Mapping[str, str]] = {

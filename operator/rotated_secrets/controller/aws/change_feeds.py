@@ -19,7 +19,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.controller.aws.identities import Identities, Identity
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.work.limits import Limits
-from rotated_secrets.secretstores.base import Stages, StoreError
+from rotated_secrets.secretstores.base import AwsRotation, Stages, StoreError
 from rotated_secrets.secretstores.feed import PollFeed
 from rotated_secrets.values import Arn
 
@@ -55,8 +55,16 @@ class ChangeFeeds:
         self._pool = ThreadPoolExecutor(PARALLEL_POLLS, thread_name_prefix="poll")
         self._running: dict[_Source, Future[None]] = {}
 
-    def track(self, key: Key, identity: Identity, region: str, arn: Arn, stages: Stages) -> None:
-        """Track this secret for a RotatedSecret; ``stages`` are those that this identity just read or wrote.
+    def track(
+        self,
+        key: Key,
+        identity: Identity,
+        region: str,
+        arn: Arn,
+        stages: Stages,
+        aws_rotation: AwsRotation | None = None,
+    ) -> None:
+        """Track this secret for a RotatedSecret, with what this identity just read or wrote of it.
 
         May ask AWS for the identity's account, once.
 
@@ -72,7 +80,7 @@ class ChangeFeeds:
                 self._followers[source, arn].add(key)
             if source not in self._feeds:
                 self._feeds[source] = self._feed(source, account)
-            self._feeds[source].track(arn, stages)
+            self._feeds[source].track(arn, stages, aws_rotation)
 
     def forget(self, key: Key) -> None:
         """Track nothing for this RotatedSecret any more."""

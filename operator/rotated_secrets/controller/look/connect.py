@@ -133,4 +133,4 @@ class Connector:
 
 
 def _server(credential: Credential, engine: Engine) -> str:
-    return f"{credential.host.rstrip('.').lower()}:{credential.port or engine.default_port}"
+    return f"{credential.host.removesuffix('.')}:{credential.port or engine.default_port}"

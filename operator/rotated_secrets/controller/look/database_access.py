@@ -276,12 +276,12 @@ class DatabaseAccess:
 
     def _place(self, credential: Credential) -> tuple[str, ...]:
         port = credential.port or self._engine.default_port
-        further = sorted(f"{host.lower()}:{port}" for host, port in self._hosts(credential)[1:])
+        further = sorted(f"{host.removesuffix('.')}:{port}" for host, port in self._hosts(credential)[1:])
         ours = self._application.engine
         engine = ours if _are_one_kind(credential.engine, ours) else credential.engine
         database = self._database(credential)
         inside = () if database is None else (f"dbname={database}",)
-        return engine, credential.host.rstrip(".").lower(), str(port), *inside, *further
+        return engine, credential.host.removesuffix("."), str(port), *inside, *further
 
     def _hosts(self, credential: Credential) -> tuple[tuple[str, int], ...]:
         if isinstance(self._engine, NamesHosts):

@@ -65,7 +65,9 @@ class Fetcher:
         arn = description.arn
         self._authoriser.check(key, lambda: authorised.policy.check_returned(request, arn, authorised.home))
         services.look_again(services.index.record_arn(key, arn))
-        services.feeds.track(key, authorised.identity, request.lookup_region, arn, description.stages)
+        services.feeds.track(
+            key, authorised.identity, request.lookup_region, arn, description.stages, description.aws_rotation
+        )
         return Fetched(authorised, description, read_current(store, description))
 
 

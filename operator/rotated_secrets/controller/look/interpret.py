@@ -27,6 +27,7 @@ from rotated_secrets.databases.registry import WEBHOOK, EngineSwitchedOff, check
 from rotated_secrets.databases.webhook.receiver import Receiver
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.deletion import as_left_behind
+from rotated_secrets.rotation.external import not_configured
 from rotated_secrets.rotation.observation import Observation, Obstacle, Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
 from rotated_secrets.rotation.random_value import check_generator
@@ -92,7 +93,7 @@ class Interpreter:
             elsewhere=self._rotated_elsewhere(fetched),
         )
         check_value(terms, current)
-        engine, obstacle = None, obstacle_in(terms.rotation, settings)
+        engine, obstacle = None, obstacle_in(terms.rotation, settings) or obstacle_at_aws(terms.rotation, description)
         if seen.credential is not None:
             engine = self._engine(fetched, seen.credential)
             check_usernames(engine, terms.rotation, seen.credential, resource.status.active_user)
@@ -200,6 +201,14 @@ def obstacle_in(rotation: Rotation, settings: Settings) -> Obstacle | None:
             f"write one of {', '.join(settings.clone_suffixes)}, or have it added to --clone-suffixes",
         )
     return None
+
+
+def obstacle_at_aws(rotation: Rotation, description: SecretDescription) -> Obstacle | None:
+    """What of a scheduled rotation AWS is not set up for, though it may be due only in weeks."""
+    wants = rotation.strategy is Strategy.EXTERNAL and rotation.schedule is not None and not rotation.suspend
+    if not wants or description.rotation_enabled or description.primary_region:
+        return None
+    return Obstacle(Reason.INVALID_SPEC, not_configured(description.arn))
 
 
 def obstacle_at(engine: Engine, credential: Credential, rotation: Rotation) -> Obstacle | None:

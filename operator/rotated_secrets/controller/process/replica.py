@@ -126,7 +126,6 @@ class Replica:
             dropped=self._metrics.event_dropped,
         )
         self._queue = WorkQueue(workers=WORKERS, backoff_base=settings.backoff_base, backoff_cap=settings.backoff_cap)
-        self._index = Index(settings.aws_region or "")
         self._limits = Limits(
             threads=settings.threads,
             per_host=settings.connections_per_host,
@@ -146,6 +145,7 @@ class Replica:
             before_write=self._leader.guard,
             tenant=current_tenant.get,
         )
+        self._index = Index(stores.region)
         self._cells = Cells(
             CellSettings(
                 memory=settings.cells_memory,

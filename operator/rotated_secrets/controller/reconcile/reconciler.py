@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
@@ -33,13 +33,16 @@ from rotated_secrets.delivery.target import LiveSecret, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
-from rotated_secrets.rotation.report import Finding, with_findings
+from rotated_secrets.rotation.report import Finding, unknown_without_store, with_findings
 from rotated_secrets.rotation.run import Run, TryAgain
-from rotated_secrets.secretstores.base import StoredVersion, StoreError, StoreThrottled, StoreUnavailable
+from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError, StoreThrottled
 
 log = logging.getLogger(__name__)
 
 LookedAt = TypeVar("LookedAt")
+
+THROTTLED_LOOKS: Final = 3
+"""From so many looks in a row on that AWS throttles, it is unknown what is so; fewer pass. Each is several requests."""
 
 
 def reconciler(services: Services) -> Reconcile:
@@ -52,6 +55,8 @@ class _Reconciler:
         self._services = services
         self._gatherer = Gatherer(services)
         self._deleted = DeletedResources(services, self._gatherer)
+        self._throttled: dict[Key, int] = {}
+        """How many looks in a row AWS has throttled."""
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Look at one RotatedSecret and do what is to do; returns when to look again.
@@ -133,9 +138,10 @@ class _Reconciler:
             self._services.metrics.forget(key.namespace, key.name)
         if resource is None or resource.deleting:
             self._gatherer.forget(key)
+            self._throttled.pop(key, None)
             return None
         try:
-            return self._gatherer.look(resource)
+            found = self._gatherer.look(resource)
         except Unusable as error:
             self._report_unusable(resource, error)
             if error.asked_the_store:
@@ -143,19 +149,30 @@ class _Reconciler:
             return utc_now() + CHECK_EVERY
         except LookAgain as error:
             raise TryAgain(str(error)) from None
+        except AccessDenied as error:
+            # Of the operator's own identity, wherever in the look it was needed.
+            self._report_unusable(resource, Unusable(Reason.ACCESS_DENIED, str(error)))
+            raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
             raise self._interrupted(resource, error) from error
+        self._throttled.pop(key, None)
+        return found
 
     def _begin(self, found: Gathered) -> _Work:
         try:
             return _Work(self._services, self._gatherer, found)
-        except DeliveryError as error:
+        except (StoreError, DeliveryError) as error:
             raise self._interrupted(found.resource, error) from error
 
     def _interrupted(self, resource: RotatedSecret, error: Exception) -> TryAgain:
         """Report what did not answer, and return what ends the run."""
-        silent = isinstance(error, StoreUnavailable) and not isinstance(error, StoreThrottled)
-        Reporter(self._services, resource).interrupted(str(error), store_answers=not silent)
+        throttled = 0
+        if isinstance(error, StoreThrottled):
+            throttled = self._throttled[resource.key] = self._throttled.get(resource.key, 0) + 1
+        passes = 0 < throttled < THROTTLED_LOOKS
+        Reporter(self._services, resource).interrupted(
+            str(error), store_answers=passes or not isinstance(error, StoreError)
+        )
         return TryAgain(str(error))
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
@@ -163,8 +180,11 @@ class _Reconciler:
         reporter = Reporter(self._services, resource)
         if error.reason is Reason.ACCESS_DENIED:
             reporter.denied(str(error))
+        elif error.asked_the_store and error.reason is not Reason.INVALID_SECRET_VALUE:
+            reporter.unreadable(str(error))
         finding = Finding(False, error.reason, str(error))
-        findings = {ConditionType.READY: finding}
+        # The look did not come to comparing the target Secret.
+        findings = unknown_without_store(resource.status, str(error), error.reason) | {ConditionType.READY: finding}
         if error.reason is Reason.SYNC_FAILED:
             findings[ConditionType.SYNCED] = finding
         reporter.conditions(findings)

@@ -39,7 +39,7 @@ from rotated_secrets.rotation.report import (
     unknown_without_store,
     with_findings,
 )
-from rotated_secrets.secretstores.base import AccessDenied, StoredVersion
+from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError
 from rotated_secrets.values import VersionId
 
 log = logging.getLogger(__name__)
@@ -96,13 +96,15 @@ class Reporter:
         elif isinstance(action, SyncTarget) and not seen.synced:
             self._services.metrics.sync_finished(outcome="failed")
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, ready: Finding | None = None) -> None:
         """An action could not be done now, and is tried again."""
         if isinstance(error, AccessDenied):
             self.denied(str(error))
+        elif isinstance(error, StoreError) or ready is not None:
+            self._tell_once(EventReason.ROTATION_FAILED, str(error))
         if isinstance(error, DeliveryError):
             self._services.metrics.sync_finished(outcome="failed")
-        self.interrupted(str(error))
+        self.interrupted(str(error), ready=ready)
 
     def value_refused(self, error: Refused) -> None:
         """Set Ready to False: the value has to change, for instance a host that is never connected to."""
@@ -117,21 +119,24 @@ class Reporter:
 
     # ---- what else is reported
 
-    def interrupted(self, message: str, *, store_answers: bool = True) -> None:
+    def interrupted(self, message: str, *, store_answers: bool = True, ready: Finding | None = None) -> None:
         """Write on the conditions why a look or a step did not finish.
 
         Args:
             message: why.
-            store_answers: whether the store could be looked at, or only asked for fewer requests.
+            store_answers: whether the store could be looked at, or only asked for fewer requests, which passes.
+            ready: what Ready becomes by it.
         """
         status = self.status.resource.status
         findings = {}
         if status.rotation is not None:
-            reason = STEP_FAILED[status.rotation.step]
-            findings[ConditionType.ROTATED] = Finding(False, reason, f"{message}; it is tried again")
-        if status.condition(ConditionType.READY) is None:
+            findings[ConditionType.ROTATED] = tried_again(status.rotation, message)
+        if ready is not None:
+            findings[ConditionType.READY] = ready
+        elif status.condition(ConditionType.READY) is None:
             findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
         elif not store_answers:
+            self.unreadable(message)
             findings.update(unknown_without_store(status, message))
         if findings:
             self.conditions(findings)
@@ -156,8 +161,18 @@ class Reporter:
 
     def denied(self, message: str) -> None:
         """Record an Event for a denial by AWS or by the access policy: once, not at each attempt."""
+        self._tell_once(EventReason.ACCESS_DENIED, message)
+
+    def unreadable(self, message: str) -> None:
+        """Record an Event for a secret that could be read until now: once, not at each attempt."""
+        ready = self.status.resource.status.condition(ConditionType.READY)
+        if ready is not None and ready.status != "False":
+            self._tell_once(EventReason.STORE_UNAVAILABLE, message)
+
+    def _tell_once(self, reason: EventReason, message: str) -> None:
+        """Record an Event for what no condition says yet."""
         if all(message not in condition.message for condition in self.status.resource.status.conditions):
-            self.tell(NewEvent(EventReason.ACCESS_DENIED, message))
+            self.tell(NewEvent(reason, message))
 
     def tell(self, telling: NewEvent) -> None:
         resource = self.status.resource

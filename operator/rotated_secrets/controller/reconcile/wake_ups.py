@@ -67,6 +67,7 @@ WAKE_UPS: Final[Mapping[Reason, WakeUp]] = {
     Reason.VERIFY_QUERIES_FAILED: WakeUp(RECHECK),
     Reason.TOO_MANY_REQUESTS: WakeUp(RECHECK),
     Reason.LOGIN_FAILED: WakeUp(RECHECK, not_before_recheck=True),
+    Reason.RIGHTS_MISSING: WakeUp(RECHECK),
     Reason.INVALID_SPEC: WakeUp(RECHECK, not_before_recheck=True),
     Reason.ACCESS_DENIED: WakeUp(RECHECK, not_before_recheck=True),
     # A Secret in the way does not carry our label, so no watch shows when it goes.
@@ -105,6 +106,8 @@ def _reasons(seen: Observation, waiting: Hold | Sleep) -> Iterable[Reason]:
         yield waiting.reason
     if seen.login is Login.REJECTED:
         yield Reason.LOGIN_FAILED
+    if seen.missing_rights:
+        yield Reason.RIGHTS_MISSING
     if seen.obstacle is not None:
         yield seen.obstacle.reason
     if seen.target is not None and seen.target.kind is TargetKind.CONFLICT:

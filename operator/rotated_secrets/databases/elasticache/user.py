@@ -20,7 +20,7 @@ OWNER_TAG = SECRET_ARN_ANNOTATION
 """The tag of a user whose value is the ARN of the one secret that may change it."""
 
 _USER_ARN = re.compile(
-    r"arn:(?P<partition>aws[a-z-]{0,20}):elasticache:(?P<region>[a-z]{2}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2})"
+    r"arn:(?P<partition>aws[a-z-]{0,20}):elasticache:(?P<region>[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2})"
     r":(?P<account>[0-9]{12}):user:(?P<id>[A-Za-z][A-Za-z0-9-]{0,127})"
 )
 _SECRET_ARN = re.compile(r"arn:(?P<partition>[a-z-]+):secretsmanager:[a-z0-9-]+:(?P<account>[0-9]{12}):secret:.+")

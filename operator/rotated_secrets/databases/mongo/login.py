@@ -239,7 +239,7 @@ def _context(tls: Tls, host: str) -> ssl.SSLContext | None:
     if tls.mode is TlsMode.DISABLE:
         return None
     context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.name = host.removesuffix(".")
+    context.name = host
     context.check_hostname = tls.mode is TlsMode.VERIFY_FULL
     if tls.ca_bundle is not None:
         # As libpq does: if a CA is given it is used, even in mode Require.

@@ -23,6 +23,13 @@ SELECT plugin, ssl_type, CONVERT(ssl_cipher USING utf8mb4), CONVERT(x509_issuer 
        JSON_EXTRACT(User_attributes, '$.multi_factor_authentication') IS NOT NULL
 FROM mysql.user WHERE User = {user} AND Host = {host}
 """
+# A role that was mandatory once stays a default role, and no session has it.
+_DEFAULT_ROLES = """
+SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles AS chosen
+WHERE USER = {user} AND HOST = {host} AND (@@GLOBAL.mandatory_roles <> '' OR EXISTS (
+    SELECT 1 FROM mysql.role_edges WHERE TO_USER = chosen.USER AND TO_HOST = chosen.HOST
+    AND FROM_USER = chosen.DEFAULT_ROLE_USER AND FROM_HOST = chosen.DEFAULT_ROLE_HOST))
+"""
 _DEFINERS = """
 SELECT kind, place, COUNT(*) FROM (
     SELECT 'view' AS kind, TABLE_SCHEMA AS place, DEFINER AS definer FROM information_schema.VIEWS
@@ -143,10 +150,7 @@ def password_policy(session: Session) -> str:
 
 
 def _default_roles(session: Session, account: Account) -> list[Member]:
-    rows = session.ask(
-        "SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles "
-        f"WHERE USER = {literal(account.user)} AND HOST = {literal(account.host)}"
-    )
+    rows = session.ask(_DEFAULT_ROLES.format(user=literal(account.user), host=literal(account.host)))
     return [Member(str(role), str(host)) for role, host in rows]
 
 

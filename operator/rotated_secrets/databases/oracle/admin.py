@@ -38,6 +38,7 @@ WHERE owner = 'SYS' AND object_name = 'DBMS_LOCK' AND procedure_name = 'REQUEST'
 _WHO = """
 SELECT SYS_CONTEXT('USERENV', 'SESSION_USER'), SYS_CONTEXT('USERENV', 'CURRENT_USER') FROM sys.dual
 """
+_EXISTS = "SELECT 1 FROM sys.dba_users WHERE username = :name"
 _SESSIONS = """
 SELECT NVL(machine, 'unknown'), NVL(service_name, ' '), COUNT(*) FROM sys.gv_$session
 WHERE username = :name AND type = 'USER' AND audsid <> SYS_CONTEXT('USERENV', 'SESSIONID')
@@ -115,7 +116,9 @@ class OracleAdminSession(IdleAdminSession[Session]):
         return report
 
     def disable_login(self, user: str) -> None:
-        self._run(user.upper(), f"ALTER USER {quoted(user.upper())} ACCOUNT LOCK")
+        name = user.upper()
+        if self._main.ask(f"look for user {name}", _EXISTS, name=name):  # else setSecret failed before it was made
+            self._run(name, f"ALTER USER {quoted(name)} ACCOUNT LOCK")
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -38,8 +37,8 @@ from rotated_secrets.databases.guards import (
     not_provably_the_clone,
 )
 from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP, Role, Seen, commented, look
-from rotated_secrets.databases.postgres.errors import POOLED, failed_statement, is_temporary, reason
-from rotated_secrets.databases.postgres.login import TIMEOUTS, deadline, log_in
+from rotated_secrets.databases.postgres.errors import POOLED, is_temporary, reason
+from rotated_secrets.databases.postgres.login import log_in
 from rotated_secrets.databases.postgres.rights import (
     Difference,
     belonging_sentence,
@@ -50,41 +49,23 @@ from rotated_secrets.databases.postgres.rights import (
     missing_privilege,
     not_the_clone,
     quoted,
+    unequal,
     unusable_name,
+    with_reason,
 )
+from rotated_secrets.databases.postgres.session import PINNED, transaction
 from rotated_secrets.values import Credential
 
 LOCK_DATABASE = "postgres"
 UNKNOWN_CLIENT = "unknown"
 """The client address of a session whose details the admin may not see, or that came by a local socket."""
 
-# What `ALTER DATABASE … SET` and `ALTER ROLE … SET` could otherwise turn against the session. Temporary objects are
-# looked up last: unnamed they would come first.
-_PINNED: Mapping[str, str] = {
-    **TIMEOUTS,
-    "search_path": "pg_catalog,pg_temp",
-    "role": "none",
-    "local_preload_libraries": "",
-    "default_transaction_read_only": "off",
-    "default_transaction_deferrable": "off",
-    "default_transaction_isolation": "read\\ committed",
-    # A password that a crash takes back would lock its user out.
-    "synchronous_commit": "on",
-    "standard_conforming_strings": "on",
-    "transform_null_equals": "off",
-    "exit_on_error": "off",
-    "debug_print_parse": "off",
-    "debug_print_rewritten": "off",
-    "debug_print_plan": "off",
-    "client_min_messages": "warning",
-    "DateStyle": "ISO",
-    "TimeZone": "UTC",
-}
 _HASHED_LIKE_THE_SERVER = """
 SELECT setting FROM pg_catalog.pg_settings
 WHERE name OPERATOR(pg_catalog.=) 'password_encryption' AND source OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
 """
 _SERVERS_OWN = ["default", "configuration file", "command line", "environment variable", "global"]
+_EXISTS = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name"
 _SESSIONS = """
 SELECT COALESCE(pg_catalog.host(client_addr), %s), COALESCE(datname, ''), pg_catalog.count(*)
 FROM pg_catalog.pg_stat_activity
@@ -103,7 +84,7 @@ def open_session(server: Server, credential: Credential, idle_seconds: float) ->
     """
     idle = str(int(idle_seconds * 1000))
     # PostgreSQL measures silence in and out of transactions apart.
-    settings = {**_PINNED, "idle_session_timeout": idle, "idle_in_transaction_session_timeout": idle}
+    settings = {**PINNED, "idle_session_timeout": idle, "idle_in_transaction_session_timeout": idle}
     try:
         connection = log_in(server, credential, LOCK_DATABASE, settings)
     except (DatabaseClosed, NotAdmitted):
@@ -128,7 +109,7 @@ class PostgresAdminSession(BaseAdminSession):
                 cursor.execute("SET createrole_self_grant = ''")
             cursor.execute("SELECT SESSION_USER, CURRENT_USER, pg_catalog.current_setting('search_path')")
             *who, search_path = cursor.fetchone() or ("", "", "")
-        if search_path != _PINNED["search_path"]:
+        if search_path != PINNED["search_path"]:
             raise Refused(
                 f"the session of {user} at {server} does not have the settings that it was opened with; a pooler in "
                 f"between drops them (PgBouncer: ignore_startup_parameters=options): {POOLED}"
@@ -152,6 +133,24 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"look at user {users.base}") as cursor:
             self._examined(cursor, users)
 
+    def check_rights(self, users: Users) -> None:
+        """Make the two equal in a transaction that is taken back: only the server knows what it lets this admin do."""
+        failures: dict[str, str] = {}
+        with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
+            seen, base = self._examined(cursor, users)
+            if users.clone is None or (seen.clone and not any(each.lacks for each in self._differences(cursor, users))):
+                return
+            if seen.clone is None:
+                cursor.execute(SQL("CREATE ROLE {}").format(Identifier(users.clone)))
+                cursor.execute(membership(seen, base.name, users.clone))
+            self._repair(cursor, users, failures)
+            made = look(cursor, users).clone
+            # What is advised is for the users as they are, without a clone that is taken back.
+            lacking = [each for each in differences(seen, base, made) if each.lacks] if made else []
+            self._connection.rollback()
+        if lacking:
+            raise Refused(unequal(users, lacking, failures))
+
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None = None
     ) -> RightsReport:
@@ -164,6 +163,7 @@ class PostgresAdminSession(BaseAdminSession):
             created = seen.clone is None and user == users.clone
             self._write_password(cursor, seen, base, credential)
             self._mark(cursor, seen, users, created=created)
+            self._hold(cursor, seen, base)
             repairing = created or rights is Rights.ENFORCE
             repaired = self._repair(cursor, users, failures) if repairing else []
         if rights is Rights.IGNORE and not created:
@@ -173,13 +173,16 @@ class PostgresAdminSession(BaseAdminSession):
         with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
             remaining = [difference.sentence for difference in self._differences(cursor, users)]
         return RightsReport(
-            () if created else tuple(repaired),
-            tuple(f"{sentence} ({failures[sentence]})" if sentence in failures else sentence for sentence in remaining),
+            # A statement that the server took has not always changed something.
+            () if created else tuple(sentence for sentence in repaired if sentence not in remaining),
+            tuple(with_reason(sentence, failures) for sentence in remaining),
         )
 
     def disable_login(self, user: str) -> None:
         with self._transaction(f"lock user {user} out") as cursor:
-            cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
+            cursor.execute(_EXISTS, (user,))
+            if cursor.fetchone():  # else setSecret failed before it was made
+                cursor.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(user)))
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         try:
@@ -233,6 +236,16 @@ class PostgresAdminSession(BaseAdminSession):
         comment = SQL("COMMENT ON ROLE {} IS {}").format(Identifier(users.clone), Literal(mark(users.base)))
         self._try(cursor, comment)
 
+    def _hold(self, cursor: Cursor, seen: Seen, base: Role) -> None:
+        """Grant the clone the membership that it has once more, in the name of this admin.
+
+        From PostgreSQL 16 on `DROP OWNED BY` an admin takes back what that admin granted ("GRANT", PostgreSQL 16): with
+        a grant of each admin the clone outlives any one of them. Repeating a grant changes nothing.
+        """
+        clone = seen.clone
+        if seen.version >= OPTIONS_OF_MEMBERSHIP and clone is not None and clone.uses_base and clone.becomes_base:
+            self._try(cursor, membership(seen, base.name, clone.role.name))
+
     def _try(self, cursor: Cursor, statement: Composable) -> str | None:
         """Run a statement that nothing depends on. Returns why the server refused it."""
         cursor.execute("SAVEPOINT attempt")
@@ -279,12 +292,13 @@ class PostgresAdminSession(BaseAdminSession):
         """
         with self._transaction(f"look for objects of user {clone.username}") as cursor:
             seen = look(cursor, users)
-        owned = [one for one in (seen.clone.belongings if seen.clone else ()) if one.owned and one.database is not None]
+        belongings = seen.clone.belongings if seen.clone else ()
         repaired = []
-        for belongings in owned:
-            sentence = belonging_sentence(clone.username, belongings)
+        for owned in (one for one in belongings if one.owned and one.kind == "object"):
+            sentence = belonging_sentence(clone.username, users.base, owned)
             try:
-                self._reassign_in(str(belongings.database), users.base, clone)
+                # What all databases share can be reassigned in any of them.
+                self._reassign_in(owned.database or clone.dbname or LOCK_DATABASE, users.base, clone)
                 repaired.append(sentence)
             except (Refused, Unavailable) as error:
                 failures[sentence] = str(error)
@@ -294,23 +308,14 @@ class PostgresAdminSession(BaseAdminSession):
         return repaired
 
     def _reassign_in(self, database: str, base: str, clone: Credential) -> None:
-        connection = log_in(self._server, clone, database, _PINNED)
+        connection = log_in(self._server, clone, database, PINNED)
         with (
             contextlib.closing(connection),
-            _transaction(
+            transaction(
                 connection, self._server, f"reassign what {clone.username} owns in database {database}"
             ) as cursor,
         ):
             cursor.execute(SQL("REASSIGN OWNED BY {} TO {}").format(Identifier(clone.username), Identifier(base)))
 
     def _transaction(self, doing: str) -> contextlib.AbstractContextManager[Cursor]:
-        return _transaction(self._connection, self._server, doing)
-
-
-@contextlib.contextmanager
-def _transaction(connection: Connection, server: Server, doing: str) -> Iterator[Cursor]:
-    try:
-        with deadline(connection), connection, connection.cursor() as cursor:
-            yield cursor
-    except psycopg2.Error as error:
-        raise failed_statement(error, server, doing) from None
+        return transaction(self._connection, self._server, doing)

@@ -16,6 +16,9 @@ from rotated_secrets.databases.base import Users
 OPTIONS_OF_MEMBERSHIP = 160000
 """The server version from which a membership has INHERIT and SET options, and CREATEROLE alone is not enough."""
 
+PRIVILEGES_ON_PARAMETERS = 150000
+"""The server version from which a superuser can let others make a setting, by GRANT SET ON PARAMETER."""
+
 SettingKey = tuple[str | None, str]
 """A database (None: all of them) and the name of a setting."""
 
@@ -42,15 +45,19 @@ class Membership:
     role: str
     admin: bool
     base_has_it: bool
+    grantors: tuple[str, ...] = ()
+    """Who granted it. From PostgreSQL 16 on each of them can take back only their own grant."""
 
 
 @dataclass(frozen=True)
 class Belongings:
-    """Objects in one database (None: shared by all) that name the clone as owner, or in what was granted on them."""
+    """Objects of one kind in one database (None: shared by all) that name the clone as owner or in their privileges."""
 
     database: str | None
     owned: bool
     count: int
+    kind: str = "object"
+    """What one of them is: an object, or one of the few things that REASSIGN OWNED leaves alone."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Clone:
     """Has the base user's rights without SET ROLE."""
     becomes_base: bool
     """May SET ROLE to the base user."""
+    given_to_base: tuple[tuple[str, str | None], ...] = ()
+    """Members of the clone by which the base user is one, each with who granted it that, where this matters."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,10 @@ class Seen:
     base: Role | None
     base_settings: Mapping[SettingKey, str] = field(repr=False)
     clone: Clone | None
+    everyones_settings: Mapping[SettingKey, str] = field(default_factory=dict, repr=False)
+    """Those of databases and of the server, which hold for every user that has no other."""
+    base_becomes: frozenset[str] = frozenset()
+    """The roles, of those that a setting of `role` names, to which the base user may SET ROLE."""
 
 
 _ATTRIBUTES = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
@@ -103,6 +116,7 @@ SELECT rolname, rolsuper, rolcreaterole,
        COALESCE(pg_catalog.pg_has_role(oid, %s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false)
 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER
 """
+_ALL_ROLES = 0
 _SETTINGS = """
 SELECT s.setrole, d.datname, pg_catalog.unnest(s.setconfig)
 FROM pg_catalog.pg_db_role_setting s
@@ -111,24 +125,49 @@ WHERE s.setrole OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[])
 """
 _MEMBERSHIPS = """
 SELECT r.rolname, pg_catalog.bool_or(m.admin_option),
-       pg_catalog.bool_or(pg_catalog.pg_has_role(%s::pg_catalog.oid, m.roleid, 'MEMBER'))
+       pg_catalog.bool_or(pg_catalog.pg_has_role(%s::pg_catalog.oid, m.roleid, 'MEMBER')),
+       pg_catalog.array_agg(g.rolname::pg_catalog.text) FILTER (WHERE g.rolname IS NOT NULL)
 FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) m.roleid
+LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor
 WHERE m.member OPERATOR(pg_catalog.=) %s::pg_catalog.oid
 GROUP BY r.rolname ORDER BY r.rolname
 """
+# A superuser is taken for a member of every role.
+_GIVEN_TO_BASE = """
+SELECT r.rolname, g.rolname
+FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) m.member
+LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor AND %(has_grantors)s
+WHERE m.roleid OPERATOR(pg_catalog.=) %(clone)s::pg_catalog.oid
+  AND (m.member OPERATOR(pg_catalog.=) %(base)s::pg_catalog.oid
+       OR NOT %(superuser)s AND pg_catalog.pg_has_role(%(base)s::pg_catalog.oid, m.member, 'MEMBER'))
+ORDER BY 1, 2
+"""
+# "REASSIGN OWNED" passes over the first two (shdepReassignOwned in src/backend/catalog/pg_shdepend.c).
 _BELONGINGS = """
-SELECT d.datname, s.deptype OPERATOR(pg_catalog.=) 'o', pg_catalog.count(*)
+SELECT d.datname, s.deptype OPERATOR(pg_catalog.=) 'o', pg_catalog.count(*),
+       CASE WHEN s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_default_acl'::pg_catalog.regclass
+            THEN 'default privilege'
+            WHEN s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_user_mapping'::pg_catalog.regclass
+            THEN 'user mapping'
+            WHEN s.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_auth_members'::pg_catalog.regclass
+            THEN 'membership'
+            ELSE 'object' END
 FROM pg_catalog.pg_shdepend s
 LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.dbid
 WHERE s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass
   AND s.refobjid OPERATOR(pg_catalog.=) %s::pg_catalog.oid
-GROUP BY 1, 2 ORDER BY 1, 2
+GROUP BY 1, 2, 4 ORDER BY 1, 2, 4
 """
 _COMMENTED = """
 SELECT rolname FROM pg_catalog.pg_roles
 WHERE pg_catalog.shobj_description(oid, 'pg_authid') OPERATOR(pg_catalog.=) %s::pg_catalog.text
 """
 _USES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, 'USAGE')"
+_BECOMES_ROLES = """
+SELECT rolname FROM pg_catalog.pg_roles
+WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
+  AND pg_catalog.pg_has_role(%s::pg_catalog.oid, oid, %s)
+"""
 _BECOMES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, %s)"
 
 
@@ -154,11 +193,20 @@ def look(cursor: Cursor, users: Users) -> Seen:
     clone = roles.get(users.clone) if users.clone is not None else None
     cursor.execute(_ADMIN, (base.oid if base else None, clone.oid if clone else None))
     admin = Admin(*_only(cursor))
-    settings = _settings(cursor, [role.oid for role in (base, clone) if role])
+    settings = _settings(cursor, [_ALL_ROLES, *(role.oid for role in (base, clone) if role)])
     if base is None:
         return Seen(version, admin, None, {}, None)
     found = None if clone is None else _clone(cursor, base, clone, settings.get(clone.oid, {}))
-    return Seen(version, admin, base, settings.get(base.oid, {}), found)
+    of_base, of_all = settings.get(base.oid, {}), settings.get(_ALL_ROLES, {})
+    named = [value for each in (of_base, of_all) for (_, setting), value in each.items() if setting == "role"]
+    cursor.execute(_BECOMES_ROLES, (named, base.oid, becoming(version)))
+    becomes = frozenset(name for (name,) in cursor.fetchall())
+    return Seen(version, admin, base, of_base, found, of_all, becomes)
+
+
+def becoming(version: int) -> str:
+    """What pg_has_role calls the right to SET ROLE."""
+    return "SET" if version >= OPTIONS_OF_MEMBERSHIP else "MEMBER"
 
 
 def commented(cursor: Cursor, comment: str) -> tuple[str, ...]:
@@ -169,15 +217,24 @@ def commented(cursor: Cursor, comment: str) -> tuple[str, ...]:
 
 def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey, str]) -> Clone:
     cursor.execute(_MEMBERSHIPS, (base.oid, clone.oid))
-    memberships = tuple(Membership(*row) for row in cursor.fetchall())
+    memberships = tuple(
+        Membership(role, admin, base_has_it, tuple(grantors or ())) for role, admin, base_has_it, grantors in cursor
+    )
     cursor.execute(_BELONGINGS, (clone.oid,))
     belongings = tuple(Belongings(*row) for row in cursor.fetchall())
     cursor.execute(_USES, (clone.oid, base.oid))
     (uses,) = _only(cursor)
-    kind = "SET" if cursor.connection.server_version >= OPTIONS_OF_MEMBERSHIP else "MEMBER"
-    cursor.execute(_BECOMES, (clone.oid, base.oid, kind))
+    cursor.execute(_BECOMES, (clone.oid, base.oid, becoming(cursor.connection.server_version)))
     (becomes,) = _only(cursor)
-    return Clone(clone, memberships, settings, belongings, bool(uses), bool(becomes))
+    circle = {
+        "clone": clone.oid,
+        "base": base.oid,
+        "superuser": "SUPERUSER" in base.attributes,
+        "has_grantors": cursor.connection.server_version >= OPTIONS_OF_MEMBERSHIP,
+    }
+    cursor.execute(_GIVEN_TO_BASE, circle)
+    given = tuple((member, grantor) for member, grantor in cursor.fetchall())
+    return Clone(clone, memberships, settings, belongings, bool(uses), bool(becomes), given)
 
 
 def _settings(cursor: Cursor, oids: list[int]) -> dict[int, dict[SettingKey, str]]:

@@ -16,10 +16,10 @@ from psycopg2.sql import SQL, Literal
 from rotated_secrets.databases.base import AdminSession, AuthenticationFailed, NotAdmitted, Server, Users
 from rotated_secrets.databases.base_classes import LoggedIn, LoginEngine
 from rotated_secrets.databases.postgres.admin import open_session
-from rotated_secrets.databases.postgres.catalog import OPTIONS_OF_MEMBERSHIP
+from rotated_secrets.databases.postgres.catalog import becoming
 from rotated_secrets.databases.postgres.errors import POOLED, condition, failed_statement, is_temporary
 from rotated_secrets.databases.postgres.login import CONNECT_SECONDS, STATEMENT_SECONDS, TIMEOUTS, deadline, log_in
-from rotated_secrets.databases.postgres.rights import unusable_name
+from rotated_secrets.databases.postgres.rights import joining, unusable_name
 from rotated_secrets.databases.verify_queries import CUT_AFTER_SECONDS, OutOfTime, Query
 from rotated_secrets.values import Credential
 
@@ -30,20 +30,26 @@ _TIMED_OUT = "57014"
 # Not to be parsed, or nothing that a cursor could be opened for.
 _NO_SELECT = ("42601", "42P11")
 
-# A clone's session has to start as the same user as the base user's: its own setting of `role`, if it has one.
+# A clone's session has to start as the same user as the base user's: see `rights.starts_as`. From PostgreSQL 17 on a
+# login trigger may make it another user, and no setting tells which.
 _WHO = """
 SELECT SESSION_USER, CURRENT_USER,
        COALESCE(
-           (SELECT pg_catalog.substr(setting, 6)
+           (SELECT NULLIF(pg_catalog.substr(setting, 6), 'none')
             FROM pg_catalog.pg_db_role_setting s
-            JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+            JOIN pg_catalog.pg_roles base ON base.rolname OPERATOR(pg_catalog.=) %(base)s::pg_catalog.name
+              AND s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[base.oid, 0::pg_catalog.oid])
             LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase,
             pg_catalog.unnest(s.setconfig) setting
-            WHERE r.rolname OPERATOR(pg_catalog.=) %(base)s::pg_catalog.name
-              AND (d.datname IS NULL OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-              AND pg_catalog.starts_with(setting, 'role=') AND setting OPERATOR(pg_catalog.<>) 'role=none'
-            ORDER BY d.datname NULLS LAST LIMIT 1),
-           %(base)s)
+            LEFT JOIN pg_catalog.pg_roles r
+              ON r.rolname OPERATOR(pg_catalog.=) pg_catalog.substr(setting, 6)::pg_catalog.name
+            WHERE (d.datname IS NULL OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+              AND pg_catalog.starts_with(setting, 'role=')
+              AND (setting OPERATOR(pg_catalog.=) 'role=none' OR pg_catalog.pg_has_role(base.oid, r.oid, %(becomes)s))
+            ORDER BY s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid, d.datname NULLS LAST LIMIT 1),
+           %(base)s),
+       EXISTS (SELECT FROM pg_catalog.pg_event_trigger
+               WHERE evtevent OPERATOR(pg_catalog.=) 'login' AND evtenabled OPERATOR(pg_catalog.<>) 'D')
 """
 _RIGHTS = """
 SELECT pg_catalog.pg_has_role(SESSION_USER, r.oid, 'USAGE'), pg_catalog.pg_has_role(SESSION_USER, r.oid, %s)
@@ -84,11 +90,11 @@ class PostgresEngine(LoginEngine[Connection]):
         try:
             with _looking(connection) as cursor:
                 cursor.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
-                cursor.execute(_WHO, {"base": users.base})
-                session_user, current_user, expected = cursor.fetchone() or (None, None, None)
+                becomes = becoming(connection.server_version)
+                cursor.execute(_WHO, {"base": users.base, "becomes": becomes})
+                session_user, current_user, expected, triggered = cursor.fetchone() or (None, None, None, False)
                 rights = None
                 if user == users.clone:
-                    becomes = "SET" if connection.server_version >= OPTIONS_OF_MEMBERSHIP else "MEMBER"
                     cursor.execute(_RIGHTS, (becomes, users.base))
                     rights = cursor.fetchone()
         except psycopg2.Error as error:
@@ -98,10 +104,11 @@ class PostgresEngine(LoginEngine[Connection]):
                 f"user {user} at {server} does not log in: the session belongs to {session_user}, so the password of "
                 f"{user} was not checked; a pooler with users of its own answers there: {POOLED}"
             )
-        if user == users.clone and current_user != expected:
+        if user == users.clone and current_user != expected and (current_user == user or not triggered):
             yield f"the session of {user} runs as {current_user} instead of {expected}"
         if user == users.clone and rights != (True, True):
-            yield f"{user} is not a member of {users.base}, or does not inherit its rights"
+            run = joining(connection.server_version, users.base, user)
+            yield f"{user} is not a member of {users.base}, or does not inherit its rights; run: {run}"
 
     def _run(self, login: LoggedIn[Connection], query: Query) -> str | None:
         connection, left = login.connection, query.left

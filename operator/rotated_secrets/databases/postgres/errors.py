@@ -124,7 +124,7 @@ def _rejected(failure: Failure, server: Server, user: str, *, says_28000: bool) 
     if failure.sqlstate == _REJECTED or says_28000:
         return AuthenticationFailed(
             f"{where} does not log in: the password is wrong or has expired, or the user has none or does not exist; "
-            f"of one that is past its VALID UNTIL, run: ALTER ROLE {quoted(user)} VALID UNTIL 'infinity'"
+            f"of one that is past its VALID UNTIL, run: ALTER USER {quoted(user)} VALID UNTIL 'infinity'"
         )
     if failure.routine == _CHECKED_ELSEWHERE:
         return no_login(

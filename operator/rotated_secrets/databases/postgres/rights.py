@@ -7,15 +7,19 @@ user (``ALTER ROLE clone SET role TO base``), so that what it creates belongs to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
+from rotated_secrets.databases.base import Users
+from rotated_secrets.databases.parity import first_of
 from rotated_secrets.databases.postgres.catalog import (
     OPTIONS_OF_MEMBERSHIP,
+    PRIVILEGES_ON_PARAMETERS,
     Belongings,
     Clone,
+    Membership,
     Role,
     Seen,
     SettingKey,
@@ -49,6 +53,10 @@ class Difference:
 
     sentence: str
     repair: Composed | None = None
+    lacks: bool = False
+    """The clone's sessions can do less than the base user's, or something else."""
+    needs: str = ""
+    """What a person runs to let this admin repair it."""
 
 
 def unusable_name(name: str) -> str | None:
@@ -81,33 +89,55 @@ def clone_of(role: Role) -> str | None:
 
 
 def missing_privilege(seen: Seen, base: Role) -> str | None:
-    """Return what the admin lacks to change these users, and the statement that grants it."""
+    """Return everything that the admin lacks to change these users, and the statements that grant it."""
     admin, clone = seen.admin, seen.clone
-    if admin.superuser or (admin.name == base.name and clone is None):
+    itself = admin.name == base.name and clone is None
+    if admin.superuser:
         return None
     for role in (base, clone.role if clone else None):
-        if role is not None and "SUPERUSER" in role.attributes:
+        if role is not None and "SUPERUSER" in role.attributes and not itself:
             return f"{role.name} is a superuser, whose password only a superuser may set"
+        if role is not None and "REPLICATION" in role.attributes and seen.version < OPTIONS_OF_MEMBERSHIP:
+            return (
+                f"{role.name} has REPLICATION, and before PostgreSQL 16 only a superuser may change such a user; run: "
+                f"ALTER ROLE {quoted(role.name)} NOREPLICATION, or ALTER ROLE {quoted(admin.name)} SUPERUSER"
+            )
+    if itself:
+        return None
+    lacked, statements = [], []
     if not admin.creates_roles:
-        return f"{admin.name} lacks CREATEROLE; run: ALTER ROLE {quoted(admin.name)} CREATEROLE"
+        lacked.append("CREATEROLE")
+        statements.append(f"ALTER ROLE {quoted(admin.name)} CREATEROLE")
     if seen.version >= OPTIONS_OF_MEMBERSHIP:
-        for name, has_it in ((base.name, admin.administers_base), (clone and clone.role.name, admin.administers_clone)):
-            if name and not has_it:
-                return (
-                    f"{admin.name} lacks ADMIN OPTION on {name} (from PostgreSQL 16 CREATEROLE alone is not enough); "
-                    f"run: GRANT {quoted(name)} TO {quoted(admin.name)} WITH ADMIN OPTION"
-                )
-    return None
+        administered = {base.name: admin.administers_base}
+        if clone is not None:
+            administered[clone.role.name] = admin.administers_clone
+        names = [name for name, has_it in administered.items() if not has_it]
+        if names:
+            lacked.append(f"ADMIN OPTION on {' and '.join(names)} (from PostgreSQL 16 CREATEROLE alone is not enough)")
+            roles = ", ".join(quoted(name) for name in names)
+            statements.append(f"GRANT {roles} TO {quoted(admin.name)} WITH ADMIN OPTION")
+    return f"{admin.name} lacks {' and '.join(lacked)}; run: {'; '.join(statements)}" if lacked else None
 
 
 def not_the_clone(base: Role, clone: Clone) -> str | None:
     """Return why an existing user cannot be used as the clone: this must be proven, not guessed.
 
-    A user whose sessions start as the base user is marked as the clone: what else it owns is then a difference to
-    repair. The password of any other user must give and take no right.
+    A user with the mark is the clone, also after its membership was lost with the admin that had granted it. So is a
+    member whose sessions start as the base user: what else it owns is then a difference to repair. The password of any
+    other user must give and take no right.
     """
-    name = clone.role.name
-    if all(held.role != base.name for held in clone.memberships):
+    name, marked = clone.role.name, clone_of(clone.role) == base.name
+    if clone.given_to_base:
+        revokes = "; ".join(
+            f"REVOKE {quoted(name)} FROM {quoted(member)}" + (f" GRANTED BY {quoted(grantor)}" if grantor else "")
+            for member, grantor in clone.given_to_base
+        )
+        return (
+            f"{base.name} is a member of it, and a role cannot be a member of its own member; "
+            f"if it is the clone: {revokes}; GRANT {quoted(base.name)} TO {quoted(name)}"
+        )
+    if not marked and all(held.role != base.name for held in clone.memberships):
         return f"it is not a member of {base.name}; if it is the clone: GRANT {quoted(base.name)} TO {quoted(name)}"
     beyond = sorted(clone.role.attributes - base.attributes)
     if beyond:
@@ -119,7 +149,7 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
     others = sorted(held.role for held in clone.memberships if not held.base_has_it)
     if others:
         return f"it is a member of {', '.join(others)}, which {base.name} is not; if it is the clone: REVOKE them"
-    if clone.belongings and clone.settings.get((None, "role")) != base.name:
+    if clone.belongings and not marked and clone.settings.get((None, "role")) != base.name:
         return (
             f"it {_has(clone.belongings)} itself; "
             f"if it is the clone: ALTER ROLE {quoted(name)} SET role TO {quoted(base.name)}"
@@ -132,9 +162,11 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
     name = Identifier(clone.role.name)
     shown = clone.role.name
     if not (clone.uses_base and clone.becomes_base):
-        yield Difference(f"{shown} does not inherit {base.name}'s rights", _inherit(seen, base, clone))
+        yield Difference(f"{shown} does not inherit {base.name}'s rights", _inherit(seen, base, clone), lacks=True)
     for attribute in sorted(base.attributes - clone.role.attributes):
-        yield Difference(f"{shown} lacks {attribute}", SQL("ALTER ROLE {} {}").format(name, SQL(attribute)))
+        given = SQL("ALTER ROLE {} {}").format(name, SQL(attribute))
+        needs = _needed_to_give(seen, base, shown, attribute)
+        yield Difference(f"{shown} lacks {attribute}", given, lacks=True, needs=needs)
     if clone.role.connection_limit != base.connection_limit:
         yield Difference(
             f"{shown} has connection limit {clone.role.connection_limit} instead of {base.connection_limit}",
@@ -149,34 +181,93 @@ def differences(seen: Seen, base: Role, clone: Clone) -> Iterator[Difference]:
     for held in clone.memberships:
         if held.role != base.name:
             yield Difference(
-                f"{shown} is a member of {held.role} by itself, not through {base.name}",
-                SQL("REVOKE {} FROM {}").format(Identifier(held.role), name),
+                f"{shown} is a member of {held.role} by itself, not through {base.name}", _revoke(seen, held, name)
             )
         elif held.admin:
             yield Difference(
-                f"{shown} can grant {base.name} to others",
-                SQL("REVOKE ADMIN OPTION FOR {} FROM {}").format(Identifier(base.name), name),
+                f"{shown} can grant {base.name} to others", _revoke(seen, held, name, SQL("ADMIN OPTION FOR "))
             )
-    yield from _settings(base.name, shown, expected_settings(seen.base_settings, base.name), clone.settings)
+    yield from _settings(seen, base.name, shown, clone.settings)
     for belongings in clone.belongings:
-        yield Difference(belonging_sentence(shown, belongings))
+        yield Difference(belonging_sentence(shown, base.name, belongings))
 
 
-def expected_settings(of_base: Mapping[SettingKey, str], base: str) -> dict[SettingKey, str]:
-    """Return the clone's settings: the base user's, and `role`, so that its sessions start as the same user."""
-    expected: dict[SettingKey, str] = {(None, "role"): base}
-    for (database, setting), value in of_base.items():
-        expected[(database, setting)] = base if (setting, value) == ("role", "none") else value
+def expected_settings(seen: Seen, base: str) -> dict[SettingKey, str]:
+    """Return the clone's settings: the base user's, and `role`, so that its sessions start as the same user.
+
+    What is set for a database or for all users holds for both users, but for `role`: the clone has one itself.
+    """
+    expected = {key: value for key, value in seen.base_settings.items() if key[1] != "role"}
+    usual = starts_as(seen, base, None)
+    expected[(None, "role")] = usual
+    named = {key for each in (seen.base_settings, seen.everyones_settings) for key in each if key[1] == "role"}
+    for database, setting in named:
+        role = starts_as(seen, base, database)
+        if database is not None and (role != usual or (database, setting) in seen.base_settings):
+            expected[(database, setting)] = role
     return expected
 
 
-def belonging_sentence(clone: str, belongings: Belongings) -> str:
-    return f"{clone} {_has((belongings,))} itself"
+def starts_as(seen: Seen, base: str, database: str | None) -> str:
+    """Return the role as which a session of the base user starts in a database; None: in one without settings.
+
+    The first of four places that has `role` decides, and the next one where that role is gone or the base user may not
+    become it: the server then only warns (process_settings in src/backend/utils/init/postinit.c, check_role).
+    """
+    of_base, of_all = seen.base_settings, seen.everyones_settings
+    for settings, where in ((of_base, database), (of_base, None), (of_all, database), (of_all, None)):
+        role = settings.get((where, "role"))
+        if role in ("none", base):
+            return base
+        if role is not None and role in seen.base_becomes:
+            return role
+    return base
+
+
+def with_reason(sentence: str, failures: Mapping[str, str]) -> str:
+    """The sentence of a difference, and why its repair failed."""
+    return f"{sentence} ({failures[sentence]})" if sentence in failures else sentence
+
+
+def unequal(users: Users, lacking: Sequence[Difference], failures: Mapping[str, str]) -> str:
+    """Say what a rotation could not make equal, and what a superuser runs so that it can."""
+    told = [with_reason(each.sentence, failures) for each in lacking]
+    statements = "; ".join(dict.fromkeys(each.needs for each in lacking if each.needs))
+    return (
+        f"user {users.clone} cannot be made equal to {users.base}: {first_of(told)}"
+        f"{f'; run: {statements} (as a superuser)' if statements else ''}; "
+        f"or set rotation.rights: Report to go on without it"
+    )
+
+
+def belonging_sentence(clone: str, base: str, belongings: Belongings) -> str:
+    told = f"{clone} {_has((belongings,))} itself"
+    if not belongings.owned or belongings.kind == "object":
+        return told
+    run = f"REASSIGN OWNED BY {quoted(clone)} TO {quoted(base)}; DROP OWNED BY {quoted(clone)}"
+    return f"{told}, which its sessions do not use, because they start as {base}; in that database run: {run}"
 
 
 def membership(seen: Seen, base: str, clone: str) -> Composed:
     options = SQL(" WITH INHERIT TRUE, SET TRUE" if seen.version >= OPTIONS_OF_MEMBERSHIP else "")
     return SQL("GRANT {} TO {}{}").format(Identifier(base), Identifier(clone), options)
+
+
+def joining(version: int, base: str, clone: str) -> str:
+    """The statements, as a person writes them, that make the clone a member with the base user's rights."""
+    grant = f"GRANT {quoted(base)} TO {quoted(clone)}"
+    if version >= OPTIONS_OF_MEMBERSHIP:
+        return f"{grant} WITH INHERIT TRUE, SET TRUE"
+    return f"ALTER ROLE {quoted(clone)} INHERIT; {grant}"
+
+
+def _revoke(seen: Seen, held: Membership, clone: Identifier, option: SQL | None = None) -> Composed:
+    """A statement for each grantor: from PostgreSQL 16 on the clone has the role as long as one grant is left."""
+    by = [SQL(" GRANTED BY {}").format(Identifier(grantor)) for grantor in held.grantors]
+    return SQL("; ").join(
+        SQL("REVOKE {}{} FROM {}{}").format(option or SQL(""), Identifier(held.role), clone, grantor)
+        for grantor in (by if seen.version >= OPTIONS_OF_MEMBERSHIP and by else [SQL("")])
+    )
 
 
 def _inherit(seen: Seen, base: Role, clone: Clone) -> Composed:
@@ -186,9 +277,8 @@ def _inherit(seen: Seen, base: Role, clone: Clone) -> Composed:
     return SQL("; ").join([SQL("ALTER ROLE {} INHERIT").format(Identifier(clone.role.name)), grant])
 
 
-def _settings(
-    base: str, clone: str, expected: Mapping[SettingKey, str], found: Mapping[SettingKey, str]
-) -> Iterator[Difference]:
+def _settings(seen: Seen, base: str, clone: str, found: Mapping[SettingKey, str]) -> Iterator[Difference]:
+    expected = expected_settings(seen, base)
     for key in sorted(expected.keys() | found.keys(), key=lambda key: (key[0] or "", key[1])):
         if expected.get(key) == found.get(key):
             continue
@@ -200,10 +290,27 @@ def _settings(
         )
         name, target = Identifier(clone), Identifier(*setting.split("."))
         if key in expected:
-            value = _value(setting, expected[key])
-            yield Difference(told, SQL("ALTER ROLE {}{} SET {} TO {}").format(name, where, target, value))
+            given = SQL("ALTER ROLE {}{} SET {} TO {}").format(name, where, target, _value(setting, expected[key]))
         else:
-            yield Difference(told, SQL("ALTER ROLE {}{} RESET {}").format(name, where, target))
+            given = SQL("ALTER ROLE {}{} RESET {}").format(name, where, target)
+        yield Difference(told, given, lacks=True, needs=_needed_to_set(seen, setting))
+
+
+def _needed_to_give(seen: Seen, base: Role, clone: str, attribute: str) -> str:
+    """From PostgreSQL 16 on an admin gives the attributes that it has; before, some were a superuser's to give."""
+    if seen.version >= OPTIONS_OF_MEMBERSHIP:
+        return f"ALTER ROLE {quoted(seen.admin.name)} {attribute}"
+    if seen.clone is not None:
+        return f"ALTER ROLE {quoted(clone)} {attribute}"
+    return f"CREATE ROLE {quoted(clone)} {attribute}; GRANT {quoted(base.name)} TO {quoted(clone)}"
+
+
+def _needed_to_set(seen: Seen, setting: str) -> str:
+    """Settings of extensions and of applications are a superuser's to make, like those that PostgreSQL protects."""
+    if seen.version < PRIVILEGES_ON_PARAMETERS:
+        return f"ALTER ROLE {quoted(seen.admin.name)} SUPERUSER"
+    name = ".".join(quoted(part) for part in setting.split("."))
+    return f"GRANT SET ON PARAMETER {name} TO {quoted(seen.admin.name)}"
 
 
 def _value(setting: str, value: str) -> Composable:
@@ -214,12 +321,11 @@ def _value(setting: str, value: str) -> Composable:
 
 
 def _has(belongings: tuple[Belongings, ...]) -> str:
-    parts = [
-        f"{'owns' if one.owned else 'is named in the privileges of'} {one.count} "
-        f"object{'' if one.count == 1 else 's'} "
-        + (f"in database {one.database}" if one.database is not None else "that all databases share")
-        for one in belongings
-    ]
+    parts = []
+    for one in belongings:
+        does = "is named in the privileges of" if not one.owned else "owns" if one.kind == "object" else "has"
+        where = f"in database {one.database}" if one.database is not None else "that all databases share"
+        parts.append(f"{does} {one.count} {one.kind}{'' if one.count == 1 else 's'} {where}")
     return " and ".join(parts)
 
 

@@ -23,6 +23,7 @@ from rotated_secrets.databases.redis.errors import NOT_NOW, ErrorReply, Lost, To
 from rotated_secrets.databases.redis.users import unusable_name
 from rotated_secrets.databases.redis.wire import Wire, log_in
 from rotated_secrets.databases.verify_queries import OutOfTime, Query, SessionOver, VerifyQueries
+from rotated_secrets.host_names import host_name
 from rotated_secrets.values import Credential
 
 LOGIN_SECONDS = 8.0
@@ -70,7 +71,7 @@ class RedisEngine(BaseEngine):
         named = [own, *(_host_and_port(each, own[1]) for each in further)]
         each_once: dict[tuple[str, int], tuple[str, int]] = {}
         for host, port in named:
-            each_once.setdefault((host.lower(), port), (host, port))
+            each_once.setdefault((host_name(host).removesuffix("."), port), (host, port))
         return tuple(each_once.values())
 
     def verify(
@@ -98,11 +99,11 @@ class RedisEngine(BaseEngine):
 def _host_and_port(text: object, port: int) -> tuple[str, int]:
     """One node, as people write them: host, host:port, [address]:port, or an IPv6 address as it is."""
     if isinstance(text, str) and text.count(":") > 1 and "[" not in text:
-        return text, port
+        return host_name(text), port
     found = _HOST_AND_PORT.fullmatch(text) if isinstance(text, str) else None
     if found is None or not 0 < int(found["port"] or port) < 65536:
         raise Refused(f"{NODES_KEY} in the secret value must be host:port each, for example redis-2.example.com:6379")
-    return found["address"] or found["host"], int(found["port"] or port)
+    return host_name(found["address"] or found["host"]), int(found["port"] or port)
 
 
 def _check_identity(wire: Wire, server: Server, user: str) -> None:

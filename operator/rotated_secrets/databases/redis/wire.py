@@ -169,7 +169,7 @@ def _connected(server: Server, end: float) -> socket.socket:
         except OSError:
             continue
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return plain if context is None else _protected(plain, context, server.host.removesuffix("."))
+        return plain if context is None else _protected(plain, context, server.host)
     raise CannotConnect("it cannot be reached")
 
 

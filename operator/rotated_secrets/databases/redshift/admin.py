@@ -106,7 +106,8 @@ class RedshiftAdminSession(IdleAdminSession[Connection]):
         )
 
     def disable_login(self, user: str) -> None:
-        self._run(self._home, f"lock user {user} out", f"ALTER USER {quoted(user)} PASSWORD DISABLE")
+        if self._exists(user):  # else setSecret failed before it was made
+            self._run(self._home, f"lock user {user} out", f"ALTER USER {quoted(user)} PASSWORD DISABLE")
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         if not self._is_superuser() or len(user.encode()) > _LONGEST_SEEN:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from rotated_secrets.databases.redshift.rights import Grant, Owned, User, quoted
+from rotated_secrets.databases.redshift.rights import Default, Grant, Owned, User, quoted
 
 _PRIVILEGE = re.compile(r"[A-Z]+(?: [A-Z]+)*\Z")
 _ARGUMENTS = re.compile(r"[A-Za-z0-9_ ,()\[\]]*\Z")
@@ -70,6 +70,10 @@ _DEFAULTS = """
 SELECT privilege_type, admin_option, object_type, owner_name, schema_name
 FROM pg_catalog.svv_default_privileges WHERE grantee_type = 'user' AND grantee_name = %s
 """
+_DEFAULTS_OF = """
+SELECT privilege_type, admin_option, object_type, schema_name, grantee_type, grantee_name
+FROM pg_catalog.svv_default_privileges WHERE owner_name = %s
+"""
 _OF_A_TABLE = ("DELETE", "DROP", "INSERT", "REFERENCES", "SELECT", "UPDATE")
 # "GRANT", Amazon Redshift Database Developer Guide. Views show more words, of PostgreSQL, which GRANT does not accept.
 _WRITABLE = frozenset(
@@ -78,6 +82,7 @@ _WRITABLE = frozenset(
         *("TEMP", "TEMPORARY", "TRUNCATE", "UPDATE", "USAGE"),
     }
 )
+_GRANTEES = {"user": "{}", "role": "ROLE {}", "group": "GROUP {}", "public": "PUBLIC"}
 _DEFAULT_ON = {"RELATION": "TABLES", "FUNCTION": "FUNCTIONS", "PROCEDURE": "PROCEDURES"}
 
 
@@ -105,6 +110,7 @@ def look(cursor: Cursor, name: str) -> User | None:
         roles=_pairs(cursor, _ROLES, name),
         grants=grants,
         owned=(*_owned_tables(cursor, sysid), *_owned_schemas(cursor, sysid), *_owned_functions(cursor, sysid)),
+        defaults=_defaults_of(cursor, name),
         unreadable=unreadable,
     )
 
@@ -178,6 +184,19 @@ def _default(right: str, kind: str, owner: str, schema: str | None) -> Grant | N
     return Grant(
         f"{right} ON {_DEFAULT_ON[kind.upper()]}", f"ALTER DEFAULT PRIVILEGES FOR USER {quoted(owner)}{place} "
     )
+
+
+def _defaults_of(cursor: Cursor, owner: str) -> dict[Default, bool]:
+    """What the user gives others on all that it will make; its own right to that is no gift."""
+    cursor.execute(_DEFAULTS_OF, (owner,))
+    found: dict[Default, bool] = {}
+    for right, option, kind, schema, grantee_type, grantee in cursor.fetchall():
+        to = _GRANTEES.get(grantee_type.lower())
+        if to is None or grantee == owner or right not in _WRITABLE or kind.upper() not in _DEFAULT_ON:
+            continue
+        given = Default(f"{right} ON {_DEFAULT_ON[kind.upper()]}", to.format(quoted(grantee or "")), schema or None)
+        found[given] = found.get(given, False) or bool(option)
+    return found
 
 
 def _owned_tables(cursor: Cursor, sysid: int) -> Iterator[Owned]:

@@ -44,6 +44,30 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Default:
+    """A privilege that a user gives others on all that it will make (ALTER DEFAULT PRIVILEGES)."""
+
+    what: str
+    to: str
+    """As GRANT writes it: a user, GROUP, ROLE or PUBLIC."""
+    schema: str | None = None
+    """The schema in which it is made; None: any."""
+
+    def give(self, owner: str, *, option: bool) -> str:
+        return f"{self._of(owner)} GRANT {self.what} TO {self.to}{' WITH GRANT OPTION' if option else ''}"
+
+    def take(self, owner: str) -> str:
+        return f"{self._of(owner)} REVOKE {self.what} FROM {self.to}"
+
+    def _of(self, owner: str) -> str:
+        place = f" IN SCHEMA {quoted(self.schema)}" if self.schema else ""
+        return f"ALTER DEFAULT PRIVILEGES FOR USER {quoted(owner)}{place}"
+
+    def __str__(self) -> str:
+        return f"{self.what} to {self.to}" + (f" in schema {self.schema}" if self.schema else "")
+
+
+@dataclass(frozen=True)
 class Owned:
     """A table, view or schema, as ALTER writes it, and what its owner can do with it that can be granted to others."""
 
@@ -68,6 +92,8 @@ class User:
     """Whether it may grant the role to others, by the role's name."""
     grants: Mapping[Grant, bool] = field(default_factory=dict)
     """Whether it may grant the privilege to others."""
+    defaults: Mapping[Default, bool] = field(default_factory=dict)
+    """Whether the others may grant it on, by what it gives them on all that it will make."""
     owned: tuple[Owned, ...] = ()
     unreadable: tuple[str, ...] = ()
     """Privileges of a kind that is not known here."""
@@ -118,6 +144,7 @@ def differences(base: User, clone: User) -> Iterator[Difference]:
         )  # fmt: skip
     yield from _roles(base, clone)
     yield from _grants(expected_grants(base), clone)
+    yield from _defaults(base, clone)
     for sentence in base.unreadable:
         if sentence in clone.unreadable and _IDLE.match(sentence):
             continue
@@ -214,6 +241,20 @@ def _grants(expected: Mapping[Grant, bool], clone: User) -> Iterator[Difference]
             yield Difference(f"has {grant} itself", (grant.take(clone.name),))
         elif option and not expected[grant]:
             yield Difference(f"has the grant option of {grant} itself", (grant.take_option(clone.name),))
+
+
+def _defaults(base: User, clone: User) -> Iterator[Difference]:
+    """What the clone makes is the clone's until its next turn, and others have to be able to use it meanwhile."""
+    between = (quoted(base.name), quoted(clone.name))
+    expected = {each: option for each, option in base.defaults.items() if each.to not in between}
+    found = {each: option for each, option in clone.defaults.items() if each.to not in between}
+    for each in sorted(expected.keys() | found.keys(), key=str):
+        if expected.get(each) == found.get(each):
+            continue
+        take = [] if each not in found else [each.take(clone.name)]
+        give = [] if each not in expected else [each.give(clone.name, option=expected[each])]
+        does = "does not give" if each not in found else "gives" if each not in expected else "gives otherwise"
+        yield Difference(f"{does} {each} on what it makes, unlike {base.name}", (*take, *give))
 
 
 def _value(setting: str, value: str) -> str:

@@ -44,6 +44,8 @@ EXEC @answer = sys.sp_getapplock @Resource = %s, @LockMode = 'Exclusive', @LockO
 SELECT @answer
 """
 _MAY = "SELECT HAS_PERMS_BY_NAME(NULL, NULL, %s)"
+_LOGIN_EXISTS = "SELECT 1 FROM sys.sql_logins WHERE name = %s"
+_USER_EXISTS = "SELECT 1 FROM sys.database_principals WHERE name = %s"
 _ACT_AS_OWNER = "EXECUTE AS USER = N'dbo' WITH NO REVERT"
 _SESSIONS = """
 SELECT COALESCE(c.client_net_address, s.host_name, N'unknown'), COALESCE(DB_NAME(s.database_id), N''), COUNT(*)
@@ -114,10 +116,13 @@ class SqlServerAdminSession(IdleAdminSession[Session]):
         return report
 
     def disable_login(self, user: str) -> None:
-        if self._proven_is.database is None:
-            self._main.ask(f"lock user {user} out", f"ALTER LOGIN {quoted(user)} DISABLE")
-            return
-        self._in(self._proven_is.database).ask(f"lock user {user} out", f"DENY CONNECT TO {quoted(user)}")
+        # Without such a user setSecret failed before it was made.
+        doing, database = f"lock user {user} out", self._proven_is.database
+        if database is not None:
+            if self._in(database).ask(doing, _USER_EXISTS, user):
+                self._in(database).ask(doing, f"DENY CONNECT TO {quoted(user)}")
+        elif self._main.ask(doing, _LOGIN_EXISTS, user):
+            self._main.ask(doing, f"ALTER LOGIN {quoted(user)} DISABLE")
 
     def sessions_of(self, user: str) -> tuple[SessionCount, ...] | None:
         if not self._may("VIEW SERVER STATE"):

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import stamina
 
@@ -23,7 +22,8 @@ from rotated_secrets.databases.webhook.receiver import HTTPS_PORT, Receiver
 from rotated_secrets.databases.webhook.redaction import Hidden
 from rotated_secrets.databases.webhook.signing import SigningKey
 from rotated_secrets.databases.webhook.transport import post
-from rotated_secrets.values import Arn, Credential, VersionId
+from rotated_secrets.json_object import BYTE_ORDER_MARK, is_standard
+from rotated_secrets.values import Arn, Credential, SecretValue, VersionId
 
 CONTRACT = "rotated_secrets.v1"
 """Begins the type of every request. What receivers rely on does not change under this name."""
@@ -101,7 +101,7 @@ class WebhookEngine:
         """
         content = credential.value.fields if credential.value else None
         value = dict(content) if content is not None else credential.value and credential.value.text.reveal()
-        body = self._body(verb, credential, value, rights)
+        body = self._body(verb, credential, rights)
         hidden, whom = Hidden(value), f"webhook {self._receiver}, asked to {verb} {self._whose(credential)},"
         until = time.monotonic() + self.call_seconds
         sent_at = 0
@@ -130,8 +130,8 @@ class WebhookEngine:
             return str(uuid.uuid4())
         return str(uuid.uuid5(_NAMESPACE, f"{arn}|{version}"))
 
-    def _body(self, verb: Verb, credential: Credential, value: Any, rights: Rights | None) -> bytes:
-        """The same bytes for the same request."""
+    def _body(self, verb: Verb, credential: Credential, rights: Rights | None) -> bytes:
+        """The same bytes for the same request, with the value as it is written. Raises: Refused."""
         purpose = self._purpose
         users = {"base": purpose.users.base, "clone": purpose.users.clone} if purpose.users else None
         data = {
@@ -141,15 +141,10 @@ class WebhookEngine:
             "keys": purpose.keys,
             "users": users,
             **({"rights": rights} if rights is not None and users else {}),
-            "value": value,
         }
-        try:
-            return json.dumps({"type": f"{CONTRACT}.{verb}", "data": data}, allow_nan=False).encode()
-        except (ValueError, RecursionError):
-            raise Refused(
-                "the secret value holds a number that JSON does not have (NaN, Infinity), or is nested too deep, "
-                "and cannot be sent to a webhook; correct it"
-            ) from None
+        request = json.dumps({"type": f"{CONTRACT}.{verb}", "data": data})
+        # Half of a surrogate pair becomes the escape that JSON has for it.
+        return f'{request[:-2]}, "value": {_written(credential.value)}}}}}'.encode(errors="backslashreplace")
 
     def _whose(self, credential: Credential) -> str:
         return f"the credential of user {credential.username}" if credential.username else "the value"
@@ -182,10 +177,27 @@ class _Session(BaseAdminSession):
         return self._engine.set(self._server, credential, rights)
 
     def disable_login(self, user: str) -> None:
-        raise Refused(f"a webhook cannot lock a user out; user {user} keeps the password that failed its test")
+        raise Refused(
+            f"a webhook cannot lock a user out; user {user} keeps the new password, if the receiver has set it"
+        )
 
     def sessions_of(self, user: str) -> None:  # noqa: ARG002
         return None
+
+
+def _written(value: SecretValue | None) -> str:
+    """Return a value as JSON: an object as it is written, any other text as a string. Raises: Refused."""
+    if value is None:
+        return "null"
+    text = value.text.reveal()
+    if value.fields is None:
+        return json.dumps(text)
+    if not is_standard(text):
+        raise Refused(
+            "the secret value holds a number that JSON does not have (NaN, Infinity), and cannot be sent to a webhook; "
+            "correct it"
+        )
+    return text.removeprefix(BYTE_ORDER_MARK).strip()
 
 
 def _pause(error: Exception) -> bool | float:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from rotated_secrets.json_object import json_text
+
 LONGEST = 200
 """Characters of one message that are kept."""
 SEARCHED = 4096
@@ -79,6 +81,7 @@ def _leaves(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield json.dumps(value)
+        yield json_text(value)
 
 
 def _forms(text: str) -> Iterator[str]:

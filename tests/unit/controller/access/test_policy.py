@@ -226,6 +226,37 @@ def test_request_is_for_the_region_in_the_spec() -> None:
     assert Request.source(_resource(), HOME).region == "eu-west-1"
 
 
+@pytest.mark.parametrize(
+    ("partition", "region"),
+    [
+        ("aws-us-gov", "us-gov-west-1"),
+        ("aws-cn", "cn-northwest-1"),
+        ("aws-eusc", "eusc-de-east-1"),
+        ("aws-iso", "us-iso-east-1"),
+        ("aws-iso-b", "us-isob-east-1"),
+        ("aws-iso-e", "eu-isoe-west-1"),
+        ("aws-iso-f", "us-isof-south-1"),
+    ],
+)
+def test_secret_of_every_partition_is_allowed_by_the_same_rule(partition: str, region: str) -> None:
+    home = Home(HOME.account, region)
+    arn = Arn(f"arn:{partition}:secretsmanager:{region}:{HOME.account}:secret:shop/orders-AbCdEf")
+    for asked in ("shop/orders", arn):
+        request = _request(asked, region=region)
+        DEFAULT.check_asked(request, home)
+        DEFAULT.check_returned(request, arn, home)
+    with pytest.raises(PolicyDenied):
+        DEFAULT.check_returned(_request("shop/orders", region=region), Arn(arn.replace("shop/", "team/")), home)
+
+
+@pytest.mark.parametrize("written", ["us-east-1", "us-east-1-fips", "fips-us-east-1"])
+def test_rule_that_names_a_region_as_for_fips_endpoints_is_for_that_region(written: str) -> None:
+    policy = parse_policy(f'rules: [{{namespaces: ["*"], secrets: ["{{namespace}}/*"], regions: [{written}]}}]')
+    request = _request("shop/orders", region="us-east-1")
+    policy.check_asked(request, HOME)
+    policy.check_returned(request, _arn("shop/orders", region="us-east-1"), HOME)
+
+
 _LABELS = st.from_regex(re.compile("[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?"), fullmatch=True)
 _NAMES = st.from_regex(re.compile("[a-z0-9/_+=.@!-]{1,20}"), fullmatch=True)
 

@@ -37,6 +37,24 @@ def test_poll_that_fails_is_logged_with_its_region_and_tried_again(
     assert operator.looked_at == [KEY]
 
 
+@pytest.mark.parametrize("about", [{"primary_region": "us-east-1"}, {"rotation_enabled": True}])
+def test_secret_that_aws_rotates_no_more_is_noticed_at_the_next_poll(
+    operator: FakeOperator, about: dict[str, object]
+) -> None:
+    secret = with_admin(operator).aws.find("shop/orders")
+    secret.about.update(about)
+    operator.apply(SPEC)
+    operator.ask("one")
+    operator.settle()
+    assert operator.condition("Held")[:2] == ("True", "ManagedElsewhere")
+    secret.about.clear()
+    operator.looked_at.clear()
+    operator.services.feeds.poll()
+    assert operator.looked_at == [KEY]
+    operator.services.feeds.poll()
+    assert operator.looked_at == [KEY]
+
+
 def test_fault_in_a_poll_is_logged_and_does_not_end_the_polls(
     operator: FakeOperator, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from rotated_secrets.databases.base import (
 )
 from rotated_secrets.databases.hosts import HostRules
 from rotated_secrets.observability.metrics import Metrics
-from rotated_secrets.values import Credential, SecretText
+from rotated_secrets.values import Credential, SecretText, SecretValue
 from tests.support.direct import DirectLogins
 
 APPLICATION = Credential("postgres", "192.0.2.7", "app", SecretText("a"))
@@ -66,6 +67,20 @@ def connections(
         logins=DirectLogins(engine),
         metrics=Metrics(),
     )
+
+
+@pytest.mark.parametrize("host", ["[2001:DB8::7]", "2001:db8:0:0::7", "2001:db8::7"])
+def test_admin_is_for_the_same_server_however_its_host_is_written(host: str) -> None:
+    engine = RecordingEngine()
+    application, admin = (
+        Credential.of(
+            SecretValue.parse(json.dumps({"engine": "postgres", "host": each, "username": user, "password": "b"}))
+        )
+        for each, user in (("2001:db8::7", "app"), (host, "admin"))
+    )
+    with pytest.raises(StopIteration):
+        connections(engine, admin, application=application).open_admin(application)
+    assert [server.host for _, server in engine.tried] == ["2001:db8::7"]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,42 @@ def test_random_value_is_refused_where_the_value_is_a_databases(operator: FakeOp
     assert operator.target() is None
 
 
+EXTERNAL = {"strategy": "External", "schedule": "rate(30 days)"}
+
+
+def external(operator: FakeOperator, about: dict[str, Any], **rotation: Any) -> tuple[str, str, str]:
+    operator.secret().about.update(about)
+    return looked_at(operator, {"source": {"secretId": "shop/orders"}, "rotation": EXTERNAL | rotation})
+
+
+def test_schedule_of_a_secret_that_aws_does_not_rotate_is_told_long_before_it_is_due(operator: FakeOperator) -> None:
+    status, reason, message = external(operator, {})
+    assert (status, reason) == ("False", "InvalidSpec")
+    assert "no rotation is configured" in message
+    assert "aws secretsmanager rotate-secret" in message
+    assert operator.target() is not None
+    next(iter(operator.aws.secrets.values())).about["rotation_enabled"] = True
+    operator.services.observed.invalidate(KEY)
+    operator.settle()
+    assert operator.condition()[0] == "True"
+    assert "RotateSecret" not in operator.aws.operations()
+
+
+@pytest.mark.parametrize(
+    ("about", "rotation"),
+    [
+        ({"rotation_enabled": True}, {}),
+        ({}, {"schedule": None}),
+        ({}, {"suspend": True}),
+        ({"primary_region": "eu-north-1"}, {}),
+    ],
+)
+def test_secret_that_aws_rotates_or_need_not_rotate_is_followed(
+    operator: FakeOperator, about: dict[str, Any], rotation: dict[str, Any]
+) -> None:
+    assert external(operator, about, **rotation)[0] == "True"
+
+
 @pytest.mark.parametrize(
     ("rotation", "says"),
     [

@@ -27,9 +27,12 @@ from rotated_secrets.controller.process.replica import Replica
 from rotated_secrets.controller.process.shutdown import Ended
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.settings import Settings
+from rotated_secrets.controller.watch.index import Index
+from rotated_secrets.controller.watch.transform import transform
 from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, Reconcile
 from rotated_secrets.observability import logs
 from rotated_secrets.observability.events import EventReason
+from rotated_secrets.values import Arn
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_operator import KEY, SPEC, path_of
 
@@ -130,6 +133,16 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not holds():
             await asyncio.sleep(0.005)
+
+
+def test_secret_named_without_region_is_in_the_region_that_its_arn_has_also_with_fips_endpoints(stage: Stage) -> None:
+    async def made() -> Index:
+        return Replica(settings(aws_region="us-east-1-fips"), stage.reconciler)._index
+
+    index = asyncio.run(made())
+    index.observe(transform(stage.cluster.objects[path_of(KEY)], 1))
+    arn = Arn("arn:aws:secretsmanager:us-east-1:123456789012:secret:shop/orders-AbCdEf")
+    assert index.named_by_operator(arn) == {KEY}
 
 
 def test_replica_that_watches_is_ready_and_asks_for_no_lease(stage: Stage) -> None:

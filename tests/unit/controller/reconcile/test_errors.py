@@ -10,8 +10,17 @@ import pytest
 
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.databases.base import Unavailable
-from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreThrottled, StoreUnavailable
-from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, path_of, with_admin
+from rotated_secrets.rotation.observation import with_stage_moved
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    SecretNotFound,
+    StoreError,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnavailable,
+)
+from rotated_secrets.values import Stage
+from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, killed_at, path_of, with_admin
 
 SECRET = "/api/v1/namespaces/shop/secrets/orders"
 
@@ -79,6 +88,93 @@ def test_ready_is_unknown_while_the_store_cannot_be_looked_at(ready: FakeOperato
     assert ready.condition()[0] == "True"
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("AWS is away"), StoreRefused("DecryptionFailure: no such key")])
+def test_value_that_cannot_be_read_leaves_nothing_true(ready: FakeOperator, error: StoreError) -> None:
+    mend = fails(ready, "GetSecretValue", error)
+    ready.ask("look")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+        for condition in ("Ready", "Synced"):
+            assert ready.condition(condition) == ("Unknown", "StoreUnavailable", str(error))
+    assert ready.events.recorded.count(("StoreUnavailable", str(error))) == 1
+    mend()
+    ready.settle()
+    assert (ready.condition("Ready")[0], ready.condition("Synced")[0]) == ("True", "True")
+
+
+def test_secret_that_is_denied_leaves_nothing_true(ready: FakeOperator) -> None:
+    mend = fails(ready, "DescribeSecret", AccessDenied("allow secretsmanager:DescribeSecret"))
+    ready.ask("look")
+    for _ in range(2):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+        assert ready.condition("Ready")[:2] == ("False", "AccessDenied")
+        assert ready.condition("Synced")[:2] == ("Unknown", "AccessDenied")
+    mend()
+    ready.settle()
+    assert (ready.condition("Ready")[0], ready.condition("Synced")[0]) == ("True", "True")
+
+
+def test_secret_that_is_gone_is_told_by_one_event(ready: FakeOperator) -> None:
+    mend = fails(ready, "DescribeSecret", SecretNotFound("AWS finds no secret; create it"))
+    ready.ask("look")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+    assert ready.condition()[:2] == ("False", "SecretNotFound")
+    assert ready.events.recorded.count(("StoreUnavailable", "AWS finds no secret; create it")) == 1
+    mend()
+    ready.settle()
+    assert ready.condition()[0] == "True"
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("AWS is away"), StoreThrottled("AWS is busy")])
+def test_step_that_aws_does_not_do_is_told_by_one_event(ready: FakeOperator, error: StoreError) -> None:
+    fails(ready, "PutSecretValue", error)
+    ready.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+    assert ready.events.recorded.count(("RotationFailed", str(error))) == 1
+    assert ready.condition()[0] == "True"
+
+
+@pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue"])
+def test_ready_is_unknown_once_the_store_throttles_look_after_look(ready: FakeOperator, operation: str) -> None:
+    mend = fails(ready, operation, StoreThrottled("AWS is busy"))
+    ready.ask("look")
+    for expected in ("True", "True", "Unknown", "Unknown"):
+        with pytest.raises(RetryLater):
+            ready.reconcile()
+        assert (ready.condition("Ready")[0], ready.condition("Synced")[0]) == (expected, expected)
+    mend()
+    ready.settle()
+    assert ready.condition()[0] == "True"
+    fails(ready, operation, StoreThrottled("AWS is busy"))
+    ready.ask("look again")
+    with pytest.raises(RetryLater):
+        ready.reconcile()
+    assert ready.condition()[0] == "True", "it counts from the last look that came to an end"
+
+
+def test_identity_of_the_operator_that_is_lost_is_told_on_each_resource(
+    ready: FakeOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: object) -> str:
+        raise AccessDenied("the operator's AWS credentials cannot be loaded: /token: No such file")
+
+    monkeypatch.setattr("tests.support.fake_aws.FakeStores.account", lost)
+    ready.ask("look")
+    for _ in range(2):
+        with pytest.raises(RetryLater, match="/token"):
+            ready.reconcile()
+    assert ready.condition()[:2] == ("False", "AccessDenied")
+    assert ready.events.reasons.count("AccessDenied") == 1
+    gauge = ready.services.metrics.registry.get_sample_value
+    assert gauge("rotatedsecrets_ready", {"namespace": "shop", "name": "orders"}) == 0
+
+
 def test_ready_stays_while_the_store_only_asks_for_fewer_requests(ready: FakeOperator) -> None:
     fails(ready, "DescribeSecret", StoreThrottled("AWS is busy"))
     ready.ask("look")
@@ -113,6 +209,91 @@ def test_store_that_denies_a_step_is_told_as_denied_and_as_that_step(ready: Fake
     mend()
     ready.settle()
     assert ready.condition("Rotated")[0] == "True"
+
+
+REFUSALS = [
+    AccessDenied("allow secretsmanager:UpdateSecretVersionStage"),
+    StoreRefused("LimitExceededException"),
+    StoreThrottled("AWS is busy"),
+    StoreUnavailable("what answered is not AWS"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_password_that_is_set_and_not_yet_current_is_told_and_finished_later(
+    ready: FakeOperator, error: StoreError
+) -> None:
+    mend = fails(ready, "UpdateSecretVersionStage", error)
+    ready.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater, match=str(error)):
+            ready.reconcile()
+        assert ready.condition("Rotated")[:2] == ("False", "FinishFailed")
+        status, reason, message = ready.condition("Ready")
+        assert (status, reason) == ("False", "LoginFailed")
+        assert message.startswith("what is delivered does not log in: ")
+        assert str(error) in message
+    event = "AccessDenied" if isinstance(error, AccessDenied) else "RotationFailed"
+    assert ready.events.recorded.count((event, str(error))) == 1
+    mend()
+    ready.settle()
+    assert (ready.condition("Rotated")[0], ready.condition("Ready")[0]) == ("True", "True")
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_finish_that_is_refused_takes_nothing_from_a_user_that_was_not_changed(
+    operator: FakeOperator, error: StoreError
+) -> None:
+    with_admin(operator).apply(changed(SPEC, rotation={"strategy": "AlternatingUsers"}))
+    operator.settle()
+    fails(operator, "UpdateSecretVersionStage", error)
+    operator.ask("now")
+    with pytest.raises(RetryLater):
+        operator.reconcile()
+    assert operator.condition("Rotated")[:2] == ("False", "FinishFailed")
+    assert operator.condition("Ready")[0] == "True"
+
+
+def test_finish_that_is_refused_after_the_stage_has_moved_is_looked_at_again(ready: FakeOperator) -> None:
+    """The answer to the first request was lost, and the second one is refused."""
+    secret = ready.aws.find("shop/orders")
+
+    def moved(operation: str, asked: str) -> None:
+        if operation == "UpdateSecretVersionStage":
+            pending, current = (
+                next(version for version, labels in secret.stages.items() if stage in labels)
+                for stage in (Stage.PENDING, Stage.CURRENT)
+            )
+            secret.stages = with_stage_moved(secret.stages, Stage.CURRENT, to=pending, remove_from=current)
+            ready.aws.before_call = lambda operation, asked: None
+            raise StoreRefused("it is not on that version")
+
+    ready.aws.before_call = moved
+    ready.ask("now")
+    with pytest.raises(RetryLater, match="moved meanwhile"):
+        ready.reconcile()
+    assert ready.condition("Ready")[0] == "True"
+    ready.settle()
+    assert ready.condition("Rotated")[0] == "True"
+
+
+def test_pending_version_that_cannot_be_read_is_told(ready: FakeOperator) -> None:
+    following = killed_at(ready, "UpdateSecretVersionStage")
+    reads: list[str] = []
+
+    def fail(operation: str, asked: str) -> None:
+        if operation == "GetSecretValue":
+            reads.append(asked)
+            if len(reads) == 2:
+                raise StoreRefused("DecryptionFailure")
+
+    following.aws.before_call = fail
+    with pytest.raises(RetryLater, match="DecryptionFailure"):
+        following.reconcile()
+    assert following.condition("Rotated")[:2] == ("False", "SetFailed")
+    assert ("RotationFailed", "DecryptionFailure") in following.events.recorded
+    following.settle()
+    assert following.condition("Rotated")[0] == "True"
 
 
 def test_server_that_is_down_holds_nothing_up_but_the_rotation(ready: FakeOperator) -> None:

@@ -56,6 +56,10 @@ def test_login_that_was_rejected_is_not_tried_sooner_for_what_is_due(seen: Obser
     assert rest_after(rejected, Hold(Reason.LOGIN_FAILED, "held", SOON), NOW) == Rest(NOW + RECHECK)
 
 
+def test_rights_that_a_clone_lacks_are_looked_at_again(seen: Observation) -> None:
+    assert rest_after(replace(seen, missing_rights=("x",)), Sleep(LATER), NOW) == Rest(NOW + RECHECK)
+
+
 @pytest.mark.parametrize("reason", [Reason.INVALID_SPEC, Reason.ACCESS_DENIED])
 def test_obstacle_is_looked_at_again_though_nothing_is_due(seen: Observation, reason: Reason) -> None:
     assert rest_after(replace(seen, obstacle=Obstacle(reason, "x")), Sleep(LATER), NOW) == Rest(NOW + RECHECK)
