@@ -36,6 +36,7 @@ from rotated_secrets.rotation.actions import (
     RestartWorkload,
     Retry,
     Sleep,
+    SyncTarget,
     Waiting,
 )
 from rotated_secrets.rotation.deletion import as_left_behind, needs_entry
@@ -278,7 +279,7 @@ class World:
     target: StoredVersion | None = None
     target_spoiled: bool = False
     target_revision: int = 0
-    """Its resourceVersion, also while it is absent: one that is made again has another."""
+    """Its resourceVersion: one that is made again has another."""
     obstacle: Obstacle | None = None
     workloads: dict[Workload, ModelWorkload] = field(default_factory=dict)
     """The workloads that rollout.restart names."""
@@ -288,6 +289,9 @@ class World:
     """The entry about the unfinished rotation; it stays when the resource is deleted."""
     deleted: bool = False
     """Whether the resource is gone, and its status with it."""
+    leader: ModelOperator | None = None
+    """The operator that looked last, once the resource is gone: what ends its rotation relies on the Lease, because
+    there is no status any more whose resourceVersion would stop another one."""
     left_unfinished: int = 0
     """Rotations of other resources of the namespace that were deleted."""
     late_call: bool = False
@@ -389,10 +393,15 @@ class World:
         self.target_revision += 1
 
     def look_at_target(self, current: StoredVersion) -> TargetState:
-        if self.target is None:
-            return TargetState(TargetKind.ABSENT)
-        same = self.target.version_id == current.version_id and not self.target_spoiled
-        return TargetState(TargetKind.EQUAL if same else TargetKind.DIFFERS, self.target.version_id)
+        return compared(self.target, self.target_spoiled, current)
+
+
+def compared(held: StoredVersion | None, spoiled: bool, current: StoredVersion) -> TargetState:
+    """How a target Secret compares with AWSCURRENT; ``spoiled`` if someone edited it."""
+    if held is None:
+        return TargetState(TargetKind.ABSENT)
+    same = held.version_id == current.version_id and not spoiled
+    return TargetState(TargetKind.EQUAL if same else TargetKind.DIFFERS, held.version_id)
 
 
 @dataclass
@@ -434,23 +443,50 @@ class DeletedStatus:
 
 @dataclass
 class ModelTarget:
-    """The Secret that pods mount. It is created where there was none, and updated where it is still what was read."""
+    """The Secret that pods mount, as Kubernetes writes it.
+
+    It is created where none was read and there is none, also if there was one in between; it is updated where it has
+    the resourceVersion that was read.
+    """
 
     world: World
-    _read: int = -1
+    _read: int | None = None
+    """The resourceVersion; None if there was no Secret."""
+    _state: Callable[[StoredVersion], TargetState] | None = None
+    """Compares what was read with a version."""
 
     def look_again(self, current: StoredVersion) -> TargetState:
-        self._read = self.world.target_revision
-        return self.world.look_at_target(current)
+        self._read = self._revision
+        held, spoiled = self.world.target, self.world.target_spoiled
+        self._state = lambda version: compared(held, spoiled, version)
+        return self._state(current)
 
     def look(self, current: StoredVersion) -> TargetState:
-        return self.world.look_at_target(current)
+        return self._state(current) if self._state is not None else self.look_again(current)
+
+    @property
+    def _revision(self) -> int | None:
+        return self.world.target_revision if self.world.target is not None else None
 
     def write(self, current: StoredVersion) -> TargetState:
-        if self._read != self.world.target_revision:
+        if self._read != self._revision:
             raise DeliveryUnavailable("the Secret has changed, appeared or was deleted")
         self.world.delivered(current)
         return self.look_again(current)
+
+    def late_update(self, current: StoredVersion) -> Call | None:
+        """The update that a frozen operator was about to send; the API server compares the resourceVersion.
+
+        None for a creation. One that comes late may make a Secret of an old version, for which it has to be deleted
+        twice; the other operator, which watches it, writes it again at once.
+        """
+        revision = self._read
+
+        def put() -> None:
+            if revision == self._revision:
+                self.world.delivered(current)
+
+        return put if revision is not None else None
 
 
 @dataclass
@@ -479,6 +515,7 @@ class ModelOperator:
         self.world = world
         self.reports = Recorded()
         self.run: Run | None = None
+        self.target: ModelTarget | None = None
 
     def step(self) -> Waiting | None:
         """Observe, or do one action. Returns how the run ended, once it has."""
@@ -522,6 +559,8 @@ class ModelOperator:
             case CreatePending(version_id):
                 late = pending_value(run.terms, run.seen, lambda: SecretText("late"))
                 return lambda: store.put_pending(ARN, version_id, late)
+            case SyncTarget() if self.target is not None:
+                return self.target.late_update(run.seen.current)
             case RequestRotation(version_id):
                 return lambda: store.rotate(ARN, version_id)
             case RestartWorkload(workload, version_id):
@@ -547,6 +586,10 @@ class ModelOperator:
             self.run.close()
         self.run = None
 
+    def _check_lease(self) -> None:
+        if self.world.deleted and self.world.leader not in (None, self):
+            raise LookAgain("another operator leads")
+
     def _look(self) -> Run | None:
         """Observe; None if the resource is gone and its rotation has ended."""
         world, terms = self.world, self.world.terms
@@ -555,10 +598,11 @@ class ModelOperator:
         status = ModelStatus(world, world.status)
         known = initialised(world.status, terms, world.operators_now)
         if world.deleted:
+            world.leader = self
             if world.journal is None:
                 return None
             known = as_left_behind(RotatedSecretStatus(rotation=world.journal), terms)
-        target = None if world.deleted and world.target is None else ModelTarget(world)
+        target = self.target = None if world.deleted and world.target is None else ModelTarget(world)
         seen = Observation.first(
             terms,
             stages,
@@ -575,7 +619,7 @@ class ModelOperator:
             target=target,
             workloads=ModelWorkloads(world, status),
             reports=self.reports,
-            guard=lambda: None,
+            guard=self._check_lease,
             now=lambda: world.operators_now,
         )
         return Run(terms, seen, ports, generation=1)

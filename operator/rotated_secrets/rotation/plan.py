@@ -115,7 +115,11 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
 
 
 def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
-    """Write AWSCURRENT into the target Secret, unless its login fails: the credential in the Secret may still work."""
+    """Write AWSCURRENT into the target Secret, unless its login fails: the credential in the Secret may still work.
+
+    A database that does not answer stops no delivery, except of a version that was rolled back: a late finishSecret
+    made it AWSCURRENT, and its login is expected to fail.
+    """
     target = seen.target
     if target is None or target.kind not in (TargetKind.ABSENT, TargetKind.DIFFERS):
         return None
@@ -123,7 +127,7 @@ def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if terms.has_database and not delivered_before:
         if seen.login is Login.UNTRIED:
             return ProbeCurrent()
-        if seen.login is Login.REJECTED:
+        if seen.login is Login.REJECTED or (seen.login is Login.UNREACHABLE and was_rolled_back(seen)):
             return None
     return SyncTarget()
 

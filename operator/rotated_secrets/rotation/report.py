@@ -166,6 +166,9 @@ def _synced(seen: Observation) -> Finding:
         return Finding(True, Reason.UP_TO_DATE, f"the target Secret holds version {seen.current_id}{behind}")
     if target.kind is TargetKind.CONFLICT:
         return Finding(False, target.reason or Reason.SECRET_CONFLICT, target.message)
+    if seen.login is Login.UNREACHABLE:
+        why = "AWSCURRENT is a version that was rolled back, and the database does not answer, so it was not delivered"
+        return Finding(False, Reason.LOGIN_FAILED, why)
     return Finding(False, Reason.LOGIN_FAILED, "AWSCURRENT does not log in, so it was not delivered")
 
 

@@ -20,6 +20,7 @@ from rotated_secrets.databases.base import (
     Unavailable,
     Users,
 )
+from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation import actions, rollback
 from rotated_secrets.rotation.external import not_configured
 from rotated_secrets.rotation.observation import AttemptState, Login, Observation, Terms, with_stage_moved
@@ -88,7 +89,7 @@ class Steps:
             case actions.RequestRotation(version_id):
                 return self._request_rotation(seen, version_id)
             case actions.SyncTarget():
-                return replace(seen, target=self._target.write(seen.current) if self._target else None)
+                return self._sync(seen)
             case actions.RestartWorkload(workload, version_id):
                 return self._restart(seen, workload, version_id)
             case actions.Restore():
@@ -249,6 +250,17 @@ class Steps:
             attempt=AttemptState(),
             restarts={},
         )
+
+    def _sync(self, seen: Observation) -> Observation:
+        if self._target is None:
+            return replace(seen, target=None)
+        if seen.target is not None and seen.target.kind is TargetKind.ABSENT:
+            # An update of a Secret that was changed or made again is refused. Its creation is not: if another operator
+            # made it, rotated, and someone deleted it since the look, an old credential would be delivered.
+            stages = self._store.describe(self._terms.arn).stages
+            if Stage.CURRENT not in stages.get(seen.current_id, frozenset()):
+                raise LookAgain("AWSCURRENT was moved before the target Secret was created")
+        return replace(seen, target=self._target.write(seen.current))
 
     def _restart(self, seen: Observation, workload: Workload, version_id: VersionId) -> Observation:
         if self._ports.workloads is None:

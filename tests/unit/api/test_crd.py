@@ -137,7 +137,11 @@ _SPECS = st.fixed_dictionaries(
     {
         "source": st.fixed_dictionaries(
             {"secretId": st.sampled_from(["shop/orders", "rds!db-1", _ARN, _ARN[:-7], "a b", "a\n", "x" * 2049, ""])},
-            optional={"region": st.sampled_from(["eu-west-1", "us-gov-west-1", "eusc-de-east-1", "EU", "eu-west-1\n"])},
+            optional={
+                "region": st.sampled_from(
+                    ["eu-west-1", "us-gov-west-1", "eusc-de-east-1", "fips-us-east-1", "EU", "eu-west-1\n"]
+                )
+            },
         ),
         "rotation": st.fixed_dictionaries(
             {"strategy": st.sampled_from(["SingleUser", "AlternatingUsers", "RandomValue", "External"])},

@@ -11,7 +11,7 @@ import pytest
 from rotated_secrets.api.rotation import Rights, Strategy
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step, Trigger
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.rotation.actions import Hold, Retry, Sleep, Waiting
+from rotated_secrets.rotation.actions import FinishPending, Hold, Retry, Sleep, SyncTarget, Waiting
 from rotated_secrets.rotation.observation import Login, Obstacle
 from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import MOST_BYTES, pending_mismatch, successor
@@ -337,6 +337,63 @@ def test_database_that_is_down_stops_no_sync_and_loses_no_rotation() -> None:
 
 
 # ---- holds
+
+
+@pytest.mark.parametrize("strategy", OURS)
+def test_secret_that_was_made_and_deleted_meanwhile_is_not_created_with_an_old_version(strategy: Strategy) -> None:
+    world = world_of(strategy)
+    frozen = ModelOperator(world)
+    while frozen.run is None or not isinstance(frozen.run.next_action(), SyncTarget):
+        frozen.step()
+    settled(world)
+    for request in ("first", "second"):
+        rotate(world, request)
+    world.delete_target()
+    assert isinstance(frozen.step(), Retry)
+    assert world.target is None
+    frozen.run_until_it_waits()
+    assert world.target == current(world)
+
+
+def test_creation_of_the_target_secret_costs_one_call_and_an_update_none() -> None:
+    world = settled(world_of())
+    world.delete_target()
+    world.store.calls.clear()
+    ModelOperator(world).run_until_it_waits()
+    assert world.store.calls == ["DescribeSecret", "GetSecretValue", "DescribeSecret"]
+    world.edit_target()
+    world.store.calls.clear()
+    ModelOperator(world).run_until_it_waits()
+    assert world.store.calls == ["DescribeSecret", "GetSecretValue"]
+
+
+@pytest.mark.parametrize("strategy", DATABASE_STRATEGIES)
+def test_version_that_was_rolled_back_is_not_delivered_while_the_database_does_not_answer(strategy: Strategy) -> None:
+    """A late finishSecret made it AWSCURRENT. Found by the model."""
+    world = settled(world_of(strategy))
+    world.request = "request"
+    frozen = ModelOperator(world)
+    while frozen.run is None or not isinstance(frozen.run.next_action(), FinishPending):
+        frozen.step()
+    late = frozen.freeze()
+    assert late is not None
+    resuming = ModelOperator(world)
+    while not resuming.reports.passwords:
+        resuming.step()
+    world.database.checks_fail_for = {"app", "app_clone"}
+    resuming.run_until_it_waits()
+    assert world.status.history[0].outcome is Outcome.ROLLED_BACK
+    world.late_call = True
+    late()
+    world.database.down, world.database.checks_fail_for = True, set()
+    assert isinstance(ModelOperator(world).run_until_it_waits(), Retry)
+    assert world.target is not None and world.target.version_id == FIRST
+    synced = world.status.condition(ConditionType.SYNCED)
+    assert synced is not None and "was rolled back" in synced.message
+    world.database.down = False
+    ModelOperator(world).run_until_it_waits()
+    assert current(world).version_id == FIRST
+    assert world.target == current(world)
 
 
 def test_current_that_does_not_log_in_keeps_the_secret_and_never_reaches_the_admin() -> None:

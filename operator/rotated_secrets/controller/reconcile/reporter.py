@@ -28,7 +28,6 @@ from rotated_secrets.rotation.actions import Doing, FinishPending, SyncTarget
 from rotated_secrets.rotation.observation import Observation
 from rotated_secrets.rotation.ports import LookAgain, PasswordSet
 from rotated_secrets.rotation.report import (
-    STEP_FAILED,
     Finding,
     NewEvent,
     event_for_ignored_times,
@@ -36,6 +35,7 @@ from rotated_secrets.rotation.report import (
     event_for_sync,
     events_for_rights,
     events_for_status,
+    tried_again,
     unknown_without_store,
     with_findings,
 )
