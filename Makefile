@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 export KUBERNETES
 
-.PHONY: help setup demo check unit test fuzz hostile bench test-embedded test-image image lint format crds manifests reference requirements clean
+.PHONY: help setup demo check unit test fuzz hostile bench test-embedded test-versions test-image image lint format crds manifests reference requirements clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,6 +54,10 @@ bench: $(STAMP) ## measure a thousand RotatedSecrets: time until all are Ready, 
 
 test-embedded: $(STAMP) ## the tests that depend on Kubernetes, on the embedded API
 	$(PYTEST) --kubernetes embedded tests/cluster tests/install tests/e2e $(ARGS)
+
+test-versions: $(STAMP) ## the life of a credential on newer PostgreSQL, MariaDB and Valkey, and on servers that speak German
+	@$(BIN)/python -m sandbox.debian_releases
+	$(PYTEST) --newer-servers tests/life $(ARGS)
 
 test-image: $(STAMP) ## build the image on a base made of Debian packages, and rotate with a container; as root
 	$(BIN)/pytest tests/image $(ARGS)

@@ -91,7 +91,7 @@ def _download_libraries(folder: Path) -> None:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise NotInstalled(f"MongoDB: its server needs {LIBRARIES} of Debian, and there is no apt-get here")
     failures = [f"no mirror of Debian or Ubuntu is among apt's sources on this {platform.machine()}"]
-    for mirror in _mirrors():
+    for mirror in mirrors():
         for release, keys in RELEASES:
             if not keys.exists():
                 continue
@@ -103,7 +103,8 @@ def _download_libraries(folder: Path) -> None:
     raise NotInstalled(f"MongoDB: its server needs {LIBRARIES}: {failures[-1]}")
 
 
-def _mirrors() -> Iterator[str]:
+def mirrors() -> Iterator[str]:
+    """Where this machine's own sources of apt say that releases of Debian or Ubuntu are."""
     # Without its information on releases apt looks at the sources alone: their lists may never have been fetched.
     look = ("apt-get", "indextargets", "--no-release-info", "--format")
     listed = _run([*look, "$(REPO_URI)|$(COMPONENT)|$(RELEASE)", "Created-By: Packages"], Path("/"))

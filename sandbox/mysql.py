@@ -1,4 +1,8 @@
-"""A real MySQL server on a free loopback port, for the demo and the tests."""
+"""A real MySQL server on a free loopback port, for the demo and the tests.
+
+It is set up as Debian's package does: the server's own `--initialize-insecure`, and a root that logs in by the Unix
+socket.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from sandbox.servers import Account, ServerStartError, as_account, give
 from sandbox.tls import CertificateAuthority
 
 SETTINGS: Mapping[str, str] = {
+    # All servers of this machine would have the same port for it.
     "mysqlx": "OFF",
     "innodb-redo-log-capacity": "16M",
     "innodb-undo-log-truncate": "OFF",
@@ -98,5 +103,6 @@ def _first_statements(user: str, password: str) -> tuple[str, ...]:
     return (
         f"CREATE USER `{user}`@`%` IDENTIFIED BY '{password}'",
         f"GRANT PROXY ON ''@'' TO `{user}`@`%` WITH GRANT OPTION",
-        "DROP USER root@localhost",
+        "INSTALL PLUGIN auth_socket SONAME 'auth_socket.so'",
+        "ALTER USER root@localhost IDENTIFIED WITH auth_socket",
     )

@@ -40,8 +40,10 @@ from sandbox.tls import CertificateAuthority
 ADMIN_USER = "sandbox_admin"
 START_SECONDS = 30.0
 PID_FILE = "server.pid"
+# As a package sets it up, but for addresses, sizes, logs, and waiting for the disk.
 SETTINGS: Mapping[str, str] = {
     "bind-address": "127.0.0.1",
+    # Applications have addresses of this machine here. As localhost, MariaDB's anonymous user would be logged in.
     "skip-name-resolve": "ON",
     "max-connections": "60",
     "server-id": "1",
@@ -70,7 +72,7 @@ class Program:
     initialise: Callable[[Program, Path, Account | None], None] = field(repr=False)
     """Makes a data directory, the account's."""
     first_statements: Callable[[str, str], tuple[str, ...]] = field(repr=False)
-    """Creates the admin by name and password, which no log may show, and takes away users without a password."""
+    """Creates the admin by name and password, which no log may show. Others log in by no password over TCP."""
     without_tls: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -251,7 +253,7 @@ def environment() -> dict[str, str]:
 def _furnish(server: MysqldServer, authority: CertificateAuthority) -> None:
     account, directory = server._account, server.directory
     template = made_once(
-        cache_directory(account) / f"{server.program}-data",
+        cache_directory(account) / f"{server.program}-as-packaged",
         lambda path: server.program.initialise(server.program, path, account),
     )
     shutil.copytree(template, directory / "data")

@@ -145,7 +145,7 @@ def _unpack_mysql(folder: Path) -> None:
         apt_install("debootstrap", "debian-archive-keyring")
     downloaded = Path(tempfile.mkdtemp(prefix="mysql-packages-", dir="/var/tmp"))
     try:
-        _as_root(
+        as_root(
             *("debootstrap", "--download-only", "--force-check-gpg", "--variant=minbase"),
             *(f"--include={MYSQL_PACKAGE}", MYSQL_SUITE, str(downloaded)),
         )
@@ -153,9 +153,9 @@ def _unpack_mysql(folder: Path) -> None:
         for package in sorted(downloaded.glob("var/cache/apt/archives/*.deb")):
             # The server and the libraries that it may load; the rest belongs to a system, which this is none.
             if package.name.startswith(("lib", f"{MYSQL_PACKAGE}_", "zlib1g_")):
-                _run(["dpkg-deb", "--extract", str(package), str(folder)])
+                run(["dpkg-deb", "--extract", str(package), str(folder)])
     finally:
-        _as_root("rm", "-rf", "--one-file-system", str(downloaded))
+        as_root("rm", "-rf", "--one-file-system", str(downloaded))
 
 
 def apt_install(*packages: str) -> None:
@@ -166,9 +166,9 @@ def apt_install(*packages: str) -> None:
     """
     if shutil.which("apt-get") is None:
         raise NotInstalled(f"{' and '.join(packages)}: there is no apt-get here; install what your system calls them")
-    _as_root("apt-get", "update")
+    as_root("apt-get", "update")
     services = " ".join(SERVICES[package] for package in packages if package in SERVICES)
-    _as_root("sh", "-c", INSTALL, "install", POLICY, services, *packages)
+    as_root("sh", "-c", INSTALL, "install", POLICY, services, *packages)
 
 
 def may_install() -> bool:
@@ -181,7 +181,12 @@ def may_install() -> bool:
     )
 
 
-def _as_root(*command: str) -> None:
+def as_root(*command: str) -> None:
+    """Run a command as root, by sudo where we are not.
+
+    Raises:
+        NotInstalled: with the last lines of what it printed.
+    """
     if os.geteuid() == 0:
         prefix: tuple[str, ...] = ()
     elif shutil.which("sudo"):
@@ -189,10 +194,15 @@ def _as_root(*command: str) -> None:
     else:
         raise NotInstalled(f"`{' '.join(command)}` takes root: run it as root, or have sudo")
     # `env`, for sudo keeps few variables.
-    _run([*prefix, "env", "DEBIAN_FRONTEND=noninteractive", f"PATH={os.defpath}:/usr/sbin:/sbin", *command])
+    run([*prefix, "env", "DEBIAN_FRONTEND=noninteractive", f"PATH={os.defpath}:/usr/sbin:/sbin", *command])
 
 
-def _run(command: Sequence[str]) -> None:
+def run(command: Sequence[str]) -> None:
+    """Run a command, and print nothing of it.
+
+    Raises:
+        NotInstalled: with the last lines of what it printed.
+    """
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

@@ -1,7 +1,8 @@
 """A real PostgreSQL server on a free loopback port, for the demo and the tests.
 
-It authenticates by SCRAM only, speaks TLS with a throw-away authority where the build can, logs every statement, and is
-gone at the end, also when the process that started it was killed. It knows nothing of the operator.
+It is set up as Debian's package does: locale, superuser `postgres`, and who may log in how. It speaks TLS with a
+throw-away authority where the build can, logs every statement, and is gone at the end, also when the process that
+started it was killed. It knows nothing of the operator.
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ __all__ = [
     "postgres_server",
 ]
 
-ADMIN_USER = "sandbox_admin"
+ADMIN_USER = "postgres"
+LOCALE = "C.UTF-8"
+"""The one that Debian itself has, without any package of locales."""
 START_SECONDS = 20.0
+# As a package sets it up, but for addresses, sizes, logs, and waiting for the disk.
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -53,22 +57,24 @@ SETTINGS: Mapping[str, str] = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "autovacuum": "off",
-    "jit": "off",
-    "lc_messages": "C",
     "log_timezone": "UTC",
     "timezone": "UTC",
-    "password_encryption": "scram-sha-256",
     "log_destination": "stderr",
     "logging_collector": "off",
     "log_statement": "all",
     "log_connections": "on",
     "log_disconnections": "on",
-    "log_line_prefix": "%m [%p] %u@%d ",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
 }
-HBA = ("host all all 127.0.0.1/32 scram-sha-256",)
+HBA = (
+    "local all postgres peer",
+    "local all all peer",
+    "host all all 127.0.0.1/32 scram-sha-256",
+    "host all all ::1/128 scram-sha-256",
+    "local replication all peer",
+    "host replication all 127.0.0.1/32 scram-sha-256",
+    "host replication all ::1/128 scram-sha-256",
+)
 
 
 @dataclass(frozen=True)
@@ -192,11 +198,12 @@ def postgres_server(
     tls: bool = True,
     settings: Mapping[str, str] | None = None,
     hba: Sequence[str] = HBA,
+    locale: str = LOCALE,
 ) -> Iterator[PostgresServer]:
     """A fresh server, removed at the end.
 
     `tls=False` turns TLS off where the build has it; `settings` go into postgresql.conf on top of the sandbox's own;
-    `hba` are the lines of pg_hba.conf. Raises PostgresStartError.
+    `hba` are the lines of pg_hba.conf; `locale` decides the language of messages, too. Raises PostgresStartError.
     """
     installation = installation or default_installation()
     account = unprivileged_account("postgres")
@@ -218,16 +225,16 @@ def postgres_server(
             _account=account,
             _processes=processes,
         )
-        _initialise(server, authority or CertificateAuthority.create(), hba)
-        yield _start_on_free_port(server, {**SETTINGS, **(settings or {})})
+        _initialise(server, authority or CertificateAuthority.create(), hba, locale)
+        yield _start_on_free_port(server, {**SETTINGS, "lc_messages": locale, **(settings or {})})
 
 
-def _initialise(server: PostgresServer, authority: CertificateAuthority, hba: Sequence[str]) -> None:
+def _initialise(server: PostgresServer, authority: CertificateAuthority, hba: Sequence[str], locale: str) -> None:
     account, directory = server._account, server.data.parent
     write_file(directory / "password", server.admin_password + "\n", account)
     command: list[str | Path] = [server.installation.directory / "initdb"]
     command += ["--pgdata", server.data, "--username", server.admin_user]
-    command += ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
+    command += ["--no-sync", "--no-instructions", "--encoding=UTF8", f"--locale={locale}"]
     command += ["--auth=scram-sha-256", "--pwfile", directory / "password"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=directory, env=_environment(), **as_account(account)

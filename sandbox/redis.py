@@ -1,7 +1,8 @@
 """A real Redis server on a free loopback port, for the demo and the tests.
 
-It speaks TLS with a throw-away authority, writes down all it can (log at level debug, every command in the slow log,
-an append-only file), and is gone at the end, also when the process that started it was killed. It knows nothing of the
+It is set up as the package does, with a `default` user that needs no password and users in the configuration file. It
+speaks TLS with a throw-away authority, writes down all it can (log at level debug, every command in the slow log, an
+append-only file), and is gone at the end, also when the process that started it was killed. It knows nothing of the
 operator.
 """
 
@@ -24,6 +25,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from sandbox.debian_releases import Release, release_directory
 from sandbox.servers import (
     Account,
     ServerStartError,
@@ -40,7 +42,6 @@ ADMIN_USER = "sandbox_admin"
 START_SECONDS = 20.0
 SETTINGS: Mapping[str, str] = {
     "bind": "127.0.0.1",
-    "save": "",
     "appendonly": "yes",
     "appendfsync": "no",
     "loglevel": "debug",
@@ -72,6 +73,7 @@ class RedisServer:
     log_file: Path
     data: Path
     users_kept: UsersKept
+    program: str
     _configuration: str = field(repr=False)
     _account: Account | None = field(repr=False)
     _processes: list[subprocess.Popen[bytes]] = field(repr=False, compare=False, default_factory=list)
@@ -147,7 +149,7 @@ class RedisServer:
         with self.log_file.open("ab") as log:
             begin = log.tell()
             process = subprocess.Popen(
-                [_program(), "-" if from_stdin else self.data / "redis.conf"],
+                [self.program, "-" if from_stdin else self.data / "redis.conf"],
                 stdin=subprocess.PIPE if from_stdin else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -185,20 +187,21 @@ class RedisServer:
 
 @contextlib.contextmanager
 def redis_server(
+    program: str | None = None,
     *,
     authority: CertificateAuthority | None = None,
     tls: bool = True,
-    users_kept: UsersKept = UsersKept.ACL_FILE,
-    default_user: Sequence[str] = ("off",),
+    users_kept: UsersKept = UsersKept.CONFIG_FILE,
+    default_user: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[RedisServer]:
-    """A fresh server, removed at the end.
+    """A fresh server, removed at the end: of `program`, else the Redis that is installed here.
 
     `default_user` are the rules of the user that a connection has before it logs in (none: what `requirepass` and Redis
     itself say); `settings` go into redis.conf on
     top of the sandbox's own. Raises ServerStartError.
     """
-    _program()
+    program = program or redis_program()
     account = unprivileged_account("redis")
     processes: list[subprocess.Popen[bytes]] = []
     with contextlib.ExitStack() as stack:
@@ -216,6 +219,7 @@ def redis_server(
             log_file=directory / "server.log",
             data=data,
             users_kept=users_kept,
+            program=program,
             _configuration="",
             _account=account,
             _processes=processes,
@@ -269,7 +273,13 @@ def _start_on_free_port(server: RedisServer, settings: Mapping[str, str], defaul
     return server
 
 
-def _program() -> str:
+def redis_program(release: Release | None = None) -> str:
+    """Redis on this machine, or the Valkey of a Debian release. Raises ServerStartError."""
+    if release is not None:
+        valkey = release_directory(release) / "usr" / "bin" / "valkey-server"
+        if not valkey.exists():
+            raise ServerStartError(f"no Valkey of Debian {release.suite} here: make test-versions unpacks one")
+        return str(valkey)
     found = shutil.which("redis-server")
     if found is None:
         raise ServerStartError("there is no redis-server here; install the system's package redis-server")

@@ -33,6 +33,9 @@ _choice = pytest.StashKey[Choice]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kubernetes")
     group.addoption("--kube-context", metavar="NAME", help="run on the cluster of this context of the kubeconfig")
+    parser.getgroup("databases").addoption(
+        "--newer-servers", action="store_true", help="run tests/life with the servers that make test-versions unpacks"
+    )
     group.addoption(
         "--kubernetes", choices=("embedded", "controlplane"), help="default: a control plane where its binaries are"
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sandbox.applications.base import DatabaseSide
+from sandbox.applications.versions import INSTALLED, Version
 from sandbox.tls import CertificateAuthority
 
 ENGINES = ("postgres", "mysql", "mariadb", "mongo", "redis")
@@ -14,10 +15,12 @@ ENGINES = ("postgres", "mysql", "mariadb", "mongo", "redis")
 
 
 @contextmanager
-def running_side(engine: str, authority: CertificateAuthority | None = None) -> Iterator[DatabaseSide]:
+def running_side(
+    engine: str, authority: CertificateAuthority | None = None, version: Version = INSTALLED
+) -> Iterator[DatabaseSide]:
     """A server of this engine, on a free loopback port; gone at the end. Raises: ServerMissing.
 
-    ``authority`` signs its certificate, where it is to be one that is trusted already.
+    ``authority`` signs its certificate, where it is to be one that is trusted already. ``version`` is the engine's own.
     """
-    with importlib.import_module(f"sandbox.applications.{engine}").running(authority) as side:
+    with importlib.import_module(f"sandbox.applications.{engine}").running(authority, version) as side:
         yield side

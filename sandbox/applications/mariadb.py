@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Iterator
 
 from sandbox.applications.base import Account, ServerMissing
-from sandbox.applications.mysqld import DURABLE, MysqldSide, user_name
+from sandbox.applications.mysqld import MysqldSide, settings_for, user_name
+from sandbox.applications.versions import INSTALLED, Version
 from sandbox.mariadb import mariadb_program, mariadb_server
 from sandbox.servers import ServerStartError
 from sandbox.tls import CertificateAuthority
@@ -28,14 +29,14 @@ class MariaDbSide(MysqldSide):
 
 
 @contextlib.contextmanager
-def running(authority: CertificateAuthority | None = None) -> Iterator[MysqldSide]:
+def running(authority: CertificateAuthority | None = None, version: Version = INSTALLED) -> Iterator[MysqldSide]:
     """A server for applications. Raises: ServerMissing."""
     try:
-        mariadb_program()
+        program = mariadb_program(version.release)
     except ServerStartError as error:
         raise ServerMissing(str(error)) from None
     with (
-        mariadb_server(authority=authority, settings=DURABLE) as server,
+        mariadb_server(program, authority=authority, settings=settings_for(version)) as server,
         contextlib.closing(MariaDbSide("mariadb", 80, server, keeps_two_itself=False)) as side,
     ):
         yield side

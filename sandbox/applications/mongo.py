@@ -11,6 +11,7 @@ from typing import Any
 from pymongo.errors import OperationFailure, PyMongoError
 
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
+from sandbox.applications.versions import INSTALLED, Version
 from sandbox.mongo import Document, MongoServer, mongo_server
 from sandbox.mongo_packages import mongo_directory
 from sandbox.tls import CertificateAuthority
@@ -170,7 +171,10 @@ def _reading(database: str) -> Document:
 
 
 @contextlib.contextmanager
-def running(authority: CertificateAuthority | None = None) -> Iterator[MongoSide]:
+def running(
+    authority: CertificateAuthority | None = None,
+    version: Version = INSTALLED,  # noqa: ARG001 - there is one
+) -> Iterator[MongoSide]:
     """A server for applications. Raises: ServerMissing."""
     if not mongo_directory().exists():
         raise ServerMissing("there is no MongoDB here; make setup unpacks one")

@@ -17,6 +17,7 @@ from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from sandbox.applications.base import Account, LoginFailed
+from sandbox.applications.versions import Version
 from sandbox.mysqld import MysqldServer
 
 SHARED = "stock"
@@ -188,6 +189,12 @@ class MysqldSide:
                 yield cursor
         except pymysql.Error as error:
             raise LoginFailed(f"{account.user}: {error}") from None
+
+
+def settings_for(version: Version) -> dict[str, str]:
+    """The server's, for applications."""
+    language = {"lc-messages": version.language.partition(".")[0]} if version.language else {}
+    return {**DURABLE, **language}
 
 
 def user_name(account: Account) -> str:

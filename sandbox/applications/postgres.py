@@ -10,7 +10,9 @@ import psycopg2
 from psycopg2.sql import SQL, Composed, Identifier, Literal
 
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
-from sandbox.postgres import PostgresServer, PostgresStartError, default_installation, postgres_server
+from sandbox.applications.versions import INSTALLED, Version
+from sandbox.postgres import LOCALE, PostgresServer, PostgresStartError, default_installation, postgres_server
+from sandbox.postgres_installations import installation_of
 from sandbox.tls import CertificateAuthority
 
 SHARED = "stock"
@@ -207,13 +209,16 @@ class PostgresSide:
 
 
 @contextlib.contextmanager
-def running(authority: CertificateAuthority | None = None) -> Iterator[PostgresSide]:
+def running(authority: CertificateAuthority | None = None, version: Version = INSTALLED) -> Iterator[PostgresSide]:
     """A server for applications. Raises: ServerMissing."""
     try:
-        default_installation()
+        installation = installation_of(version.release) if version.release else default_installation()
     except PostgresStartError as error:
         raise ServerMissing(str(error)) from None
-    with postgres_server(authority=authority) as server, contextlib.closing(PostgresSide(server)) as side:
+    with (
+        postgres_server(installation, authority=authority, locale=version.language or LOCALE) as server,
+        contextlib.closing(PostgresSide(server)) as side,
+    ):
         yield side
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +13,9 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from sandbox.applications.base import Account, LoginFailed, ServerMissing
-from sandbox.redis import RedisServer, digest, redis_server
-from sandbox.servers import free_port
+from sandbox.applications.versions import INSTALLED, Version
+from sandbox.redis import RedisServer, digest, redis_program, redis_server
+from sandbox.servers import ServerStartError, free_port
 from sandbox.tls import CertificateAuthority
 
 SHARED = "stock"
@@ -56,7 +56,9 @@ class RedisSide:
     @property
     def product(self) -> str:
         said = dict(line.split(":", 1) for line in self._look("INFO", "server").splitlines() if ":" in line)
-        return f"Redis {said['redis_version']}"
+        # Valkey's redis_version is the last one that it is compatible with.
+        valkey = said.get("valkey_version")
+        return f"Valkey {valkey}" if valkey else f"Redis {said['redis_version']}"
 
     @property
     def owner(self) -> Account:
@@ -128,7 +130,7 @@ class RedisSide:
         selectors = [dict(zip(each[::2], each[1::2], strict=True)) for each in shown.get("selectors", ())]
         keys = {"own": f"{account.user.removesuffix('_clone')}:price", "shared": SHARED, "elsewhere": "elsewhere"}
         tried = (
-            f"{words[0]} {of}: {self._look('ACL', 'DRYRUN', account.user, words[0], key, *words[1:])}"
+            f"{words[0]} {of}: {self._dry_run(account.user, words[0], key, *words[1:])}"
             for words in _TRIED
             for of, key in keys.items()
         )
@@ -168,12 +170,16 @@ class RedisSide:
     def _look(self, *words: str) -> Any:
         return self._onlooker.execute_command(*words)  # type: ignore[no-untyped-call]
 
+    def _dry_run(self, user: str, *words: str) -> str:
+        # Valkey's answer names the user.
+        return str(self._look("ACL", "DRYRUN", user, *words)).replace(f"User {user} ", "User … ")
+
     def _make_user(self, account: Account, *rules: str) -> None:
         self._change(account.user, "reset", "on", f"#{digest(account.password)}", *rules)
 
     def _change(self, user: str, *rules: str) -> None:
         self._look("ACL", "SETUSER", user, *rules)
-        self._look("ACL", "SAVE")
+        self.server.keep_users()
 
     @contextlib.contextmanager
     def _session(self, account: Account) -> Iterator[Redis]:
@@ -187,9 +193,11 @@ class RedisSide:
 
 
 @contextlib.contextmanager
-def running(authority: CertificateAuthority | None = None) -> Iterator[RedisSide]:
+def running(authority: CertificateAuthority | None = None, version: Version = INSTALLED) -> Iterator[RedisSide]:
     """A server for applications. Raises: ServerMissing."""
-    if shutil.which("redis-server") is None:
-        raise ServerMissing("there is no redis-server here; install the system's package redis-server")
-    with redis_server(authority=authority) as server, contextlib.closing(RedisSide(server)) as side:
+    try:
+        program = redis_program(version.release)
+    except ServerStartError as error:
+        raise ServerMissing(str(error)) from None
+    with redis_server(program, authority=authority) as server, contextlib.closing(RedisSide(server)) as side:
         yield side

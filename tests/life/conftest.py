@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from rotated_secrets.databases.registry import engine_named
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from sandbox.applications.base import Account, DatabaseSide, ServerMissing
 from sandbox.applications.engines import ENGINES, running_side
+from sandbox.applications.versions import INSTALLED, NEWER, Version
 from sandbox.database_proxy import database_proxy
 from sandbox.secretsmanager import SecretsManager
 from tests.support.database_tenant import Tenant, tenant_at
@@ -52,32 +54,67 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     return chosen
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that needs a server with the one that is installed, or with all newer versions."""
+    if "version" in metafunc.fixturenames:
+        newer = metafunc.config.getoption("--newer-servers")
+        versions, ids = (NEWER, [str(each) for each in NEWER]) if newer else ((INSTALLED,), [pytest.HIDDEN_PARAM])
+        metafunc.parametrize("version", versions, ids=ids, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A version is of one engine: leave out the tests of others with it, and where it is chosen, those of none."""
+    if config.getoption("--newer-servers"):
+        config.hook.pytest_deselected(items=[each for each in items if not _fits(each)])
+        items[:] = [each for each in items if _fits(each)]
+
+
+def _fits(item: pytest.Item) -> bool:
+    params: Mapping[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    engine = params["pair"].engine if "pair" in params else params.get("engine")
+    return "version" in params and bool(params["version"].engine == engine)
+
+
+@pytest.fixture(scope="session")
+def version(request: pytest.FixtureRequest) -> Version:
+    """Which server of its engine the test is run with."""
+    chosen: Version = request.param
+    return chosen
+
+
 PlaceFor = Callable[[str], Place]
 
 
-@pytest.fixture(scope="package")
-def place_for(running_store: SecretsManager) -> Iterator[PlaceFor]:
+@pytest.fixture
+def place_for(places: Callable[[Version, str], Place], version: Version) -> PlaceFor:
     """Starts a server of an engine once, and leaves it running until the end."""
+    return partial(places, version)
+
+
+@pytest.fixture(scope="package")
+def places(running_store: SecretsManager) -> Iterator[Callable[[Version, str], Place]]:
+    """What :func:`place_for` does, for each version."""
     manager = running_store
     session = boto3.session.Session(manager.access_key_id, manager.secret_access_key, region_name=manager.region)
     settings = AwsSettings(manager.region, manager.endpoint_url, writes_per_second=1000)
     store = AwsStores(settings, session=session).at()
-    found: dict[str, Place | str] = {}
+    found: dict[tuple[Version, str], Place | str] = {}
     with ExitStack() as servers:
 
-        def start(engine: str) -> Place | str:
+        def start(version: Version, engine: str) -> Place | str:
             try:
-                side = servers.enter_context(running_side(engine))
+                side = servers.enter_context(running_side(engine, version=version))
             except ServerMissing as error:
                 return f"{engine}: {error}"
+            assert side.product.startswith(version.product)
             proxy = servers.enter_context(database_proxy(side.host, side.port))
             side.create_user(Account("owner", "owner-Password-1", DATABASE))
             return Place(side, proxy, store, manager.client())
 
-        def place(engine: str) -> Place:
-            if engine not in found:
-                found[engine] = start(engine)
-            here = found[engine]
+        def place(version: Version, engine: str) -> Place:
+            if (version, engine) not in found:
+                found[version, engine] = start(version, engine)
+            here = found[version, engine]
             if isinstance(here, str):
                 (pytest.fail if os.environ.get("CI") else pytest.skip)(here)
             return here

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg2.sql import SQL, Identifier
 
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import Outcome, Reason
@@ -22,6 +23,7 @@ from rotated_secrets.rotation import actions
 from rotated_secrets.rotation.actions import Action, Hold, Sleep
 from rotated_secrets.values import Stage
 from sandbox.applications import mysqld
+from sandbox.applications.postgres import PostgresSide
 from tests.life.conftest import Pair, PlaceFor
 from tests.support.advice import follow_advice
 from tests.support.life import DATABASE, Died, Life, Place, die
@@ -57,11 +59,25 @@ class Shared:
         before = self.life.stages()[Stage.CURRENT]
         self.template.rotate()
         assert self.life.stages()[Stage.CURRENT] != before
-        self.template.cancel()
+        self.stop_template()
         self.look()
 
-    def operator_rotates(self) -> None:
+    def stop_template(self) -> None:
+        """From now on the operator rotates; a person gives its admin what it tells that it lacks.
+
+        From PostgreSQL 16 on, who created a role alone may change it, and a clone that the template created is its
+        master user's (CREATEROLE, "Role Attributes", PostgreSQL documentation).
+        """
         self.template.cancel()
+        life = self.life
+        if isinstance(life.side, PostgresSide) and life.side.server.major >= 16 and life.clone in life.users():
+            value = json.loads(life.place.client.get_secret_value(SecretId=f"life/admin/{life.user}")["SecretString"])
+            if value["username"] != life.side.owner.user:
+                names = Identifier(life.clone), Identifier(value["username"])
+                life.side.server.sql(SQL("GRANT {} TO {} WITH ADMIN OPTION").format(*names))
+
+    def operator_rotates(self) -> None:
+        self.stop_template()
         self.life.rotate()
 
     def look(self) -> None:
@@ -155,7 +171,7 @@ def test_operator_takes_over_from_a_template_that_stopped(share: Share, done: in
     life, template = shared.life, shared.template
     with life.watched():
         template.run(*STEPS[:done], token=template.request())
-        template.cancel()
+        shared.stop_template()
         finished = STEPS[:done] == STEPS
         waiting = life.run()
         if not finished:
@@ -202,7 +218,7 @@ def test_template_takes_over_from_an_operator_that_was_killed(
         life.side.expire_locks()
         for _ in range(times):
             shared.template.rotate()
-        shared.template.cancel()
+        shared.stop_template()
         current = life.stages()[Stage.CURRENT]
         assert current != before
         waiting = life.run()

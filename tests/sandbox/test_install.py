@@ -66,13 +66,13 @@ def test_mirrors_are_read_from_sources_whose_lists_were_never_fetched(
         'Dir::Etc::SourceParts "/dev/null";\n'
     )
     monkeypatch.setenv("APT_CONFIG", str(settings))
-    assert list(mongo_packages._mirrors()) == ["http://127.0.0.1:1/debian/"]
+    assert list(mongo_packages.mirrors()) == ["http://127.0.0.1:1/debian/"]
 
 
 def test_a_line_of_apts_that_makes_no_sense_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, "apt-get", "echo; echo one; echo 'a b c d'; echo 'http://mirror/|main|bookworm'")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert list(mongo_packages._mirrors()) == ["http://mirror/"]
+    assert list(mongo_packages.mirrors()) == ["http://mirror/"]
 
 
 def test_what_is_cached_is_in_reach_of_servers_whatever_the_umask_is(tmp_path: Path) -> None:

@@ -37,6 +37,14 @@ def test_it_is_mariadb(server: MysqldServer) -> None:
     assert "MariaDB" in server.sql("SELECT VERSION()")[0][0]
 
 
+def test_it_is_set_up_as_its_installer_does(server: MysqldServer) -> None:
+    assert server.sql("SHOW DATABASES LIKE 'test'") == [("test",)]
+    assert [line for (line,) in server.sql("SHOW GRANTS FOR PUBLIC") if "`test`.*" in line]
+    assert ("", "localhost") in server.sql("SELECT user, host FROM mysql.user")
+    assert "unix_socket" in server.sql("SHOW CREATE USER root@localhost")[0][0]
+    assert server.sql("SELECT @@character_set_server") == [("utf8mb4",)]
+
+
 def test_logins_are_possible_with_and_without_tls(server: MysqldServer) -> None:
     for encrypted in (True, False):
         with server.connect(ssl_disabled=not encrypted) as connection, connection.cursor() as cursor:

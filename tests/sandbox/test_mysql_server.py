@@ -22,6 +22,12 @@ def test_it_is_mysql(server: MysqldServer) -> None:
     assert "MariaDB" not in server.sql("SELECT VERSION()")[0][0]
 
 
+def test_it_is_set_up_as_its_package_does(server: MysqldServer) -> None:
+    root = ("root", "localhost", "auth_socket")
+    assert server.sql("SELECT user, host, plugin FROM mysql.user WHERE user = 'root'") == [root]
+    assert server.sql("SHOW DATABASES LIKE 'test'") == []
+
+
 def test_logins_are_possible_with_and_without_tls(server: MysqldServer) -> None:
     for encrypted in (True, False):
         with server.connect(ssl_disabled=not encrypted) as connection, connection.cursor() as cursor:

@@ -41,10 +41,18 @@ def test_its_certificate_is_of_the_authority_that_was_asked_for(server: RedisSer
             client.ping()
 
 
-def test_nobody_logs_in_without_a_password(server: RedisServer) -> None:
-    for user in ("default", server.admin_user):
-        with pytest.raises(AuthenticationError):
-            server.command("PING", user=user, password="")
+def test_it_is_set_up_as_its_package_does(server: RedisServer) -> None:
+    (default,) = [line for line in server.command("ACL", "LIST") if line.startswith("user default ")]
+    assert default == "user default on nopass ~* &* +@all"
+    assert server.command("CONFIG", "GET", "aclfile") == ["aclfile", ""]
+    assert server.command("CONFIG", "GET", "save") == ["save", "3600 1 300 100 60 10000"]
+
+
+def test_nobody_logs_in_without_a_password_where_the_default_user_is_off() -> None:
+    with redis_server(tls=False, default_user=("off",)) as server:
+        for user in ("default", server.admin_user):
+            with pytest.raises(AuthenticationError):
+                server.command("PING", user=user, password="")
 
 
 def test_it_writes_down_what_it_is_told_and_no_password_of_a_user_that_is_made(server: RedisServer) -> None:

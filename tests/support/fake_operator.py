@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.observed_cache import ObservedCache
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.observability.metrics import Metrics
+from rotated_secrets.secretstores.aws import AwsStores
 from tests.support.direct import DirectLogins, DirectRenderer
 from tests.support.fake_aws import REGION, FakeAws, FakeSecret, FakeStores
 from tests.support.fake_cluster import FakeCluster
@@ -225,13 +226,19 @@ def changed(spec: Mapping[str, Any], **rooms: Mapping[str, Any] | None) -> dict[
 
 
 @contextlib.contextmanager
-def fake_operator(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[FakeOperator]:
-    """An operator that leads, in an empty cluster and an empty AWS."""
+def fake_operator(
+    monkeypatch: pytest.MonkeyPatch,
+    aws: FakeAws | None = None,
+    stores: Callable[[Metrics], AwsStores] | None = None,
+    **settings: Any,
+) -> Iterator[FakeOperator]:
+    """An operator that leads, in an empty cluster and an empty AWS, which it reaches by ``stores``, else by fakes."""
     monkeypatch.delenv("AWS_REGION", raising=False)
-    cluster, aws, leader, events, looked_at = FakeCluster(), FakeAws(), FakeLeader(), FakeEvents(), list[Key]()
+    cluster, leader, events, looked_at = FakeCluster(), FakeLeader(), FakeEvents(), list[Key]()
+    aws, metrics = aws or FakeAws(), Metrics()
     typed: Any = cluster
     index = Index(REGION)
-    own: Any = FakeStores(aws)
+    own: Any = stores(metrics) if stores is not None else FakeStores(aws)
     identities = Identities(own, ServiceAccounts(typed), "prod")
     limits = Limits(threads=8, per_host=4, breaker_failures=3, breaker_seconds=30.0)
     recorded: Any = events
@@ -248,7 +255,7 @@ def fake_operator(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[
         logins=DirectLogins,
         renderer=DirectRenderer(),
         events=recorded,
-        metrics=Metrics(),
+        metrics=metrics,
         guard=leader.guard,
         look=looked_at.append,
     )

@@ -119,7 +119,7 @@ def ready_after_failure(seen: Observation, terms: Terms, message: str) -> Findin
         False,
         Reason.LOGIN_FAILED,
         f"what is delivered does not log in: the database has the password of version {seen.pending_id}, and "
-        f"AWSCURRENT has not moved to it: {message}; it is tried again",
+        f"AWSCURRENT has not moved to it, which is tried again: {message}",
     )
 
 
@@ -193,7 +193,8 @@ def tried_again(claim: Claim, message: str) -> Finding:
     """Return what a rotation says whose step could not be done now; one that is rolled back says first why it is."""
     if claim.failure not in (None, message):
         message = f"{claim.failure}; it is being rolled back: {message}"
-    return Finding(False, STEP_FAILED[claim.step], f"{message}; it is tried again")
+    again = "" if "it is tried again" in message else "; it is tried again"
+    return Finding(False, STEP_FAILED[claim.step], f"{message}{again}")
 
 
 def _outcome(entry: HistoryEntry) -> Finding:

@@ -248,7 +248,7 @@ def _bad_credentials(code: str, words: str, detail: str, aws_call: AwsCall) -> A
 
 def _words(error: ClientError) -> str:
     """AWS's own message."""
-    return str(error.response["Error"].get("Message", ""))[:MAX_MESSAGE]
+    return str(error.response["Error"].get("Message") or "")[:MAX_MESSAGE]
 
 
 def _detail(error: ClientError, code: str, operation: str) -> str:

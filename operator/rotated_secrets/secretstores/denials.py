@@ -35,8 +35,8 @@ def remedy(words: str, operation: str, identity_name: str, service: str = "secre
         )
     named = _ACTION.search(words)
     action = named[1] if named else f"{service}:{operation}"
-    if denied_by := _EXPLICIT_DENY.search(words):
-        return f"remove the explicit deny of {action} to {identity_name} from the {denied_by[1]}"
+    if deny := explicit_deny(words):
+        return f"remove the {deny} of {action} to {identity_name}"
     if not_allowed_by := _NOT_ALLOWED_BY.search(words):
         return f"allow {action} to {identity_name} in the {not_allowed_by[1]}"
     if named:
@@ -50,3 +50,9 @@ def remedy(words: str, operation: str, identity_name: str, service: str = "secre
         if service == "secretsmanager"
         else f"allow {action} to {identity_name}"
     )
+
+
+def explicit_deny(words: str) -> str | None:
+    """Return which deny AWS names; None where only a permission is missing."""
+    found = _EXPLICIT_DENY.search(words)
+    return found[0] if found else None

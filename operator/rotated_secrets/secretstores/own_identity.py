@@ -6,6 +6,7 @@ StoreUnavailable, never another exception. Must not know what is asked with them
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from botocore.credentials import (
     create_credential_resolver,
 )
 from botocore.exceptions import BotoCoreError
+from botocore.loaders import create_loader
 
 from rotated_secrets.secretstores.answers import checked
 from rotated_secrets.secretstores.base import StoreError
@@ -180,6 +182,12 @@ class OwnSession:
         )
 
 
+@functools.cache
+def _models() -> Any:
+    """The SDK's descriptions of services, which are read once for all sessions that load credentials."""
+    return create_loader()
+
+
 def configured_region() -> str | None:
     """Return the region of the SDK's settings; None also where they cannot be used, which every request then tells."""
     try:
@@ -209,6 +217,7 @@ class _ChainSession(botocore.session.Session):
         self._on_client = on_client
         self.asked: dict[str, Any] | None = None
         self.sts_region = ""
+        self.register_component("data_loader", _models())
         self.get_component("event_emitter").register("creating-client-class", checked, unique_id="rotated-secrets")
 
     def create_client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:

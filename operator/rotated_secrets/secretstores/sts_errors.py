@@ -26,6 +26,7 @@ from rotated_secrets.secretstores.aws_errors import (
     translate,
 )
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreRefused, StoreThrottled, StoreUnavailable
+from rotated_secrets.secretstores.denials import explicit_deny
 from rotated_secrets.values import SecretText
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def translate_assuming(
     if code == "RegionDisabledException":
         return StoreRefused(f"AWS STS is not active in {region} for account {role.account}; activate it there")
     words = _aws_message(error, token)
+    if deny := explicit_deny(words):
+        return AccessDenied(f"AWS denies {aws_call} ({code}: {words}); remove the {deny}")
     said = ": ".join(filter(None, (code or str(status), words)))
     match outcome(code, status):
         case CallOutcome.THROTTLED:
@@ -126,7 +129,7 @@ def _token_refused(
 
 def _aws_message(error: ClientError, token: SecretText | None) -> str:
     """Return AWS's message without the token and the parts that differ each time."""
-    words = str(error.response["Error"].get("Message", ""))[:MAX_MESSAGE]
+    words = str(error.response["Error"].get("Message") or "")[:MAX_MESSAGE]
     if token is not None:
         words = words.replace(token.reveal(), "***")
     return VARYING.sub("…", words)

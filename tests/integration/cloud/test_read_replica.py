@@ -22,7 +22,7 @@ from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.secretstores.aws import AwsStores
 from rotated_secrets.values import Arn, Credential, SecretText
 from sandbox.postgres import PostgresServer, postgres_server
-from sandbox.postgres_replica import PRIMARY_HBA, PRIMARY_SETTINGS, catch_up, pause, read_replica
+from sandbox.postgres_replica import PRIMARY_SETTINGS, catch_up, pause, read_replica
 from tests.integration.cloud.conftest import Rds
 from tests.support.direct import DirectLogins
 
@@ -31,7 +31,7 @@ ADMIN_SECRET = Arn("arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop/ad
 
 @pytest.fixture(scope="module")
 def primary() -> Iterator[PostgresServer]:
-    with postgres_server(settings=PRIMARY_SETTINGS, hba=PRIMARY_HBA) as server:
+    with postgres_server(settings=PRIMARY_SETTINGS) as server:
         yield server
 
 

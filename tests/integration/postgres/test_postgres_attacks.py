@@ -19,7 +19,7 @@ from sandbox.postgres import Installation, PostgresServer, postgres_server
 from tests.integration.postgres.conftest import ENGINE, Tenant, make_tenant
 
 HBA = (
-    "host postgres sandbox_admin 127.0.0.1/32 scram-sha-256",
+    "host postgres postgres 127.0.0.1/32 scram-sha-256",
     "host postgres all 127.0.0.1/32 reject",
     "host all all 127.0.0.1/32 scram-sha-256",
 )

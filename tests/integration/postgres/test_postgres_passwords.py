@@ -193,7 +193,7 @@ def test_a_clone_made_by_another_rotator_is_adopted_and_completed(tenant: Tenant
 
 
 def test_a_credential_of_a_third_user_is_refused(tenant: Tenant) -> None:
-    third = tenant.credential("sandbox_admin", "stolen")
+    third = tenant.credential(tenant.server.admin_user, "stolen")
     with tenant.open(tenant.superuser) as session, pytest.raises(Refused, match="neither"):
         session.set_password(tenant.users, third, Rights.ENFORCE)
     assert tenant.server.sql("SELECT 1") == [(1,)]

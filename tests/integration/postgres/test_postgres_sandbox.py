@@ -45,6 +45,13 @@ def test_a_server_starts_stops_comes_back_and_leaves_nothing(installation: Insta
         server.sql("SELECT 1")
 
 
+def test_it_is_set_up_as_its_package_does(postgres: PostgresServer) -> None:
+    shown = {name: postgres.sql(f"SHOW {name}")[0][0] for name in ("lc_messages", "wal_level", "autovacuum", "jit")}
+    assert shown == {"lc_messages": "C.UTF-8", "wal_level": "replica", "autovacuum": "on", "jit": "on"}
+    assert postgres.sql("SELECT datcollate FROM pg_database WHERE datname = 'template1'") == [("C.UTF-8",)]
+    assert postgres.sql("SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin AND oid = 10") == [("postgres",)]
+
+
 def test_a_killed_starter_leaves_no_server_and_no_directory() -> None:
     root = Path(__file__).parents[3]
     with subprocess.Popen(

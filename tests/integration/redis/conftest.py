@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,23 +17,25 @@ from rotated_secrets.databases.base import AdminSession, RightsReport, Server, T
 from rotated_secrets.databases.redis import RedisEngine
 from rotated_secrets.databases.redis.node import RULES
 from rotated_secrets.values import Credential, SecretText, SecretValue
-from sandbox.redis import RedisServer, redis_server
+from sandbox.redis import RedisServer, UsersKept, redis_server
 
 ENGINE = RedisEngine()
+OWN_FILE: Mapping[str, Any] = {"users_kept": UsersKept.ACL_FILE, "default_user": ("off",)}
+"""As people set up a server whose users are in a file of their own; tests/life has one as the package sets it up."""
 RIGHTS = ("~app:*", "&news:*", "+@read", "+@write", "-del", "+client|setname")
 
 
 @pytest.fixture(scope="package")
 def redis() -> Iterator[RedisServer]:
     """One server for the whole run; tests keep to users of their own. Without TLS: handshakes take most of the time."""
-    with redis_server(tls=False) as server:
+    with redis_server(tls=False, **OWN_FILE) as server:
         yield server
 
 
 @pytest.fixture(scope="package")
 def secure_redis() -> Iterator[RedisServer]:
     """The same with TLS alone."""
-    with redis_server() as server:
+    with redis_server(**OWN_FILE) as server:
         yield server
 
 

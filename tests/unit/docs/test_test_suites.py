@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import yaml
 
+from sandbox.applications.versions import NEWER, Version
 from tests.support.documents import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -55,3 +57,12 @@ def test_actions_are_pinned() -> None:
     used = [step["uses"] for job in JOBS for step in job["steps"] if "uses" in step]
     assert used
     assert [each for each in used if not re.fullmatch(r"[\w.-]+/[\w.-]+@(v\d+|[0-9a-f]{40})", each)] == []
+
+
+@pytest.mark.parametrize("version", NEWER, ids=str)
+def test_the_readme_names_every_server_of_make_test_versions(version: Version) -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith("| [") and f"| `{version.engine}`" in line and "✓" in line]
+    tested_on = row.strip("| ").rpartition("|")[2]
+    assert version.product in tested_on
+    assert version.language is None or "German" in tested_on

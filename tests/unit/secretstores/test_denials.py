@@ -27,7 +27,7 @@ WHO = "the operator's identity"
         (
             f"{USER}: secretsmanager:PutSecretValue on resource: x with an explicit deny in a service control policy",
             "PutSecretValue",
-            f"remove the explicit deny of secretsmanager:PutSecretValue to {WHO} from the service control policy",
+            f"remove the explicit deny in a service control policy of secretsmanager:PutSecretValue to {WHO}",
         ),
         (
             f"{USER}: kms:Decrypt on resource: arn:x because no resource-based policy allows the kms:Decrypt action",

@@ -208,6 +208,16 @@ def test_profile_that_is_not_there_is_named_until_it_is(world: World) -> None:
     assert world.stores.account() == HOME
 
 
+def test_settings_file_that_is_corrected_is_read_again(world: World) -> None:
+    token = world.file("token", jwt())
+    settings = f"[default]\nrole_arn = {ROLE}\nweb_identity_token_file = "
+    world.set("AWS_CONFIG_FILE", str(world.file("config", f"{settings}/nonexistent/token\n")))
+    assert "/nonexistent/token" in world.denied()
+    world.later()
+    world.file("config", f"{settings}{token}\n")
+    assert world.stores.account() == HOME
+
+
 def test_settings_can_be_read_though_the_profile_is_not_there(world: World) -> None:
     world.set("AWS_PROFILE", "elsewhere")
     world.set("AWS_REGION", REGION)

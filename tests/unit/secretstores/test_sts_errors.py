@@ -101,3 +101,12 @@ def test_request_that_the_client_does_not_send_is_a_matter_of_the_spec() -> None
 def test_server_that_does_not_answer_is_tried_again() -> None:
     away = EndpointConnectionError(endpoint_url="https://sts.example.com")
     assert isinstance(translate_assuming(away, BY_TOKEN, TOKEN, "cn-north-1"), StoreUnavailable)
+
+
+@pytest.mark.parametrize("by_token", [True, False])
+def test_explicit_deny_is_named_and_not_the_trust_policy(by_token: bool) -> None:
+    words = "User: x is not authorized to perform: sts:AssumeRole with an explicit deny in a service control policy"
+    error = refused("AccessDenied", words, 403, by_token=by_token)
+    assert isinstance(error, AccessDenied)
+    assert "; remove the explicit deny in a service control policy" in str(error)
+    assert "trust policy" not in str(error)

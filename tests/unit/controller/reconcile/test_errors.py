@@ -175,6 +175,21 @@ def test_identity_of_the_operator_that_is_lost_is_told_on_each_resource(
     assert gauge("rotatedsecrets_ready", {"namespace": "shop", "name": "orders"}) == 0
 
 
+def test_denial_anywhere_in_a_look_is_told(ready: FakeOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise AccessDenied("allow sts:GetCallerIdentity")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ready.services.feeds, "track", denied)
+        ready.ask("look")
+        with pytest.raises(RetryLater, match="allow sts"):
+            ready.reconcile()
+    assert ready.condition() == ("False", "AccessDenied", "allow sts:GetCallerIdentity")
+    assert "AccessDenied" in ready.events.reasons
+    ready.settle()
+    assert ready.condition()[0] == "True"
+
+
 def test_ready_stays_while_the_store_only_asks_for_fewer_requests(ready: FakeOperator) -> None:
     fails(ready, "DescribeSecret", StoreThrottled("AWS is busy"))
     ready.ask("look")
