@@ -30,6 +30,8 @@ from rotated_secrets.cells.worker import serve
 
 CONTROL: Final = 0
 """The descriptor of the socket to the operator."""
+MOST_FILES: Final = 65_536
+"""Files that may be open here, four for each cell. Not the container's limit: each cell closes as many."""
 NOT_CONFINED: Final = 3
 """The exit code of a cell that could not give up what it must not have."""
 CLOSING_SECONDS: Final = 1.0
@@ -225,7 +227,7 @@ def _become_cell(wire: int, output: int, limits: CellLimits, size: int, landlock
         for target, source in ((0, null), (1, output), (2, output), (3, kept)):
             os.dup2(source, target)
         landlock.move_to(4)
-        os.closerange(5, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.closerange(5, MOST_FILES)
         code = NOT_CONFINED
         confine(limits, size, landlock)
         code = 1
@@ -266,8 +268,8 @@ def main() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     hide_memory()  # cells inherit it: no process of this user can trace them or read their memory
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each cell takes four here
+    most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     given = json.loads(sys.argv[1])
     for name in _preload(given["modules"]):
         sys.stderr.write(f"cannot import or warm up {name}\n")
