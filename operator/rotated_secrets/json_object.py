@@ -27,13 +27,13 @@ class NotAnObject(Exception):
     """The text is no JSON object, or is not read as one; the message says what it is, without a word of it."""
 
 
-class WrittenInt(int):
-    """An integer with the text that it was written as."""
+class _WrittenNumber:
+    """A number with the text that it was written as."""
 
     written: str
 
     def __new__(cls, written: str) -> Self:
-        found = super().__new__(cls, written)
+        found = super().__new__(cls, written)  # type: ignore[call-arg]  # of the number's class
         found.written = written
         return found
 
@@ -41,18 +41,12 @@ class WrittenInt(int):
         return type(self), (self.written,)
 
 
-class WrittenFloat(float):
-    """Any other number with the text that it was written as; as a number it may be rounded, or infinite."""
+class WrittenInt(_WrittenNumber, int):
+    """An integer."""
 
-    written: str
 
-    def __new__(cls, written: str) -> Self:
-        found = super().__new__(cls, written)
-        found.written = written
-        return found
-
-    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
-        return type(self), (self.written,)
+class WrittenFloat(_WrittenNumber, float):
+    """Any other number; as a number it may be rounded, or infinite."""
 
 
 def _integer(written: str) -> WrittenInt | WrittenFloat:
@@ -112,7 +106,7 @@ def with_keys_changed(text: str, changes: Mapping[str, str]) -> str:
 
 def json_text(value: object) -> str:
     """Return what :func:`parse_object` found at a key as JSON, with each number as it was written."""
-    if isinstance(value, WrittenInt | WrittenFloat):
+    if isinstance(value, _WrittenNumber):
         return value.written
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_json_string(key)}: {json_text(inside)}' for key, inside in value.items())}}}"

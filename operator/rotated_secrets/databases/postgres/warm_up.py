@@ -32,7 +32,7 @@ def warm_up() -> bool:
                 _answer(listener)
             server = Server("localhost", (_LOOPBACK,), listener.getsockname()[1], Tls(TlsMode.REQUIRE))
             with contextlib.suppress(DatabaseError):
-                log_in(server, Credential("postgres", "localhost", "nobody", SecretText("")), "none", {}).close()
+                log_in(server, Credential("postgres", "localhost", "warm-up", SecretText("")), "none", {}).close()
             return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
     except OSError:  # no loopback, or no further process: each cell does it by itself
         return False
