@@ -14,15 +14,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
 from sandbox.kubernetes.kubeconfig import write_kubeconfig
-from sandbox.proxy import BACKEND_SECONDS, NOT_PASSED_ON, Proxy, Server
+from sandbox.proxy import BACKEND_SECONDS, NOT_PASSED_ON, HttpHandler, Proxy, Server
 
 WATCH = "WATCH"
 _ENDS_WITH_THE_HOP = NOT_PASSED_ON | {"accept-encoding", "host"}
@@ -62,11 +60,7 @@ class ApiServerProxy(Proxy):
         return next((status for status, refused in tuple(self._refusals) if name.endswith(refused)), None)
 
 
-class _ApiHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
+class _ApiHandler(HttpHandler):
     def setup(self) -> None:
         super().setup()
         assert isinstance(self.server, Server)
@@ -74,10 +68,6 @@ class _ApiHandler(BaseHTTPRequestHandler):
         self.proxy = self.server.proxy
         host, port = self.proxy.backend
         self.upstream = http.client.HTTPSConnection(host, port, timeout=BACKEND_SECONDS, context=self.proxy.tls)
-
-    def finish(self) -> None:
-        self.upstream.close()
-        super().finish()
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -87,14 +77,14 @@ class _ApiHandler(BaseHTTPRequestHandler):
         refused = self.proxy.refusal(name)
         if refused is not None:
             answer = json.dumps({"kind": "Status", "code": refused, "message": "not now"}).encode()
-            self._answer(refused, {"Content-Type": "application/json", "Retry-After": "3600"}, answer)
+            self.answer(refused, {"Content-Type": "application/json", "Retry-After": "3600"}, answer)
         elif name.startswith(WATCH):
             self._relay(kept)
         else:
             response, answer = self._ask(body, kept)
             self.proxy.answered(call)
             headers = {key: value for key, value in response.getheaders() if key.lower() not in NOT_PASSED_ON}
-            self._answer(response.status, headers, answer)
+            self.answer(response.status, headers, answer)
 
     def _ask(self, body: bytes, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
         if self.upstream.sock is not None and select.select((self.upstream.sock,), (), (), 0)[0]:
@@ -107,14 +97,6 @@ class _ApiHandler(BaseHTTPRequestHandler):
             raise ConnectionError("the API server is gone") from error
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the base class's names
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
     def _relay(self, headers: dict[str, str]) -> None:
         """A watch: bytes as they come, until either end has had enough."""
@@ -139,9 +121,6 @@ class _ApiHandler(BaseHTTPRequestHandler):
                     return
                 self.proxy.wait_until_it_flows()
                 self.connection.sendall(data)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """The log of calls says it all."""
 
 
 def _named(method: str, path: str) -> tuple[str, str]:

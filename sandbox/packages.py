@@ -51,37 +51,25 @@ class NotInstalled(Exception):
 
 
 def ensure_mariadb() -> str:
-    """MariaDB's server, by the system's package manager where it isn't there yet.
-
-    Raises:
-        NotInstalled
-    """
-    if program_path("mariadbd") is None:
-        # Not its core alone, which brings no plug-ins.
-        apt_install("mariadb-server")
-    return f"MariaDB: {program_path('mariadbd')}"
+    """MariaDB's server; not its core alone, which brings no plug-ins. Raises: NotInstalled."""
+    return f"MariaDB: {_packaged('mariadbd', 'mariadb-server')}"
 
 
 def ensure_redis() -> str:
-    """Redis' server, by the system's package manager where it isn't there yet.
-
-    Raises:
-        NotInstalled
-    """
-    if program_path("redis-server") is None:
-        apt_install("redis-server")
-    return f"Redis: {program_path('redis-server')}"
+    """Redis' server. Raises: NotInstalled."""
+    return f"Redis: {_packaged('redis-server', 'redis-server')}"
 
 
 def ensure_pgbouncer() -> str:
-    """PgBouncer, by the system's package manager where it isn't there yet.
+    """Raises: NotInstalled."""
+    return f"PgBouncer: {_packaged('pgbouncer', 'pgbouncer')}"
 
-    Raises:
-        NotInstalled
-    """
-    if program_path("pgbouncer") is None:
-        apt_install("pgbouncer")
-    return f"PgBouncer: {program_path('pgbouncer')}"
+
+def _packaged(program: str, package: str) -> Path | None:
+    """A program, by the system's package manager where it isn't there yet."""
+    if program_path(program) is None:
+        apt_install(package)
+    return program_path(program)
 
 
 def ensure_locales() -> str:

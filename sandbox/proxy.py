@@ -6,16 +6,18 @@ without a hook in the product. They keep names of calls, never what a call carri
 
 from __future__ import annotations
 
+import http.client
 import socket
 import socketserver
 import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 BACKEND_SECONDS = 60
@@ -251,3 +253,27 @@ class Server(socketserver.ThreadingTCPServer):
         error = sys.exception()
         if error is not None and not isinstance(error, (ConnectionError, TimeoutError)):
             self.proxy._failures.append(error)
+
+
+class HttpHandler(BaseHTTPRequestHandler):
+    """What the proxies that speak HTTP share: a connection to the backend for each of a client's, and answers."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    upstream: http.client.HTTPConnection
+
+    def finish(self) -> None:
+        self.upstream.close()
+        super().finish()
+
+    def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """The log of calls says it all."""

@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.proxy import BACKEND_SECONDS, NOT_PASSED_ON, Call, Proxy, Server
+from sandbox.proxy import BACKEND_SECONDS, NOT_PASSED_ON, Call, HttpHandler, Proxy, Server
 
 CALLER = re.compile(r"Credential=([^/]+)/")
 
@@ -33,7 +31,7 @@ class StoreProxy(Proxy):
     def __init__(self, endpoint_url: str) -> None:
         url = urlsplit(endpoint_url)
         assert url.hostname and url.port
-        super().__init__((url.hostname, url.port), _HttpHandler)
+        super().__init__((url.hostname, url.port), _StoreHandler)
         self.endpoint_url = f"http://{self.host}:{self.port}"
         self._faults: list[_Fault] = []
 
@@ -70,11 +68,7 @@ class StoreProxy(Proxy):
         return None
 
 
-class _HttpHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
+class _StoreHandler(HttpHandler):
     def setup(self) -> None:
         super().setup()
         assert isinstance(self.server, Server)
@@ -82,11 +76,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
         self.proxy = self.server.proxy
         self.upstream = http.client.HTTPConnection(*self.proxy.backend, timeout=BACKEND_SECONDS)
 
-    def finish(self) -> None:
-        self.upstream.close()
-        super().finish()
-
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         caller = CALLER.search(self.headers.get("Authorization", ""))
         call = self.proxy.seen(*self._name(body), caller=caller[1] if caller else "")
@@ -100,12 +90,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
             status, answer = response.status, response.read()
             headers = {name: value for name, value in response.getheaders() if name.lower() not in NOT_PASSED_ON}
         self.proxy.answered(call)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        self.answer(status, headers, answer)
 
     def _name(self, body: bytes) -> tuple[str, str]:
         operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
@@ -113,9 +98,6 @@ class _HttpHandler(BaseHTTPRequestHandler):
             return parse_qs(body.decode()).get("Action", ["unknown"])[0], ""
         parameters = json.loads(body or b"{}")
         return operation, str(parameters.get("SecretId") or parameters.get("Name") or "")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """The log of calls says it all."""
 
 
 @contextmanager
