@@ -24,6 +24,7 @@ from kubernetes.client.exceptions import ApiException
 from rotated_secrets.json_list import ListParser, parse
 
 MERGE_PATCH = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 CHUNK = 100
 """Objects in one response to a list request. The API server has 60 s to answer: also if each object has 1.5 MiB, which

@@ -121,7 +121,7 @@ def test_large_objects_of_a_tenant_are_not_held(arena: Arena) -> None:
             pass
     finally:
         namespace.empty()
-        api.delete(f"/api/v1/namespaces/{namespace.name}/secrets")
+        namespace.delete_all(f"/api/v1/namespaces/{namespace.name}/secrets")
 
 
 def _create_large(namespace: Namespace, number: int) -> int:

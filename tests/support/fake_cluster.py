@@ -10,6 +10,7 @@ from typing import Any
 
 from rotated_secrets.cluster import (
     LARGEST_RESPONSE,
+    METADATA,
     MOST_VALUES,
     Conflict,
     Forbidden,
@@ -31,6 +32,8 @@ class FakeCluster:
         self.client = SimpleNamespace(configuration=SimpleNamespace(host="https://203.0.113.1:6443"))
         self.objects: dict[str, Json] = {}
         self.requests: list[tuple[str, str]] = []
+        self.metadata_only: list[str] = []
+        """Paths of the requests for metadata alone."""
         self.bodies: list[Json] = []
         self.forbidden: set[tuple[str, str]] = set()
         """Methods and path prefixes that are answered with 403."""
@@ -72,6 +75,9 @@ class FakeCluster:
             if field := str((query or {}).get("fieldSelector", "")):
                 named = field.removeprefix("metadata.name=")
                 found["items"] = [each for each in found["items"] if each["metadata"]["name"] == named]
+            if accept == METADATA:
+                self.metadata_only.append(path)
+                return {"metadata": found["metadata"]}
             return found
         if method == "DELETE":
             self._found(path)

@@ -8,11 +8,11 @@ repeat the request, so only their status, reason and field names are used.
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from typing import Final
 
 from rotated_secrets.api.names import MANAGED_BY
 from rotated_secrets.api.status import Reason
-from rotated_secrets.cluster import TOO_LARGE, Cluster, ClusterError, ObjectTooLarge
+from rotated_secrets.cluster import METADATA, TOO_LARGE, Cluster, ClusterError, Json, ObjectTooLarge
 from rotated_secrets.delivery.errors import (
     DeliveryDenied,
     DeliveryError,
@@ -51,9 +51,21 @@ class TargetSecrets:
             DeliveryUnavailable: the API server did not answer.
         """
         try:
-            return self._request("get", namespace, name)
+            return LiveSecret.parse(self._request("get", namespace, name))
         except _Missing:
             return None
+
+    def version(self, namespace: str, name: str) -> str | None:
+        """Read only the resourceVersion of a Secret, which may be large; None if it does not exist.
+
+        Raises:
+            DeliveryDenied, DeliveryRefused, DeliveryUnavailable: as for :meth:`read`.
+        """
+        try:
+            metadata = self._request("get", namespace, name, accept=METADATA)["metadata"]
+        except _Missing:
+            return None
+        return str(metadata["resourceVersion"])
 
     def write(self, desired: DesiredSecret, live: LiveSecret | None) -> LiveSecret:
         """Write the desired Secret, provided that the present one is still ``live``.
@@ -72,7 +84,7 @@ class TargetSecrets:
         _check_size(written)
         body = written.manifest()
         try:
-            return self._request("create" if live is None else "update", namespace, name, body)
+            return LiveSecret.parse(self._request("create" if live is None else "update", namespace, name, body))
         except _Missing:
             raise DeliveryUnavailable(
                 f"Secret {namespace}/{name}, or its namespace, was deleted while it was written; reading it again"
@@ -110,13 +122,15 @@ class TargetSecrets:
             )
         return text
 
-    def _request(self, verb: str, namespace: str, name: str, body: dict[str, Any] | None = None) -> LiveSecret:
+    def _request(
+        self, verb: str, namespace: str, name: str, body: Json | None = None, *, accept: str = "application/json"
+    ) -> Json:
         path = f"/api/v1/namespaces/{namespace}/secrets"
         if verb != "create":
             path += f"/{name}"
         query = {"fieldManager": MANAGED_BY} if body is not None else None
         try:
-            return LiveSecret.parse(self._cluster.request(_METHODS[verb], path, query=query, body=body))
+            return self._cluster.request(_METHODS[verb], path, query=query, body=body, accept=accept)
         except ClusterError as error:
             failure = _translate(verb, namespace, name, error)
         # Raised outside the handler, so that the API server's message is not its context.

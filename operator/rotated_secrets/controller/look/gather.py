@@ -89,43 +89,52 @@ class Gatherer:
             LookAgain: the secret moved while it was looked at.
             StoreError, DeliveryError, Unavailable: something did not answer.
         """
-        services, key = self._services, resource.key
-        delivered = resource.spec.target.is_delivered
-        try:
-            live = self.secrets.read(resource.namespace, resource.target_name) if delivered else None
-        except DeliveryRefused as error:
-            raise Unusable(Reason.SYNC_FAILED, str(error), asked_the_store=False) from None
+        services, key, now = self._services, resource.key, utc_now()
         policy = self._policy.current()
-        inputs = LookInputs.of(resource, live.resource_version if live else None, policy)
-        now = utc_now()
-        if services.observed.is_current(key, inputs, now):
-            return services.observed.next_check(key, now)
-        if services.observed.only_target_changed(key, inputs, now) and self.drift.must_wait(key):
-            message = contested_message(resource.namespace, resource.target_name)
-            raise Unusable(Reason.SYNC_FAILED, message, asked_the_store=False)
-        return self._gathered(resource, live, inputs, services.observed.start_look(key), policy)
+        inputs = LookInputs.of(resource, policy)
+        if (last := services.observed.last_look(key, inputs, now)) is not None:
+            if self._target_version(resource) == last.target_version:
+                return services.observed.next_check(key, now)
+            if self.drift.must_wait(key):
+                raise _not_delivered(contested_message(resource.namespace, resource.target_name))
+        return self._gathered(resource, inputs, services.observed.start_look(key), policy)
 
     def look_at_deleted(self, resource: RotatedSecret) -> Gathered:
         """Gather what is needed to end the rotation of a RotatedSecret that is gone. Raises: as :meth:`look`."""
-        delivered = resource.spec.target.is_delivered
-        try:
-            live = self.secrets.read(resource.namespace, resource.target_name) if delivered else None
-        except DeliveryRefused:
-            live = None  # it cannot be written either, and the rotation is ended without it
         policy = self._policy.current()
-        inputs = LookInputs.of(resource, live.resource_version if live else None, policy)
-        return self._gathered(resource, live, inputs, object(), policy)
+        return self._gathered(resource, LookInputs.of(resource, policy), object(), policy)
 
-    def _gathered(
-        self, resource: RotatedSecret, live: LiveSecret | None, inputs: LookInputs, token: object, policy: AccessPolicy
-    ) -> Gathered:
+    def _gathered(self, resource: RotatedSecret, inputs: LookInputs, token: object, policy: AccessPolicy) -> Gathered:
         authorised = self._authoriser.authorise(resource, policy)
         check_spec(resource, self._services.settings, self._services.renderer)
         fetched = self._fetcher.fetch(authorised)
         interpreted = self._interpreter.interpret(fetched)
         connected = self._connector.connect(interpreted)
         seen = replace(interpreted.seen, obstacle=interpreted.seen.obstacle or connected.obstacle)
-        return Gathered(resource, live, inputs, token, connected, seen)
+        return Gathered(resource, self._target(resource), inputs, token, connected, seen)
+
+    def _target_version(self, resource: RotatedSecret) -> str | None:
+        """The target Secret's resourceVersion alone; None where there is none. Raises: Unusable, DeliveryError."""
+        if not resource.spec.target.is_delivered:
+            return None
+        try:
+            return self.secrets.version(resource.namespace, resource.target_name)
+        except DeliveryRefused as error:
+            raise _not_delivered(str(error)) from None
+
+    def _target(self, resource: RotatedSecret) -> LiveSecret | None:
+        """The target Secret, which may have a megabyte: read last, so that a look that fails has not read it.
+
+        Raises: Unusable, DeliveryError.
+        """
+        if not resource.spec.target.is_delivered:
+            return None
+        try:
+            return self.secrets.read(resource.namespace, resource.target_name)
+        except DeliveryRefused as error:
+            if resource.deleting:
+                return None  # it cannot be written either, and the rotation is ended without it
+            raise _not_delivered(str(error)) from None
 
     def give_up(self, key: Key) -> None:
         """The spec of a RotatedSecret does not parse: what it asked for counts no longer."""
@@ -136,3 +145,7 @@ class Gatherer:
         self._authoriser.give_up(key)
         self.drift.forget(key)
         self._services.observed.invalidate(key)
+
+
+def _not_delivered(message: str) -> Unusable:
+    return Unusable(Reason.SYNC_FAILED, message, asked_the_store=False)

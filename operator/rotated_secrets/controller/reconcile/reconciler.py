@@ -320,6 +320,6 @@ class _Work:
         services.feeds.track(key, authorised.identity, region, gathered.terms.arn, seen.stages)
         now = utc_now()
         rest = rest_after(seen, waiting, now)
-        inputs = replace(gathered.inputs, target_version=self._target.version if self._target else None)
-        services.observed.store(key, gathered.token, inputs, rest.until, check_every=rest.check_every)
+        version = self._target.version if self._target else None
+        services.observed.store(key, gathered.token, gathered.inputs, version, rest.until, check_every=rest.check_every)
         return services.observed.next_check(key, now)

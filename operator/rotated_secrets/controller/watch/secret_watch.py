@@ -15,14 +15,13 @@ from typing import Any, Final, NoReturn
 
 import aiohttp
 
-from rotated_secrets.cluster import CHUNK, METADATA_LIST, READ
+from rotated_secrets.cluster import CHUNK, METADATA, METADATA_LIST, READ
 from rotated_secrets.controller.watch.session import CHANGES, TOO_OLD, lines
 from rotated_secrets.json_list import ListParser, parse
 from rotated_secrets.observability.logs import describe
 
 log = logging.getLogger(__name__)
 
-METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before the next try after an error; each error in a row doubles the pause."""
 REOPEN_PAUSE: Final = 0.1

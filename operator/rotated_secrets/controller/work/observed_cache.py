@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotated_secrets.api.key import Key
@@ -18,25 +18,27 @@ from rotated_secrets.controller.work.scheduler import Offset, clock_offset, was_
 
 @dataclass(frozen=True)
 class LookInputs:
-    """What a look depends on, as far as the cluster shows it."""
+    """What a look depends on, as far as the RotatedSecret and the operator's files show it."""
 
     uid: str
     generation: int
     requests: Mapping[str, str]
     """Values of the annotations that request something, by name."""
-    target_version: str | None
-    """The target Secret's resourceVersion; None where there is no such Secret."""
     policy: object
     """The access policy in force: a denial by a new policy must show, also when nothing is due."""
 
     @classmethod
-    def of(cls, resource: RotatedSecret, target_version: str | None, policy: object) -> LookInputs:
-        return cls(resource.uid, resource.generation, resource.requests, target_version, policy)
+    def of(cls, resource: RotatedSecret, policy: object) -> LookInputs:
+        return cls(resource.uid, resource.generation, resource.requests, policy)
 
 
 @dataclass(frozen=True)
-class _Entry:
+class LastLook:
+    """The last look at a RotatedSecret, and for how long its result holds."""
+
     inputs: LookInputs
+    target_version: str | None
+    """The target Secret's resourceVersion; None where there is no such Secret."""
     until: datetime | None
     check_every: timedelta | None
     offset: float
@@ -49,7 +51,7 @@ class ObservedCache:
     def __init__(self, offset: Offset = clock_offset) -> None:
         self._offset = offset
         self._lock = threading.Lock()
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[Key, LastLook] = {}
         self._tokens: dict[Key, object] = {}
 
     def start_look(self, key: Key) -> object:
@@ -65,33 +67,29 @@ class ObservedCache:
         key: Key,
         token: object,
         inputs: LookInputs,
+        target_version: str | None,
         until: datetime | None,
         *,
         check_every: timedelta | None = None,
     ) -> None:
-        """Store that no look is needed before ``until`` (None: no limit) while the inputs stay the same.
+        """Store that no look is needed before ``until`` (None: no limit) while neither inputs nor target Secret change.
 
-        ``check_every`` is how often to compare the inputs, where no watch shows that they change.
+        ``check_every`` is how often to compare them, where no watch shows that they change.
         """
         with self._lock:
             if self._tokens.pop(key, None) is token:
-                self._entries[key] = _Entry(inputs, until, check_every, self._offset())
+                self._entries[key] = LastLook(inputs, target_version, until, check_every, self._offset())
 
-    def is_current(self, key: Key, inputs: LookInputs, now: datetime) -> bool:
-        """Whether no look is needed now. One is needed if the clock was set: ``until`` was computed by it."""
+    def last_look(self, key: Key, inputs: LookInputs, now: datetime) -> LastLook | None:
+        """The last look, where no other is needed as long as the target Secret has not changed.
+
+        One is needed also if the clock was set: ``until`` was computed by it.
+        """
         with self._lock:
             entry = self._entries.get(key)
-        if entry is not None and was_set(entry.offset, self._offset()):
-            return False
-        return entry is not None and entry.inputs == inputs and (entry.until is None or now < entry.until)
-
-    def only_target_changed(self, key: Key, inputs: LookInputs, now: datetime) -> bool:
-        """Whether a look is needed, and only because the target Secret changed."""
-        with self._lock:
-            entry = self._entries.get(key)
-        if entry is None or (entry.until is not None and now >= entry.until):
-            return False
-        return entry.inputs != inputs and replace(entry.inputs, target_version=inputs.target_version) == inputs
+        if entry is None or entry.inputs != inputs or was_set(entry.offset, self._offset()):
+            return None
+        return entry if entry.until is None or now < entry.until else None
 
     def next_check(self, key: Key, now: datetime) -> datetime | None:
         """When a look is due, or the inputs are to be compared; None where neither is."""

@@ -396,15 +396,30 @@ def test_cluster_that_refuses_the_target_secret_is_told_and_tried_again(operator
     assert operator.condition()[0] == "True"
 
 
-def test_cluster_that_does_not_let_the_target_secret_be_read_is_told_before_aws_is_asked(
-    operator: FakeOperator,
-) -> None:
+def test_cluster_that_does_not_let_the_target_secret_be_read_is_told(operator: FakeOperator) -> None:
     operator.cluster.forbidden.add(("GET", SECRET))
     with_admin(operator).apply(SPEC)
-    with pytest.raises(RetryLater):
+    with pytest.raises(RetryLater, match="may not get Secrets in namespace shop"):
         operator.reconcile()
     assert operator.condition()[0] == "False"
-    assert operator.aws.calls == []
+    assert "PutSecretValue" not in operator.aws.operations()
+
+
+def test_look_that_fails_at_aws_has_not_read_the_target_secret(operator: FakeOperator) -> None:
+    """It may have a megabyte, and such a look comes again and again."""
+    operator.apply(SPEC)
+    for _ in range(3):
+        with pytest.raises(RetryLater, match="there is no secret"):
+            operator.reconcile()
+    assert ("GET", SECRET) not in operator.cluster.requests
+
+
+def test_look_at_what_has_not_changed_reads_only_the_metadata_of_the_target_secret(ready: FakeOperator) -> None:
+    ready.cluster.requests.clear()
+    ready.cluster.metadata_only.clear()
+    ready.reconcile()
+    assert ready.cluster.requests.count(("GET", SECRET)) == 1
+    assert ready.cluster.metadata_only == [SECRET]
 
 
 JOURNAL = "/api/v1/namespaces/here/configmaps"
