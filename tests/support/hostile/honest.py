@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from sandbox.waiting import eventually
 from tests.support.applied import Applied
 
-MOST_REQUESTS = 9
-"""Rotations that one RotatedSecret may be asked for in a short time; the tenth would have to wait."""
+MOST_REQUESTS = 7
+"""Rotations that one RotatedSecret is asked for: from ten changes in a short time on, each has to wait two seconds."""
 PATIENCE = 90.0
 EVERY = 0.02
 
