@@ -41,6 +41,8 @@ class Honest:
     def rotate(self) -> float:
         """The seconds from a request to its end. Raises: TimeoutError."""
         if self._current is None or self._asked == MOST_REQUESTS:
+            if self._current is not None:
+                self._current.delete()  # else an operator that starts would have more to look at with each attack
             self._current, self._asked = self._make().apply(), 0
             self._current.until("Ready", "True", seconds=PATIENCE)
         self._asked += 1
