@@ -298,6 +298,7 @@ class World:
     """Whether the call was begun by an operator that froze: no check can come before it."""
     was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
     _proven: set[Credential] = field(default_factory=set)
+    _credentials: dict[VersionId, Credential] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = ModelStore(self)
@@ -355,8 +356,14 @@ class World:
         assert sum(Stage.PENDING in labels for labels in self.store.stages.values()) <= 1
         assert sum(Stage.CURRENT in labels for labels in self.store.stages.values()) == 1
         if self.terms.keeps_current and self.target is not None:
-            delivered = Credential.of(self.target.value)
+            delivered = self._credential_in(self.target)
             assert self.database.logs_in(delivered), "pods hold a credential that does not log in"
+
+    def _credential_in(self, version: StoredVersion) -> Credential:
+        """Read once: a version never changes, and this is asked between any two calls."""
+        if (known := self._credentials.get(version.version_id)) is None:
+            known = self._credentials[version.version_id] = Credential.of(version.value)
+        return known
 
     # ---- what an operator sees
 
