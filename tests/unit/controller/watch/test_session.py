@@ -66,7 +66,7 @@ def test_text_of_an_error_reaches_kopf(content_type: str) -> None:
     async def checked(session: aiohttp.ClientSession, url: Any) -> None:
         await check_response(await session.get(url))
 
-    with pytest.raises(APITooManyRequestsError, match="^too many requests$"):
+    with pytest.raises(APITooManyRequestsError, match=r"^too many requests$"):
         ask(b"too many requests\n", checked, status=429, content_type=content_type)
 
 
