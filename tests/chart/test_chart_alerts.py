@@ -69,3 +69,11 @@ def test_series_keep_the_namespace_of_their_resource() -> None:
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["honorLabels"] is True
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert not {"relabelings", "metricRelabelings"} & endpoint.keys()
+
+
+def test_series_are_relabelled_as_the_values_say() -> None:
+    one_rule, another = [{"targetLabel": "cluster", "replacement": "blue"}], [{"action": "labeldrop", "regex": "pod"}]
+    given = {"enabled": True, "relabelings": one_rule, "metricRelabelings": another}
+    (endpoint,) = one(rendered(nested("metrics.serviceMonitor", given)), "ServiceMonitor")["spec"]["endpoints"]
+    assert (endpoint["relabelings"], endpoint["metricRelabelings"]) == (one_rule, another)
