@@ -339,6 +339,7 @@ def test_the_resource_in_the_notes_is_one() -> None:
     server_side = {"uid": "1", "resourceVersion": "1", "generation": 1, "creationTimestamp": "2026-11-22T00:00:00Z"}
     resource = RotatedSecret.parse(written | {"metadata": written["metadata"] | server_side})
     assert (resource.namespace, resource.spec.source.secret_id) == ("bank", "bank/orders-db")
+    assert resource.skipped == ()
 
 
 def notes(given: dict[str, Any] | None = None) -> str:

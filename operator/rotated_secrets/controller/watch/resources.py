@@ -6,6 +6,7 @@ ever in memory, and of an object that is too large only what its report needs.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,8 @@ from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_statu
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.cluster import MERGE_PATCH, METADATA_LIST, MOST_VALUES, Cluster, Json, NotFound, ObjectTooLarge
 from rotated_secrets.controller.watch.transform import LARGEST, only_metadata, parts_by_size, transform
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Resources:
         self._unseen_write: float | None = None
         self._delivered: float | None = None
         self._reading_large = threading.Lock()
+        self._told: set[str] = set()
+        """Fields of specs that the log says are skipped."""
 
     def read_object(self, key: Key) -> Json | None:
         """Read the object, whose spec may not parse; None if there is none.
@@ -102,7 +107,11 @@ class Resources:
             ClusterError: the API server did not answer, or refused.
         """
         found = self.read_object(key)
-        return None if found is None else RotatedSecret.parse(found)
+        if found is None:
+            return None
+        resource = RotatedSecret.parse(found)
+        self._tell_skipped(resource)
+        return resource
 
     def write_status(self, resource: RotatedSecret, patch: Mapping[str, Any]) -> RotatedSecret:
         """Merge ``patch`` into the status, unless the object changed since ``resource`` was read.
@@ -168,6 +177,19 @@ class Resources:
         """Seconds since the oldest status write after which the watch has delivered nothing; 0 if there is none."""
         with self._lock:
             return 0.0 if self._unseen_write is None else time.monotonic() - self._unseen_write
+
+    def _tell_skipped(self, resource: RotatedSecret) -> None:
+        """Log each field that this version skips once: with a default every RotatedSecret has it."""
+        with self._lock:
+            new = [field for field in resource.skipped if field not in self._told]
+            self._told.update(new)
+        if new:
+            log.warning(
+                "RotatedSecret %s: this version of the operator does not know %s and skips it, here and in every other "
+                "RotatedSecret: the CustomResourceDefinition is of a newer version; upgrade the operator",
+                resource,
+                ", ".join(new),
+            )
 
     def _lists(self) -> list[str]:
         return _namespaced(f"/apis/{API_VERSION}", PLURAL, self._namespaces)

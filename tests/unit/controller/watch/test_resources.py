@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION
 from rotated_secrets.api.resource import InvalidSpec
 from rotated_secrets.cluster import Conflict, Forbidden, NotFound, ObjectTooLarge
@@ -42,6 +43,21 @@ def test_resource_that_does_not_parse_can_be_read_as_an_object(cluster: FakeClus
     with pytest.raises(InvalidSpec):
         resources_of(cluster).read(KEY)
     assert resources_of(cluster).read_object(KEY) is not None
+
+
+def test_fields_that_are_skipped_are_told_once(cluster: FakeCluster, caplog: pytest.LogCaptureFixture) -> None:
+    other = Key(KEY.namespace, "bills")
+    for key, fields in ((KEY, ("fresh",)), (other, ("fresh", "later"))):
+        cluster.put(path_of(key), {"apiVersion": API_VERSION, "spec": {**SPEC, **dict.fromkeys(fields, "Default")}})
+    resources = resources_of(cluster)
+    for key in (KEY, KEY, other, other):
+        found = resources.read(key)
+        assert found is not None and found.spec.source.secret_id == "shop/orders"
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2, told
+    assert "shop/orders: this version of the operator does not know spec.fresh and skips it" in told[0]
+    assert "shop/bills: this version of the operator does not know spec.later and skips it" in told[1]
+    assert all("upgrade the operator" in line for line in told)
 
 
 def test_status_is_written_where_nobody_wrote_since_it_was_read(cluster: FakeCluster) -> None:
