@@ -259,7 +259,8 @@ def test_with_namespaces_there_are_roles_in_them_alone(default: list[Manifest]) 
     assert not of_kind(made, "ClusterRole") + of_kind(made, "ClusterRoleBinding")
     rules = {each["metadata"]["namespace"]: each["rules"] for each in of_kind(made, "Role")}
     wide = one(default, "ClusterRole", "rotated-secrets")["rules"]
-    assert rules == {"shop": wide, "bank": wide, "rotated-secrets": one(default, "Role")["rules"]}
+    on_the_lease = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
+    assert rules == {"shop": wide, "bank": wide, "rotated-secrets": [*one(default, "Role")["rules"], on_the_lease]}
     bound = {each["metadata"]["namespace"] for each in of_kind(made, "RoleBinding")}
     assert bound == set(rules)
 

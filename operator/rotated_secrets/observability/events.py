@@ -112,6 +112,13 @@ class EventReason(StrEnum):
     """The RotatedSecret is larger than the operator keeps in memory, so nothing is done for it. The message names its
     largest part."""
 
+    NAMESPACE_SET_ASIDE = "NamespaceSetAside"
+    """On the Lease: the API server does not let the operator watch a namespace that it serves. The others are served,
+    and this one is tried again."""
+
+    NAMESPACE_SERVED = "NamespaceServed"
+    """On the Lease: a namespace that was set aside is watched again."""
+
 
 WARNINGS: Final = frozenset(
     {
@@ -127,6 +134,7 @@ WARNINGS: Final = frozenset(
         EventReason.ACCESS_DENIED,
         EventReason.STORE_UNAVAILABLE,
         EventReason.RESOURCE_TOO_LARGE,
+        EventReason.NAMESPACE_SET_ASIDE,
     }
 )
 

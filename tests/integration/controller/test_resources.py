@@ -115,7 +115,7 @@ def test_the_list_comes_in_chunks_and_is_complete(
 ) -> None:
     monkeypatch.setattr(connection, "CHUNK", 3)
     names = {objects.make(f"rs-{n}")["metadata"]["name"] for n in range(7)}
-    pages = list(resources.metadata_pages())
+    pages = list(resources.metadata_pages(objects.namespace))
     assert [len(page) for page in pages] == [3, 3, 1]
     assert {each["metadata"]["name"] for page in pages for each in page} == names
 

@@ -11,6 +11,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION
 from rotated_secrets.api.resource import InvalidSpec
 from rotated_secrets.cluster import Conflict, Forbidden, NotFound, ObjectTooLarge
+from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.watch.transform import LARGEST
 from tests.support.fake_cluster import FakeCluster
@@ -24,9 +25,9 @@ def cluster() -> FakeCluster:
     return found
 
 
-def resources_of(cluster: FakeCluster, *namespaces: str) -> Resources:
+def resources_of(cluster: FakeCluster, *namespaces: str, served: ServedNamespaces | None = None) -> Resources:
     typed: Any = cluster
-    return Resources(typed, namespaces)
+    return Resources(typed, namespaces, served)
 
 
 def test_resource_is_read_and_one_that_is_not_there_is_none(cluster: FakeCluster) -> None:
@@ -125,10 +126,53 @@ def test_access_is_checked_to_resources_and_to_labelled_secrets(cluster: FakeClu
         resources_of(cluster, "shop").check_access()
 
 
+@pytest.mark.parametrize("refused", [f"/apis/{API_VERSION}/namespaces/billing", "/api/v1/namespaces/billing"])
+def test_namespace_that_is_refused_is_set_aside_and_the_others_are_served(refused: str, cluster: FakeCluster) -> None:
+    cluster.forbidden = {("GET", refused)}
+    served = ServedNamespaces()
+    resources = resources_of(cluster, "shop", "billing", served=served)
+    resources.check_access()
+    assert (served.is_set_aside("shop"), served.is_set_aside("billing")) == (False, True)
+    assert [obj["metadata"]["name"] for page in resources.pages() for obj in page] == [KEY.name]
+
+
+def test_namespace_that_is_refused_after_the_check_is_left_out_of_the_list(cluster: FakeCluster) -> None:
+    served = ServedNamespaces()
+    resources = resources_of(cluster, "billing", "shop", served=served)
+    resources.check_access()
+    cluster.forbidden = {("GET", f"/apis/{API_VERSION}/namespaces/billing")}
+    assert [obj["metadata"]["name"] for page in resources.pages() for obj in page] == [KEY.name]
+    assert served.is_set_aside("billing")
+
+
+@pytest.mark.parametrize("namespaces", [(), ("shop",), ("shop", "billing")])
+def test_where_every_namespace_is_refused_there_is_nothing_to_serve(
+    namespaces: tuple[str, ...], cluster: FakeCluster
+) -> None:
+    cluster.forbidden = {("GET", "/apis/"), ("GET", "/api/")}
+    served = ServedNamespaces()
+    with pytest.raises(Forbidden):
+        resources_of(cluster, *namespaces, served=served).check_access()
+    assert not served.is_set_aside("shop"), "it is not set aside, but waited for"
+
+
+def test_write_in_a_namespace_that_is_set_aside_is_not_waited_for(cluster: FakeCluster) -> None:
+    """The watch cannot show it, and a new process could not watch it either."""
+    served = ServedNamespaces()
+    resources = resources_of(cluster, "shop", "billing", served=served)
+    read = resources.read(KEY)
+    assert read is not None
+    served.refused("shop", "rotatedsecrets", "403")
+    resources.write_status(read, {"engine": "postgres"})
+    assert resources.unseen_write_age() == 0.0
+    served.answered("shop", "rotatedsecrets")
+    assert resources.unseen_write_age() > 0.0
+
+
 def test_of_lists_only_what_the_index_needs_is_kept(cluster: FakeCluster) -> None:
     cluster.put(path_of(KEY), {"apiVersion": API_VERSION, "spec": SPEC, "metadata": {"labels": {"a": "x" * 100_000}}})
     resources = resources_of(cluster)
-    for pages in (resources.pages(), resources.metadata_pages()):
+    for pages in (resources.pages(), resources.metadata_pages(EVERYWHERE)):
         ((obj,),) = pages
         assert obj["metadata"]["name"] == KEY.name
         assert len(json.dumps(obj)) < 1000
