@@ -26,6 +26,7 @@ from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.policies import VERIFY_EVERY, next_due, retry_at
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
+from rotated_secrets.rotation.stalled import with_stalled
 from rotated_secrets.rotation.strategies import is_known_user
 from rotated_secrets.rotation.working_version import advice
 from rotated_secrets.values import VersionId
@@ -132,7 +133,7 @@ def with_findings(
         status = status.with_condition(
             kind, finding.status, finding.reason, finding.message, now=now, generation=generation
         )
-    return status
+    return with_stalled(status, now=now, generation=generation)
 
 
 def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:

@@ -235,9 +235,9 @@ class _Reconciler:
     ) -> None:
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
         after = with_findings(status, finding, generation=generation, now=utc_now())
-        if after.conditions != status.conditions:
-            # The conditions alone: what cannot be read is not to be removed.
-            patch = {"conditions": after.to_patch()["conditions"]}
+        if (after.conditions, generation) != (status.conditions, status.observed_generation):
+            # These alone: what cannot be read is not to be removed.
+            patch = {"conditions": after.to_patch()["conditions"], "observedGeneration": generation}
             self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
 
 
