@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.api.names import RESYNC_ANNOTATION
-from rotated_secrets.cluster import Conflict, Forbidden, Json, Unreachable
+from rotated_secrets.cluster import Conflict, Forbidden, Json, Rejected, Unreachable
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryUnavailable
@@ -73,6 +73,7 @@ def look(operator: FakeOperator) -> None:
 
 
 NOT_WRITTEN = {
+    "a policy": Rejected("no", 422, {"message": "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"}),
     "a role": Forbidden("no", 403, {"message": 'secrets is forbidden: User "x" cannot create resource "secrets"'}),
     "a quota": Forbidden("no", 403, {"message": 'secrets "orders" is forbidden: exceeded quota: small, requested: 1'}),
     "a webhook that is down": Unreachable("no", 500, {"message": 'failed calling webhook "a.example.org": no'}),
