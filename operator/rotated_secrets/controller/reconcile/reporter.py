@@ -20,6 +20,7 @@ from rotated_secrets.cluster import ClusterError
 from rotated_secrets.controller.reconcile.status_writer import DeletedStatusWriter, ResourceStatusWriter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.scheduler import utc_now
+from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import LiveSecret, TargetState
@@ -41,7 +42,7 @@ from rotated_secrets.rotation.report import (
     tried_again,
     with_findings,
 )
-from rotated_secrets.secretstores.base import AccessDenied, StoredVersion
+from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreUnavailable
 from rotated_secrets.values import VersionId
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ class Reporter:
 
     def failed(self, error: Exception, findings: Mapping[ConditionType, Finding]) -> None:
         """An action could not be done now, and is tried again."""
+        if not isinstance(error, Unavailable | StoreUnavailable | DeliveryError):
+            self._count_refusal()
         if isinstance(error, AccessDenied):
             self._denied(str(error))
         if isinstance(error, DeliveryError):
@@ -159,6 +162,21 @@ class Reporter:
         # Not as a run writes it: that needs the journal too.
         with contextlib.suppress(ClusterError, InvalidSpec):
             self._services.resources.write_status(resource, {"conditions": after.to_patch()["conditions"]})
+
+    def _count_refusal(self) -> None:
+        """Count a step that was refused and is tried again: once, not at each attempt. What passes is not counted."""
+        status = self.status.resource.status
+        claim, rotated = status.rotation, status.condition(ConditionType.ROTATED)
+        if claim is None or (
+            rotated is not None and (rotated.status, rotated.reason) == ("False", STEP_FAILED[claim.step])
+        ):
+            return
+        self._services.metrics.rotation_finished(
+            engine=self._engine or NO_ENGINE,
+            strategy=self.status.resource.spec.rotation.strategy,
+            trigger=claim.trigger,
+            outcome=Outcome.FAILED,
+        )
 
     def _denied(self, message: str) -> None:
         """Record an Event for a step that AWS denies, which no condition says yet: once, not at each attempt."""
