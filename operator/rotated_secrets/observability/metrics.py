@@ -42,7 +42,8 @@ class Metrics:
 
         self._rotations = counter(
             "rotations_total",
-            "Attempts of rotations that ended, by outcome: Succeeded, Failed, RolledBack or Abandoned. Each series "
+            "Attempts of rotations that ended, by outcome: Succeeded, Failed, RolledBack or Abandoned. A step that is "
+            "refused and tried again counts as Failed, once. Each series "
             "starts at 0 when a RotatedSecret of that engine and strategy is first checked.",
             "engine",
             "strategy",

@@ -16,7 +16,8 @@ from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.watch.resync import reconcile_index
-from rotated_secrets.observability.events import EventReason, Events
+from rotated_secrets.observability.event_reasons import EventReason
+from rotated_secrets.observability.events import Events
 from sandbox.kubernetes.provider import Cluster
 from tests.integration.controller.conftest import Objects
 

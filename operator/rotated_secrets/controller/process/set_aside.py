@@ -14,7 +14,8 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.cluster import Cluster, ClusterError
 from rotated_secrets.controller.namespaces import EVERYWHERE
 from rotated_secrets.controller.watch.index import Index
-from rotated_secrets.observability.events import EventReason, Events
+from rotated_secrets.observability.event_reasons import EventReason
+from rotated_secrets.observability.events import Events
 from rotated_secrets.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
