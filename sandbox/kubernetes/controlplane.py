@@ -132,6 +132,7 @@ def _apiserver(binaries: Binaries, place: Path, etcd: str, port: int) -> list[st
         "--authorization-mode=RBAC",
         f"--audit-policy-file={place / _POLICY}",
         f"--audit-log-path={place / _AUDIT_LOG}",
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",  # as OpenShift
         "--disable-admission-plugins=ServiceAccount",  # it waits for tokens and accounts that controllers would create
         "--shutdown-watch-termination-grace-period=1s",  # else an open watch keeps it from ending for a minute
     ]

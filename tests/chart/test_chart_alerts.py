@@ -7,7 +7,7 @@ from typing import Any
 
 from rotated_secrets.api.names import TROUBLESHOOTING
 from rotated_secrets.api.status import Reason
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
 from tests.support.chart_files import nested

@@ -293,7 +293,8 @@ def test_with_namespaces_there_are_roles_in_them_alone(default: list[Manifest]) 
     assert not of_kind(made, "ClusterRole") + of_kind(made, "ClusterRoleBinding")
     rules = {each["metadata"]["namespace"]: each["rules"] for each in of_kind(made, "Role")}
     wide = one(default, "ClusterRole", "rotated-secrets")["rules"]
-    assert rules == {"shop": wide, "bank": wide, "rotated-secrets": one(default, "Role")["rules"]}
+    on_the_lease = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
+    assert rules == {"shop": wide, "bank": wide, "rotated-secrets": [*one(default, "Role")["rules"], on_the_lease]}
     bound = {each["metadata"]["namespace"] for each in of_kind(made, "RoleBinding")}
     assert bound == set(rules)
 
@@ -376,6 +377,7 @@ def test_the_resource_in_the_notes_is_one() -> None:
     server_side = {"uid": "1", "resourceVersion": "1", "generation": 1, "creationTimestamp": "2026-11-22T00:00:00Z"}
     resource = RotatedSecret.parse(written | {"metadata": written["metadata"] | server_side})
     assert (resource.namespace, resource.spec.source.secret_id) == ("bank", "bank/orders-db")
+    assert resource.skipped == ()
 
 
 def notes(given: dict[str, Any] | None = None) -> str:

@@ -23,6 +23,9 @@ _HEADER: Final = """\
 # Made from operator/rotated_secrets/api by: python -m rotated_secrets.api.crd
 # Change the models, not this file.
 """
+NOT_SEEN: Final[Schema] = {"observedGeneration": -1}
+"""The status of a RotatedSecret that no operator has looked at yet. Without one, programs that wait would take it for
+complete at once. Source: "The status field observedGeneration" in the README of sigs.k8s.io/cli-utils/pkg/kstatus."""
 _KEPT: Final = (
     "description",
     "type",
@@ -111,7 +114,7 @@ def _root_schema() -> Schema:
             "kind": {"type": "string", "description": f"The kind: {names.KIND}."},
             "metadata": {"type": "object"},
             "spec": _structural(RotatedSecretSpec),
-            "status": _without_defaults(_structural(RotatedSecretStatus)),
+            "status": _without_defaults(_structural(RotatedSecretStatus)) | {"default": NOT_SEEN},
         },
     }
 

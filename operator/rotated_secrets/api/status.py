@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     SYNCED = "Synced"
     ROTATED = "Rotated"
     HELD = "Held"
+    STALLED = "Stalled"
 
 
 class Reason(StrEnum):
@@ -107,7 +108,7 @@ class Condition(_ReportedModel):
     """One observation about the resource, as Kubernetes' own metav1.Condition."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Ready, Synced, Rotated or Held."""
+    """Ready, Synced, Rotated, Held or Stalled."""
 
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
@@ -250,7 +251,8 @@ class RotatedSecretStatus(_ReportedModel):
         ),
     ] = ()
     """Ready: a login with the current version succeeded, and the target Secret holds this version. Synced: the target
-    Secret equals the current version. Rotated: the last due rotation finished. Held: a due rotation waits."""
+    Secret equals the current version. Rotated: the last due rotation finished. Held: a due rotation waits.
+    Stalled, only while it is True: a person has to correct something."""
 
     engine: ReportedName | None = None
     """The database engine that the secret value names."""

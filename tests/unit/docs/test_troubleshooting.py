@@ -15,7 +15,7 @@ from rotated_secrets.api.crd import custom_resource_definition
 from rotated_secrets.api.names import PLURAL, SHORT_NAME, SINGULAR, TROUBLESHOOTING
 from rotated_secrets.api.status import ConditionType, Reason
 from rotated_secrets.cli import main, plugin
-from rotated_secrets.observability.events import WARNINGS, EventReason
+from rotated_secrets.observability.event_reasons import WARNINGS, EventReason
 from tests.support.cli.command_flags import flags_by_command
 from tests.support.documents import ROOT, anchors, blocks, in_backticks, prose
 

@@ -73,7 +73,7 @@ def test_metrics_show_the_last_known_status_while_the_store_does_not_answer() ->
     reported = Reported(
         resource(conditions=[condition("Ready", "CredentialWorks")], nextRotationTime="2026-12-01T00:00:00Z")
     )
-    reported.reporter.interrupted("AWS does not answer")
+    reported.reporter.interrupted("AWS throttles", {})
     assert reported.value('rotatedsecrets_ready{name="orders",namespace="shop"}') == 1
     assert reported.value('rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}')
 

@@ -10,7 +10,7 @@ import pytest
 from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import ConditionType, Outcome, Reason
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import events_for_status

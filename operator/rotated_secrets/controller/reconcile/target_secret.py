@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.delivery.errors import DeliveryRefused, SecretConflict, TemplateFailed
+from rotated_secrets.delivery.errors import (
+    DeliveryDenied,
+    DeliveryError,
+    DeliveryRefused,
+    SecretConflict,
+    SecretTooLarge,
+    TemplateFailed,
+)
 from rotated_secrets.delivery.rendering import Renderer
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, TargetState, compare
 from rotated_secrets.delivery.targets import TargetSecrets
@@ -65,12 +72,16 @@ class DeliveredSecret:
         return self.look(current)
 
     def write(self, current: StoredVersion) -> TargetState:
-        """Write AWSCURRENT into it. Raises: DeliveryDenied, DeliveryUnavailable."""
+        """Write AWSCURRENT into it. Raises: DeliveryRefused, DeliveryDenied, DeliveryUnavailable."""
         before = self.look(current)
         try:
             live = self._write(self._desired(current), self._live)
-        except (SecretConflict, DeliveryRefused) as error:
+        except (SecretConflict, SecretTooLarge) as error:
             return _in_the_way(error)
+        except (DeliveryRefused, DeliveryDenied) as error:
+            if not self._resource.deleting:
+                raise  # and tried again: nothing shows when it is no longer refused
+            return _in_the_way(error)  # the rotation is ended without it
         # Equal, as written: if an admission webhook changed it, another comparison would start a fight with it.
         self._read(live)
         self._on_written(before, current)
@@ -97,5 +108,5 @@ class DeliveredSecret:
         return self._rendered[1]
 
 
-def _in_the_way(error: TemplateFailed | SecretConflict | DeliveryRefused) -> TargetState:
+def _in_the_way(error: DeliveryError) -> TargetState:
     return TargetState(TargetKind.CONFLICT, reason=error.reason, message=str(error))

@@ -57,7 +57,10 @@ def test_resource_that_grows_keeps_what_its_status_holds(operator: FakeOperator)
     operator.reconcile()
     after = operator.status()
     assert {**after, "conditions": []} == {**before, "conditions": []}
-    assert [each["type"] for each in after["conditions"]] == [each["type"] for each in before["conditions"]]
+    assert [each["type"] for each in after["conditions"]] == [
+        *(each["type"] for each in before["conditions"]),
+        "Stalled",
+    ]
     assert operator.condition()[1] == "InvalidSpec"
 
 

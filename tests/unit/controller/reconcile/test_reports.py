@@ -5,6 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rotated_secrets.controller.work.queue import RetryLater
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    StoreError,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnavailable,
+)
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, with_admin
 
 
@@ -135,3 +142,36 @@ def test_our_own_rotation_is_no_news_to_the_change_feed(operator: FakeOperator) 
     operator.looked_at.clear()
     operator.services.feeds.poll()
     assert operator.looked_at == []
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (AccessDenied("allow secretsmanager:PutSecretValue"), 1),
+        (StoreRefused("LimitExceededException"), 1),
+        (StoreUnavailable("AWS is away"), 0),
+        (StoreThrottled("AWS is busy"), 0),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_step_that_is_refused_counts_as_failed_once_and_one_that_passes_does_not(
+    operator: FakeOperator, error: StoreError, counted: int
+) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+
+    def fail(operation: str, asked: str) -> None:
+        if operation == "PutSecretValue":
+            raise error
+
+    operator.aws.before_call = fail
+    operator.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            operator.reconcile()
+    labels = {"engine": "fake", "strategy": "SingleUser", "trigger": "Annotation"}
+    assert metric(operator, "rotations_total", **labels, outcome="Failed") == counted
+    assert operator.condition("Rotated")[:2] == ("False", "CreateFailed")
+    operator.aws.before_call = lambda operation, asked: None
+    operator.settle()
+    assert metric(operator, "rotations_total", **labels, outcome="Succeeded") == 1
