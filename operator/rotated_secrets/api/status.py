@@ -170,13 +170,13 @@ class HandledRequests(_ReportedModel):
     """Requests that were served already, so that each acts once, also after a restart of the operator."""
 
     rotate: ReportedName | None = None
-    """The value of the annotation `rotatedsecrets.io/rotate` that was served last."""
+    """The value of the annotation `rotatedsecrets.io/rotate` that was served last, or had failed three times."""
 
     resync: ReportedName | None = None
     """The value of the annotation `rotatedsecrets.io/resync` that was served last."""
 
     slot: Instant | None = None
-    """The last due time that was served or given up."""
+    """The last due time that was served."""
 
 
 class AppliedSchedule(_ReportedModel):
@@ -251,6 +251,9 @@ class RotatedSecretStatus(_ReportedModel):
     ] = ()
     """Ready: a login with the current version succeeded, and the target Secret holds this version. Synced: the target
     Secret equals the current version. Rotated: the last due rotation finished. Held: a due rotation waits."""
+
+    state: Annotated[str, Field(max_length=1024)] | None = None
+    """`OK`, or the reason of the condition that is worst: Ready and Synced, then a failed Rotated, then Held."""
 
     engine: ReportedName | None = None
     """The database engine that the secret value names."""

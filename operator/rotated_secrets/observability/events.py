@@ -56,7 +56,7 @@ class EventReason(StrEnum):
     """AWSCURRENT is the new version, and it is delivered."""
 
     ROTATION_FAILED = "RotationFailed"
-    """An attempt failed before setSecret, or the last of three attempts failed; or AWS does not do a step, or the
+    """An attempt failed before setSecret, or the third or a later one failed; or AWS does not do a step, or the
     cluster does not take what the operator has to write for a rotation."""
 
     ROTATION_ABANDONED = "RotationAbandoned"

@@ -148,14 +148,18 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
         failure = f"{failure}; the changes of setSecret were not undone: {seen.refusal}"
     if terms.deleted:
         return _without_claim(seen.status, claim).with_history(_entry(seen, terms, claim, now, outcome, failure))
+    status, request = seen.status, claim.request
     if claim.attempt >= ATTEMPTS:
-        entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
-        return _without_claim(seen.status, claim).with_history(entry)
-    status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
+        failure = f"{failure}; failed {claim.attempt} times; it is tried again until it succeeds, with growing pauses"
+        if request is not None:  # answered: who asked may have a new try at once by a new request
+            handled = status.handled_requests.model_copy(update={"rotate": request})
+            status, request = status.model_copy(update={"handled_requests": handled}), None
+    status = status.with_history(_entry(seen, terms, claim, now, outcome, failure))
     # The version and the start time of the next attempt are set when it begins.
     again = claim.model_copy(
         update={
             "attempt": claim.attempt + 1,
+            "request": request,
             "version_id": None,
             "step": Step.CREATE,
             "asked_at": None,

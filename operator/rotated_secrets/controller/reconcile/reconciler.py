@@ -35,6 +35,7 @@ from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.report import Finding, unknown_without_store, with_findings
 from rotated_secrets.rotation.run import Run, TryAgain
+from rotated_secrets.rotation.state import rotation_fails
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError, StoreThrottled
 
 log = logging.getLogger(__name__)
@@ -235,9 +236,11 @@ class _Reconciler:
     ) -> None:
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
         after = with_findings(status, finding, generation=generation, now=utc_now())
+        self._services.metrics.rotation_failing(key.namespace, key.name, failing=rotation_fails(after))
         if after.conditions != status.conditions:
-            # The conditions alone: what cannot be read is not to be removed.
-            patch = {"conditions": after.to_patch()["conditions"]}
+            # What is said now, and no more: what cannot be read is not to be removed.
+            whole = after.to_patch()
+            patch = {each: whole[each] for each in ("conditions", "state")}
             self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
 
 

@@ -40,6 +40,7 @@ from rotated_secrets.rotation.report import (
     unknown_without_store,
     with_findings,
 )
+from rotated_secrets.rotation.state import rotation_fails
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError
 from rotated_secrets.values import VersionId
 
@@ -156,9 +157,11 @@ class Reporter:
         if after.conditions == status.conditions:
             return
         self.tell(NewEvent(EventReason.ROTATION_FAILED, message))
+        self.concluded(after)
         # Not as a run writes it: that needs the journal too.
         with contextlib.suppress(ClusterError, InvalidSpec):
-            self._services.resources.write_status(resource, {"conditions": after.to_patch()["conditions"]})
+            patch = after.to_patch()
+            self._services.resources.write_status(resource, {key: patch[key] for key in ("conditions", "state")})
 
     def denied(self, message: str) -> None:
         """Record an Event for a denial by AWS or by the access policy: once, not at each attempt."""
@@ -235,6 +238,7 @@ class Reporter:
         if self._engine is not None:
             strategy = resource.spec.rotation.strategy
             self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)
+        self._services.metrics.rotation_failing(resource.namespace, resource.name, failing=rotation_fails(status))
         held = status.condition(ConditionType.HELD)
         reason = held.reason if held is not None and held.status == "True" else None
         if reason is not None and reason not in _REASONS:
