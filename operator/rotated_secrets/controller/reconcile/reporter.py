@@ -92,9 +92,12 @@ class Reporter:
         self._services.metrics.step_took(engine=self._engine or NO_ENGINE, step=step, seconds=took)
 
     def acted(self, action: Doing, seen: Observation) -> None:
-        """Note when AWSCURRENT moved, and count what was not delivered."""
+        """Note when AWSCURRENT moved, have its other followers looked at, and count what was not delivered."""
         if isinstance(action, FinishPending):
             self._moved_at = utc_now()
+            services, key, current = self._services, self.status.resource.key, seen.current
+            # Now, and not when the run has ended: with one user, what they have delivered does not log in any more.
+            services.look_again(services.index.record_current(key, current.arn, action.version_id))
         elif isinstance(action, SyncTarget) and not seen.synced:
             self._services.metrics.sync_finished(outcome="failed")
 
