@@ -296,6 +296,9 @@ class RotatedSecretStatus(_ReportedModel):
     retiring: Retiring | None = None
     """DualPassword: the old password that still works."""
 
+    alone_version_id: _Id | None = None
+    """DualPassword: the version beside whose password no older one works, since it was taken away."""
+
     schedule: AppliedSchedule | None = None
     """Since when the present schedule applies."""
 

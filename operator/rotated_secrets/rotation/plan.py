@@ -64,6 +64,7 @@ from rotated_secrets.rotation.policies import (
     was_rolled_back,
     why_rotate,
 )
+from rotated_secrets.rotation.retirement import find_old_password
 from rotated_secrets.rotation.rollout import record_first_delivery, roll_out
 from rotated_secrets.rotation.status_updates import (
     at_step,
@@ -104,11 +105,11 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         _roll_back,
         _continue_pending,
         _find_working,
+        find_old_password,
         _retire,
         _begin,
     ):
-        action = decide(seen, terms, now)
-        if action is not None:
+        if action := decide(seen, terms, now):
             return action
     return Sleep(next_moment(seen, terms, now))
 
@@ -271,7 +272,7 @@ def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if retiring is None or attempt_runs(seen):
         return None
     if seen.retired or not terms.has_database:
-        return WriteStatus(retired(seen.status))
+        return WriteStatus(retired(seen))
     if not seen.synced:
         return None
     if retiring.after is None:

@@ -125,8 +125,10 @@ def retiring_after(status: RotatedSecretStatus, delay: timedelta, now: datetime)
     return status.model_copy(update={"retiring": status.retiring.model_copy(update=times)})
 
 
-def retired(status: RotatedSecretStatus) -> RotatedSecretStatus:
-    return status.model_copy(update={"retiring": None})
+def retired(seen: Observation) -> RotatedSecretStatus:
+    """Forget the old password, and record that there is none beside AWSCURRENT's if this run took it away."""
+    alone = seen.current_id if seen.retired else seen.status.alone_version_id
+    return seen.status.model_copy(update={"retiring": None, "alone_version_id": alone})
 
 
 def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
