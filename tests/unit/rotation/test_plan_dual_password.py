@@ -228,6 +228,23 @@ def test_nothing_is_retired_for_a_user_that_no_login_has_shown() -> None:
     assert world.status.retiring is not None
 
 
+def test_rotation_that_is_ended_for_a_resource_that_is_gone_retires_nothing() -> None:
+    """Its status is gone too, and nothing would keep what is written into it."""
+    world = dual()
+    rotate(world, "one")
+    world.request = "two"
+    operator = ModelOperator(world)
+    while world.status.rotation is None:
+        operator.step()
+    operator.end()
+    world.delete()
+    ender = ModelOperator(world)
+    while ender.step() is None:  # also what it does in this run after the rotation has ended
+        if ender.run is not None:
+            assert ender.run.seen.status.retiring is None
+    assert world.journal is None
+
+
 def test_kept_password_is_retired_after_a_strategy_change() -> None:
     world = dual()
     world.request = "request"
