@@ -16,7 +16,7 @@ class EventReason(StrEnum):
     """AWSCURRENT is the new version, and it is delivered."""
 
     ROTATION_FAILED = "RotationFailed"
-    """An attempt failed before setSecret, or the last of three attempts failed; or a step cannot be done now and is
+    """An attempt failed before setSecret, or the third or a later one failed; or a step cannot be done now and is
     tried again, or the cluster does not take what the operator has to write for a rotation."""
 
     ROTATION_ABANDONED = "RotationAbandoned"

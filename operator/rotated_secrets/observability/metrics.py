@@ -94,6 +94,12 @@ class Metrics:
             " An empty one stands for all.",
             "namespace",
         )
+        self._failing = gauge(
+            "rotation_failing",
+            "1 from the first failure of what was due (a rotation, or the retirement of an old password) until it "
+            "succeeds, else 0.",
+            *OBJECT,
+        )
         self._aws = counter(
             "aws_requests_total",
             "Requests to AWS, each retry counted, by outcome: `ok`, `throttled`, `denied`, `absent`, `refused`, or "
@@ -185,10 +191,13 @@ class Metrics:
             else:
                 series.labels(namespace, name).set(time.timestamp())
 
+    def rotation_failing(self, namespace: str, name: str, *, failing: bool) -> None:
+        self._failing.labels(namespace, name).set(failing)
+
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a RotatedSecret that was deleted."""
         self.held(namespace, name, None)
-        for series in (self._ready, self._last_success, self._next):
+        for series in (self._ready, self._last_success, self._next, self._failing):
             _remove(series, namespace, name)
 
     def namespace_set_aside(self, namespace: str, *, is_so: bool) -> None:

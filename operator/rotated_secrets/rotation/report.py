@@ -23,10 +23,11 @@ from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
-from rotated_secrets.rotation.policies import VERIFY_EVERY, next_due, retry_at
+from rotated_secrets.rotation.policies import ATTEMPTS, VERIFY_EVERY, next_attempt
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
 from rotated_secrets.rotation.stalled import with_stalled
+from rotated_secrets.rotation.state import state_of
 from rotated_secrets.rotation.strategies import is_known_user
 from rotated_secrets.rotation.working_version import advice
 from rotated_secrets.values import VersionId
@@ -54,7 +55,7 @@ def final_status(
     """Return the status after a run that ended with ``waiting``."""
     credential = seen.credential
     synced = synced_finding(seen)
-    due = retry_at(seen, terms) or next_due(seen, terms)
+    due = next_attempt(seen, terms)
     handled = seen.status.handled_requests
     if not isinstance(waiting, Retry) and seen.login is not Login.UNREACHABLE:
         handled = handled.model_copy(update={"resync": terms.resync or handled.resync})
@@ -106,7 +107,8 @@ def with_findings(
         status = status.with_condition(
             kind, finding.status, finding.reason, finding.message, now=now, generation=generation
         )
-    return with_stalled(status, now=now, generation=generation)
+    status = with_stalled(status, now=now, generation=generation)
+    return status.model_copy(update={"state": state_of(status)})
 
 
 def ready_finding(seen: Observation, terms: Terms, synced: Finding) -> Finding:
@@ -212,7 +214,8 @@ def events_for_status(
             f"{claim.trigger}: attempt {claim.attempt} creates version {claim.version_id} from {claim.from_version_id}",
         )
     if len(after.history) > 0 and (not before.history or after.history[0] != before.history[0]):
-        yield from _events_for_history(after.history[0], over=claim is None)
+        last = after.history[0]
+        yield from _events_for_history(last, over=claim is None or last.attempt >= ATTEMPTS)
     if before.retiring is not None and after.retiring is None and after.history == before.history:
         yield _event_for_retirement(before.retiring, strategy)
     yield from _events_for_hold(before, after)

@@ -17,7 +17,7 @@ from rotated_secrets.cli.time_format import parse_timestamp
 STEPS: Final = ("CreateSecret", "SetSecret", "TestSecret", "FinishSecret")
 CONDITIONS: Final = ("Ready", "Synced", "Rotated", "Held", "Stalled")
 ATTEMPTS: Final = 3
-"""How many times the operator tries one rotation."""
+"""How many times the operator tries one rotation before it answers a request for it as failed."""
 NEEDS_FIX_REASONS: Final = frozenset({"AccessDenied", "SecretNotFound", "InvalidSecretValue", "InvalidSpec"})
 """Reasons of Ready that keep a rotation from starting, although Held is not True."""
 

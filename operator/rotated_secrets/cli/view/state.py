@@ -37,7 +37,8 @@ def state_of(resource: RotatedSecretView) -> tuple[str, Tone]:
 
 
 def _rotating(resource: RotatedSecretView, claim: ClaimView) -> tuple[str, Tone]:
-    which = f" ({claim.attempt}/{ATTEMPTS})" if claim.attempt > 1 else ""
+    of = f"/{ATTEMPTS}" if claim.attempt <= ATTEMPTS else ""  # then it is tried again until it succeeds
+    which = f" ({claim.attempt}{of})" if claim.attempt > 1 else ""
     if resource.waits_to_retry:
         return f"retries{which}", Tone.BAD
     if resource.trouble is not None:

@@ -37,6 +37,7 @@ from rotated_secrets.rotation.ports import LookAgain, Ports
 from rotated_secrets.rotation.reason_events import events_for_reasons
 from rotated_secrets.rotation.report import Finding, with_findings
 from rotated_secrets.rotation.run import Run, TryAgain
+from rotated_secrets.rotation.state import rotation_fails
 from rotated_secrets.rotation.unfinished import unknown
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError
 
@@ -228,9 +229,11 @@ class _Reconciler:
         finding = Finding(False, Reason.INVALID_SPEC, message)
         findings = unknown(status, Reason.INVALID_SPEC, message) | {ConditionType.READY: finding}
         after = with_findings(status, findings, generation=generation, now=utc_now())
+        self._services.metrics.rotation_failing(key.namespace, key.name, failing=rotation_fails(after))
         if (after.conditions, generation) != (status.conditions, status.observed_generation):
-            # These alone: what cannot be read is not to be removed.
-            patch = {"conditions": after.to_patch()["conditions"], "observedGeneration": generation}
+            # What is said now, and no more: what cannot be read is not to be removed.
+            whole = after.to_patch()
+            patch = {each: whole[each] for each in ("conditions", "state")} | {"observedGeneration": generation}
             self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
         return after
 

@@ -42,6 +42,7 @@ from rotated_secrets.rotation.report import (
     tried_again,
     with_findings,
 )
+from rotated_secrets.rotation.state import rotation_fails
 from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreUnavailable
 from rotated_secrets.values import VersionId
 
@@ -106,9 +107,12 @@ class Reporter:
         self._services.metrics.step_took(engine=self._engine or NO_ENGINE, step=step, seconds=took)
 
     def acted(self, action: Doing, seen: Observation) -> None:
-        """Note when AWSCURRENT moved, and count what was not delivered."""
+        """Note when AWSCURRENT moved, have its other followers looked at, and count what was not delivered."""
         if isinstance(action, FinishPending):
             self._moved_at = utc_now()
+            services, key, current = self._services, self.status.resource.key, seen.current
+            # Now, and not when the run has ended: with one user, what they have delivered does not log in any more.
+            services.look_again(services.index.record_current(key, current.arn, action.version_id))
         elif isinstance(action, SyncTarget) and not seen.synced:
             self._services.metrics.sync_finished(outcome="failed")
 
@@ -159,9 +163,11 @@ class Reporter:
         if after.conditions == status.conditions:
             return
         self.tell(NewEvent(EventReason.ROTATION_FAILED, message))
+        self.concluded(after)
         # Not as a run writes it: that needs the journal too.
         with contextlib.suppress(ClusterError, InvalidSpec):
-            self._services.resources.write_status(resource, {"conditions": after.to_patch()["conditions"]})
+            patch = after.to_patch()
+            self._services.resources.write_status(resource, {key: patch[key] for key in ("conditions", "state")})
 
     def _count_refusal(self) -> None:
         """Count a step that was refused and is tried again: once, not at each attempt. What passes is not counted."""
@@ -237,6 +243,7 @@ class Reporter:
         if self._engine is not None:
             strategy = resource.spec.rotation.strategy
             self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)
+        self._services.metrics.rotation_failing(resource.namespace, resource.name, failing=rotation_fails(status))
         held = status.condition(ConditionType.HELD)
         reason = held.reason if held is not None and held.status == "True" else None
         if reason is not None and reason not in _REASONS:

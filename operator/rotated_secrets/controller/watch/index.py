@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rotated_secrets.api.key import Key
-from rotated_secrets.values import Arn
+from rotated_secrets.values import Arn, VersionId
 
 OWN_ACCOUNT = "own"
 """Stands for the operator's own account, whose number is not known at first."""
@@ -55,6 +55,7 @@ class Index:
         self._denied: set[Key] = set()
         self._arns: dict[Key, Arn] = {}
         self._accounts: dict[Key, str] = {}
+        self._currents: dict[Arn, VersionId] = {}
         self._own_account: str | None = None
 
     def __len__(self) -> int:
@@ -122,8 +123,10 @@ class Index:
             self._denied.discard(key)
             self._drop(key, known)
             rivals = self._younger_rivals(key, known)
-            self._arns.pop(key, None)
+            arn = self._arns.pop(key, None)
             self._accounts.pop(key, None)
+            if arn is not None and not self.naming(arn):
+                self._currents.pop(arn, None)
             return rivals
 
     def record_own_account(self, account: str) -> None:
@@ -151,6 +154,20 @@ class Index:
             self._arns[key] = arn
             now = self._rivals(key, known)
             return (before ^ now) | self._younger_rivals(key, known)
+
+    def record_current(self, key: Key, arn: Arn, version_id: VersionId) -> set[Key]:
+        """Record which version this RotatedSecret found, or made, AWSCURRENT.
+
+        Returns:
+            If another version was AWSCURRENT until now, the others that were found to name this secret and may use it:
+            they do not know yet.
+        """
+        with self._lock:
+            followers = {each for each in self.naming(arn) if self._arns.get(each) == arn}
+            before = self._currents.get(arn)
+            if followers:
+                self._currents[arn] = version_id
+            return followers - self._denied - {key} if before not in (None, version_id) else set()
 
     def naming(self, arn: Arn) -> set[Key]:
         """The RotatedSecrets that name this secret, by its ARN, or by its name in the account of their identity."""

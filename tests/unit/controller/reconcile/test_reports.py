@@ -83,8 +83,10 @@ def test_spec_that_does_not_parse_is_not_ready_and_keeps_the_rest_of_its_status(
     assert metric(operator, "ready", namespace="shop", name="orders") == 0
     assert operator.condition()[:2] == ("False", "InvalidSpec")
     after = operator.status()
-    assert {key: after[key] for key in before if key not in ("conditions", "observedGeneration")} == {
-        key: before[key] for key in before if key not in ("conditions", "observedGeneration")
+    assert after["state"] == "InvalidSpec"
+    assert metric(operator, "rotation_failing", namespace="shop", name="orders") == 0
+    assert {key: after[key] for key in before if key not in ("conditions", "state", "observedGeneration")} == {
+        key: before[key] for key in before if key not in ("conditions", "state", "observedGeneration")
     }
 
 
