@@ -83,7 +83,7 @@ def test_text_of_an_error_reaches_kopf(content_type: str) -> None:
         await check_response(await session.get(url))
 
     with pytest.raises(APITooManyRequestsError, match=r"^too many requests$"):
-        ask(b"too many requests\n", checked, status=429, content_type=content_type)
+        ask(b"too many requests\n", checked, status=429, content_type=content_type, path="/apis")
 
 
 def test_page_of_a_proxy_is_told_by_its_type() -> None:
