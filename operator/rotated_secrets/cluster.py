@@ -100,6 +100,11 @@ class NoCluster(Exception):
     """No kubeconfig and no ServiceAccount name the API server."""
 
 
+def is_of_this_pod(kubeconfig: Path | None) -> bool:
+    """Whether the cluster to work with is the one that this process runs in, as its ServiceAccount."""
+    return kubeconfig is None and not os.environ.get("KUBECONFIG") and "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 def configuration(kubeconfig: Path | None, context: str | None) -> client.Configuration:
     """Load the address of the API server and our credentials for it.
 
@@ -108,7 +113,7 @@ def configuration(kubeconfig: Path | None, context: str | None) -> client.Config
     """
     found = client.Configuration()
     try:
-        if kubeconfig is None and "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if is_of_this_pod(kubeconfig):
             config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
         else:
             path = str(kubeconfig) if kubeconfig else None

@@ -51,7 +51,9 @@ def ran(monkeypatch: pytest.MonkeyPatch, ends: BaseException, *, drains: bool = 
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     monkeypatch.setattr(main, "hide_memory", lambda: FakeReplica.hidden.append(FakeReplica.stopped))
     reconciler: Any = None
-    return main.run(Settings.parse({"aws_region": "eu-west-1", "drain_timeout": 7}), reconciler)
+    return main.run(
+        Settings.parse({"aws_region": "eu-west-1", "drain_timeout": 7, "lease_namespace": "here"}), reconciler
+    )
 
 
 @pytest.mark.parametrize(
