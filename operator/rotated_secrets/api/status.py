@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field
 
 from rotated_secrets.api.fields import ConditionMessage, Instant, Message, ReportedName, Second
+from rotated_secrets.api.observed_requests import ObservedRequests
 from rotated_secrets.api.rules import WrittenModel
 from rotated_secrets.values import VersionId
 
@@ -289,6 +290,9 @@ class RotatedSecretStatus(_ReportedModel):
 
     handled_requests: HandledRequests = HandledRequests()
     """Requests that were served already."""
+
+    observed_requests: ObservedRequests | None = None
+    """Requests that a check has seen, whatever came of it."""
 
     retiring: Retiring | None = None
     """DualPassword: the old password that still works."""

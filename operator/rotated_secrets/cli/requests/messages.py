@@ -16,6 +16,7 @@ from rotated_secrets.cli.requests.progress import (
     Queued,
     Retrying,
     Running,
+    TriedAgain,
 )
 
 
@@ -34,6 +35,8 @@ def status_line(progress: Progress) -> str:
             return f"waits, {reason}: {message.removeprefix('held: ')}"
         case NotReadyYet(reason, message):
             return f"was checked, but {reason}: {message}"
+        case TriedAgain(trouble):
+            return f"was seen by the operator, which tries it again{f': {trouble}' if trouble else ''}"
     return ""
 
 

@@ -7,13 +7,15 @@ errors, is in :mod:`rotated_secrets.rotation.run`. Here the two meet the threads
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
 from rotated_secrets.api.key import Key
-from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
+from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from rotated_secrets.api.observed_requests import ACKNOWLEDGEMENT, with_observed
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status, requests_in
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
 from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
@@ -110,10 +112,11 @@ class _Reconciler:
         """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
         limits, run = self._services.limits, work.run
         server, tenant = work.gathered.connected.server, work.gathered.resource.namespace
+        asked = work.gathered.resource.has_new_request
         if limits.must_wait(server, tenant):
             work.let_go()
         try:
-            async with limits.host(server, tenant):
+            async with limits.host(server, tenant, asked=asked):
                 await limits.run_at_host(run.advance, database=True)
                 run.raise_if_unreachable()
         except HostUnavailable as error:
@@ -201,7 +204,8 @@ class _Reconciler:
             status = parse_status(obj)
         except InvalidSpec:
             status = RotatedSecretStatus()
-        self._write_invalid(key, metadata["uid"], metadata["resourceVersion"], metadata["generation"], status, message)
+        requests, version, generation = requests_in(metadata), metadata["resourceVersion"], metadata["generation"]
+        self._write_invalid(key, metadata["uid"], version, generation, requests, status, message)
 
     def _report_large(self, key: Key) -> None:
         """Report a RotatedSecret that is too large to be read, by what can be read of it."""
@@ -221,7 +225,9 @@ class _Reconciler:
         )
         services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
         try:
-            self._write_invalid(key, large.uid, large.resource_version, large.generation, large.status, large.message)
+            self._write_invalid(
+                key, large.uid, large.resource_version, large.generation, large.requests, large.status, large.message
+            )
         except ObjectTooLarge:
             pass  # as expected: it was written, and is as large as before
         except Conflict:
@@ -231,13 +237,22 @@ class _Reconciler:
             log.warning("RotatedSecret %s: its status cannot be written: %s", key, error)
 
     def _write_invalid(
-        self, key: Key, uid: str, resource_version: str, generation: int, status: RotatedSecretStatus, message: str
+        self,
+        key: Key,
+        uid: str,
+        resource_version: str,
+        generation: int,
+        requests: Mapping[str, str],
+        status: RotatedSecretStatus,
+        message: str,
     ) -> None:
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
         after = with_findings(status, finding, generation=generation, now=utc_now())
-        if after.conditions != status.conditions:
-            # The conditions alone: what cannot be read is not to be removed.
-            patch = {"conditions": after.to_patch()["conditions"]}
+        after = with_observed(after, requests.get(ROTATE_ANNOTATION), requests.get(RESYNC_ANNOTATION))
+        if (after.conditions, after.observed_requests) != (status.conditions, status.observed_requests):
+            # These alone: what cannot be read is not to be removed.
+            written = after.to_patch()
+            patch = {name: written[name] for name in ACKNOWLEDGEMENT}
             self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
 
 

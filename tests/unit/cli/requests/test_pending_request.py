@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from rotated_secrets.cli.errors import CommandError
 from rotated_secrets.cli.kube.watch_events import Changed, Deleted, Disconnected, WatchFailed
 from rotated_secrets.cli.requests.pending_request import PATIENCE, PICK_UP_SECONDS, PendingRequest
 from rotated_secrets.cli.requests.progress import resync_progress, rotation_progress
-from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult
+from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult, exit_code
 from rotated_secrets.cli.requests.steps_view import render_final_steps, render_steps
 from tests.support.cli.resource_builders import (
     NOW,
@@ -153,6 +154,25 @@ def test_an_old_hold_counts_when_it_stays() -> None:
     assert result.outcome == "Held"
     was_before = "; this was so before the request, and the operator has not answered since: is an operator running"
     assert result.message.startswith(f"waits, Unsynced: the Secret is older{was_before}")
+
+
+def test_an_old_hold_that_the_operator_has_seen_again_counts_at_once() -> None:
+    held = {ConditionType.HELD: (True, Reason.UNSYNCED, "held: the Secret is older")}
+    before = view_of(status_of(held), annotations=ASKED)
+    request = PendingRequest("now", before, "7", rotation_progress, "rotation", since=10)
+    result = request.handle(Changed(replace(before, observed_rotate="now")), 10.1)
+    assert result is not None
+    assert (result.outcome, exit_code([result])) == ("Held", 2)
+    assert result.message == "waits, Unsynced: the Secret is older"
+
+
+def test_a_request_that_was_seen_is_not_said_to_need_an_operator() -> None:
+    before = view_of(status_of(), annotations=ASKED)
+    request = PendingRequest("now", before, "7", rotation_progress, "rotation", since=0)
+    assert request.handle(Changed(replace(before, observed_rotate="now")), 1) is None
+    assert "is an operator running" not in request.status_line(PICK_UP_SECONDS + 1)
+    late = request.timed_out(60, "rotated-secrets").message
+    assert late.startswith("has not ended after 60 s (was seen by the operator, which tries it again); it continues")
 
 
 def test_the_requested_rotation_is_waited_for_however_long_an_old_hold_stays() -> None:
