@@ -39,7 +39,7 @@ def changed(**status: Any) -> Changed:
 
 
 def lines_of(request: PendingRequest, now: float, width: int = 80) -> list[str]:
-    return text_of(render_steps(request, now), width).splitlines()
+    return text_of(render_steps(request, now, width), width).splitlines()
 
 
 def test_before_it_is_picked_up_the_line_says_what_was_requested() -> None:
@@ -70,6 +70,24 @@ def test_an_error_is_shown_beside_its_step() -> None:
     assert "the API server could not be reached" in lines_of(request, 3, 120)[2]
     request.handle(Disconnected("orders-db", ""), 4)
     assert "the API server" not in "".join(lines_of(request, 4, 120))
+
+
+def test_an_error_stands_below_the_steps_where_there_is_no_room_beside_them() -> None:
+    request = pending()
+    message = "no route to host db.example.com; it is tried again"
+    trouble = {ConditionType.ROTATED: (False, Reason.SET_FAILED, message)}
+    request.handle(Changed(view_of(status_of(trouble, rotation=claim_of()), annotations=ASKED)), 1)
+    lines = lines_of(request, 2, 70)
+    assert lines[-1] == f"  SetSecret: {message}"
+    assert len(lines) == 6
+
+
+def test_what_ends_the_wait_unless_it_changes_is_said_by_the_result_alone() -> None:
+    held = {ConditionType.HELD: (True, Reason.UNSYNCED, "held: the Secret is older")}
+    before = view_of(status_of(held), annotations=ASKED)
+    request = PendingRequest("now", before, "7", rotation_progress, "rotation", since=0)
+    assert request.is_about_to_end
+    assert not pending().is_about_to_end
 
 
 def test_a_new_attempt_begins_with_no_step_done() -> None:
