@@ -15,7 +15,7 @@ from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Outcome, RotatedSecretStatus
 from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.services import Services
-from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
+from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.rotation.actions import FinishPending
 from rotated_secrets.rotation.observation import Observation
@@ -54,7 +54,7 @@ class Reported:
 
     def __init__(self, of: RotatedSecret) -> None:
         self.metrics = Metrics()
-        nothing = SimpleNamespace(record=lambda **_: None, record_target_write=lambda *_: None)
+        nothing = SimpleNamespace(record=lambda **_: None)
         services = SimpleNamespace(metrics=self.metrics, resources=None, journal=None, events=nothing, index=nothing)
         self.reporter = Reporter(cast(Services, services), of, "postgres")
 
@@ -64,9 +64,8 @@ class Reported:
 
     def written(self, before: VersionId | None, made: datetime) -> None:
         kind = TargetKind.ABSENT if before is None else TargetKind.DIFFERS
-        live = LiveSecret("shop", "orders", "Opaque", {}, {}, (), {}, uid="s", resource_version="2")
         current = StoredVersion(NEW, SecretValue.parse("text"), made, Arn("arn:1"))
-        self.reporter.written(live, TargetState(kind, before), current)
+        self.reporter.written(TargetState(kind, before), current)
 
 
 def test_metrics_show_the_last_known_status_while_the_store_does_not_answer() -> None:

@@ -31,7 +31,7 @@ from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import ClusterWorkloads
-from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetState
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
@@ -319,13 +319,27 @@ class _Work:
         if not resource.spec.target.is_delivered:
             return None
 
-        def written(live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+        def written(before: TargetState, current: StoredVersion) -> None:
             drift.record_write(key, current.version_id)
-            self._reporter.written(live, before, current)
+            self._reporter.written(before, current)
 
-        delivered = DeliveredSecret(self._gatherer.secrets, resource, live, self._services.renderer, written)
+        delivered = DeliveredSecret(
+            self._gatherer.secrets, resource, live, self._services.renderer, self._write_target, written
+        )
         # It may have gone with its RotatedSecret.
         return None if resource.deleting and live is None else delivered
+
+    def _write_target(self, desired: DesiredSecret, live: LiveSecret | None) -> LiveSecret:
+        """Write the target Secret, so that the watch's echo of it causes no look. Raises: as TargetSecrets.write."""
+        services, key, version = self._services, self.gathered.resource.key, None
+        services.index.begin_target_write(key)
+        try:
+            written = self._gatherer.secrets.write(desired, live)
+            version = written.resource_version
+            return written
+        finally:
+            if services.index.end_target_write(key, version):
+                services.look(key)
 
     def _rest(self, waiting: Hold | Sleep) -> datetime | None:
         """Remember for how long nothing is to be done."""

@@ -22,7 +22,7 @@ from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Refused
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restart import Restart
-from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.delivery.target import TargetState
 from rotated_secrets.observability import logs
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.rotation.actions import Doing, FinishPending, SyncTarget
@@ -202,10 +202,9 @@ class Reporter:
         for telling in events_for_rights(report):
             self.tell(telling)
 
-    def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+    def written(self, before: TargetState, current: StoredVersion) -> None:
         """Report that the target Secret was written."""
         resource = self.status.resource
-        self._services.index.record_target_write(resource.key, live.resource_version)
         spec_changed = resource.generation != resource.status.observed_generation
         telling = event_for_sync(before, current.version_id, spec_changed=spec_changed)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED

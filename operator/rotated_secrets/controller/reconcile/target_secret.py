@@ -12,8 +12,10 @@ from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretText, SecretValue
 
-Written = Callable[[LiveSecret, TargetState, StoredVersion], None]
-"""Called with the Secret that was written, its state before, and the version that it holds."""
+Write = Callable[[DesiredSecret, LiveSecret | None], LiveSecret]
+"""See :meth:`rotated_secrets.delivery.targets.TargetSecrets.write`."""
+Written = Callable[[TargetState, StoredVersion], None]
+"""Called with the state of the Secret before it was written, and the version that it holds now."""
 
 
 class DeliveredSecret:
@@ -25,10 +27,12 @@ class DeliveredSecret:
         resource: RotatedSecret,
         live: LiveSecret | None,
         renderer: Renderer,
+        write: Write,
         on_written: Written,
     ) -> None:
         """``live`` is the Secret as it was just read."""
         self._secrets = secrets
+        self._write = write
         self._resource = resource
         self._renderer = renderer
         self._rendered: tuple[SecretValue, Mapping[str, SecretText]] | None = None
@@ -64,12 +68,12 @@ class DeliveredSecret:
         """Write AWSCURRENT into it. Raises: DeliveryDenied, DeliveryUnavailable."""
         before = self.look(current)
         try:
-            live = self._secrets.write(self._desired(current), self._live)
+            live = self._write(self._desired(current), self._live)
         except (SecretConflict, DeliveryRefused) as error:
             return _in_the_way(error)
         # Equal, as written: if an admission webhook changed it, another comparison would start a fight with it.
         self._read(live)
-        self._on_written(live, before, current)
+        self._on_written(before, current)
         return TargetState(TargetKind.EQUAL, current.version_id)
 
     def _read(self, live: LiveSecret | None) -> None:

@@ -49,6 +49,9 @@ class Index:
         self._by_secret: defaultdict[str, set[Key]] = defaultdict(set)
         self._by_target: defaultdict[Key, set[Key]] = defaultdict(set)
         self._written: dict[Key, str] = {}
+        """Versions of target Secrets that we wrote."""
+        self._shown: dict[Key, set[str]] = {}
+        """Versions that the watch has shown of target Secrets that are being written now."""
         self._denied: set[Key] = set()
         self._arns: dict[Key, Arn] = {}
         self._accounts: dict[Key, str] = {}
@@ -116,6 +119,7 @@ class Index:
                 return set()
             del self._known[key]
             self._written.pop(key, None)
+            self._shown.pop(key, None)
             self._denied.discard(key)
             self._drop(key, known)
             rivals = self._younger_rivals(key, known)
@@ -189,16 +193,31 @@ class Index:
         with self._lock:
             return set(self._by_target.get(target, ()))
 
-    def record_target_write(self, key: Key, resource_version: str) -> None:
-        """Record the version of the target Secret that we wrote: the watch event for it needs no look."""
+    def begin_target_write(self, key: Key) -> None:
+        """Record that we are about to write the target Secret: the watch may show it before the response has come."""
         with self._lock:
             if key in self._known:
-                self._written[key] = resource_version
+                self._shown[key] = set()
 
-    def is_own_write(self, key: Key, resource_version: str) -> bool:
-        """Whether we wrote this version of the target Secret."""
+    def end_target_write(self, key: Key, resource_version: str | None) -> bool:
+        """Record the version that we wrote; None if it failed, or if that is not known.
+
+        Returns:
+            Whether the watch has shown another version meanwhile, which needs a look.
+        """
         with self._lock:
-            return self._written.get(key) == resource_version
+            shown = self._shown.pop(key, set())
+            if resource_version is not None and key in self._known:
+                self._written[key] = resource_version
+            return bool(shown - {resource_version})
+
+    def needs_look(self, key: Key, resource_version: str) -> bool:
+        """Whether others wrote this version of the target Secret; while we write it, the end of that will tell."""
+        with self._lock:
+            if (shown := self._shown.get(key)) is not None:
+                shown.add(resource_version)
+                return False
+            return self._written.get(key) != resource_version
 
     def _rivals(self, key: Key, known: _Known) -> set[Key]:
         """Others that name, or may name, the same secret."""

@@ -260,10 +260,11 @@ class WorkQueue:
         return (now - again).total_seconds() + seconds
 
     def _backoff(self, key: Key, *, counts: bool) -> float:
-        """Seconds to wait, doubled with each failure that ``counts``, with full jitter.
+        """Seconds to wait, doubled with each failure that ``counts``, with equal jitter: a retry after a moment would
+        fail again.
 
         Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
         """
         failures = self._failures[key] = max(1, self._failures.get(key, 0) + counts)
         ceiling = min(self._cap, self._base * 2 ** min(failures - 1, 32))
-        return random.uniform(0, ceiling)  # noqa: S311 - it spreads load and protects nothing
+        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - it spreads load and protects nothing

@@ -19,7 +19,25 @@ def test_delivery_is_told_counted_and_its_echo_known_as_our_own(operator: FakeOp
     assert metric(operator, "sync_total", outcome="written") == 1
     target = operator.target()
     assert target is not None
-    assert operator.services.index.is_own_write(KEY, target["metadata"]["resourceVersion"])
+    assert not operator.services.index.needs_look(KEY, target["metadata"]["resourceVersion"])
+
+
+@pytest.mark.parametrize("by_others", [False, True])
+def test_change_of_the_target_secret_by_others_while_it_is_written_is_looked_at(
+    operator: FakeOperator, by_others: bool
+) -> None:
+    index = operator.services.index
+
+    def shown(method: str, path: str) -> None:
+        if path.startswith("/api/v1/namespaces/shop/secrets") and (target := operator.target()) is not None:
+            assert not index.needs_look(KEY, target["metadata"]["resourceVersion"])
+            assert not by_others or not index.needs_look(KEY, "of-others")
+
+    operator.cluster.after_write = shown
+    with_admin(operator).apply(SPEC)
+    operator.looked_at.clear()
+    operator.reconcile()
+    assert (KEY in operator.looked_at) == by_others
 
 
 def test_rotation_is_told_and_counted_once(operator: FakeOperator) -> None:

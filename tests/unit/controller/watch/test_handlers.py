@@ -82,7 +82,8 @@ def test_change_of_a_target_secret_wakes_its_owner_and_our_own_write_does_not(wo
     woken.handlers.target_secret(secret())
     assert woken.looked == [KEY]
     woken.looked.clear()
-    woken.index.record_target_write(KEY, "8")
+    woken.index.begin_target_write(KEY)
+    woken.index.end_target_write(KEY, "8")
     woken.handlers.target_secret(secret(version="8"))
     assert woken.looked == []
     woken.handlers.target_secret(secret(version="9"))
