@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
@@ -204,8 +204,7 @@ class _Reconciler:
             status = parse_status(obj)
         except InvalidSpec:
             status = RotatedSecretStatus()
-        requests, version, generation = requests_in(metadata), metadata["resourceVersion"], metadata["generation"]
-        self._write_invalid(key, metadata["uid"], version, generation, requests, status, message)
+        self._write_invalid(key, metadata, status, message)
 
     def _report_large(self, key: Key) -> None:
         """Report a RotatedSecret that is too large to be read, by what can be read of it."""
@@ -225,9 +224,8 @@ class _Reconciler:
         )
         services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
         try:
-            self._write_invalid(
-                key, large.uid, large.resource_version, large.generation, large.requests, large.status, large.message
-            )
+            metadata = large.seen["metadata"] | {"annotations": large.requests}
+            self._write_invalid(key, metadata, large.status, large.message)
         except ObjectTooLarge:
             pass  # as expected: it was written, and is as large as before
         except Conflict:
@@ -236,24 +234,17 @@ class _Reconciler:
             # etcd may have no place for a condition in it. A change of the object is looked at again.
             log.warning("RotatedSecret %s: its status cannot be written: %s", key, error)
 
-    def _write_invalid(
-        self,
-        key: Key,
-        uid: str,
-        resource_version: str,
-        generation: int,
-        requests: Mapping[str, str],
-        status: RotatedSecretStatus,
-        message: str,
-    ) -> None:
+    def _write_invalid(self, key: Key, metadata: Mapping[str, Any], status: RotatedSecretStatus, message: str) -> None:
         finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
-        after = with_findings(status, finding, generation=generation, now=utc_now())
+        after = with_findings(status, finding, generation=metadata["generation"], now=utc_now())
+        requests = requests_in(metadata)
         after = with_observed(after, requests.get(ROTATE_ANNOTATION), requests.get(RESYNC_ANNOTATION))
         if (after.conditions, after.observed_requests) != (status.conditions, status.observed_requests):
             # These alone: what cannot be read is not to be removed.
             written = after.to_patch()
             patch = {name: written[name] for name in ACKNOWLEDGEMENT}
-            self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
+            version = metadata["resourceVersion"]
+            self._services.resources.write_status_of(key, uid=metadata["uid"], resource_version=version, patch=patch)
 
 
 class _Work:
