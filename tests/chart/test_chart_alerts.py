@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from rotated_secrets.api.names import TROUBLESHOOTING
 from rotated_secrets.api.status import Reason
 from rotated_secrets.observability.events import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
 from tests.support.chart_files import nested
-from tests.support.documents import REFERENCE, in_backticks
+from tests.support.documents import REFERENCE, ROOT, anchors, in_backticks
 from tests.support.manifests import Manifest, one
 
 
@@ -35,6 +36,17 @@ def test_alerts_look_at_metrics_that_there_are() -> None:
     assert "{{ $labels.namespace }}/{{ $labels.name }}" in by_name["RotatedSecretNotReady"]["annotations"]["summary"]
     reasons = re.findall(r"reason=(\w+)", by_name["RotationsFail"]["annotations"]["description"])
     assert reasons == [EventReason.ROTATION_FAILED, EventReason.ROLLED_BACK]
+
+
+def test_alerts_lead_to_what_to_do_about_them() -> None:
+    for page, by_name in {
+        TROUBLESHOOTING: alerts(),
+        "https://docs.example.com/help": alerts(runbookUrl="https://docs.example.com/help"),
+    }.items():
+        assert by_name
+        for name, rule in by_name.items():
+            assert rule["annotations"]["runbook_url"] == f"{page}#{name.lower()}"
+            assert name.lower() in anchors(ROOT / TROUBLESHOOTING)
 
 
 def test_what_waits_on_purpose_raises_no_alert() -> None:
@@ -69,3 +81,11 @@ def test_series_keep_the_namespace_of_their_resource() -> None:
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["honorLabels"] is True
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert not {"relabelings", "metricRelabelings"} & endpoint.keys()
+
+
+def test_series_are_relabelled_as_the_values_say() -> None:
+    one_rule, another = [{"targetLabel": "cluster", "replacement": "blue"}], [{"action": "labeldrop", "regex": "pod"}]
+    given = {"enabled": True, "relabelings": one_rule, "metricRelabelings": another}
+    (endpoint,) = one(rendered(nested("metrics.serviceMonitor", given)), "ServiceMonitor")["spec"]["endpoints"]
+    assert (endpoint["relabelings"], endpoint["metricRelabelings"]) == (one_rule, another)

@@ -103,7 +103,8 @@ def _columns() -> list[Schema]:
 def _root_schema() -> Schema:
     return {
         "type": "object",
-        "description": "A secret in AWS Secrets Manager that the operator rotates and delivers as a Kubernetes Secret.",
+        "description": "A secret in AWS Secrets Manager that the operator rotates and delivers as a Kubernetes Secret. "
+        f"What the reasons of its conditions mean, and what to do: {names.TROUBLESHOOTING}.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"The version of this kind: {names.API_VERSION}."},

@@ -119,7 +119,6 @@ class Index:
                 return set()
             del self._known[key]
             self._written.pop(key, None)
-            self._shown.pop(key, None)
             self._denied.discard(key)
             self._drop(key, known)
             rivals = self._younger_rivals(key, known)

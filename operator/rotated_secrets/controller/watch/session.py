@@ -37,7 +37,11 @@ class TransformedResponse(aiohttp.ClientResponse):
             self.content = _Lines(self.content)  # type: ignore[assignment]
         return self
 
-    async def json(self, **_: Any) -> Any:
+    async def json(self, **how: Any) -> Any:
+        if self.status != 200 or self.content_type != "application/json":
+            # The library's own method keeps what it read: kopf asks for the text of an error that is no JSON. And it
+            # names the type of a page that a proxy sent.
+            return await super().json(**how)
         parser, items = ListParser(), []
         async for data in self.content.iter_chunked(READ):
             items += [transform(obj, size) for obj, size in parser.feed(data)]

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from kopf._cogs.clients.errors import APITooManyRequestsError, check_response
 
 from rotated_secrets.controller.watch.session import TransformedResponse
 from rotated_secrets.controller.watch.transform import LARGEST
@@ -21,9 +22,9 @@ METADATA: dict[str, Any] = SEEN | {"labels": {"a": "x" * 200_000}}
 OBJECT: dict[str, Any] = {"metadata": METADATA, "spec": {"source": {"secretId": "shop/orders"}}}
 
 
-def ask(body: bytes, use: Ask, *, status: int = 200) -> Any:
+def ask(body: bytes, use: Ask, *, status: int = 200, content_type: str = "application/json") -> Any:
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=body, status=status, content_type="application/json")
+        return web.Response(body=body, status=status, content_type=content_type)
 
     async def run() -> Any:
         app = web.Application()
@@ -56,6 +57,22 @@ def test_list_holds_transformed_objects() -> None:
 def test_other_responses_are_as_they_are() -> None:
     for body in ({"kind": "APIGroupList", "groups": [{"name": "a"}]}, {"kind": "Status", "code": 500}):
         assert ask(json.dumps(body).encode(), listed) == body
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json"])
+def test_text_of_an_error_reaches_kopf(content_type: str) -> None:
+    """The API server says "Too many requests" in plain text."""
+
+    async def checked(session: aiohttp.ClientSession, url: Any) -> None:
+        await check_response(await session.get(url))
+
+    with pytest.raises(APITooManyRequestsError, match=r"^too many requests$"):
+        ask(b"too many requests\n", checked, status=429, content_type=content_type)
+
+
+def test_page_of_a_proxy_is_told_by_its_type() -> None:
+    with pytest.raises(aiohttp.ContentTypeError, match="text/html"):
+        ask(b"<html>Please log in</html>", listed, content_type="text/html")
 
 
 def test_list_that_is_too_old_begins_again_instead_of_ending_kopf() -> None:
