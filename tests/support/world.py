@@ -128,7 +128,12 @@ class ModelStore:
         if any(Stage.PENDING in labels and Stage.CURRENT not in labels for labels in self.stages.values()):
             raise StoreRefused("a previous rotation isn't complete")
         self.rotations.append(version_id)
-        self.stages = with_stage_moved(self.stages, Stage.PENDING, to=version_id)
+        self.stage_pending(version_id)
+
+    def stage_pending(self, version_id: VersionId) -> None:
+        """Move AWSPENDING, which one version has at most, to this one."""
+        holder = next((version for version, labels in self.stages.items() if Stage.PENDING in labels), None)
+        self.stages = with_stage_moved(self.stages, Stage.PENDING, to=version_id, remove_from=holder)
 
     def list_summaries(self) -> Iterator[SecretSummary]:
         yield SecretSummary(ARN, "shop/orders", self.stages)

@@ -44,7 +44,7 @@ class RotationFunction:
 
     def begin_by_itself(self) -> None:
         if self.pending is None:
-            self._stage(Stage.PENDING, VersionId(f"by-aws-itself-{next(self.numbers)}"))
+            self.world.store.stage_pending(VersionId(f"by-aws-itself-{next(self.numbers)}"))
 
     def finish(self, *, works: bool = True, leaves_label: bool = True) -> None:
         """Run all four steps; it depends on the function which version carries AWSPENDING afterwards."""
@@ -61,9 +61,6 @@ class RotationFunction:
     def give_up(self) -> None:
         """A person removes AWSPENDING from the version that the function could not finish."""
         self.world.store.stages = with_stage_moved(self.world.store.stages, Stage.PENDING, remove_from=self.pending)
-
-    def _stage(self, stage: Stage, version: VersionId) -> None:
-        self.world.store.stages = with_stage_moved(self.world.store.stages, stage, to=version)
 
 
 def world_of(**rotation: object) -> World:
