@@ -58,7 +58,7 @@ class Reported:
         services = SimpleNamespace(
             metrics=self.metrics,
             resources=None,
-            journal=None,
+            journal=SimpleNamespace(close=lambda *_: None),
             events=nothing,
             index=nothing,
             look_again=lambda keys: None,
