@@ -67,5 +67,12 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 """Target Secret, a label: `rotated-secrets`. The operator watches only Secrets with this label."""
 MANAGED_BY: Final = "rotated-secrets"
 
-RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", GROUP)
-"""Users may not set labels and annotations of these domains and their subdomains on the target Secret."""
+CORE_DOMAINS: Final = (
+    *("kubernetes.io", "k8s.io", "kubectl.kubernetes.io", "pod-security.kubernetes.io", "topology.kubernetes.io"),
+    *("node.kubernetes.io", "node-role.kubernetes.io", "node-restriction.kubernetes.io"),
+)
+"""Domains of Kubernetes' own components, which act on the labels and annotations that they find there. Other subdomains
+are for everyone: those of Kubernetes' projects, and above all ``app.kubernetes.io``.
+
+Source: "Well-Known Labels, Annotations and Taints" and "Recommended Labels", Kubernetes documentation.
+"""

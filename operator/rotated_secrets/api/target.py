@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from rotated_secrets.api.fields import DNS_NAME, KubernetesName
-from rotated_secrets.api.names import RESERVED_DOMAINS
+from rotated_secrets.api.names import CORE_DOMAINS, GROUP, MANAGED_BY_LABEL
 from rotated_secrets.api.rules import CelRule, WrittenModel, keys_at_most, keys_match, text_matches, texts_at_most
 
 
@@ -46,11 +46,11 @@ class DeletionPolicy(StrEnum):
 
 _QUALIFIED_NAME = f"({DNS_NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?"
 _LABEL_VALUE = "([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
-_RESERVED = "|".join(domain.replace(".", "[.]") for domain in RESERVED_DOMAINS)
+_RESERVED = "([-a-z0-9.]+[.])?" + "|".join(domain.replace(".", "[.]") for domain in (GROUP, *CORE_DOMAINS))
 
 _unreserved_keys = CelRule(
-    f"self.all(key, !key.matches('^([-a-z0-9.]+[.])?({_RESERVED})/'))",
-    f"the domains {', '.join(RESERVED_DOMAINS)} and their subdomains are reserved: use your own domain",
+    f"self.all(key, key != '{MANAGED_BY_LABEL}' && !key.matches('^({_RESERVED})/'))",
+    f"{MANAGED_BY_LABEL} and the domains {GROUP} and {', '.join(CORE_DOMAINS)} are reserved: use another one",
     lambda entries: not any(_is_reserved(key) for key in entries),
 )
 _KEY_LENGTH = 253 + len("/") + 63
@@ -65,7 +65,8 @@ _qualified_keys = keys_match(
 
 def _is_reserved(key: str) -> bool:
     domain, slash, _ = key.partition("/")
-    return bool(slash) and any(domain == reserved or domain.endswith(f".{reserved}") for reserved in RESERVED_DOMAINS)
+    ours = domain == GROUP or domain.endswith(f".{GROUP}")
+    return key == MANAGED_BY_LABEL or (bool(slash) and (ours or domain in CORE_DOMAINS))
 
 
 class Target(WrittenModel):

@@ -50,6 +50,16 @@ FULL: Json = {
     },
 }
 
+OF_OTHERS = {
+    **{f"app.kubernetes.io/{key}": "x" for key in ("name", "instance", "version", "component", "part-of")},
+    "secrets-store.csi.k8s.io/used": "true",
+    "cluster.x-k8s.io/cluster-name": "shop",
+    "argocd.argoproj.io/secret-type": "repository",
+    "notrotatedsecrets.io/a": "",
+    "kubernetes.io": "a-name-without-a-domain",
+}
+"""Labels and annotations that others act on, and that are for users to set."""
+
 
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, api: Api) -> Api:
@@ -150,7 +160,14 @@ REFUSED = [
     ),
     (_minimal(target={"secretName": "Orders"}), "spec.target.secretName", "write the name of a Secret"),
     (_minimal(target={"type": "kubernetes.io/service-account-token"}), "spec.target.type", "Unsupported value"),
-    (_minimal(target={"labels": {"app.kubernetes.io/name": "a"}}), "spec.target.labels", "are reserved"),
+    (_minimal(target={"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "spec.target.labels", "are reserved"),
+    (_minimal(target={"labels": {"kubernetes.io/name": "a"}}), "spec.target.labels", "are reserved"),
+    (
+        _minimal(target={"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}),
+        "spec.target.annotations",
+        "are reserved",
+    ),
+    (_minimal(target={"annotations": {"x.rotatedsecrets.io/a": ""}}), "spec.target.annotations", "are reserved"),
     (_minimal(target={"labels": {"-": "a"}}), "spec.target.labels", "write keys as NAME or DOMAIN/NAME"),
     (_minimal(target={"labels": {"team": "a b"}}), "spec.target.labels", "write label values with letters"),
     (_minimal(target={"annotations": {"rotatedsecrets.io/owner": "a/b"}}), "spec.target.annotations", "are reserved"),
@@ -233,6 +250,7 @@ def test_a_bad_resource_is_refused_with_a_sentence(
         _minimal(target={"creationPolicy": "None", "deletionPolicy": "Retain"}),
         _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "labels": {"example.org/a": ""}}),
         _minimal(target={"includeKeys": "None", "template": {"URL": "{{ host }}"}}),
+        _minimal(target={"labels": OF_OTHERS, "annotations": OF_OTHERS}),
         _minimal(database={"tls": {"caSecretName": "rds-ca"}}),
         _rotation(schedule="rate(10 days)"),
         _minimal(target={"template": {f"k{number}": "é" * 1024 for number in range(64)}}),

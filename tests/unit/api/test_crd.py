@@ -170,7 +170,16 @@ _SPECS = st.fixed_dictionaries(
         "target": _some(
             secretName=["orders", "Orders", "-a", "a" * 254],
             type=["Opaque", "tls", "kubernetes.io/service-account-token"],
-            labels=[{}, {"team": "a"}, {"a.kubernetes.io/x": "y"}, {"team": "a b"}, {"-": "a"}, {"team": "a\n"}],
+            labels=[
+                {},
+                {"team": "a"},
+                {"a.kubernetes.io/x": "y"},
+                {"kubernetes.io/x": "y"},
+                {"app.kubernetes.io/managed-by": "y"},
+                {"team": "a b"},
+                {"-": "a"},
+                {"team": "a\n"},
+            ],
             annotations=[
                 {"example.org/a": "b c"},
                 {"rotatedsecrets.io/owner": "x"},
