@@ -16,6 +16,7 @@ from rotated_secrets.api import names
 from rotated_secrets.api.rules import VALIDATIONS
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import ConditionType, RotatedSecretStatus
+from rotated_secrets.api.target import SAME_SECRET
 
 Schema = dict[str, Any]
 
@@ -101,7 +102,7 @@ def _columns() -> list[Schema]:
 
 
 def _root_schema() -> Schema:
-    return {
+    root: Schema = {
         "type": "object",
         "description": "A secret in AWS Secrets Manager that the operator rotates and delivers as a Kubernetes Secret.",
         "required": ["spec"],
@@ -113,6 +114,7 @@ def _root_schema() -> Schema:
             "status": _without_defaults(_structural(RotatedSecretStatus)),
         },
     }
+    return SAME_SECRET.added_to(root)
 
 
 def _structural(model: type[BaseModel]) -> Schema:

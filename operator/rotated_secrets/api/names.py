@@ -27,7 +27,8 @@ def _request(name: str) -> str:
 
 ROTATE_ANNOTATION: Final = _request("rotate")
 """RotatedSecret, written by you: any new value asks for one rotation. It acts once, also after a restart of the
-operator."""
+operator. A value that is a time before the RotatedSecret was made (in RFC 3339, or in seconds since 1970) asks for
+nothing: a backup has restored it."""
 RESYNC_ANNOTATION: Final = _request("resync")
 """RotatedSecret, written by you: any new value asks for one complete check, as if the operator had just started:
 stages, login, target Secret."""

@@ -69,6 +69,17 @@ def _is_reserved(key: str) -> bool:
     return key == MANAGED_BY_LABEL or (bool(slash) and (ours or domain in CORE_DOMAINS))
 
 
+_NAME = "(has({0}.spec.target.secretName) ? {0}.spec.target.secretName : {0}.metadata.name)"
+
+SAME_SECRET = CelRule(
+    "oldSelf.spec.target.creationPolicy == 'None' || (self.spec.target.creationPolicy != 'None' && "
+    f"{_NAME.format('self')} == {_NAME.format('oldSelf')})",
+    "the Secret that was written would stay behind, with a credential that stops working: leave target.secretName and "
+    "target.creationPolicy as they are, or create another RotatedSecret",
+)
+"""A rule for the whole resource, because ``secretName`` is its name where it is left out."""
+
+
 class Target(WrittenModel):
     """The Kubernetes Secret that follows the secret's current version."""
 
@@ -95,12 +106,6 @@ class Target(WrittenModel):
             ),
         ),
         CelRule(
-            "(has(self.secretName) ? self.secretName : '') == (has(oldSelf.secretName) ? oldSelf.secretName : '') && "
-            "(self.creationPolicy != 'None' || oldSelf.creationPolicy == 'None')",
-            "the Secret that was written would stay behind, with a credential that stops working: leave secretName and "
-            "creationPolicy as they are, or create another RotatedSecret",
-        ),
-        CelRule(
             "self.creationPolicy != 'Merge' || self.type == 'Opaque'",
             "with creationPolicy: Merge the type is that of the existing Secret: leave type out",
             lambda self: self.creation_policy is not CreationPolicy.MERGE or self.type is SecretType.OPAQUE,
@@ -115,8 +120,8 @@ class Target(WrittenModel):
     )
 
     secret_name: KubernetesName | None = None
-    """Name of the Secret, in the namespace of this resource. Default: the name of this resource. Cannot be changed
-    later."""
+    """Name of the Secret, in the namespace of this resource. Default: the name of this resource. Cannot be changed to
+    another one once a Secret is written."""
 
     type: SecretType = SecretType.OPAQUE
     """Type of the Secret. Kubernetes requires certain keys for each: `username` or `password` for basic-auth, `tls.crt`

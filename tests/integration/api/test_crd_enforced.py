@@ -280,6 +280,23 @@ def test_what_a_rotation_depends_on_cannot_be_changed(installed: Api, namespace:
     installed.patch(_path(namespace, "orders"), {"spec": {"rotation": {"strategy": "SingleUser"}}})
 
 
+def test_writing_the_name_that_the_secret_has_anyway_changes_nothing(installed: Api, namespace: str) -> None:
+    _create(installed, namespace, _minimal())
+    for name in ("orders", None, "orders"):
+        installed.patch(_path(namespace, "orders"), {"spec": {"target": {"secretName": name}}})
+    with pytest.raises(StatusError, match="would stay behind"):
+        installed.patch(_path(namespace, "orders"), {"spec": {"target": {"secretName": "other"}}})
+
+
+def test_a_resource_that_has_written_no_secret_may_name_any(installed: Api, namespace: str) -> None:
+    _create(installed, namespace, _minimal(target={"creationPolicy": "None"}))
+    installed.patch(
+        _path(namespace, "orders"), {"spec": {"target": {"creationPolicy": "Owner", "secretName": "other"}}}
+    )
+    with pytest.raises(StatusError, match="would stay behind"):
+        installed.patch(_path(namespace, "orders"), {"spec": {"target": {"secretName": None}}})
+
+
 def test_an_unknown_field_is_pointed_out(cluster: Cluster, installed: Api, namespace: str) -> None:
     written = json.dumps(_object(_minimal(source={"secretId": "a", "endpoint": "http://169.254.169.254"})))
     applied = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=written, check=False)
