@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes import client
 
@@ -26,6 +26,7 @@ from rotated_secrets.cluster import (
     Unreachable,
 )
 from rotated_secrets.json_list import ListParser, parse
+from tests.support.examples import examples
 
 PATH = "/apis/example.org/v1/things"
 
@@ -127,7 +128,7 @@ def test_objects_of_a_list_are_found_wherever_it_is_cut(text: bytes) -> None:
 _SMALL = st.dictionaries(st.text(max_size=3), st.text('{}[]",\\:é', max_size=5) | st.none(), max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(_SMALL, max_size=5), st.integers(1, 50))
 def test_any_list_is_parsed_as_a_whole_parse_would(objects: list[Json], size: int) -> None:
     text = a_list(*objects)

@@ -34,6 +34,7 @@ _KEPT: Final = (
     "maximum",
     "minLength",
     "maxLength",
+    "minItems",
     "maxItems",
     "maxProperties",
     "required",

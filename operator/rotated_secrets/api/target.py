@@ -91,8 +91,11 @@ class Target(WrittenModel):
             lambda self: self.include_keys is not IncludeKeys.NONE or not self.is_delivered or len(self.template) > 0,
         ),
         CelRule(
-            "self.creationPolicy != 'None' || (!has(self.secretName) && !has(self.labels) && !has(self.annotations)"
-            " && !has(self.template) && self.type == 'Opaque' && self.includeKeys == 'All')",
+            # An empty map is as good as none, which is what the operator sees.
+            "self.creationPolicy != 'None' || (!has(self.secretName) && self.type == 'Opaque' && "
+            "self.includeKeys == 'All' && (!has(self.labels) || size(self.labels) == 0) && "
+            "(!has(self.annotations) || size(self.annotations) == 0) && "
+            "(!has(self.template) || size(self.template) == 0))",
             "creationPolicy: None delivers no Secret: leave secretName, type, labels, annotations, template and "
             "includeKeys out",
             lambda self: (

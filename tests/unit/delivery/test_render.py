@@ -7,7 +7,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rotated_secrets.api.target import Target
@@ -15,6 +15,7 @@ from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.delivery.render import MAX_SECRET, MOST_KEYS, check_template, render
 from rotated_secrets.delivery.template import FILTERS
 from rotated_secrets.values import SecretValue
+from tests.support.examples import examples
 
 CANARY = "cAnArY-4711"
 VALUE = {
@@ -328,7 +329,7 @@ _PIECES = [
 _PIECES += [*FILTERS, "defined", "{% for x in a %}", "{% endfor %}", ".x", "[0]", "*", "\n", '"', "{#", "#}"]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(st.sampled_from(_PIECES), max_size=30).map("".join), st.text(max_size=50), st.integers() | st.booleans()
 )
