@@ -142,7 +142,7 @@ def _converted(written: Schema, definitions: Schema) -> Schema:
     if isinstance(structural.get("default"), dict):
         # Written in full, although its fields have defaults too: the API server checks it against the rules as it is.
         structural["default"] = {
-            name: value for name, value in structural["default"].items() if value not in (None, {})
+            name: value for name, value in structural["default"].items() if value not in (None, {}, [])
         }
     if "properties" in node:
         structural["properties"] = {name: _converted(field, definitions) for name, field in node["properties"].items()}

@@ -254,6 +254,7 @@ def test_a_bad_resource_is_refused_with_a_sentence(
         _minimal(target={"includeKeys": "None", "template": {"URL": "{{ host }}"}}),
         _minimal(target={"labels": OF_OTHERS, "annotations": OF_OTHERS}),
         _minimal(database={"tls": {"caSecretName": "rds-ca"}}),
+        _minimal(rollout={}),
         _rotation(schedule="rate(10 days)"),
         _minimal(target={"template": {f"k{number}": "é" * 1024 for number in range(64)}}),
         _minimal(target={"annotations": dict.fromkeys("abcd", "x" * 4096)}),

@@ -295,6 +295,7 @@ def _operator_takes(spec: dict[str, Any]) -> bool:
 @given(_SPECS)
 @example({"source": {"secretId": _ARN, "region": "eu-west-2"}, "rotation": {"strategy": "SingleUser"}})
 @example(_minimal(creationPolicy="None", labels={}))
+@example({**_minimal(), "rollout": {}})
 @example(_minimal(template={"a": "x" * 65536}))
 @example(_minimal(template={"a": "x" * 65536, "b": "y"}))
 @example(_minimal(annotations={"a": "x" * 4096, "b": "x" * 4096, "c": "x" * 4096, "d": "x" * 4097}))
