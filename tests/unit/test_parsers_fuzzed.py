@@ -54,7 +54,7 @@ def read_value(text: str) -> None:
 
 
 def render(source: str) -> None:
-    values = {"password": "p", "port": 5432, "more": {"a": [1]}, "huge": float("inf")}
+    values = {"password": "p", "port": 5432, "more": {"a": ["/4A=", 1]}, "huge": float("inf")}
     assert len(template.rendered("X", source, values)) <= template.MAX_OUTPUT
 
 
@@ -100,6 +100,9 @@ PARSERS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], object], type[E
                 "==",
                 ".__class__",
                 "['a']",
+                "value['a']",
+                "[0]",
+                "|b64decode",
                 "(",
                 ")",
                 "1",

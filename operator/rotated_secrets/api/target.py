@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -53,6 +54,7 @@ _unreserved_keys = CelRule(
     f"{MANAGED_BY_LABEL} and the domains {GROUP} and {', '.join(CORE_DOMAINS)} are reserved: use another one",
     lambda entries: not any(_is_reserved(key) for key in entries),
 )
+_DATA_KEY = "[-._a-zA-Z0-9]{1,253}"
 _KEY_LENGTH = 253 + len("/") + 63
 _TEMPLATES_LENGTH = 65536
 _ANNOTATIONS_LENGTH = 16384
@@ -67,6 +69,35 @@ def _is_reserved(key: str) -> bool:
     domain, slash, _ = key.partition("/")
     ours = domain == GROUP or domain.endswith(f".{GROUP}")
     return key == MANAGED_BY_LABEL or (bool(slash) and (ours or domain in CORE_DOMAINS))
+
+
+class TargetKey(WrittenModel):
+    """A key of the secret value, and what it is named in the Secret."""
+
+    rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            f"has(self.name) || self.key.matches('^({_DATA_KEY})$')",
+            "a Secret cannot have this key: write a name for it, of letters, digits, '-', '_' and '.'",
+            lambda self: self.name is not None or re.fullmatch(_DATA_KEY, self.key) is not None,
+        ),
+    )
+
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+    """Key of the secret value; `value` if that is not a JSON object."""
+
+    name: (
+        Annotated[
+            str,
+            Field(max_length=253),
+            text_matches(_DATA_KEY, "write the name of a key with letters, digits, '-', '_' and '.'"),
+        ]
+        | None
+    ) = None
+    """Key of the Secret. Default: the same."""
+
+    @property
+    def name_in_secret(self) -> str:
+        return self.name if self.name is not None else self.key
 
 
 _NAME = "(has({0}.spec.target.secretName) ? {0}.spec.target.secretName : {0}.metadata.name)"
@@ -86,23 +117,25 @@ class Target(WrittenModel):
     rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "self.includeKeys != 'None' || self.creationPolicy == 'None' || "
-            "(has(self.template) && size(self.template) > 0)",
-            "includeKeys: None without a template would deliver an empty Secret: write a template, or includeKeys: All",
-            lambda self: self.include_keys is not IncludeKeys.NONE or not self.is_delivered or len(self.template) > 0,
+            "(has(self.template) && size(self.template) > 0) || (has(self.keys) && size(self.keys) > 0)",
+            "includeKeys: None would deliver an empty Secret: write keys, a template, or includeKeys: All",
+            lambda self: (
+                self.include_keys is not IncludeKeys.NONE or not self.is_delivered or bool(self.template or self.keys)
+            ),
         ),
         CelRule(
             # An empty map is as good as none, which is what the operator sees.
             "self.creationPolicy != 'None' || (!has(self.secretName) && self.type == 'Opaque' && "
             "self.includeKeys == 'All' && (!has(self.labels) || size(self.labels) == 0) && "
             "(!has(self.annotations) || size(self.annotations) == 0) && "
-            "(!has(self.template) || size(self.template) == 0))",
-            "creationPolicy: None delivers no Secret: leave secretName, type, labels, annotations, template and "
-            "includeKeys out",
+            "(!has(self.template) || size(self.template) == 0) && (!has(self.keys) || size(self.keys) == 0))",
+            "creationPolicy: None delivers no Secret: leave secretName, type, labels, annotations, template, "
+            "includeKeys and keys out",
             lambda self: (
                 self.is_delivered
                 or (
                     self.secret_name is None
-                    and not (self.labels or self.annotations or self.template)
+                    and not (self.labels or self.annotations or self.template or self.keys)
                     and self.type is SecretType.OPAQUE
                     and self.include_keys is IncludeKeys.ALL
                 )
@@ -160,16 +193,30 @@ class Target(WrittenModel):
     template: Annotated[
         dict[str, Annotated[str, Field(max_length=_TEMPLATES_LENGTH)]],
         Field(max_length=64),
-        keys_match("[-._a-zA-Z0-9]{1,253}", "write template keys with letters, digits, '-', '_' and '.'"),
+        keys_match(_DATA_KEY, "write template keys with letters, digits, '-', '_' and '.'"),
         texts_at_most(_TEMPLATES_LENGTH, "templates"),
     ] = Field(default_factory=dict)
     """Keys to add to the Secret, each with a Jinja2 template over the secret value's keys, for example
     `postgresql://{{ username | urlencode }}:{{ password | urlencode }}@{{ host }}:{{ port }}/{{ dbname }}`. Names,
-    `if`, tests, `~` and a short list of filters are allowed; loops, calls and arithmetic are not. All templates have
-    65,536 characters at most."""
+    `value["any-key"]`, `if`, tests, `~` and a short list of filters are allowed; loops, calls and arithmetic are not.
+    All templates have 65,536 characters at most."""
 
     include_keys: IncludeKeys = IncludeKeys.ALL
-    """Whether the Secret also gets the secret value's own keys, in addition to those of the template: All or None."""
+    """Whether the Secret also gets the secret value's own keys, in addition to `keys` and those of the template: All or
+    None."""
+
+    keys: Annotated[
+        tuple[TargetKey, ...],
+        Field(max_length=64),
+        CelRule(
+            "self.all(one, self.exists_one(other, (has(other.name) ? other.name : other.key) == "
+            "(has(one.name) ? one.name : one.key)))",
+            "two keys have one name in the Secret: write another name for one of them",
+            lambda keys: len({each.name_in_secret for each in keys}) == len(keys),
+        ),
+    ] = ()
+    """Keys of the secret value that the Secret gets, under other names where `name` says so: with `includeKeys: None`
+    only these, with All these in place of the same keys under their own names. The secret value must have each."""
 
     creation_policy: CreationPolicy = CreationPolicy.OWNER
     """Owner creates the Secret and undoes changes by others. Merge writes its keys into a Secret that has another
@@ -178,6 +225,11 @@ class Target(WrittenModel):
 
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     """Whether the Secret is deleted together with this resource (Delete) or stays (Retain)."""
+
+    @property
+    def named_keys(self) -> frozenset[str]:
+        """Keys of the Secret that this resource itself names."""
+        return frozenset([*self.template, *(each.name_in_secret for each in self.keys)])
 
     @property
     def is_delivered(self) -> bool:

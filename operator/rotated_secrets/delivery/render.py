@@ -1,7 +1,7 @@
 """Renders the content of the target Secret: the keys of the value, and those of the template. Pure.
 
 A value that is not a JSON object becomes one key, ``value``. If template and value have the same key, the template's
-wins.
+wins. Bytes that are no text stand in a text as ``surrogateescape`` has them: :func:`bytes_of` gives them back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rotated_secrets.api.target import IncludeKeys, SecretType, Target
-from rotated_secrets.api.value_keys import key_shown
+from rotated_secrets.api.value_keys import key_shown, keys_shown
 from rotated_secrets.delivery import template
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.values import SecretText, SecretValue
@@ -54,12 +54,13 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
     """
     fields: Mapping[str, Any] = {PLAIN_KEY: value.text.reveal()} if value.fields is None else value.fields
     texts: dict[str, str] = {}
-    _check_count(target, fields)
-    if target.include_keys is IncludeKeys.ALL:
-        for number, (key, field) in enumerate(fields.items(), 1):
-            # Without its name: it may be a password in the wrong place.
-            _check_key(key, f"key {number} of the {len(fields)} in the secret value")
-            texts[key] = template.as_text(field)
+    own = _own(target, fields)
+    _check_count(target, own)
+    for number, (key, field) in enumerate(own.items(), 1):
+        # Without its name: it may be a password in the wrong place.
+        _check_key(key, f"key {number} of the {len(own)} in the secret value")
+        texts[key] = template.as_text(field)
+        _check_text(key, texts[key])
     size = 0
     for key, source in target.template.items():
         _check_key(key, f"template key {key[:60]!r}")
@@ -72,9 +73,29 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
     return {key: SecretText(text) for key, text in texts.items()}
 
 
-def _check_count(target: Target, fields: Mapping[str, Any]) -> None:
-    own = fields.keys() if target.include_keys is IncludeKeys.ALL else set[str]()
-    count = len(own | target.template.keys())
+def bytes_of(text: str) -> bytes:
+    """Return what stands under a key of the Secret for a text that :func:`render` returned."""
+    return text.encode(errors="surrogateescape")
+
+
+def _own(target: Target, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the value's own keys that are delivered, by their names in the Secret."""
+    for each in target.keys:
+        if each.key not in fields:
+            raise TemplateFailed(
+                f"target.keys names the key {each.key[:60]!r}, and the secret value has: {keys_shown(fields)}; correct "
+                "target.keys or the value"
+            )
+    listed = {each.key for each in target.keys}
+    others = fields if target.include_keys is IncludeKeys.ALL else {}
+    return {
+        **{key: field for key, field in others.items() if key not in listed},
+        **{each.name_in_secret: fields[each.key] for each in target.keys},
+    }
+
+
+def _check_count(target: Target, own: Mapping[str, Any]) -> None:
+    count = len(own.keys() | target.template.keys())
     if count > MOST_KEYS:
         raise TemplateFailed(
             f"the Secret would have {count} keys, {len(own)} of them of the secret value, and {MOST_KEYS} at most are "
@@ -86,17 +107,28 @@ def _check_key(key: str, what: str) -> None:
     if not _KEY.fullmatch(key):
         raise TemplateFailed(
             f"{what} cannot be a key of a Kubernetes Secret, which allows letters, digits, '-', '_' "
-            "and '.'; rename it, or write includeKeys: None and a template"
+            "and '.'; rename it by target.keys, or write includeKeys: None"
         )
+
+
+def _check_text(key: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the error's own message would contain the text
+        raise _half_a_pair(key) from None
+
+
+def _half_a_pair(key: str) -> TemplateFailed:
+    return TemplateFailed(
+        f"{key_shown(key)} in the Secret would hold half of a surrogate pair, which is not text; correct the value"
+    )
 
 
 def _size(key: str, text: str) -> int:
     try:
-        return len(text.encode())
-    except UnicodeEncodeError:  # the error's own message would contain the text
-        raise TemplateFailed(
-            f"{key_shown(key)} in the Secret would hold half of a surrogate pair, which is not text; correct the value"
-        ) from None
+        return len(bytes_of(text))
+    except UnicodeEncodeError:
+        raise _half_a_pair(key) from None
 
 
 def _check_size(size: int) -> None:

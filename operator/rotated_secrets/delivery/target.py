@@ -23,7 +23,7 @@ from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Reason
 from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
 from rotated_secrets.api.value_keys import KNOWN_KEYS
-from rotated_secrets.delivery.render import KUBERNETES_TYPES
+from rotated_secrets.delivery.render import KUBERNETES_TYPES, bytes_of
 from rotated_secrets.values import Arn, SecretText, VersionId
 
 _V = TypeVar("_V")
@@ -116,7 +116,7 @@ class DesiredSecret:
     secret_arn: Arn
     rotated_at: datetime
     templates: frozenset[str] = frozenset()
-    """Keys that the resource itself names, by a template."""
+    """Keys that the resource itself names, in its template or its keys."""
     creation_policy: CreationPolicy = CreationPolicy.OWNER
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
 
@@ -144,7 +144,7 @@ class DesiredSecret:
             version_id=version_id,
             secret_arn=secret_arn,
             rotated_at=rotated_at,
-            templates=frozenset(target.template),
+            templates=target.named_keys,
             creation_policy=target.creation_policy,
             deletion_policy=target.deletion_policy,
         )
@@ -247,7 +247,7 @@ def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reaso
 
 def applied(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
     """Return the Secret to write: ``desired`` applied to ``live``, with everything that others wrote kept."""
-    data = {key: SecretText(base64.b64encode(text.reveal().encode()).decode()) for key, text in desired.data.items()}
+    data = {key: SecretText(base64.b64encode(bytes_of(text.reveal())).decode()) for key, text in desired.data.items()}
     if live is None:
         live = LiveSecret(desired.namespace, desired.name, desired.type, {}, {}, (), {})
     before = _last_written(live)
