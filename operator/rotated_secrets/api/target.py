@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -12,15 +13,14 @@ from rotated_secrets.api.fields import DNS_NAME, KubernetesName
 from rotated_secrets.api.names import CORE_DOMAINS, GROUP, MANAGED_BY_LABEL
 from rotated_secrets.api.rules import CelRule, WrittenModel, keys_at_most, keys_match, text_matches, texts_at_most
 
-
-class SecretType(StrEnum):
-    """Types of Secret that can be delivered; on purpose not a ServiceAccount token."""
-
-    OPAQUE = "Opaque"
-    BASIC_AUTH = "basic-auth"
-    TLS = "tls"
-    DOCKERCONFIGJSON = "dockerconfigjson"
-    SSH_AUTH = "ssh-auth"
+OPAQUE: Final = "Opaque"
+"""The type of a Secret that names none."""
+SHORT_TYPES: Final[Mapping[str, str]] = {
+    name: f"kubernetes.io/{name}" for name in ("basic-auth", "tls", "dockerconfigjson", "ssh-auth")
+}
+"""Types of Kubernetes that may be written without its domain."""
+TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
+"""Types of Secret that hold a token for the cluster itself: the control plane acts on them."""
 
 
 class IncludeKeys(StrEnum):
@@ -136,7 +136,7 @@ class Target(WrittenModel):
                 or (
                     self.secret_name is None
                     and not (self.labels or self.annotations or self.template or self.keys)
-                    and self.type is SecretType.OPAQUE
+                    and self.type == OPAQUE
                     and self.include_keys is IncludeKeys.ALL
                 )
             ),
@@ -144,7 +144,7 @@ class Target(WrittenModel):
         CelRule(
             "self.creationPolicy != 'Merge' || self.type == 'Opaque'",
             "with creationPolicy: Merge the type is that of the existing Secret: leave type out",
-            lambda self: self.creation_policy is not CreationPolicy.MERGE or self.type is SecretType.OPAQUE,
+            lambda self: self.creation_policy is not CreationPolicy.MERGE or self.type == OPAQUE,
         ),
         CelRule(
             "self.creationPolicy != 'Merge' || self.deletionPolicy == 'Retain'",
@@ -159,10 +159,20 @@ class Target(WrittenModel):
     """Name of the Secret, in the namespace of this resource. Default: the name of this resource. Cannot be changed to
     another one once a Secret is written."""
 
-    type: SecretType = SecretType.OPAQUE
-    """Type of the Secret. Kubernetes requires certain keys for each: `username` or `password` for basic-auth, `tls.crt`
-    and `tls.key` for tls, `.dockerconfigjson` for dockerconfigjson, `ssh-privatekey` for ssh-auth. The type of a Secret
-    cannot be changed: delete the Secret, and the operator creates it again."""
+    type: Annotated[
+        str,
+        Field(min_length=1, max_length=253),
+        text_matches("[!-~]+", "write the type of a Secret, in ASCII and without spaces"),
+        CelRule(
+            f"!(self in [{', '.join(map(repr, TOKEN_TYPES))}])",
+            "Kubernetes would put a token for the cluster into it: write another type",
+            lambda kind: kind not in TOKEN_TYPES,
+        ),
+    ] = OPAQUE
+    """Type of the Secret: any but that of a token for the cluster. Kubernetes requires certain keys for its own:
+    `username` or `password` for `basic-auth`, `tls.crt` and `tls.key` for `tls`, `.dockerconfigjson` for
+    `dockerconfigjson`, `ssh-privatekey` for `ssh-auth`; these four may be written with or without `kubernetes.io/`. The
+    type of a Secret cannot be changed: delete the Secret, and the operator creates it again."""
 
     labels: Annotated[
         dict[
@@ -225,6 +235,11 @@ class Target(WrittenModel):
 
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     """Whether the Secret is deleted together with this resource (Delete) or stays (Retain)."""
+
+    @property
+    def kubernetes_type(self) -> str:
+        """The type as Kubernetes names it."""
+        return SHORT_TYPES.get(self.type, self.type)
 
     @property
     def named_keys(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from rotated_secrets.api.target import IncludeKeys, SecretType, Target
+from rotated_secrets.api.target import IncludeKeys, Target
 from rotated_secrets.api.value_keys import key_shown, keys_shown
 from rotated_secrets.delivery import template
 from rotated_secrets.delivery.errors import TemplateFailed
@@ -26,14 +26,6 @@ have :data:`rotated_secrets.cluster.MOST_VALUES`."""
 
 PLAIN_KEY: Final = "value"
 """The key, and the template variable, of a value that is not a JSON object."""
-
-KUBERNETES_TYPES: Final[Mapping[SecretType, str]] = {
-    SecretType.OPAQUE: "Opaque",
-    SecretType.BASIC_AUTH: "kubernetes.io/basic-auth",
-    SecretType.TLS: "kubernetes.io/tls",
-    SecretType.DOCKERCONFIGJSON: "kubernetes.io/dockerconfigjson",
-    SecretType.SSH_AUTH: "kubernetes.io/ssh-auth",
-}
 
 _KEY: Final = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z0-9]{1,253}")
 
@@ -69,7 +61,7 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
         size += _size(key, texts[key])
         _check_size(size)
     _check_size(sum(_size(key, text) for key, text in texts.items()))
-    _check_type(target.type, texts)
+    _check_type(target, texts)
     return {key: SecretText(text) for key, text in texts.items()}
 
 
@@ -136,15 +128,17 @@ def _check_size(size: int) -> None:
         raise TemplateFailed(f"the Secret would have {size} bytes or more; Kubernetes accepts {MAX_SECRET} at most")
 
 
-def _check_type(kind: SecretType, texts: Mapping[str, str]) -> None:
+def _check_type(target: Target, texts: Mapping[str, str]) -> None:
     """Check what the API server would check of a Secret's type, to give a better message.
 
     Source: "Types of Secret", Kubernetes documentation, and the API server's validation of each.
     """
-    check = _TYPE_CHECKS.get(kind)
+    check = _TYPE_CHECKS.get(target.kubernetes_type)
     needed = check(texts) if check is not None else None
     if needed:
-        raise TemplateFailed(f"a Secret of type {kind} needs {needed}; add it to target.template")
+        raise TemplateFailed(
+            f"a Secret of type {target.type} needs {needed}; add it to target.template, or name it in target.keys"
+        )
 
 
 def _basic_auth(texts: Mapping[str, str]) -> str | None:
@@ -156,21 +150,25 @@ def _tls(texts: Mapping[str, str]) -> str | None:
     return f"the key {' and '.join(sorted(missing))}" if missing else None
 
 
-def _docker(texts: Mapping[str, str]) -> str | None:
-    try:
-        json.loads(texts[".dockerconfigjson"])
-    except (KeyError, ValueError, RecursionError):
-        return "a key .dockerconfigjson that holds JSON"
-    return None
+def _json_at(key: str) -> Callable[[Mapping[str, str]], str | None]:
+    def needed(texts: Mapping[str, str]) -> str | None:
+        try:
+            json.loads(texts[key])
+        except (KeyError, ValueError, RecursionError):
+            return f"a key {key} that holds JSON"
+        return None
+
+    return needed
 
 
 def _ssh(texts: Mapping[str, str]) -> str | None:
     return None if texts.get("ssh-privatekey") else "a key ssh-privatekey that is not empty"
 
 
-_TYPE_CHECKS: Final[Mapping[SecretType, Callable[[Mapping[str, str]], str | None]]] = {
-    SecretType.BASIC_AUTH: _basic_auth,
-    SecretType.TLS: _tls,
-    SecretType.DOCKERCONFIGJSON: _docker,
-    SecretType.SSH_AUTH: _ssh,
+_TYPE_CHECKS: Final[Mapping[str, Callable[[Mapping[str, str]], str | None]]] = {
+    "kubernetes.io/basic-auth": _basic_auth,
+    "kubernetes.io/tls": _tls,
+    "kubernetes.io/dockerconfigjson": _json_at(".dockerconfigjson"),
+    "kubernetes.io/dockercfg": _json_at(".dockercfg"),
+    "kubernetes.io/ssh-auth": _ssh,
 }

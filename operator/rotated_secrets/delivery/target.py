@@ -21,9 +21,9 @@ from typing import Any, Final, TypeVar
 from rotated_secrets.api import names
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Reason
-from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
+from rotated_secrets.api.target import TOKEN_TYPES, CreationPolicy, DeletionPolicy
 from rotated_secrets.api.value_keys import KNOWN_KEYS
-from rotated_secrets.delivery.render import KUBERNETES_TYPES, bytes_of
+from rotated_secrets.delivery.render import bytes_of
 from rotated_secrets.values import Arn, SecretText, VersionId
 
 _V = TypeVar("_V")
@@ -32,8 +32,6 @@ _ID_LENGTH = 64
 
 _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 """The first time that is written for a version is by the clock of the operator that made it, later ones by AWS's."""
-
-_TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class DesiredSecret:
             name=resource.target_name,
             owner_name=resource.name,
             owner_uid=resource.uid,
-            type=KUBERNETES_TYPES[target.type],
+            type=target.kubernetes_type,
             data=data,
             labels=target.labels,
             annotations=target.annotations,
@@ -225,7 +223,7 @@ def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reaso
     if live.immutable:
         return Reason.SECRET_CONFLICT, f"{who} is immutable; delete it, and it is created again"
     if desired.is_merged:
-        if live.type in _TOKEN_TYPES:
+        if live.type in TOKEN_TYPES:
             return (
                 Reason.SECRET_CONFLICT,
                 f"{who} has type {live.type}, a token for the cluster itself; name another Secret",

@@ -160,7 +160,12 @@ REFUSED = [
         '"SingleUser", "AlternatingUsers", "DualPassword", "RandomValue", "External"',
     ),
     (_minimal(target={"secretName": "Orders"}), "spec.target.secretName", "write the name of a Secret"),
-    (_minimal(target={"type": "kubernetes.io/service-account-token"}), "spec.target.type", "Unsupported value"),
+    *(
+        (_minimal(target={"type": kind}), "spec.target.type", "Kubernetes would put a token for the cluster into it")
+        for kind in ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
+    ),
+    (_minimal(target={"type": "my type"}), "spec.target.type", "write the type of a Secret"),
+    (_minimal(target={"type": ""}), "spec.target.type", "write the type of a Secret"),
     (_minimal(target={"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "spec.target.labels", "are reserved"),
     (_minimal(target={"labels": {"kubernetes.io/name": "a"}}), "spec.target.labels", "are reserved"),
     (
@@ -266,6 +271,8 @@ def test_a_bad_resource_is_refused_with_a_sentence(
         _minimal(target={"includeKeys": "None", "template": {"URL": "{{ host }}"}}),
         _minimal(target={"includeKeys": "None", "keys": [{"key": "a/b", "name": "a"}, {"key": "a/b", "name": "b"}]}),
         _minimal(target={"keys": [{"key": f"k{number}" * 60, "name": f"n{number}" * 60} for number in range(64)]}),
+        _minimal(target={"type": "example.org/anything"}),
+        _minimal(target={"type": "kubernetes.io/tls"}),
         _minimal(target={"labels": OF_OTHERS, "annotations": OF_OTHERS}),
         _minimal(database={"tls": {"caSecretName": "rds-ca"}}),
         _minimal(rollout={}),

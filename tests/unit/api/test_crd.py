@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rotated_secrets.api.crd import as_yaml, custom_resource_definition
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
 from rotated_secrets.api.spec import RotatedSecretSpec
+from rotated_secrets.api.target import TOKEN_TYPES
 from sandbox.kubernetes.embedded.errors import FieldError
 from sandbox.kubernetes.embedded.schema import Schema
 from tests.support.examples import examples
@@ -212,7 +213,7 @@ _SPECS = st.fixed_dictionaries(
         "rollout": _some(restart=[[], [{"kind": "Deployment", "name": "api"}], [{"kind": "Job", "name": "api"}]]),
         "target": _some(
             secretName=["orders", "Orders", "-a", "a" * 254],
-            type=["Opaque", "tls", "kubernetes.io/service-account-token"],
+            type=["Opaque", "tls", "a.b/c", "", "a b", *TOKEN_TYPES],
             labels=[
                 {},
                 {"team": "a"},

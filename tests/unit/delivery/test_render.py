@@ -468,11 +468,18 @@ def test_a_key_that_kubernetes_refuses_is_named(key: str) -> None:
         ("dockerconfigjson", {".dockerconfigjson": "[" * 60_000}, "holds JSON"),
         ("dockerconfigjson", {"a": "{}"}, "a key .dockerconfigjson"),
         ("ssh-auth", {"ssh-privatekey": ""}, "a key ssh-privatekey that is not empty"),
+        ("kubernetes.io/tls", {"tls.crt": ""}, "of type kubernetes.io/tls needs the key tls.key"),
+        ("kubernetes.io/dockercfg", {"a": "{}"}, "a key .dockercfg that holds JSON"),
     ],
 )
 def test_a_type_needs_its_keys(kind: str, template: dict[str, str], needs: str) -> None:
     with pytest.raises(TemplateFailed, match=needs):
         render(_target(type=kind, template=template, includeKeys="None"), _value())
+
+
+@pytest.mark.parametrize("kind", ["example.org/anything", "helm.sh/release.v1", "Opaque"])
+def test_a_type_that_is_not_kubernetes_own_needs_no_keys(kind: str) -> None:
+    assert _texts(_target(type=kind, template={"a": ""}, includeKeys="None"), _value()) == {"a": ""}
 
 
 def test_a_docker_config_can_be_written_by_template() -> None:

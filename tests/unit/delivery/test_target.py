@@ -274,8 +274,9 @@ def test_no_secret_prints_its_data() -> None:
     assert base64.b64encode(CANARY.encode()).decode() not in repr(written)
 
 
-def test_desired_secret_follows_the_resource() -> None:
-    target = {"type": "basic-auth", "labels": {"a": "b"}, "deletionPolicy": "Retain"}
+@pytest.mark.parametrize("kind", ["basic-auth", "kubernetes.io/basic-auth"])
+def test_desired_secret_follows_the_resource(kind: str) -> None:
+    target = {"type": kind, "labels": {"a": "b"}, "deletionPolicy": "Retain"}
     resource = RotatedSecret.parse(
         {
             "metadata": {
