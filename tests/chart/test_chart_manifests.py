@@ -42,6 +42,7 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     "namespaces": [EMPTY, {"namespaces": ["shop", "bank"]}],
     "tokens": [EMPTY, nested("tenantCredentials.serviceAccountTokens.namespaces", ["shop"])],
     "rollouts": [EMPTY, nested("rollouts.enabled", True)],
+    "immutable": [EMPTY, nested("immutableSecrets.enabled", True)],
     "rbac": [EMPTY, nested("rbac.create", False), nested("rbac.aggregateClusterRoles", False)],
     "account": [
         EMPTY,
@@ -249,9 +250,12 @@ def test_the_operator_may_do_what_it_does_and_no_more(default: list[Manifest]) -
         ("apps", each, verb) for each in ("deployments", "statefulsets", "daemonsets") for verb in ("get", "patch")
     }
     tokens = {("", "serviceaccounts", "get"), ("", "serviceaccounts/token", "create")}
-    assert everything == granted(operator_rules()) - restarts - tokens
+    deletions = {("", "secrets", "delete")}
+    assert everything == granted(operator_rules()) - restarts - tokens - deletions
     more = granted(one(rendered(nested("rollouts.enabled", True)), "ClusterRole", "rotated-secrets")["rules"])
     assert more == granted(cluster_wide) | restarts
+    more = granted(one(rendered(nested("immutableSecrets.enabled", True)), "ClusterRole", "rotated-secrets")["rules"])
+    assert more == granted(cluster_wide) | deletions
 
 
 def test_with_namespaces_there_are_roles_in_them_alone(default: list[Manifest]) -> None:

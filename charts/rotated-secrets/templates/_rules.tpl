@@ -12,6 +12,11 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.immutableSecrets.enabled }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [delete]
+{{- end }}
 {{- if .Values.rollouts.enabled }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]

@@ -125,18 +125,19 @@ class Target(WrittenModel):
         ),
         CelRule(
             # An empty map is as good as none, which is what the operator sees.
-            "self.creationPolicy != 'None' || (!has(self.secretName) && self.type == 'Opaque' && "
+            "self.creationPolicy != 'None' || (!has(self.secretName) && self.type == 'Opaque' && !self.immutable && "
             "self.includeKeys == 'All' && (!has(self.labels) || size(self.labels) == 0) && "
             "(!has(self.annotations) || size(self.annotations) == 0) && "
             "(!has(self.template) || size(self.template) == 0) && (!has(self.keys) || size(self.keys) == 0))",
-            "creationPolicy: None delivers no Secret: leave secretName, type, labels, annotations, template, "
-            "includeKeys and keys out",
+            "creationPolicy: None delivers no Secret: leave secretName, type, immutable, labels, annotations, "
+            "template, includeKeys and keys out",
             lambda self: (
                 self.is_delivered
                 or (
                     self.secret_name is None
                     and not (self.labels or self.annotations or self.template or self.keys)
                     and self.type == OPAQUE
+                    and not self.immutable
                     and self.include_keys is IncludeKeys.ALL
                 )
             ),
@@ -145,6 +146,11 @@ class Target(WrittenModel):
             "self.creationPolicy != 'Merge' || self.type == 'Opaque'",
             "with creationPolicy: Merge the type is that of the existing Secret: leave type out",
             lambda self: self.creation_policy is not CreationPolicy.MERGE or self.type == OPAQUE,
+        ),
+        CelRule(
+            "self.creationPolicy != 'Merge' || !self.immutable",
+            "with creationPolicy: Merge the Secret belongs to someone else and is not replaced: leave immutable out",
+            lambda self: self.creation_policy is not CreationPolicy.MERGE or not self.immutable,
         ),
         CelRule(
             "self.creationPolicy != 'Merge' || self.deletionPolicy == 'Retain'",
@@ -173,6 +179,11 @@ class Target(WrittenModel):
     `username` or `password` for `basic-auth`, `tls.crt` and `tls.key` for `tls`, `.dockerconfigjson` for
     `dockerconfigjson`, `ssh-privatekey` for `ssh-auth`; these four may be written with or without `kubernetes.io/`. The
     type of a Secret cannot be changed: delete the Secret, and the operator creates it again."""
+
+    immutable: bool = False
+    """Whether the Secret is immutable. One whose values or type have to change is then deleted, and created again; the
+    operator's role must allow it to delete Secrets. Pods that run do not get the new value: restart them, for example
+    by `rollout.restart`."""
 
     labels: Annotated[
         dict[

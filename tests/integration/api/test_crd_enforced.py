@@ -210,6 +210,12 @@ REFUSED = [
         "leave type out",
     ),
     (
+        _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "immutable": True}),
+        "spec.target",
+        "leave immutable out",
+    ),
+    (_minimal(target={"creationPolicy": "None", "immutable": True}), "spec.target", "delivers no Secret"),
+    (
         _minimal(target={"creationPolicy": "None"}, rollout={"restart": [{"kind": "Deployment", "name": "a"}]}),
         "spec",
         "leave rollout.restart out",

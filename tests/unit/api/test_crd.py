@@ -145,6 +145,7 @@ def test_defaults_fill_what_a_user_leaves_out() -> None:
     assert written["spec"]["rotation"]["cloneSuffix"] == "_clone"
     assert written["spec"]["target"] == {
         "type": "Opaque",
+        "immutable": False,
         "includeKeys": "All",
         "creationPolicy": "Owner",
         "deletionPolicy": "Delete",
@@ -244,6 +245,7 @@ _SPECS = st.fixed_dictionaries(
                 {"a": "x" * 65536},
                 {"a": "x" * 65536, "b": "y"},
             ],
+            immutable=[False, True],
             includeKeys=["All", "None"],
             keys=[
                 [],
