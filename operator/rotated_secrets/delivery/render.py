@@ -1,7 +1,8 @@
 """Renders the content of the target Secret: the keys of the value, and those of the template. Pure.
 
-A value that is not a JSON object becomes one key, ``value``. If template and value have the same key, the template's
-wins. Bytes that are no text stand in a text as ``surrogateescape`` has them: :func:`bytes_of` gives them back.
+A value that is not a JSON object, text or bytes, becomes one key, ``value``. If template and value have the same key,
+the template's wins. Bytes that are no text stand in a text as ``surrogateescape`` has them:
+:func:`bytes_of` gives them back.
 """
 
 from __future__ import annotations
@@ -44,15 +45,14 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
         TemplateFailed: a template fails, a key is not allowed in a Secret, a key that the Secret's type needs is
             missing, there are too many keys, or the whole is too large.
     """
-    fields: Mapping[str, Any] = {PLAIN_KEY: value.text.reveal()} if value.fields is None else value.fields
+    fields: Mapping[str, Any] = {PLAIN_KEY: _whole(value)} if value.fields is None else value.fields
     texts: dict[str, str] = {}
     own = _own(target, fields)
     _check_count(target, own)
     for number, (key, field) in enumerate(own.items(), 1):
         # Without its name: it may be a password in the wrong place.
         _check_key(key, f"key {number} of the {len(own)} in the secret value")
-        texts[key] = template.as_text(field)
-        _check_text(key, texts[key])
+        texts[key] = _own_text(key, field)
     size = 0
     for key, source in target.template.items():
         _check_key(key, f"template key {key[:60]!r}")
@@ -68,6 +68,10 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
 def bytes_of(text: str) -> bytes:
     """Return what stands under a key of the Secret for a text that :func:`render` returned."""
     return text.encode(errors="surrogateescape")
+
+
+def _whole(value: SecretValue) -> str | bytes:
+    return bytes_of(value.text.reveal()) if value.is_binary else value.text.reveal()
 
 
 def _own(target: Target, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -103,9 +107,9 @@ def _check_key(key: str, what: str) -> None:
         )
 
 
-def _check_text(key: str, text: str) -> None:
+def _own_text(key: str, field: object) -> str:
     try:
-        text.encode()
+        return template.written(field)
     except UnicodeEncodeError:  # the error's own message would contain the text
         raise _half_a_pair(key) from None
 

@@ -69,11 +69,11 @@ def as_text(value: object) -> str:
     if isinstance(value, (str, Undefined)):
         return str(value)
     if isinstance(value, bytes):
-        raise _WrongText("what b64decode returned is not text, and only b64encode can take it")
+        raise _WrongText("bytes that b64decode or the secret gave are no text, and only b64encode can take them")
     return json_text(value)
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
     """Return what stands in the output: bytes that are no text as ``surrogateescape`` has them."""
     if isinstance(value, bytes):
         return value.decode(errors="surrogateescape")
@@ -159,7 +159,7 @@ def _member_of_whole(context: Context, _: object, key: str | int, place: str) ->
 
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, finalize=_written, optimized=False, keep_trailing_newline=True, cache_size=0
+        undefined=StrictUndefined, finalize=written, optimized=False, keep_trailing_newline=True, cache_size=0
     )
     environment.globals.clear()
     environment.filters = {name: _counted(plain) for name, plain in _PLAIN_FILTERS.items()}

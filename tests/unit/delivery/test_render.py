@@ -300,15 +300,23 @@ def test_base64_is_decoded_to_text_or_to_the_bytes_as_they_are(source: str, cont
         ("{{ host | b64decode }}", "was given text that is not base64"),
         ("{{ ssl | b64decode }}", "was given text that is not base64"),
         ("{{ missing | b64decode }}", "'missing' is undefined"),
-        ("{{ 'gA==' | b64decode | upper }}", "only b64encode can take it"),
-        ("{{ 'gA==' | b64decode ~ 'a' }}", "only b64encode can take it"),
-        ("{{ 'gA==' | b64decode | tojson }}", "only b64encode can take it"),
-        ("{{ 'gA==' | b64decode | default('a') }}", "only b64encode can take it"),
+        ("{{ 'gA==' | b64decode | upper }}", "only b64encode can take them"),
+        ("{{ 'gA==' | b64decode ~ 'a' }}", "only b64encode can take them"),
+        ("{{ 'gA==' | b64decode | tojson }}", "only b64encode can take them"),
+        ("{{ 'gA==' | b64decode | default('a') }}", "only b64encode can take them"),
         ("{{ 'gA==' | b64decode(1) }}", "takes 0 arguments"),
     ],
 )
 def test_what_cannot_be_decoded_or_is_no_text_is_said_without_the_value(source: str, said: str) -> None:
     assert said in _failure(source)
+
+
+@pytest.mark.parametrize("content", [BINARY, b"text", b'{"password": "x"}', b""])
+def test_binary_secret_is_delivered_as_it_is(content: bytes) -> None:
+    value = SecretValue.of_bytes(content)
+    target = _target(keys=[{"key": "value", "name": "file"}], template={"OUT": "{{ value | b64encode }}"})
+    texts = {key: bytes_of(text) for key, text in _texts(target, value).items()}
+    assert texts == {"file": content, "OUT": base64.b64encode(content)}
 
 
 def test_character_that_stands_for_a_byte_is_no_byte_in_a_value() -> None:
