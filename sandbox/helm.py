@@ -9,7 +9,7 @@ import functools
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from sandbox.servers import cache_directory
 
 CHART = Path(__file__).resolve().parents[1] / "charts" / "rotated-secrets"
 Manifest = dict[str, Any]
+
+PROMETHEUS_OPERATOR = ("monitoring.coreos.com/v1/ServiceMonitor", "monitoring.coreos.com/v1/PrometheusRule")
+"""Kinds that a cluster has where the Prometheus operator is installed."""
 
 _program = functools.cache(helm_program)
 
@@ -58,13 +61,16 @@ def rendered(
     *,
     release: str = "rotated-secrets",
     namespace: str = "rotated-secrets",
+    kinds: Sequence[str] = PROMETHEUS_OPERATOR,
 ) -> list[Manifest]:
     """The chart's manifests with these values over its own, those of its test included.
+
+    For a cluster that has these ``kinds`` beside Kubernetes' own.
 
     Raises:
         HelmFailed: the values are refused; with Helm's words.
     """
-    asked = ["--namespace", namespace, "--values", "-"]
+    asked = ["--namespace", namespace, "--values", "-", *(f"--api-versions={kind}" for kind in kinds)]
     # Not as YAML: of what is a text, Python's and Go's libraries have different opinions.
     said = helm("template", release, str(CHART), *asked, stdin=json.dumps(dict(values or {})))
     return [manifest for manifest in yaml.load_all(said, Loader=_loader()) if manifest]

@@ -19,7 +19,7 @@ from typing import Any, Final
 from rotated_secrets.api import names
 from rotated_secrets.api.crd import custom_resource_definition
 from rotated_secrets.controller.settings import Settings, flag
-from rotated_secrets.observability.events import WARNINGS, EventReason
+from rotated_secrets.observability.event_reasons import WARNINGS, EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "reference.md"

@@ -40,7 +40,10 @@ class Choice:
 
     @classmethod
     def make(cls, forced: str | None = None, context: str | None = None) -> Choice:
-        """`forced` (or `$KUBERNETES`) is "embedded" or "controlplane"; raises ValueError when it cannot be had."""
+        """`forced` (or `$KUBERNETES`) is "embedded" or "controlplane"; raises ValueError when it cannot be had.
+
+        A control plane that is too old is not taken, and the description says what it lacks.
+        """
         if context:
             return cls(Provider.CONTEXT, f"context {context}", context)
         wanted = forced or os.environ.get("KUBERNETES") or ""
@@ -51,6 +54,11 @@ class Choice:
             raise ValueError("no kube-apiserver and etcd in $KUBEBUILDER_ASSETS or /usr/local/kubebuilder/bin")
         if wanted == Provider.EMBEDDED or not binaries:
             return cls(Provider.EMBEDDED, "embedded API")
+        too_old = binaries.too_old()
+        if too_old and wanted == Provider.CONTROL_PLANE:
+            raise ValueError(too_old)
+        if too_old:
+            return cls(Provider.EMBEDDED, f"embedded API, because the control plane is {too_old}")
         return cls(Provider.CONTROL_PLANE, f"control plane {binaries.version()} ({binaries.place})")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from rotated_secrets.api.names import TROUBLESHOOTING
 from rotated_secrets.api.status import Reason
-from rotated_secrets.observability.events import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
 from tests.support.chart_files import nested
-from tests.support.documents import REFERENCE, in_backticks
+from tests.support.documents import REFERENCE, ROOT, anchors, in_backticks
 from tests.support.manifests import Manifest, one
 
 
@@ -32,9 +32,28 @@ def test_alerts_look_at_metrics_that_there_are() -> None:
     assert asked <= in_backticks(REFERENCE)
     assert by_name["RotatedSecretOverdue"]["expr"].endswith("> 5400")
     assert by_name["RotationsHeld"]["for"] == "2d"
-    assert "{{ $labels.namespace }}/{{ $labels.name }}" in by_name["RotatedSecretNotReady"]["annotations"]["summary"]
-    reasons = re.findall(r"reason=(\w+)", by_name["RotationsFail"]["annotations"]["description"])
-    assert reasons == [EventReason.ROTATION_FAILED, EventReason.ROLLED_BACK]
+    for alert in ("RotatedSecretNotReady", "RotatedSecretOverdue", "RotatedSecretRotationFails"):
+        assert "max by (namespace, name)" in by_name[alert]["expr"]
+        assert "{{ $labels.namespace }}/{{ $labels.name }}" in by_name[alert]["annotations"]["summary"]
+
+
+def test_the_alert_about_a_rotation_that_fails_lasts_until_it_works() -> None:
+    """No increase() over some time, after which it would be silent."""
+    rule = alerts()["RotatedSecretRotationFails"]
+    assert rule["expr"] == (
+        'max by (namespace, name) (rotatedsecrets_rotation_failing{service="rotated-secrets"}) == 1'
+    )
+
+
+def test_alerts_lead_to_what_to_do_about_them() -> None:
+    for page, by_name in {
+        TROUBLESHOOTING: alerts(),
+        "https://docs.example.com/help": alerts(runbookUrl="https://docs.example.com/help"),
+    }.items():
+        assert by_name
+        for name, rule in by_name.items():
+            assert rule["annotations"]["runbook_url"] == f"{page}#{name.lower()}"
+            assert name.lower() in anchors(ROOT / TROUBLESHOOTING)
 
 
 def test_what_waits_on_purpose_raises_no_alert() -> None:
@@ -54,7 +73,7 @@ def test_alerts_are_of_their_release_alone() -> None:
     made = rendered(given, release="rotated-secrets-shop", namespace="shop-operator")
     (group,) = one(made, "PrometheusRule")["spec"]["groups"]
     service = one(made, "Service")["metadata"]["name"]
-    of_resources = {f"{PREFIX}_ready", f"{PREFIX}_next_rotation_timestamp_seconds"}
+    of_resources = {f"{PREFIX}_{name}" for name in ("ready", "next_rotation_timestamp_seconds", "rotation_failing")}
     for rule in group["rules"]:
         selectors = re.findall(r"(rotatedsecrets_\w+)(?:\{([^}]*)\})?", rule["expr"])
         for metric, selector in selectors:
@@ -69,3 +88,11 @@ def test_series_keep_the_namespace_of_their_resource() -> None:
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["honorLabels"] is True
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert not {"relabelings", "metricRelabelings"} & endpoint.keys()
+
+
+def test_series_are_relabelled_as_the_values_say() -> None:
+    one_rule, another = [{"targetLabel": "cluster", "replacement": "blue"}], [{"action": "labeldrop", "regex": "pod"}]
+    given = {"enabled": True, "relabelings": one_rule, "metricRelabelings": another}
+    (endpoint,) = one(rendered(nested("metrics.serviceMonitor", given)), "ServiceMonitor")["spec"]["endpoints"]
+    assert (endpoint["relabelings"], endpoint["metricRelabelings"]) == (one_rule, another)

@@ -15,7 +15,7 @@ import yaml
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.controller.access.policy_file import parse_policy
 from rotated_secrets.controller.settings import Settings
-from sandbox.helm import CHART, helm, rendered
+from sandbox.helm import CHART, PROMETHEUS_OPERATOR, helm, rendered
 from sandbox.installation import operator_rules
 from sandbox.manifests import manifests as for_clusters_without_helm
 from sandbox.stack import CRD
@@ -37,12 +37,14 @@ from tests.support.manifests import (
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 PEER = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
 EMPTY: dict[str, Any] = {}
-NULLS = ("resources", "nodeSelector", "securityContext", "podSecurityContext", "topologySpreadConstraints")
+NULLS = (
+    *("resources", "nodeSelector", "securityContext", "podSecurityContext", "topologySpreadConstraints"),
+    *("updateStrategy", "startupProbe", "livenessProbe", "readinessProbe"),
+)
 SWITCHES: dict[str, list[dict[str, Any]]] = {
     "namespaces": [EMPTY, {"namespaces": ["shop", "bank"]}],
     "tokens": [EMPTY, nested("tenantCredentials.serviceAccountTokens.namespaces", ["shop"])],
     "rollouts": [EMPTY, nested("rollouts.enabled", True)],
-    "immutable": [EMPTY, nested("immutableSecrets.enabled", True)],
     "rbac": [EMPTY, nested("rbac.create", False), nested("rbac.aggregateClusterRoles", False)],
     "account": [
         EMPTY,
@@ -64,7 +66,7 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     "monitoring": [
         EMPTY,
         {"metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}, "port": 9090}},
-        {"metrics": {"service": {"labels": {"a": "b"}, "annotations": {"a": "b"}}}},
+        {"metrics": {"service": {"labels": {"a": "b"}, "annotations": {"a": "b"}, "ipFamilies": ["IPv6"]}}},
     ],
     "network": [
         EMPTY,
@@ -90,6 +92,10 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
         EMPTY,
         {
             "replicas": 3,
+            "revisionHistoryLimit": 0,
+            "updateStrategy": {"type": "Recreate"},
+            "deploymentAnnotations": {"a": "b"},
+            "livenessProbe": {"initialDelaySeconds": 30},
             "podDisruptionBudget": {"enabled": False},
             "podAnnotations": {"a": "b", "kubectl.kubernetes.io/default-container": "operator"},
             "podLabels": {"tier": "back", "app.kubernetes.io/name": "not-ours"},
@@ -105,6 +111,11 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
             "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
             "extraVolumes": [{"name": "more", "configMap": {"name": "theirs"}}],
             "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+            "extraArgs": ["--identity=a"],
+            "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["db.example.com"]}],
+            "dnsPolicy": "None",
+            "dnsConfig": {"nameservers": ["10.0.0.10"], "options": [{"name": "ndots", "value": "1"}]},
+            "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}}],
         },
     ],
 }
@@ -158,7 +169,10 @@ def test_nothing_is_left_where_maps_are_taken_away() -> None:
     made = rendered(dict.fromkeys(NULLS))
     pod = pod_of(one(made, "Deployment"))
     assert not {"nodeSelector", "securityContext", "topologySpreadConstraints"} & pod.keys()
-    assert not {"resources", "securityContext"} & operator(made).keys()
+    assert (
+        not {"resources", "securityContext", "startupProbe", "livenessProbe", "readinessProbe"} & operator(made).keys()
+    )
+    assert "strategy" not in one(made, "Deployment")["spec"]
 
 
 def test_what_is_looked_for_is_seen() -> None:
@@ -198,10 +212,29 @@ def test_there_are_two_replicas_and_always_one_ready(default: list[Manifest]) ->
     assert keys == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
 
 
+def test_monitoring_is_left_out_where_the_cluster_does_not_have_it_and_the_notes_say_so() -> None:
+    asked = {"metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}}
+    kinds = {"ServiceMonitor", "PrometheusRule"}
+
+    def made(*there: str, **mode: str) -> set[str]:
+        given = merged(asked, *(nested(f"metrics.{name}", mode) for name in asked["metrics"]))
+        return kinds & {each["kind"] for each in rendered(given, kinds=there)}
+
+    assert made() == set()
+    assert made(*PROMETHEUS_OPERATOR) == kinds
+    assert made(PROMETHEUS_OPERATOR[0]) == {"ServiceMonitor"}
+    assert made(renderMode="alwaysRender") == kinds
+    told = {f"The cluster has no {kind}, so none was created" for kind in kinds}
+    assert all(each in notes(asked) for each in told)
+    assert not any(each in notes() for each in told)
+
+
 def test_pods_that_may_be_taken_away_are_a_number_or_a_part() -> None:
     for given in (2, "50%"):
         made = rendered(nested("podDisruptionBudget.maxUnavailable", given))
         assert one(made, "PodDisruptionBudget")["spec"]["maxUnavailable"] == given
+        budget = one(rendered(nested("podDisruptionBudget.minAvailable", given)), "PodDisruptionBudget")["spec"]
+        assert (budget["minAvailable"], "maxUnavailable" in budget) == (given, False)
 
 
 def test_a_pod_has_longer_to_start_and_to_end_than_the_operator_takes() -> None:
@@ -250,12 +283,9 @@ def test_the_operator_may_do_what_it_does_and_no_more(default: list[Manifest]) -
         ("apps", each, verb) for each in ("deployments", "statefulsets", "daemonsets") for verb in ("get", "patch")
     }
     tokens = {("", "serviceaccounts", "get"), ("", "serviceaccounts/token", "create")}
-    deletions = {("", "secrets", "delete")}
-    assert everything == granted(operator_rules()) - restarts - tokens - deletions
+    assert everything == granted(operator_rules()) - restarts - tokens
     more = granted(one(rendered(nested("rollouts.enabled", True)), "ClusterRole", "rotated-secrets")["rules"])
     assert more == granted(cluster_wide) | restarts
-    more = granted(one(rendered(nested("immutableSecrets.enabled", True)), "ClusterRole", "rotated-secrets")["rules"])
-    assert more == granted(cluster_wide) | deletions
 
 
 def test_with_namespaces_there_are_roles_in_them_alone(default: list[Manifest]) -> None:
@@ -263,7 +293,8 @@ def test_with_namespaces_there_are_roles_in_them_alone(default: list[Manifest]) 
     assert not of_kind(made, "ClusterRole") + of_kind(made, "ClusterRoleBinding")
     rules = {each["metadata"]["namespace"]: each["rules"] for each in of_kind(made, "Role")}
     wide = one(default, "ClusterRole", "rotated-secrets")["rules"]
-    assert rules == {"shop": wide, "bank": wide, "rotated-secrets": one(default, "Role")["rules"]}
+    on_the_lease = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
+    assert rules == {"shop": wide, "bank": wide, "rotated-secrets": [*one(default, "Role")["rules"], on_the_lease]}
     bound = {each["metadata"]["namespace"] for each in of_kind(made, "RoleBinding")}
     assert bound == set(rules)
 
@@ -301,6 +332,9 @@ def test_the_definition_is_the_operators_and_stays_behind_unless_told_otherwise(
     assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert {**made, "metadata": generated["metadata"]} == generated
     assert made["metadata"]["name"] == generated["metadata"]["name"]
+    wave = {"argocd.argoproj.io/sync-wave": "-1"}
+    annotated = definition(rendered({"crds": {"annotations": wave}}))["metadata"]["annotations"]
+    assert annotated == {"helm.sh/resource-policy": "keep"} | wave
     assert "annotations" not in definition(rendered(nested("crds.keep", False)))["metadata"]
     assert not of_kind(rendered(nested("crds.install", False)), "CustomResourceDefinition")
     assert (CHART / "files" / CRD.name).read_text() == CRD.read_text(), "run make crds"
@@ -343,6 +377,7 @@ def test_the_resource_in_the_notes_is_one() -> None:
     server_side = {"uid": "1", "resourceVersion": "1", "generation": 1, "creationTimestamp": "2026-11-22T00:00:00Z"}
     resource = RotatedSecret.parse(written | {"metadata": written["metadata"] | server_side})
     assert (resource.namespace, resource.spec.source.secret_id) == ("bank", "bank/orders-db")
+    assert resource.skipped == ()
 
 
 def notes(given: dict[str, Any] | None = None) -> str:

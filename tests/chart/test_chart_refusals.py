@@ -33,7 +33,7 @@ BY_SCHEMA: list[Row] = [
     ("replicas", "two", "at '/replicas': got string, want integer"),
     ("aws.pollinterval", "1m", "at '/aws': additional properties 'pollinterval' not allowed"),
     ("region", "eu-west-1", "at '': additional properties 'region' not allowed"),
-    ("aws.region", None, "at '/aws': missing property 'region'"),
+    ("aws.pollInterval", None, "at '/aws': missing property 'pollInterval'"),
     ("aws", None, "at '': missing property 'aws'"),
     ("aws.pollInterval", 60, "at '/aws/pollInterval': got number, want string"),
     ("aws.writeRate", 0, "at '/aws/writeRate': minimum: got 0, want 1"),
@@ -57,6 +57,11 @@ BY_SCHEMA: list[Row] = [
     ("extraEnv", [{"name": "A", "values": ""}], "at '/extraEnv/0': additional properties 'values' not allowed"),
     ("namespaces", [""], "at '/namespaces/0': minLength: got 0, want 1"),
     ("aws.connectTimeout", "", "at '/aws/connectTimeout': minLength: got 0, want 1"),
+    ("metrics.serviceMonitor.renderMode", "never", "value must be one of 'skipIfMissing', 'failIfMissing', 'alwaysRen"),
+    ("dnsPolicy", "Cluster", "at '/dnsPolicy': value must be one of '', 'Default', 'ClusterFirst', 'ClusterFirstWith"),
+    ("extraArgs", {"log-level": "DEBUG"}, "at '/extraArgs': got object, want array"),
+    ("revisionHistoryLimit", -1, "at '/revisionHistoryLimit': minimum: got -1, want 0"),
+    ("accessPolicy.rules", None, "at '/accessPolicy': missing property 'rules'"),
 ]
 BY_SENTENCE: list[Row] = [
     ("aws.region", "Ireland", 'aws.region: "Ireland" is no region; write for example eu-west-1'),
@@ -114,6 +119,7 @@ BY_SENTENCE: list[Row] = [
         "image.tag: is a number, which may have lost digits; write it in quotes, or by --set-string",
     ),
     ("podDisruptionBudget.maxUnavailable", "0%", '"0%" is no percentage of pods; write a number, or for example 50%'),
+    ("podDisruptionBudget.minAvailable", "half", 'podDisruptionBudget.minAvailable: "half" is no percentage of pods;'),
     ("podDisruptionBudget.maxUnavailable", "half", '"half" is no percentage of pods; write a number, or for example'),
     ("fullnameOverride", "x" * 53, "is no name for the chart's objects; write up to 52 lower case letters"),
     (
@@ -128,6 +134,7 @@ BY_SENTENCE: list[Row] = [
         "31s",
         "scrapeTimeout: must not be longer than metrics.serviceMonitor",
     ),
+    ("dnsPolicy", "None", "dnsConfig.nameservers: write them, as dnsPolicy is None"),
 ]
 
 
@@ -156,6 +163,17 @@ def test_values_that_contradict_each_other_are_refused() -> None:
     assert "set one of caBundle, caBundleConfigMap.name and caBundleSecret.name" in refusal({"databases": one_too_many})
     unserved = {"namespaces": ["shop"], **nested("tenantCredentials.serviceAccountTokens.namespaces", ["bank"])}
     assert "bank is not one of the served namespaces; add it to namespaces" in refusal(unserved)
+
+
+def test_monitoring_that_must_be_there_is_refused_before_anything_is_installed() -> None:
+    asked = {"enabled": True, "renderMode": "failIfMissing"}
+    given = {"metrics": {"serviceMonitor": asked, "prometheusRule": asked}}
+    assert rendered(given)
+    with pytest.raises(HelmFailed) as refused:
+        rendered(given, kinds=())
+    said = "renderMode: the cluster has no {}; install the Prometheus operator first, or write skipIfMissing"
+    assert f"metrics.serviceMonitor.{said.format('ServiceMonitor')}" in str(refused.value)
+    assert f"metrics.prometheusRule.{said.format('PrometheusRule')}" in str(refused.value)
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from sandbox.helm import HelmFailed, rendered
 from tests.support.chart_files import (
     README,
     ROOT,
+    ROW,
+    comments,
     documented,
     leaves,
     merged,
@@ -141,14 +144,30 @@ def test_the_schema_lets_nothing_unknown_in_and_explains_everything() -> None:
                 assert each["description"].endswith("."), f"{path}.{name}"
 
 
+MAPS_THAT_MAY_BE_LEFT_OUT = {
+    *("resources", "podSecurityContext", "securityContext", "nodeSelector", "topologySpreadConstraints"),
+    *("updateStrategy", "startupProbe", "livenessProbe", "readinessProbe"),
+}
+
+
 def test_only_what_may_be_left_out_can_be_nulled() -> None:
     """A value taken away by null would otherwise end in a template's error."""
-    optional = {"resources", "podSecurityContext", "securityContext", "nodeSelector", "topologySpreadConstraints"}
     for path, part in sections():
-        if not path:
-            assert set(part["properties"]) - set(part["required"]) == optional | {"global", "enabled"}
-        elif "properties" in part and "[]" not in path:
-            assert set(part["properties"]) == set(part["required"]), path
+        if "properties" in part and "[]" not in path:
+            default = functools.reduce(lambda here, name: here[name], path.split(".") if path else (), values())
+            needed = {name for name, value in default.items() if value not in ("", [], {})}
+            assert set(part["required"]) == needed - (set() if path else MAPS_THAT_MAY_BE_LEFT_OUT), path
+
+
+def test_every_value_that_is_empty_may_be_null_which_is_how_yaml_reads_a_key_with_nothing_after_it() -> None:
+    empty = [path for path, default in leaves().items() if default in ("", [], {})]
+    assert {"tolerations", "aws.region", "serviceAccount.annotations", "extraObjects"} <= set(empty)
+    assert rendered(merged(*(nested(path, None) for path in empty))) == rendered()
+
+
+def test_each_value_is_explained_where_it_stands_as_in_the_readme() -> None:
+    meanings = {row["path"]: row["meaning"].replace("`", "") for row in ROW.finditer(README.read_text())}
+    assert comments() == meanings
 
 
 def test_versions_are_equal() -> None:

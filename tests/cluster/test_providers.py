@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,13 @@ def no_binaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KUBERNETES", raising=False)
 
 
+def put_binaries(place: Path, etcd: str, apiserver: str) -> None:
+    """Programs that say of themselves what the real ones do."""
+    for name, answer in (("etcd", etcd), ("kube-apiserver", apiserver)):
+        (place / name).write_text(f"#!/bin/sh\necho {answer}\n")
+        (place / name).chmod(0o755)
+
+
 def test_embedded_api_serves_where_nothing_else_is(no_binaries: None) -> None:
     assert Choice.make() == Choice(Provider.EMBEDDED, "embedded API")
 
@@ -28,11 +36,31 @@ def test_named_context_comes_first(no_binaries: None) -> None:
 
 
 def test_control_plane_comes_before_the_embedded_api(no_binaries: None, tmp_path: Path) -> None:
-    for name, answer in (("etcd", ""), ("kube-apiserver", "Kubernetes v1.30.0")):
-        (tmp_path / name).write_text(f"#!/bin/sh\necho {answer}\n")
-        (tmp_path / name).chmod(0o755)
-    assert Choice.make() == Choice(Provider.CONTROL_PLANE, f"control plane v1.30.0 ({tmp_path})")
-    assert Choice.make("embedded").provider is Provider.EMBEDDED
+    put_binaries(tmp_path, "etcd Version: 3.5.13", "Kubernetes v1.34.0")
+    assert Choice.make() == Choice(Provider.CONTROL_PLANE, f"control plane v1.34.0 ({tmp_path})")
+    assert Choice.make("embedded") == Choice(Provider.EMBEDDED, "embedded API")
+
+
+@pytest.mark.parametrize(
+    ("etcd", "apiserver", "old"),
+    [
+        ("etcd Version: 3.5.1", "Kubernetes v1.36.2", "etcd 3.5.1"),
+        ("etcd Version: 3.5.12", "Kubernetes v1.34.0", "etcd 3.5.12"),
+        ("etcd Version: 3.6.0", "Kubernetes v1.33.9", "kube-apiserver 1.33.9"),
+        ("nonsense", "Kubernetes v1.9.10", "kube-apiserver 1.9.10 and etcd without a version"),
+    ],
+)
+def test_control_plane_that_is_too_old_is_not_taken_and_it_is_told_which_is_needed(
+    no_binaries: None, tmp_path: Path, etcd: str, apiserver: str, old: str
+) -> None:
+    put_binaries(tmp_path, etcd, apiserver)
+    needed = f"too old in {tmp_path}: {old}; put kube-apiserver 1.34.0 or later and etcd 3.5.13 or later there"
+    choice = Choice.make()
+    assert choice.provider is Provider.EMBEDDED
+    assert needed in choice.description
+    assert Choice.make("embedded").description == "embedded API"
+    with pytest.raises(ValueError, match=re.escape(needed)):
+        Choice.make("controlplane")
 
 
 def test_forced_control_plane_must_be_there(no_binaries: None, monkeypatch: pytest.MonkeyPatch) -> None:

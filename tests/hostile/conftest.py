@@ -129,7 +129,7 @@ class Arena:
 
     @contextmanager
     def attacked(
-        self, what: str, *, least: int = 9, measured: bool = False, restarted: bool = False, pause: float = 0.0
+        self, what: str, *, least: int = 19, measured: bool = False, restarted: bool = False, pause: float = 0.0
     ) -> Iterator[Times]:
         """Time the honest tenant meanwhile, at least so often; then ask that nothing else came of it.
 

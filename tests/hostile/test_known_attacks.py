@@ -45,6 +45,8 @@ def under_attack(arena: Arena, what: str, cells: list[Cell], each_has: int, tena
     namespaces = [arena.namespace("evil") for _ in range(tenants)]
     attacks = {namespace: copies(cells, namespace, each_has) for namespace in namespaces}
     try:
+        for namespace, its in attacks.items():
+            namespace.store(its)
         with arena.attacked(what):
             for namespace, its in attacks.items():
                 namespace.apply(its)
@@ -146,9 +148,10 @@ def test_costly_templates_of_allowed_shape(arena: Arena) -> None:
     client = arena.stack.store.client()
     names = [f"costly-{number}" for number in range(20)]
     try:
+        for name in names:
+            client.create_secret(Name=f"{namespace.name}/{name}", SecretString=json.dumps({"password": "p"}))
         with arena.attacked("costly templates"):
             for name in names:
-                client.create_secret(Name=f"{namespace.name}/{name}", SecretString=json.dumps({"password": "p"}))
                 template = {f"key-{each}": _costly(f"{name} {each}") for each in range(TEMPLATES)}
                 rotation = {"strategy": "RandomValue", "random": {"keys": ["password"]}}
                 spec = {"source": {"secretId": f"{namespace.name}/{name}"}, "rotation": rotation}
@@ -177,8 +180,10 @@ def test_many_hosts_that_are_silent(arena: Arena) -> None:
     """Of one tenant, each a host by itself, so that no circuit breaker saves any."""
     namespace = arena.namespace("silent")
     silent = [each for each in CELLS if each.kind is Kind.SILENT and each.engine not in ("aws", "webhook")]
+    attacks = copies(silent, namespace, 4)
     try:
+        namespace.store(attacks)
         with arena.attacked("silent hosts"):
-            namespace.apply(copies(silent, namespace, 4))
+            namespace.apply(attacks)
     finally:
         namespace.empty()

@@ -127,6 +127,39 @@ def test_a_release_is_installed_upgraded_rolled_back_and_leaves_nothing_but_the_
     eventually(lambda: left(bare) == set(), "nothing is left")
 
 
+PODS: Json = {
+    "revisionHistoryLimit": 0,
+    "updateStrategy": {"type": "Recreate"},
+    "deploymentAnnotations": {"a": "b"},
+    "startupProbe": {"failureThreshold": 7},
+    "livenessProbe": {"initialDelaySeconds": 30},
+    "readinessProbe": None,
+    "hostNetwork": True,
+    "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["db.example.com"]}],
+    "dnsPolicy": "None",
+    "dnsConfig": {"nameservers": ["10.0.0.10"]},
+    "tolerations": None,
+    "extraArgs": ["--identity=a"],
+    "extraInitContainers": [{"name": "first", "image": "a"}],
+    "extraContainers": [{"name": "beside", "image": "a"}],
+    "podDisruptionBudget": {"minAvailable": "50%"},
+    "crds": {"annotations": {"a": "b"}},
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}}],
+}
+
+
+def test_a_release_takes_all_values_for_pods_and_needs_no_prometheus_operator(bare: Cluster) -> None:
+    monitoring = {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
+    install(bare, {**PODS, "metrics": monitoring})
+    made = deployment(bare)["spec"]
+    assert made["strategy"] == {"type": "Recreate"}
+    assert made["template"]["spec"]["dnsConfig"] == PODS["dnsConfig"]
+    assert bare.api().get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/more")
+    missing = {"metrics": {"serviceMonitor": {"enabled": True, "renderMode": "failIfMissing"}}}
+    with pytest.raises(HelmFailed, match="the cluster has no ServiceMonitor"):
+        run(bare, "upgrade", values=missing)
+
+
 def test_a_release_without_the_crd_leaves_that_to_others(bare: Cluster) -> None:
     install(bare, {"crds": {"install": False}})
     assert ("CustomResourceDefinition", CRD_NAME) not in left(bare)

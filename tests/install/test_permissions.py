@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from sandbox.installation import Installation
-from sandbox.kubernetes.client import Api, Json
+from sandbox.kubernetes.client import Api, Json, StatusError
+from sandbox.kubernetes.provider import Cluster, Provider
 from sandbox.operatorprocess import OperatorProcess
 from sandbox.stack import Stack
 from sandbox.tenant import Tenant
@@ -119,6 +120,30 @@ def takes_over_what_is_handed_to_it(namespace: str, make_applied: MakeApplied) -
     assert orders.secret() == as_delivered(orders.application.value())
 
 
+def owns_what_it_made_for_another_and_lets_it_go(namespace: str, make_applied: MakeApplied) -> None:
+    """Each changes an ownerReference, for which an admission plug-in asks for more than `update`."""
+    orders = make_applied(namespace)
+    orders.apply().until_ready()
+    before = owners(orders)
+    orders.delete()
+    orders.apply().until_ready()
+    uid = orders.read()["metadata"]["uid"]
+    assert before != [uid]
+    eventually(lambda: owners(orders) == [uid], "it belongs to the one that was made again")
+    orders.patch({"spec": {"target": {"deletionPolicy": "Retain"}}})
+    eventually(lambda: owners(orders) == [], "it stays when its RotatedSecret goes")
+    orders.until_ready()
+
+
+def owners(orders: Applied) -> list[str]:
+    try:
+        found = orders.api.get(orders.secret_path)["metadata"].get("ownerReferences") or []
+    except StatusError as error:
+        assert error.code == 404, error  # its first owner is gone, and it is made again
+        return ["nobody"]
+    return [each["uid"] for each in found]
+
+
 def speaks_to_aws_as_a_service_account(namespace: str, make_applied: MakeApplied) -> None:
     orders = make_applied(namespace)
     tenant = Tenant(orders.stack.store)
@@ -135,9 +160,13 @@ SCENES = (
     rotates_and_restarts_workloads,
     repairs_what_others_do_and_counts_it,
     takes_over_what_is_handed_to_it,
+    owns_what_it_made_for_another_and_lets_it_go,
     speaks_to_aws_as_a_service_account,
 )
 """Whatever gets a rule of its own in the chart gets a scene here."""
+
+ASKED_FOR_BY_ADMISSION = {Permission("", "secrets", "delete")}
+"""The API server itself asks whether the operator has it; a test below shows that it does."""
 
 
 def test_every_verb_that_the_chart_grants_is_used_and_no_other(
@@ -151,7 +180,8 @@ def test_every_verb_that_the_chart_grants_is_used_and_no_other(
         asked, grants = running.asked(), running.grants()
     assert {Permission("", "secrets", "create"), Permission("coordination.k8s.io", "leases", "update")} <= grants
     assert told(each for each, was_allowed in asked if not was_allowed) == [], "refused"
-    assert told(grants - {each for each, _ in asked}) == [], "granted, and used by nothing"
+    assert Permission("", "secrets", "delete") not in {each for each, _ in asked}, "it deletes no Secret"
+    assert told(grants - {each for each, _ in asked} - ASKED_FOR_BY_ADMISSION) == [], "granted, and used by nothing"
 
 
 # ---- one permission less
@@ -186,6 +216,29 @@ def test_a_secret_that_may_not_be_created_is_told_in_the_status(running: Running
         orders.apply()
         assert "may not create Secrets in namespace" in orders.until("Ready", "False", "SyncFailed")["message"]
     orders.until_ready()
+
+
+@pytest.mark.parametrize("change", ["Retain", "adopt"])
+def test_an_owner_reference_that_may_not_be_changed_is_told_in_the_status(
+    change: str, running: Running, make_applied: MakeApplied, cluster: Cluster
+) -> None:
+    if cluster.provider is not Provider.CONTROL_PLANE:
+        pytest.skip("this cluster may not have the admission plug-in OwnerReferencesPermissionEnforcement")
+    orders = make_applied(running.namespace)
+    if change == "Retain":
+        orders.apply().until_ready()
+    with without(running, "delete", "secrets"):
+        if change == "Retain":
+            orders.patch({"spec": {"target": {"deletionPolicy": "Retain"}}})
+        else:
+            meta = {"name": orders.application.name, "annotations": {ADOPT: orders.application.name}}
+            orders.api.create(orders.secret_path.rpartition("/")[0], {"metadata": meta})
+            orders.apply()
+        message = orders.until("Ready", "False", "SyncFailed")["message"]
+        assert "OwnerReferencesPermissionEnforcement" in message
+    orders.until_ready()
+    expected = [] if change == "Retain" else [orders.read()["metadata"]["uid"]]
+    eventually(lambda: owners(orders) == expected, "it came about")
 
 
 def test_a_workload_that_may_not_be_restarted_is_told_in_an_event(running: Running, make_applied: MakeApplied) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rotated_secrets.api.rotation import Strategy
-from rotated_secrets.api.status import Outcome
+from rotated_secrets.api.status import Outcome, RotatedSecretStatus
 from rotated_secrets.rotation import actions
 from rotated_secrets.values import Stage
 from sandbox.applications.base import Account, DatabaseSide
@@ -42,6 +42,27 @@ def test_time_until_retirement_is_as_asked_for(live: LiveOne) -> None:
     life.later += timedelta(hours=2)
     life.run()
     assert _working(life) == {life.held}
+
+
+def test_what_is_to_be_retired_survives_its_resource(life: Life) -> None:
+    """Deleted and created again, as a restore or another repository does it: with it go its status and the Secret."""
+    old = life.held
+    life.rotate()
+    life.later += timedelta(hours=1)
+    life.status, life.delivered, life.request = RotatedSecretStatus(), None, None
+    life.created_at = life.now()
+    life.run()
+    assert _working(life) == {old, life.held}
+    with life.watched():
+        life.later += BEFORE_RETIREMENT
+        life.run()
+        assert _working(life) == {old, life.held}, "pods may have started with it before the Secret was made again"
+        life.later += timedelta(hours=2)
+        life.run()
+        assert _working(life) == {life.held}
+        assert life.status.retiring is None
+        assert isinstance(life.run(), actions.Sleep)
+        life.rotate()
 
 
 def test_next_rotation_ends_the_password_before_the_old_one(life: Life) -> None:

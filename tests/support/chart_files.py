@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from sandbox.helm import CHART
 
 ROOT = CHART.parents[1]
 README = CHART / "README.md"
-_ROW = re.compile(r"^\| `(?P<path>[^`]+)` \| `(?P<default>[^`]*)` \| (?P<meaning>.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(?P<path>[^`]+)` \| `(?P<default>[^`]*)` \| (?P<meaning>.+) \|$", re.MULTILINE)
 
 
 def metadata() -> dict[str, Any]:
@@ -38,7 +39,28 @@ def leaves() -> dict[str, Any]:
 
 def documented() -> dict[str, Any]:
     """The values that the README has a row for, and the defaults that it tells."""
-    return {row["path"]: yaml.safe_load(row["default"]) for row in _ROW.finditer(README.read_text())}
+    return {row["path"]: yaml.safe_load(row["default"]) for row in ROW.finditer(README.read_text())}
+
+
+def comments() -> dict[str, str]:
+    """What stands above each value in values.yaml."""
+    text = (CHART / "values.yaml").read_text()
+    lines, wanted = text.splitlines(), leaves()
+
+    def below(node: yaml.MappingNode, path: str) -> Iterator[tuple[str, str]]:
+        for key, value in node.value:
+            here = f"{path}{key.value}"
+            if here in wanted:
+                above = itertools.takewhile(
+                    lambda line: line.lstrip().startswith("# "), lines[: key.start_mark.line][::-1]
+                )
+                yield here, " ".join(line.strip().removeprefix("# ") for line in [*above][::-1])
+            elif isinstance(value, yaml.MappingNode):
+                yield from below(value, f"{here}.")
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)
+    return dict(below(root, ""))
 
 
 def sections(part: dict[str, Any] | None = None, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.databases.base import Refused
+from rotated_secrets.api.status import ConditionType, RotatedSecretStatus
 from rotated_secrets.rotation.actions import Doing
 from rotated_secrets.rotation.observation import Observation
 from rotated_secrets.rotation.ports import PasswordSet
@@ -38,10 +37,7 @@ class Recorded:
     def set_password(self, report: PasswordSet) -> None:
         self.passwords.append(report)
 
-    def failed(self, error: Exception, ready: Finding | None) -> None:
-        self.errors.append(f"{type(error).__name__}: {error}")
-
-    def value_refused(self, error: Refused) -> None:
+    def failed(self, error: Exception, findings: Mapping[ConditionType, Finding]) -> None:
         self.errors.append(f"{type(error).__name__}: {error}")
 
     def concluding(self, seen: Observation) -> None:

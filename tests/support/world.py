@@ -298,6 +298,7 @@ class World:
     """Whether the call was begun by an operator that froze: no check can come before it."""
     was_current: list[VersionId] = field(default_factory=lambda: [FIRST])
     _proven: set[Credential] = field(default_factory=set)
+    _credentials: dict[VersionId, Credential] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = ModelStore(self)
@@ -355,8 +356,14 @@ class World:
         assert sum(Stage.PENDING in labels for labels in self.store.stages.values()) <= 1
         assert sum(Stage.CURRENT in labels for labels in self.store.stages.values()) == 1
         if self.terms.keeps_current and self.target is not None:
-            delivered = Credential.of(self.target.value)
+            delivered = self._credential_in(self.target)
             assert self.database.logs_in(delivered), "pods hold a credential that does not log in"
+
+    def _credential_in(self, version: StoredVersion) -> Credential:
+        """Read once: a version never changes, and this is asked between any two calls."""
+        if (known := self._credentials.get(version.version_id)) is None:
+            known = self._credentials[version.version_id] = Credential.of(version.value)
+        return known
 
     # ---- what an operator sees
 
@@ -497,7 +504,7 @@ class ModelWorkloads:
     status: ModelStatus
 
     def restart(self, workload: Workload, version_id: VersionId) -> Restart:
-        if self.world.status is not self.status.read:
+        if not self._leads():
             raise LookAgain("another operator leads")
         live = self.world.workloads[workload]
         if live.in_the_way is not None:
@@ -506,6 +513,25 @@ class ModelWorkloads:
             return Restart(RestartKind.UNCHANGED)
         self.world.restarts(live, version_id)
         return Restart(RestartKind.RESTARTED)
+
+    def late_patch(self, workload: Workload, version_id: VersionId) -> Call | None:
+        """The patch that a frozen leader was about to send; it is refused if the workload was written since the read.
+
+        None for an operator that leads no longer: it ends before it reads a workload, and would not begin to patch it.
+        """
+        live = self.world.workloads[workload]
+        if not self._leads() or live.version_id == version_id or live.in_the_way is not None:
+            return None
+        writes = live.writes
+
+        def patch() -> None:
+            if live.writes == writes:
+                self.world.restarts(live, version_id)
+
+        return patch
+
+    def _leads(self) -> bool:
+        return self.world.status is self.status.read
 
 
 class ModelOperator:
@@ -516,6 +542,7 @@ class ModelOperator:
         self.reports = Recorded()
         self.run: Run | None = None
         self.target: ModelTarget | None = None
+        self.workloads: ModelWorkloads | None = None
 
     def step(self) -> Waiting | None:
         """Observe, or do one action. Returns how the run ended, once it has."""
@@ -563,22 +590,10 @@ class ModelOperator:
                 return self.target.late_update(run.seen.current)
             case RequestRotation(version_id):
                 return lambda: store.rotate(ARN, version_id)
-            case RestartWorkload(workload, version_id):
-                return self._late_restart(self.world.workloads[workload], version_id)
+            case RestartWorkload(workload, version_id) if self.workloads is not None:
+                return self.workloads.late_patch(workload, version_id)
             case _:
                 return None
-
-    def _late_restart(self, workload: ModelWorkload, version_id: VersionId) -> Call | None:
-        """A patch is refused if the workload was written since it was read."""
-        writes = workload.writes
-        if workload.version_id == version_id or workload.in_the_way is not None:
-            return None
-
-        def patch() -> None:
-            if workload.writes == writes:
-                self.world.restarts(workload, version_id)
-
-        return patch
 
     def end(self) -> None:
         """End the run: done, failed, or because the process died. In each case the server sees the connection close."""
@@ -602,6 +617,7 @@ class ModelOperator:
             if world.journal is None:
                 return None
             known = as_left_behind(RotatedSecretStatus(rotation=world.journal), terms)
+        workloads = self.workloads = ModelWorkloads(world, status)
         target = self.target = None if world.deleted and world.target is None else ModelTarget(world)
         seen = Observation.first(
             terms,
@@ -617,7 +633,7 @@ class ModelOperator:
             database=world.database if terms.has_database else None,
             status=DeletedStatus(world) if world.deleted else status,
             target=target,
-            workloads=ModelWorkloads(world, status),
+            workloads=workloads,
             reports=self.reports,
             guard=self._check_lease,
             now=lambda: world.operators_now,

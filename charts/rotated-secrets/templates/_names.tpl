@@ -41,12 +41,12 @@ app.kubernetes.io/component: operator
 {{- $_ := set $ours "app.kubernetes.io/version" .root.Chart.AppVersion -}}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .root.Release.Service -}}
 {{- if .component }}{{ $_ := set $ours "app.kubernetes.io/component" .component }}{{ end -}}
-{{- merge $ours (default dict .more) .root.Values.commonLabels | toYaml -}}
+{{- merge $ours (default dict .more) (default dict .root.Values.commonLabels) | toYaml -}}
 {{- end -}}
 
 {{/* Labels of the operator's pods, without those that change with each version of the chart: these would replace the pods. */}}
 {{- define "rotated-secrets.podLabels" -}}
-{{- merge (include "rotated-secrets.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
+{{- merge (include "rotated-secrets.selectorLabels" . | fromYaml) (default dict .Values.podLabels) (default dict .Values.commonLabels) | toYaml -}}
 {{- end -}}
 
 {{/* Whether a value sets the authorities to trust for databases. */}}
@@ -54,6 +54,25 @@ app.kubernetes.io/component: operator
 {{- with .Values.databases -}}
 {{- if or .caBundle .caBundleConfigMap.name .caBundleSecret.name -}}true{{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A probe that asks the operator, unless it does something else. Takes a dict: path, and the probe of the values. */}}
+{{- define "rotated-secrets.probe" -}}
+{{- $probe := deepCopy .probe -}}
+{{- if not (or (hasKey $probe "exec") (hasKey $probe "grpc") (hasKey $probe "tcpSocket")) -}}
+{{- $probe = merge $probe (dict "httpGet" (dict "path" .path "port" "metrics")) -}}
+{{- end -}}
+{{- toYaml $probe -}}
+{{- end -}}
+
+{{/* "true" if the cluster has this kind of the Prometheus operator, as far as Helm knows. Takes a dict: root and kind. */}}
+{{- define "rotated-secrets.hasMonitoring" -}}
+{{- if .root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" .kind) -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" if an object of this kind is to be created. Takes a dict: root, kind, and the values about it. */}}
+{{- define "rotated-secrets.monitors" -}}
+{{- if and .values.enabled (or (eq .values.renderMode "alwaysRender") (include "rotated-secrets.hasMonitoring" .)) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "rotated-secrets.testLabels" -}}

@@ -20,7 +20,7 @@
 
 {{/* "true" if the operator may get AWS credentials from its node, as far as these values show. */}}
 {{- define "rotated-secrets.nodeMetadata" -}}
-{{- $identity := or .Values.aws.credentialsSecretName (get .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn") -}}
+{{- $identity := or .Values.aws.credentialsSecretName (get (default dict .Values.serviceAccount.annotations) "eks.amazonaws.com/role-arn") -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name (list "AWS_ACCESS_KEY_ID" "AWS_WEB_IDENTITY_TOKEN_FILE" "AWS_CONTAINER_CREDENTIALS_FULL_URI") -}}
 {{- $identity = .name -}}

@@ -6,17 +6,14 @@
 - apiGroups: [rotatedsecrets.io]
   resources: [rotatedsecrets/status]
   verbs: [patch]
+# It deletes no Secret but an immutable one that it replaces. The admission plug-in
+# OwnerReferencesPermissionEnforcement asks for this where a Secret gets or loses an owner; OpenShift has it by default.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update]
+  verbs: [get, list, watch, create, update, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
-{{- if .Values.immutableSecrets.enabled }}
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [delete]
-{{- end }}
 {{- if .Values.rollouts.enabled }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]

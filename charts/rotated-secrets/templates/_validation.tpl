@@ -54,7 +54,7 @@ line: which value, what is wrong with it, and what to write.
 {{- range $index, $each := .Values.databases.webhookHosts -}}
 {{- $checks = append $checks (list (printf "databases.webhookHosts[%d]" $index) (lower $each) "([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" "is not a host; write hooks.example.com, *.hooks.example.com or hooks.example.com:8443") -}}
 {{- end -}}
-{{- with get .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn" -}}
+{{- with get (default dict .Values.serviceAccount.annotations) "eks.amazonaws.com/role-arn" -}}
 {{- $checks = append $checks (list "serviceAccount.annotations: eks.amazonaws.com/role-arn" . "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9/_+=,.@-]{1,576}" "is no role; write its ARN, for example arn:aws:iam::111122223333:role/rotated-secrets") -}}
 {{- end -}}
 {{- range $checks -}}
@@ -62,7 +62,7 @@ line: which value, what is wrong with it, and what to write.
 {{- if and $text (not (regexMatch (printf "^(%s)$" (index . 2)) $text)) }}  {{ index . 0 }}: {{ $text | quote }} {{ index . 3 }}
 {{ end -}}
 {{- end -}}
-{{- if not (kindIs "string" .Values.image.tag) }}  image.tag: is a number, which may have lost digits; write it in quotes, or by --set-string image.tag=TAG
+{{- if and .Values.image.tag (not (kindIs "string" .Values.image.tag)) }}  image.tag: is a number, which may have lost digits; write it in quotes, or by --set-string image.tag=TAG
 {{ end -}}
 {{- if not .Values.image.repository }}  image.repository: name the image{{ println }}{{ end -}}
 {{- with .Values.databases.caBundle -}}
@@ -211,8 +211,16 @@ contains an address that is not the first of the network; write networks as 10.0
 {{- if gt (len $sources) 1 }}  databases: set one of caBundle, caBundleConfigMap.name and caBundleSecret.name, not several
 {{ end -}}
 {{- end -}}
-{{- with .Values.podDisruptionBudget.maxUnavailable -}}
-{{- if and (kindIs "string" .) (not (regexMatch "^([1-9][0-9]?|100)%$" .)) }}  podDisruptionBudget.maxUnavailable: {{ . | quote }} is no percentage of pods; write a number, or for example 50%
+{{- range $name := list "maxUnavailable" "minAvailable" -}}
+{{- $pods := get $.Values.podDisruptionBudget $name | default 1 -}}
+{{- if and (kindIs "string" $pods) (not (regexMatch "^([1-9][0-9]?|100)%$" $pods)) }}  podDisruptionBudget.{{ $name }}: {{ $pods | quote }} is no percentage of pods; write a number, or for example 50%
+{{ end -}}
+{{- end -}}
+{{- if and (eq (toString .Values.dnsPolicy) "None") (not (dig "nameservers" "" (default dict .Values.dnsConfig))) }}  dnsConfig.nameservers: write them, as dnsPolicy is None
+{{ end -}}
+{{- range $name, $kind := dict "serviceMonitor" "ServiceMonitor" "prometheusRule" "PrometheusRule" -}}
+{{- $values := get $.Values.metrics $name -}}
+{{- if and $values.enabled (eq $values.renderMode "failIfMissing") (not (include "rotated-secrets.hasMonitoring" (dict "root" $ "kind" $kind))) }}  metrics.{{ $name }}.renderMode: the cluster has no {{ $kind }}; install the Prometheus operator first, or write skipIfMissing
 {{ end -}}
 {{- end -}}
 {{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}  serviceAccount.name: name the ServiceAccount to use, as serviceAccount.create is false

@@ -24,6 +24,9 @@ _HEADER: Final = """\
 # Made from operator/rotated_secrets/api by: python -m rotated_secrets.api.crd
 # Change the models, not this file.
 """
+NOT_SEEN: Final[Schema] = {"observedGeneration": -1}
+"""The status of a RotatedSecret that no operator has looked at yet. Without one, programs that wait would take it for
+complete at once. Source: "The status field observedGeneration" in the README of sigs.k8s.io/cli-utils/pkg/kstatus."""
 _KEPT: Final = (
     "description",
     "type",
@@ -90,10 +93,12 @@ def _columns() -> list[Schema]:
             condition(ConditionType.READY, "status"),
             "Whether the target Secret holds a credential that works.",
         ),
+        column("State", ".status.state", "OK, or the reason of what is worst."),
         column("Strategy", ".spec.rotation.strategy", "How the credential is replaced."),
         column("Engine", ".status.engine", "The database engine."),
         column("Active user", ".status.activeUser", "The user in the current version."),
-        column("Last rotation", ".status.lastRotationTime", "Time since the last rotation.", kind="date"),
+        column("Last result", ".status.history[0].outcome", "How the last attempt at a rotation ended."),
+        column("Last rotation", ".status.lastRotationTime", "Time since the last successful rotation.", kind="date"),
         column("Next rotation", ".status.nextRotationTime", "When the next rotation is due, in UTC."),
         column("Age", ".metadata.creationTimestamp", "Time since the resource was created.", kind="date"),
         column("Reason", condition(ConditionType.READY, "reason"), "Reason of the condition Ready.", priority=1),
@@ -105,14 +110,15 @@ def _columns() -> list[Schema]:
 def _root_schema() -> Schema:
     root: Schema = {
         "type": "object",
-        "description": "A secret in AWS Secrets Manager that the operator rotates and delivers as a Kubernetes Secret.",
+        "description": "A secret in AWS Secrets Manager that the operator rotates and delivers as a Kubernetes Secret. "
+        f"What the reasons of its conditions mean, and what to do: {names.TROUBLESHOOTING}.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"The version of this kind: {names.API_VERSION}."},
             "kind": {"type": "string", "description": f"The kind: {names.KIND}."},
             "metadata": {"type": "object"},
             "spec": _structural(RotatedSecretSpec),
-            "status": _without_defaults(_structural(RotatedSecretStatus)),
+            "status": _without_defaults(_structural(RotatedSecretStatus)) | {"default": NOT_SEEN},
         },
     }
     return SAME_SECRET.added_to(root)

@@ -1,4 +1,4 @@
-"""The names of the resource in Kubernetes, of its annotations and of its label.
+"""The names of the resource in Kubernetes, of its annotations and of its label, and of the page that explains it.
 
 The docstrings of annotations and labels are what docs/reference.md shows: on which object, then what it means.
 """
@@ -15,6 +15,9 @@ PLURAL: Final = "rotatedsecrets"
 SINGULAR: Final = "rotatedsecret"
 SHORT_NAME: Final = "rsec"
 CATEGORY: Final = "rotation"
+
+TROUBLESHOOTING: Final = "docs/troubleshooting.md"
+"""The page that explains each reason, Event and alert, in this repository: the documents have no address yet."""
 
 _requests: Final[list[str]] = []
 

@@ -6,7 +6,7 @@ The only place that reads the API's JSON. Must not know how it was fetched.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -51,6 +51,9 @@ class RotatedSecret:
     """Its deletion has begun, so nothing may be created for it any more."""
     rotate_request_is_older: bool = False
     """The request is from a time before this resource was made: it came with a backup, or from another cluster."""
+    skipped: tuple[str, ...] = ()
+    """Fields of the spec that this version does not know, for example `spec.rotation.window`. A newer
+    CustomResourceDefinition has them, maybe with a default; the API server removes what none knows."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -79,14 +82,17 @@ class RotatedSecret:
     def parse(cls, obj: Mapping[str, Any]) -> RotatedSecret:
         """Parse what the API server returned.
 
+        Fields of the spec that this version does not know are skipped. What it knows must be valid: a strategy of a
+        newer version cannot be carried out.
+
         Raises:
             InvalidSpec: the spec, or a status that another version of the operator wrote, is not valid here.
         """
         metadata = obj["metadata"]
-        who = f"RotatedSecret {metadata['namespace']}/{metadata['name']}"
         try:
-            spec = RotatedSecretSpec.model_validate(obj.get("spec") or {})
+            spec, skipped = _parse_spec(obj.get("spec") or {})
         except ValidationError as error:
+            who = f"RotatedSecret {metadata['namespace']}/{metadata['name']}"
             raise InvalidSpec(f"{who}: {_sentences('spec', error)}") from None
         created_at = datetime.fromisoformat(metadata["creationTimestamp"])
         return cls(
@@ -101,7 +107,21 @@ class RotatedSecret:
             spec=spec,
             status=parse_status(obj),
             deleting="deletionTimestamp" in metadata,
+            skipped=skipped,
         )
+
+
+def _parse_spec(written: Any) -> tuple[RotatedSecretSpec, tuple[str, ...]]:
+    """Parse a spec, and return with it the fields that were skipped. Raises: ValidationError."""
+    try:
+        return RotatedSecretSpec.model_validate(written), ()
+    except ValidationError as error:
+        unknown = [problem["loc"] for problem in error.errors() if problem["type"] == "extra_forbidden"]
+        if not unknown:
+            raise
+    spec = RotatedSecretSpec.model_validate(written, extra="ignore")
+    # Each field once, whichever items of a list have it.
+    return spec, tuple(sorted({_path("spec", [part for part in loc if isinstance(part, str)]) for loc in unknown}))
 
 
 def _requests(annotations: Mapping[str, str]) -> Mapping[str, str]:
@@ -161,13 +181,11 @@ def _sentences(root: str, error: ValidationError) -> str:
     return "; ".join(f"{_path(root, problem['loc'])}: {_what(problem['type'], problem['msg'])}" for problem in found)
 
 
-def _path(root: str, loc: tuple[int | str, ...]) -> str:
+def _path(root: str, loc: Iterable[int | str]) -> str:
     return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
 
 
 def _what(kind: str, message: str) -> str:
     if kind == "missing":
         return "is required"
-    if kind == "extra_forbidden":
-        return "is not a field that this version of the operator knows; remove it, or upgrade the operator"
     return message if kind == RULE else message[:1].lower() + message[1:]

@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     SYNCED = "Synced"
     ROTATED = "Rotated"
     HELD = "Held"
+    STALLED = "Stalled"
 
 
 class Reason(StrEnum):
@@ -107,7 +108,7 @@ class Condition(_ReportedModel):
     """One observation about the resource, as Kubernetes' own metav1.Condition."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Ready, Synced, Rotated or Held."""
+    """Ready, Synced, Rotated, Held or Stalled."""
 
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
@@ -170,13 +171,13 @@ class HandledRequests(_ReportedModel):
     """Requests that were served already, so that each acts once, also after a restart of the operator."""
 
     rotate: ReportedName | None = None
-    """The value of the annotation `rotatedsecrets.io/rotate` that was served last."""
+    """The value of the annotation `rotatedsecrets.io/rotate` that was served last, or had failed three times."""
 
     resync: ReportedName | None = None
     """The value of the annotation `rotatedsecrets.io/resync` that was served last."""
 
     slot: Instant | None = None
-    """The last due time that was served or given up."""
+    """The last due time that was served."""
 
 
 class AppliedSchedule(_ReportedModel):
@@ -250,7 +251,11 @@ class RotatedSecretStatus(_ReportedModel):
         ),
     ] = ()
     """Ready: a login with the current version succeeded, and the target Secret holds this version. Synced: the target
-    Secret equals the current version. Rotated: the last due rotation finished. Held: a due rotation waits."""
+    Secret equals the current version. Rotated: the last due rotation finished. Held: a due rotation waits.
+    Stalled, only while it is True: a person has to correct something."""
+
+    state: Annotated[str, Field(max_length=1024)] | None = None
+    """`OK`, or the reason of the condition that is worst: Ready and Synced, then a failed Rotated, then Held."""
 
     engine: ReportedName | None = None
     """The database engine that the secret value names."""
@@ -292,6 +297,9 @@ class RotatedSecretStatus(_ReportedModel):
 
     retiring: Retiring | None = None
     """DualPassword: the old password that still works."""
+
+    alone_version_id: _Id | None = None
+    """DualPassword: the version beside whose password no older one works, since it was taken away."""
 
     schedule: AppliedSchedule | None = None
     """Since when the present schedule applies."""

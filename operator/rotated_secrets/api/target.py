@@ -181,9 +181,8 @@ class Target(WrittenModel):
     type of a Secret cannot be changed: delete the Secret, and the operator creates it again."""
 
     immutable: bool = False
-    """Whether the Secret is immutable. One whose values or type have to change is then deleted, and created again; the
-    operator's role must allow it to delete Secrets. Pods that run do not get the new value: restart them, for example
-    by `rollout.restart`."""
+    """Whether the Secret is immutable. One whose values or type have to change is then deleted, and created again. Pods
+    that run do not get the new value: restart them, for example by `rollout.restart`."""
 
     labels: Annotated[
         dict[

@@ -266,7 +266,7 @@ class Settings(BaseModel):
         1.0,
         "Work",
         "Longest wait after a first failure, in seconds. This limit doubles with each further failure, up to "
-        "`--backoff-cap`; each wait is random between zero and the limit.",
+        "`--backoff-cap`; each wait is random between half the limit and the limit.",
     )
     backoff_cap: Seconds = _field(300.0, "Work", "Longest wait after any number of failures, in seconds.")
     drain_timeout: Seconds = _field(

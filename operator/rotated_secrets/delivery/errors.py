@@ -29,8 +29,12 @@ class DeliveryRefused(DeliveryError):
     """The API server rejects what is written, or lacks what is read; the author of the resource can fix it."""
 
 
+class SecretTooLarge(DeliveryRefused):
+    """The Secret is larger than the operator reads or Kubernetes takes: nothing else than another content helps."""
+
+
 class DeliveryDenied(DeliveryError):
-    """The operator's ServiceAccount may not do this; the administrator of the operator can fix it."""
+    """A role, an admission policy, a webhook or a quota of the cluster does not allow it; the message names which."""
 
 
 class DeliveryUnavailable(DeliveryError):

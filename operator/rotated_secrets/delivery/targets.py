@@ -19,7 +19,9 @@ from rotated_secrets.delivery.errors import (
     DeliveryRefused,
     DeliveryUnavailable,
     SecretConflict,
+    SecretTooLarge,
 )
+from rotated_secrets.delivery.refusals import which_failed, who_refused
 from rotated_secrets.delivery.render import MAX_SECRET
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare, replacement
 from rotated_secrets.values import SecretText
@@ -34,8 +36,6 @@ and must be read (:data:`rotated_secrets.cluster.MOST_VALUES`)."""
 _MOST_ANNOTATIONS: Final = 256 * 1024
 """Bytes. Source: TotalAnnotationSizeLimitB of the API server's validation."""
 _METHODS: Final = {"get": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
-
-_ALLOWED_BY: Final = {"delete": "set immutableSecrets.enabled in the values of the chart, or check the policies"}
 
 
 class TargetSecrets:
@@ -75,8 +75,9 @@ class TargetSecrets:
 
         Raises:
             SecretConflict: the present Secret must not or cannot be changed; nothing was written.
-            DeliveryRefused: it would be too large, so nothing was written; or the API server rejects it.
-            DeliveryDenied: the operator may not write it.
+            SecretTooLarge: it would be too large, so nothing was written; or it was written and is.
+            DeliveryRefused: the API server rejects it.
+            DeliveryDenied: a role, a policy, a webhook or a quota does not allow it.
             DeliveryUnavailable: it changed, appeared or was deleted in between, or the API server did not answer; read
                 it again.
         """
@@ -156,20 +157,20 @@ class _Missing(DeliveryError):
 
 
 def _check_size(secret: LiveSecret) -> None:
-    """Refuse what the API server would refuse, or what could not be read after it. Raises: DeliveryRefused."""
+    """Refuse what the API server would refuse, or what could not be read after it. Raises: SecretTooLarge."""
     who = f"Secret {secret}, with what others wrote into it, would have"
     entries = len(secret.data) + len(secret.labels) + len(secret.annotations)
     if entries > MOST_ENTRIES:
-        raise DeliveryRefused(
+        raise SecretTooLarge(
             f"{who} {entries} keys, labels and annotations, and the operator reads {MOST_ENTRIES} at most; remove some "
             "that are not needed"
         )
     size = sum(len(text.reveal()) // 4 * 3 - text.reveal()[-2:].count("=") for text in secret.data.values())
     if size > MAX_SECRET:
-        raise DeliveryRefused(f"{who} {size} bytes, and Kubernetes accepts {MAX_SECRET} at most; remove keys from it")
+        raise SecretTooLarge(f"{who} {size} bytes, and Kubernetes accepts {MAX_SECRET} at most; remove keys from it")
     size = sum(len(key.encode()) + len(text.encode()) for key, text in secret.annotations.items())
     if size > _MOST_ANNOTATIONS:
-        raise DeliveryRefused(
+        raise SecretTooLarge(
             f"{who} {size} bytes of annotations, and Kubernetes accepts {_MOST_ANNOTATIONS} at most; remove some "
             "of them"
         )
@@ -179,10 +180,14 @@ def _translate(verb: str, namespace: str, name: str, error: ClusterError) -> Del
     who = f"{verb} Secret {namespace}/{name}"
     if isinstance(error, ObjectTooLarge):
         written = "" if verb == "get" else "it was written, but cannot be read: "
-        return DeliveryRefused(f"{who}: {written}{TOO_LARGE}; remove keys, labels or annotations that are not needed")
+        return SecretTooLarge(f"{who}: {written}{TOO_LARGE}; remove keys, labels or annotations that are not needed")
+    said = str(error.answer.get("message", ""))
+    # First: a webhook may answer with any status, and a policy with some.
+    if refused := who_refused(said, verb, namespace):
+        return DeliveryDenied(f"{who}: {refused}; it is tried again")
     match error.status:
         case 0:
-            return DeliveryUnavailable(f"{who}: the API server did not answer; trying again")
+            return DeliveryUnavailable(f"{who}: the API server did not answer; it is tried again")
         case 404:
             return _Missing(who)
         case 409:
@@ -190,27 +195,22 @@ def _translate(verb: str, namespace: str, name: str, error: ClusterError) -> Del
         case 401:
             return DeliveryDenied(f"{who}: the API server rejects the operator's token; check its ServiceAccount")
         case 403:
-            return DeliveryDenied(f"{who}: {_denial(verb, namespace, error)}")
-        case 400 | 413 | 422:
-            fields = ", ".join(_fields(error)) or "the Secret as a whole"
+            return DeliveryDenied(
+                f"{who}: the operator's ServiceAccount may not {verb} Secrets in namespace {namespace}, or an "
+                "admission plug-in forbids this one; check its role and the policies; it is tried again"
+            )
+        case 400 | 413 | 422 if fields := _fields(error):
             return DeliveryRefused(
-                f"{who}: the API server refuses it because of: {fields}; correct target of the RotatedSecret"
+                f"{who}: the API server refuses it because of: {', '.join(fields)}; correct target of the RotatedSecret"
+            )
+        case 400 | 413 | 422:
+            return DeliveryDenied(
+                f"{who}: the API server refuses it ({error.status}) and names no field, as an admission policy does; "
+                "ask who runs the cluster which one, or correct target of the RotatedSecret; it is tried again"
             )
         case status:
-            return DeliveryUnavailable(f"{who}: the API server answered {status}; trying again")
-
-
-def _denial(verb: str, namespace: str, error: ClusterError) -> str:
-    """Return why it is forbidden. The API server's message is not used: an admission webhook may repeat data in it."""
-    said = str(error.answer.get("message", ""))
-    if "exceeded quota" in said:
-        return f"a ResourceQuota of namespace {namespace} is used up; raise it"
-    if "being terminated" in said:
-        return f"namespace {namespace} is being deleted"
-    return (
-        f"the operator's ServiceAccount may not {verb} Secrets in namespace {namespace}, or an admission policy "
-        f"forbids this one; {_ALLOWED_BY.get(verb, 'check its role and the policies')}"
-    )
+            failed = which_failed(said) or f"the API server answered {status}"
+            return DeliveryUnavailable(f"{who}: {failed}; it is tried again")
 
 
 def _fields(error: ClusterError) -> list[str]:

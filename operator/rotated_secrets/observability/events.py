@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Protocol
 
 from rotated_secrets.observability import logs
 from rotated_secrets.observability.event_queue import EventQueue
+from rotated_secrets.observability.event_reasons import WARNINGS, EventReason
 from rotated_secrets.observability.logs import redact
 from rotated_secrets.token_buckets import TokenBuckets
 
@@ -44,91 +45,6 @@ Source: defaultSpamBurst and defaultSpamQPS of the EventCorrelator, tools/record
 """
 
 MERGE_PATCH: Final = "application/merge-patch+json"
-
-
-class EventReason(StrEnum):
-    """Reasons of Events, with AWS's own names where there are some. The docstrings are what docs/reference.md shows."""
-
-    ROTATION_STARTED = "RotationStarted"
-    """An attempt began. The message names the trigger, the attempt, the new version and the one that it replaces."""
-
-    ROTATION_SUCCEEDED = "RotationSucceeded"
-    """AWSCURRENT is the new version, and it is delivered."""
-
-    ROTATION_FAILED = "RotationFailed"
-    """An attempt failed before setSecret, or the last of three attempts failed; or AWS does not do a step, or the
-    cluster does not take what the operator has to write for a rotation."""
-
-    ROTATION_ABANDONED = "RotationAbandoned"
-    """Someone else moved AWSCURRENT, so the rotation was stopped; or its RotatedSecret was deleted."""
-
-    ROTATION_HELD = "RotationHeld"
-    """The condition Held became True, or its reason changed."""
-
-    ROTATION_RESUMED = "RotationResumed"
-    """The condition Held became False."""
-
-    ROLLED_BACK = "RolledBack"
-    """An attempt failed after setSecret had begun, and was undone."""
-
-    SECRET_SYNCED = "SecretSynced"  # noqa: S105 - a reason, not a password
-    """The target Secret was written."""
-
-    SECRET_DRIFT_REPAIRED = "SecretDriftRepaired"  # noqa: S105
-    """Someone else had changed the target Secret; the change was undone."""
-
-    RIGHTS_REPAIRED = "RightsRepaired"
-    """Differences between the rights of base user and clone were repaired; the message names them."""
-
-    RIGHTS_DIFFER = "RightsDiffer"
-    """The rights of base user and clone differ, and were not changed; the message names the differences."""
-
-    OLD_PASSWORD_RETIRED = "OldPasswordRetired"  # noqa: S105
-    """DualPassword: the old password was taken away."""
-
-    ROLLOUT_RESTARTED = "RolloutRestarted"
-    """A workload of `spec.rollout.restart` restarts with the new version. The message says so if its pods
-    are not replaced at once."""
-
-    ROLLOUT_FAILED = "RolloutFailed"
-    """A workload of `spec.rollout.restart` could not be restarted."""
-
-    OLD_PASSWORD_LEFT = "OldPasswordLeft"  # noqa: S105
-    """The strategy was DualPassword and is now one that changes nothing in the database, so the old
-    password was not taken away."""
-
-    TIMES_IGNORED = "TimesIgnored"
-    """Times in the status were in the future, by more than five minutes, and were replaced: else nothing
-    would be due until then. The message names them."""
-
-    ACCESS_DENIED = "AccessDenied"
-    """AWS or the access policy denies the secret, or the AWS identity to use."""
-
-    STORE_UNAVAILABLE = "StoreUnavailable"
-    """The secret could be read before and cannot now: AWS does not answer, throttles look after look, refuses to
-    decrypt it, or finds it no longer."""
-
-    RESOURCE_TOO_LARGE = "ResourceTooLarge"
-    """The RotatedSecret is larger than the operator keeps in memory, so nothing is done for it. The message names its
-    largest part."""
-
-
-WARNINGS: Final = frozenset(
-    {
-        EventReason.ROTATION_FAILED,
-        EventReason.ROTATION_ABANDONED,
-        EventReason.ROTATION_HELD,
-        EventReason.ROLLED_BACK,
-        EventReason.SECRET_DRIFT_REPAIRED,
-        EventReason.RIGHTS_DIFFER,
-        EventReason.OLD_PASSWORD_LEFT,
-        EventReason.ROLLOUT_FAILED,
-        EventReason.TIMES_IGNORED,
-        EventReason.ACCESS_DENIED,
-        EventReason.STORE_UNAVAILABLE,
-        EventReason.RESOURCE_TOO_LARGE,
-    }
-)
 
 
 class Dropped(StrEnum):

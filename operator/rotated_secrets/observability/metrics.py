@@ -42,7 +42,8 @@ class Metrics:
 
         self._rotations = counter(
             "rotations_total",
-            "Attempts of rotations that ended, by outcome: Succeeded, Failed, RolledBack or Abandoned. Each series "
+            "Attempts of rotations that ended, by outcome: Succeeded, Failed, RolledBack or Abandoned. A step that is "
+            "refused and tried again counts as Failed, once. Each series "
             "starts at 0 when a RotatedSecret of that engine and strategy is first checked.",
             "engine",
             "strategy",
@@ -87,6 +88,18 @@ class Metrics:
             *OBJECT,
         )
         self._ready = gauge("ready", "1 if the condition Ready is True, else 0.", *OBJECT)
+        self._set_aside = gauge(
+            "namespace_set_aside",
+            "1 for each served namespace that the API server does not let the operator watch now; no series for others."
+            " An empty one stands for all.",
+            "namespace",
+        )
+        self._failing = gauge(
+            "rotation_failing",
+            "1 from the first failure of what was due (a rotation, or the retirement of an old password) until it "
+            "succeeds, else 0.",
+            *OBJECT,
+        )
         self._aws = counter(
             "aws_requests_total",
             "Requests to AWS, each retry counted, by outcome: `ok`, `throttled`, `denied`, `absent`, `refused`, or "
@@ -178,11 +191,20 @@ class Metrics:
             else:
                 series.labels(namespace, name).set(time.timestamp())
 
+    def rotation_failing(self, namespace: str, name: str, *, failing: bool) -> None:
+        self._failing.labels(namespace, name).set(failing)
+
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a RotatedSecret that was deleted."""
         self.held(namespace, name, None)
-        for series in (self._ready, self._last_success, self._next):
+        for series in (self._ready, self._last_success, self._next, self._failing):
             _remove(series, namespace, name)
+
+    def namespace_set_aside(self, namespace: str, *, is_so: bool) -> None:
+        if is_so:
+            self._set_aside.labels(namespace).set(1)
+        else:
+            _remove(self._set_aside, namespace)
 
     def aws_request(self, *, operation: str, outcome: str) -> None:
         self._aws.labels(operation, outcome).inc()
@@ -218,7 +240,7 @@ class Metrics:
         self._policy.set_function(lambda: float(is_current()))
 
 
-def _remove(series: Gauge, namespace: str, name: str) -> None:
+def _remove(series: Gauge, *labels: str) -> None:
     """Remove a series if it is there."""
     with contextlib.suppress(KeyError):
-        series.remove(namespace, name)
+        series.remove(*labels)

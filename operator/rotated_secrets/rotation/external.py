@@ -89,7 +89,7 @@ def _close_claim(seen: Observation, terms: Terms, now: datetime) -> Action | Non
 
 def _drop_retiring(seen: Observation) -> Action | None:
     """Forget an old password that another strategy left: External cannot retire it."""
-    return WriteStatus(retired(seen.status)) if seen.status.retiring is not None and seen.claim is None else None
+    return WriteStatus(retired(seen)) if seen.status.retiring is not None and seen.claim is None else None
 
 
 def _verify_login(seen: Observation, terms: Terms) -> Action | None:

@@ -44,6 +44,7 @@ from rotated_secrets.rotation.pending import abandon_stale, check_pending, pendi
 from rotated_secrets.rotation.policies import (
     BEFORE_CLAIM,
     BEFORE_SET,
+    attempt_runs,
     between_set_and_finish,
     first_verdict,
     is_ours,
@@ -51,8 +52,7 @@ from rotated_secrets.rotation.policies import (
     login_rejected,
     managed_elsewhere,
     may_replace_current_password,
-    next_due,
-    next_retirement,
+    next_moment,
     next_verification,
     resync_requested,
     retry_at,
@@ -64,6 +64,7 @@ from rotated_secrets.rotation.policies import (
     was_rolled_back,
     why_rotate,
 )
+from rotated_secrets.rotation.retirement import find_old_password
 from rotated_secrets.rotation.rollout import record_first_delivery, roll_out
 from rotated_secrets.rotation.status_updates import (
     at_step,
@@ -104,14 +105,13 @@ def plan(seen: Observation, terms: Terms, now: datetime) -> Action:
         _roll_back,
         _continue_pending,
         _find_working,
+        find_old_password,
         _retire,
         _begin,
     ):
-        action = decide(seen, terms, now)
-        if action is not None:
+        if action := decide(seen, terms, now):
             return action
-    moments = (next_due(seen, terms), next_retirement(seen, now), next_verification(seen, terms, now))
-    return Sleep(min((moment for moment in moments if moment is not None), default=None))
+    return Sleep(next_moment(seen, terms, now))
 
 
 def _deliver(seen: Observation, terms: Terms, now: datetime) -> Action | None:
@@ -206,7 +206,7 @@ def _find_working(seen: Observation, terms: Terms, now: datetime) -> Action | No
 
 def _record_failure(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """Record that the attempt cannot succeed: the intent to roll back must be durable before the rollback begins."""
-    if seen.claim is None or seen.claim.failure is not None:
+    if seen.claim is None or seen.claim.failure is not None or not attempt_runs(seen):
         return None
     if seen.refusal is not None and not set_began(seen):
         return WriteStatus(with_failure(seen.status, seen.refusal))
@@ -269,17 +269,17 @@ def _finish(seen: Observation, pending_id: VersionId) -> Action:
 def _retire(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     """Retire the old password after the new one has been delivered for long enough."""
     retiring = seen.status.retiring
-    if retiring is None or seen.claim is not None:
+    if retiring is None or attempt_runs(seen):
         return None
     if seen.retired or not terms.has_database:
-        return WriteStatus(retired(seen.status))
+        return WriteStatus(retired(seen))
     if not seen.synced:
         return None
     if retiring.after is None:
         return WriteStatus(retiring_after(seen.status, terms.rotation.retire_delay, now))
     if now < retiring.after or retiring.user != seen.current_credential.username:
         return None  # at the latest the next rotation of that user retires it
-    if seen.refusal is not None and why_rotate(seen, terms, now) is not None:
+    if seen.refusal is not None and (seen.claim is not None or why_rotate(seen, terms, now) is not None):
         return None
     return _prove_login(seen, terms) or _under_lock(seen) or Retire()
 
@@ -297,7 +297,7 @@ def _begin(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     if claim is None or requested_again:
         return WriteStatus(claimed(seen, terms, cause, now)) if cause is not None else None
     if (wait_until := retry_at(seen, terms)) is not None and now < wait_until:
-        return Sleep(wait_until)
+        return None
     if claim.version_id is None or claim.version_id in seen.used_ids or claim.step is not Step.CREATE:
         began = now if claim.version_id is None else claim.started_at
         return WriteStatus(with_claim(seen.status, version_id=next_id(seen, terms), step=Step.CREATE, started_at=began))

@@ -16,14 +16,17 @@ from rotated_secrets.rotation.working_version import advice, advice_about_pendin
 from rotated_secrets.values import Stage
 
 ATTEMPTS = 3
-"""Number of attempts for a slot or request before it is given up."""
+"""Number of attempts after which a request is answered as failed. The rotation is tried again until it succeeds."""
 
 MOST_UNFINISHED = 100
 """Rotations of deleted RotatedSecrets that a namespace may leave unfinished before no other one begins in it."""
 
 BACKOFF = timedelta(seconds=30)
-"""Wait after the first failed attempt; each further wait is four times as long."""
+"""Wait after the first failed attempt; each further wait is four times as long, up to LONGEST_BACKOFF."""
 
+LONGEST_BACKOFF = timedelta(hours=1)
+"""Each attempt may create a version, and AWS removes no more of them than are created "once every 10 minutes" ("AWS
+Secrets Manager quotas", User Guide). This leaves place for what people and schedules ask for."""
 
 VERIFY_EVERY = timedelta(hours=6)
 """Most time between two logins that see whether a clone still has its base user's rights."""
@@ -121,8 +124,19 @@ def retry_at(seen: Observation, terms: Terms) -> datetime | None:
     if claim is None or claim.attempt == 1 or not history:
         return None
     spread = random.Random(f"{terms.arn}|{claim.attempt}").uniform(1, 1.5)  # noqa: S311 - spreads load, protects nothing
-    wait: timedelta = BACKOFF * 4.0 ** (claim.attempt - 2) * spread
+    grown = 4.0 ** min(claim.attempt - 2, 10)  # no overflow, however often it is tried
+    wait: timedelta = min(BACKOFF * grown, LONGEST_BACKOFF) * spread
     return history[0].finished_at + wait
+
+
+def next_attempt(seen: Observation, terms: Terms) -> datetime | None:
+    """When a rotation is tried next: one that failed, or the next one of the schedule."""
+    return retry_at(seen, terms) or next_due(seen, terms)
+
+
+def attempt_runs(seen: Observation) -> bool:
+    """Whether an attempt of a rotation has begun: between two of them nothing is half done."""
+    return seen.claim is not None and (seen.claim.attempt == 1 or seen.claim.version_id is not None)
 
 
 def next_retirement(seen: Observation, now: datetime) -> datetime | None:
@@ -149,6 +163,12 @@ def next_verification(seen: Observation, terms: Terms, now: datetime) -> datetim
     last = now if seen.login is Login.WORKS else seen.status.last_login_time
     spread: float = random.Random(str(terms.arn)).uniform(0.5, 1)  # noqa: S311 - spreads load, protects nothing
     return last + VERIFY_EVERY * spread if last is not None else now
+
+
+def next_moment(seen: Observation, terms: Terms, now: datetime) -> datetime | None:
+    """When the next of these is due, if nothing else happens: an attempt, a retirement, a verification."""
+    moments = (next_attempt(seen, terms), next_retirement(seen, now), next_verification(seen, terms, now))
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 # ---- why hold: before anything is claimed

@@ -5,15 +5,15 @@ The protocol of the store is in :mod:`rotated_secrets.secretstores.base`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from rotated_secrets.api.rollout import Workload
-from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.databases.base import AdminSession, PasswordLimits, Refused, RightsReport, Users
+from rotated_secrets.api.status import ConditionType, RotatedSecretStatus
+from rotated_secrets.databases.base import AdminSession, PasswordLimits, RightsReport, Users
 from rotated_secrets.delivery.restart import Restart
 from rotated_secrets.delivery.target import TargetState
 from rotated_secrets.rotation.actions import Doing
@@ -101,17 +101,14 @@ class Reports(Protocol):
     def set_password(self, report: PasswordSet) -> None:
         """SetSecret has set a password."""
 
-    def failed(self, error: Exception, ready: Finding | None) -> None:
-        """An action failed, and will be tried again; ``ready`` is what the condition Ready becomes by this."""
-
-    def value_refused(self, error: Refused) -> None:
-        """The secret value is rejected, for example because its host is not allowed."""
+    def failed(self, error: Exception, findings: Mapping[ConditionType, Finding]) -> None:
+        """An action failed, and will be tried again; ``findings`` are what Ready and Synced are now."""
 
     def concluding(self, seen: Observation) -> None:
         """The run has ended; its status is about to be written."""
 
     def concluded(self, status: RotatedSecretStatus) -> None:
-        """The run has ended, and this status has been written."""
+        """The run has ended with this status, which is written next."""
 
 
 @dataclass(frozen=True)

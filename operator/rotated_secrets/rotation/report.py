@@ -20,12 +20,14 @@ from rotated_secrets.api.status import (
 )
 from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Waiting
 from rotated_secrets.rotation.observation import Login, Observation, Terms
-from rotated_secrets.rotation.policies import VERIFY_EVERY, next_due, retry_at
+from rotated_secrets.rotation.policies import ATTEMPTS, VERIFY_EVERY, next_attempt
 from rotated_secrets.rotation.ports import PasswordSet
 from rotated_secrets.rotation.rollout import failed_restarts, with_rollout_recorded
+from rotated_secrets.rotation.stalled import with_stalled
+from rotated_secrets.rotation.state import state_of
 from rotated_secrets.rotation.strategies import is_known_user
 from rotated_secrets.rotation.working_version import advice
 from rotated_secrets.values import VersionId
@@ -52,8 +54,8 @@ def final_status(
 ) -> RotatedSecretStatus:
     """Return the status after a run that ended with ``waiting``."""
     credential = seen.credential
-    synced = _synced(seen)
-    due = retry_at(seen, terms) or next_due(seen, terms)
+    synced = synced_finding(seen)
+    due = next_attempt(seen, terms)
     handled = seen.status.handled_requests
     if not isinstance(waiting, Retry) and seen.login is not Login.UNREACHABLE:
         handled = handled.model_copy(update={"resync": terms.resync or handled.resync})
@@ -70,7 +72,7 @@ def final_status(
     )
     status = with_rollout_recorded(status, seen, terms)
     findings = {
-        ConditionType.READY: _ready(seen, terms, synced),
+        ConditionType.READY: ready_finding(seen, terms, synced),
         ConditionType.SYNCED: synced,
         ConditionType.ROTATED: _rotated(seen.status, waiting),
         ConditionType.HELD: (
@@ -96,33 +98,6 @@ def _active_user(seen: Observation, terms: Terms) -> str | None:
     return user if user and is_known_user(terms.rotation, seen, user) else None
 
 
-def unknown_without_store(
-    status: RotatedSecretStatus, message: str, reason: Reason = Reason.STORE_UNAVAILABLE
-) -> dict[ConditionType, Finding]:
-    """Return Ready and Synced as unknown, except where they are false: the store may hold another version now."""
-    found = (status.condition(kind) for kind in (ConditionType.READY, ConditionType.SYNCED))
-    return {
-        ConditionType(condition.type): Finding(None, reason, message)
-        for condition in found
-        if condition is not None and condition.status != "False"
-    }
-
-
-def ready_after_failure(seen: Observation, terms: Terms, message: str) -> Finding | None:
-    """Return what Ready becomes where an action failed after the only user's password was set, and None elsewhere.
-
-    What is delivered is AWSCURRENT, which no longer logs in: until AWSCURRENT moves, or the old password is restored.
-    """
-    if terms.keeps_current or not terms.has_database or not seen.attempt.password_set:
-        return None
-    return Finding(
-        False,
-        Reason.LOGIN_FAILED,
-        f"what is delivered does not log in: the database has the password of version {seen.pending_id}, and "
-        f"AWSCURRENT has not moved to it, which is tried again: {message}",
-    )
-
-
 def with_findings(
     status: RotatedSecretStatus, findings: dict[ConditionType, Finding], *, generation: int, now: datetime
 ) -> RotatedSecretStatus:
@@ -132,10 +107,12 @@ def with_findings(
         status = status.with_condition(
             kind, finding.status, finding.reason, finding.message, now=now, generation=generation
         )
-    return status
+    status = with_stalled(status, now=now, generation=generation)
+    return status.model_copy(update={"state": state_of(status)})
 
 
-def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
+def ready_finding(seen: Observation, terms: Terms, synced: Finding) -> Finding:
+    """Return the condition Ready, by what was seen and what Synced is."""
     if seen.obstacle is not None:
         return Finding(False, seen.obstacle.reason, seen.obstacle.message)
     if terms.has_database and seen.login is Login.REJECTED:
@@ -148,7 +125,10 @@ def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
         missing = "; ".join(seen.missing_rights)
         return Finding(False, Reason.RIGHTS_MISSING, f"AWSCURRENT logs in without the rights of its user: {missing}")
     if not synced.status:
-        return Finding(False, Reason.SYNC_FAILED, synced.message)
+        return Finding(synced.status, Reason.SYNC_FAILED, synced.message)
+    if terms.has_database and seen.login is Login.UNREACHABLE and (seen.proven or _was_unknown(seen)):
+        why = f"AWSCURRENT logged in before, and the database does not answer now: {seen.login_message}"
+        return Finding(None, Reason.LOGIN_FAILED, why)
     if terms.has_database and not seen.proven:
         return Finding(
             False, Reason.LOGIN_FAILED, f"AWSCURRENT has not logged in successfully yet: {seen.login_message}"
@@ -156,7 +136,13 @@ def _ready(seen: Observation, terms: Terms, synced: Finding) -> Finding:
     return Finding(True, Reason.CREDENTIAL_WORKS, "AWSCURRENT works and is delivered")
 
 
-def _synced(seen: Observation) -> Finding:
+def _was_unknown(seen: Observation) -> bool:
+    ready = seen.status.condition(ConditionType.READY)
+    return ready is not None and ready.status == "Unknown" and seen.status.current_version_id == seen.current_id
+
+
+def synced_finding(seen: Observation) -> Finding:
+    """Return the condition Synced, by what was seen."""
     target = seen.target
     if target is None:
         return Finding(True, Reason.NOTHING_TO_DELIVER, "target.creationPolicy is None: no Secret is written")
@@ -228,7 +214,8 @@ def events_for_status(
             f"{claim.trigger}: attempt {claim.attempt} creates version {claim.version_id} from {claim.from_version_id}",
         )
     if len(after.history) > 0 and (not before.history or after.history[0] != before.history[0]):
-        yield from _events_for_history(after.history[0], over=claim is None)
+        last = after.history[0]
+        yield from _events_for_history(last, over=claim is None or last.attempt >= ATTEMPTS)
     if before.retiring is not None and after.retiring is None and after.history == before.history:
         yield _event_for_retirement(before.retiring, strategy)
     yield from _events_for_hold(before, after)

@@ -14,7 +14,7 @@ from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.rotation.actions import Action, RestartWorkload, WriteStatus
 from rotated_secrets.rotation.observation import Observation, Terms
-from rotated_secrets.rotation.policies import is_ours
+from rotated_secrets.rotation.policies import attempt_runs, is_ours
 from rotated_secrets.values import VersionId
 
 MISSING_GRACE = timedelta(minutes=2)
@@ -37,7 +37,7 @@ def roll_out(seen: Observation, terms: Terms, now: datetime) -> Action | None:
     status, current = seen.status, seen.current_id
     if not terms.restart or not _is_delivered(seen) or _is_rolled_out(status, current):
         return None
-    if (terms.has_database and not seen.proven) or seen.claim is not None or is_ours(seen, terms):
+    if (terms.has_database and not seen.proven) or attempt_runs(seen) or is_ours(seen, terms):
         return None
     if status.rolling_out_version_id != current:
         # Recorded first: if AWSCURRENT moves back meanwhile, some workloads no longer run with the recorded version.

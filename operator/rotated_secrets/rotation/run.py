@@ -11,16 +11,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rotated_secrets.databases.base import DatabaseError, Refused, Unavailable
+from rotated_secrets.databases.base import DatabaseError, Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.rotation.actions import Action, Doing, Hold, Retry, Sleep, Waiting
 from rotated_secrets.rotation.clock_errors import without_future_times
 from rotated_secrets.rotation.observation import Login, Observation, Terms
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.ports import LookAgain, Ports
-from rotated_secrets.rotation.report import final_status, ready_after_failure
+from rotated_secrets.rotation.report import final_status
 from rotated_secrets.rotation.rollout import restarts_retried_at
 from rotated_secrets.rotation.steps import Steps
+from rotated_secrets.rotation.unfinished import after_failure
 from rotated_secrets.secretstores.base import StoreError
 from rotated_secrets.values import InvalidSecretValue
 
@@ -105,8 +106,8 @@ class Run:
         self._ports.reports.concluding(seen)
         with self._errors_final_status():
             status = final_status(seen, self.terms, waiting, generation=self._generation, now=now)
+            self._ports.reports.concluded(status)  # also where the status cannot be written
             self._ports.status.write(status)
-        self._ports.reports.concluded(status)
         if isinstance(waiting, Retry):
             raise TryAgain(waiting.message, self._not_before)
         if seen.login is Login.UNREACHABLE:
@@ -157,11 +158,8 @@ class Run:
             yield
         except LookAgain as error:
             raise TryAgain(str(error)) from None
-        except Refused as error:
-            reports.value_refused(error)
-            raise TryAgain(str(error)) from error
         except (StoreError, DatabaseError, DeliveryError, InvalidSecretValue) as error:
-            reports.failed(error, ready_after_failure(self.seen, self.terms, str(error)))
+            reports.failed(error, after_failure(self.seen, self.terms, error))
             if isinstance(error, Unavailable):
                 self._trouble = str(error)
                 raise

@@ -128,8 +128,10 @@ def retiring_after(status: RotatedSecretStatus, delay: timedelta, now: datetime)
     return status.model_copy(update={"retiring": status.retiring.model_copy(update=times)})
 
 
-def retired(status: RotatedSecretStatus) -> RotatedSecretStatus:
-    return status.model_copy(update={"retiring": None})
+def retired(seen: Observation) -> RotatedSecretStatus:
+    """Forget the old password, and record that there is none beside AWSCURRENT's if this run took it away."""
+    alone = seen.current_id if seen.retired else seen.status.alone_version_id
+    return seen.status.model_copy(update={"retiring": None, "alone_version_id": alone})
 
 
 def overtaken(seen: Observation, terms: Terms, claim: Claim, now: datetime) -> RotatedSecretStatus:
@@ -151,14 +153,18 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
         failure = f"{failure}; the changes of setSecret were not undone: {seen.refusal}"
     if terms.deleted:
         return _without_claim(seen.status, claim).with_history(_entry(seen, terms, claim, now, outcome, failure))
+    status, request = seen.status, claim.request
     if claim.attempt >= ATTEMPTS:
-        entry = _entry(seen, terms, claim, now, outcome, f"{failure}; given up after {ATTEMPTS} attempts")
-        return _without_claim(seen.status, claim).with_history(entry)
-    status = seen.status.with_history(_entry(seen, terms, claim, now, outcome, failure))
+        failure = f"{failure}; failed {claim.attempt} times; it is tried again until it succeeds, with growing pauses"
+        if request is not None:  # answered: who asked may have a new try at once by a new request
+            handled = status.handled_requests.model_copy(update={"rotate": request})
+            status, request = status.model_copy(update={"handled_requests": handled}), None
+    status = status.with_history(_entry(seen, terms, claim, now, outcome, failure))
     # The version and the start time of the next attempt are set when it begins.
     again = claim.model_copy(
         update={
             "attempt": claim.attempt + 1,
+            "request": request,
             "version_id": None,
             "step": Step.CREATE,
             "asked_at": None,

@@ -19,7 +19,8 @@ _NAMESPACE = uuid.UUID("5b1a3c1e-0c7b-5e0f-9d55-6f2f6f1c9a10")
 """Never changes: two operators that see the same secret must give its next version the same id."""
 
 _SUCCESSORS = 256
-"""Number of ids that are recognised as made from one version. Each failed attempt uses one."""
+"""Number of ids that are recognised as made from one version. Each failed attempt uses one, and AWS keeps about 100
+versions without a stage (see LONGEST_BACKOFF in policies), so the first are free again when the last are used."""
 
 MOST_BYTES = 65_536
 """Of a secret value. Source: "Secret value size", AWS Secrets Manager quotas."""
@@ -39,9 +40,13 @@ def descends_from(arn: Arn, versions: Iterable[VersionId], candidate: VersionId)
 
 
 def next_successor(arn: Arn, version: VersionId, used: Iterable[VersionId]) -> VersionId:
-    """Return the first successor of ``version`` after all that are known to be used."""
+    """Return the first successor of ``version`` after all that are known to be used; after the last, a free one."""
     numbers = _successors(arn, version)
-    return successor(arn, version, max((numbers.get(each, -1) for each in used), default=-1) + 1)
+    taken = {numbers[each] for each in used if each in numbers}
+    following = max(taken, default=-1) + 1
+    if following == _SUCCESSORS:
+        following = next((n for n in range(_SUCCESSORS) if n not in taken), following)
+    return successor(arn, version, following)
 
 
 @lru_cache(maxsize=64)

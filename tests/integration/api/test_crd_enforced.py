@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from rotated_secrets.api import names
 from rotated_secrets.api.crd import custom_resource_definition
 from rotated_secrets.api.resource import RotatedSecret
+from rotated_secrets.api.status import ConditionType, Reason
 from sandbox.kubernetes.client import Api, Json, StatusError
 from sandbox.kubernetes.provider import Cluster
 from sandbox.stack import install_crd
+from tests.support.kstatus import CURRENT, IN_PROGRESS, computed
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf"
 FULL: Json = {
@@ -347,6 +350,22 @@ def test_status_is_written_apart_and_a_patch_removes_what_is_gone(installed: Api
     with pytest.raises(StatusError) as caught:
         installed.patch(_path(namespace, "orders", "status"), patch)
     assert caught.value.code == 409
+
+
+def test_programs_that_wait_see_a_new_resource_in_progress_until_an_operator_has_written(
+    installed: Api, namespace: str
+) -> None:
+    made = _create(installed, namespace, _minimal())
+    assert made["status"] == {"observedGeneration": -1}
+    assert computed(made) == IN_PROGRESS
+    works = RotatedSecret.parse(made).status.with_condition(
+        ConditionType.READY, True, Reason.CREDENTIAL_WORKS, "it works", now=datetime.now(UTC), generation=1
+    )
+    patch = {"status": works.model_copy(update={"observed_generation": 1}).to_patch()}
+    assert computed(installed.patch(_path(namespace, "orders", "status"), patch)) == CURRENT
+    assert (
+        computed(installed.patch(_path(namespace, "orders"), {"spec": {"rotation": {"suspend": True}}})) == IN_PROGRESS
+    )
 
 
 def test_kubectl_get_answers_what_a_person_asks(cluster: Cluster, installed: Api, namespace: str) -> None:

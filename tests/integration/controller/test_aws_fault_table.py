@@ -20,7 +20,7 @@ import pytest
 from rotated_secrets.api.names import ROLE_ANNOTATION, TOKEN_ANNOTATION
 from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.work.queue import RetryLater
-from rotated_secrets.observability.events import WARNINGS
+from rotated_secrets.observability.event_reasons import WARNINGS
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.values import SecretText

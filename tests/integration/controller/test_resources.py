@@ -16,7 +16,8 @@ from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.watch.resync import reconcile_index
-from rotated_secrets.observability.events import EventReason, Events
+from rotated_secrets.observability.event_reasons import EventReason
+from rotated_secrets.observability.events import Events
 from sandbox.kubernetes.provider import Cluster
 from tests.integration.controller.conftest import Objects
 
@@ -115,7 +116,7 @@ def test_the_list_comes_in_chunks_and_is_complete(
 ) -> None:
     monkeypatch.setattr(connection, "CHUNK", 3)
     names = {objects.make(f"rs-{n}")["metadata"]["name"] for n in range(7)}
-    pages = list(resources.metadata_pages())
+    pages = list(resources.metadata_pages(objects.namespace))
     assert [len(page) for page in pages] == [3, 3, 1]
     assert {each["metadata"]["name"] for page in pages for each in page} == names
 

@@ -111,12 +111,17 @@ class Namespace:
             encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
             api.create(f"/api/v1/namespaces/{self.name}/secrets", {"metadata": {"name": name}, "data": encoded})
 
-    def apply(self, attacks: Iterable[Attack]) -> None:
-        """Write the values into the store, and create the resources."""
+    def store(self, attacks: Iterable[Attack]) -> None:
+        """Write the values into the store."""
         client = self.stack.store.client()
         for attack in attacks:
             self.secrets.add(attack.secret_id)
             client.create_secret(Name=attack.secret_id, SecretString=json.dumps(attack.value(self.servers.port)))
+
+    def apply(self, attacks: Collection[Attack]) -> None:
+        """Write the values that the store does not have yet, and create the resources."""
+        self.store(attack for attack in attacks if attack.secret_id not in self.secrets)
+        for attack in attacks:
             self.create_resource(attack.name, attack.spec(self.servers.port), request="now")
 
     def create_resource(self, name: str, spec: Json, *, request: str | None = None) -> None:

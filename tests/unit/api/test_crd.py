@@ -129,9 +129,11 @@ def test_times_to_come_are_not_printed_as_ages() -> None:
     assert columns["Last rotation"]["type"] == "date"
     assert [name for name, column in columns.items() if column["priority"] == 0] == [
         "Ready",
+        "State",
         "Strategy",
         "Engine",
         "Active user",
+        "Last result",
         "Last rotation",
         "Next rotation",
         "Age",

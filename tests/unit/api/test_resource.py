@@ -106,10 +106,7 @@ def test_request_that_was_set_after_the_creation_is_none_of_a_backup_although_th
     [
         ({"source": {}}, "spec.source.secretId: is required"),
         ({"rotation": {"strategy": "Sometimes"}}, "spec.rotation.strategy: input should be 'SingleUser',"),
-        (
-            {"rotation": {"strategy": "SingleUser", "window": "3h"}},
-            "spec.rotation.window: is not a field that this version of the operator knows",
-        ),
+        ({"fresh": 1, "rotation": {"strategy": "Sometimes"}}, "spec.rotation.strategy: input should be 'SingleUser',"),
         (
             {"rotation": {"strategy": "RandomValue"}, "database": {}},
             "RandomValue reaches no database: leave database out",
@@ -121,6 +118,33 @@ def test_errors_name_the_resource_the_field_and_what_to_write(spec: dict[str, An
         RotatedSecret.parse(_object(spec))
     assert str(caught.value).startswith("RotatedSecret shop/orders-db: spec")
     assert told in str(caught.value)
+
+
+def test_fields_of_a_newer_definition_are_skipped_wherever_they_are_and_named() -> None:
+    restart = [{"kind": "Deployment", "name": name, "surge": 1} for name in ("api", "jobs")]
+    newer = {
+        "source": {"secretId": "shop/orders-db", "replica": "eu-west-2"},
+        "database": {"tls": {"mode": "VerifyCA", "minimum": "1.3"}},
+        "rotation": {"strategy": "SingleUser", "password": {"length": 40, "words": {"count": 4}}},
+        "rollout": {"restart": restart},
+        "notify": [],
+    }
+    known = {
+        "source": {"secretId": "shop/orders-db"},
+        "database": {"tls": {"mode": "VerifyCA"}},
+        "rotation": {"strategy": "SingleUser", "password": {"length": 40}},
+        "rollout": {"restart": [{"kind": "Deployment", "name": name} for name in ("api", "jobs")]},
+    }
+    resource, without = RotatedSecret.parse(_object(newer)), RotatedSecret.parse(_object(known))
+    assert resource.spec == without.spec
+    assert resource.skipped == (
+        "spec.database.tls.minimum",
+        "spec.notify",
+        "spec.rollout.restart.surge",
+        "spec.rotation.password.words",
+        "spec.source.replica",
+    )
+    assert without.skipped == ()
 
 
 def test_errors_do_not_repeat_what_a_template_says() -> None:

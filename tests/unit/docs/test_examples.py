@@ -42,6 +42,7 @@ def of_kind(document: Path, kind: str) -> list[dict[str, Any]]:
 def test_every_resource_is_one(document: Path) -> None:
     for written in of_kind(document, "RotatedSecret"):
         resource = RotatedSecret.parse(written | {"metadata": SERVER_SIDE | written["metadata"]})
+        assert resource.skipped == ()
         assert resource.spec.rotation.schedule is None or parse_schedule(resource.spec.rotation.schedule)
 
 

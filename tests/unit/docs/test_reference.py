@@ -18,7 +18,7 @@ from rotated_secrets.api import names
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import Outcome, Reason, RotatedSecretStatus
 from rotated_secrets.delivery.template import FILTERS, TESTS
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.observability.metrics import PREFIX, Metrics
 from sandbox.helm import rendered
 from sandbox.reference import SETTINGS

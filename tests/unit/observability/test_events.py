@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from rotated_secrets.observability import logs
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.observability.events import (
     MESSAGE_LENGTH,
     OBJECT_BURST,
     OBJECT_INTERVAL,
     Dropped,
-    EventReason,
     Events,
 )
 

@@ -25,6 +25,7 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
     metrics.sync_finished(outcome="written", lag_seconds=1.5)
     metrics.restart_requested(kind="Deployment", outcome="restarted")
     metrics.resource("shop", "orders", ready=True, last_success=WHEN, next_rotation=WHEN)
+    metrics.rotation_failing("shop", "orders", failing=True)
     metrics.aws_request(operation="DescribeSecret", outcome="ok")
     metrics.database_connection(engine="postgres", purpose="admin", outcome="ok")
     metrics.follow_queue(lambda: 7)
@@ -42,6 +43,7 @@ def test_every_metric_has_the_name_and_labels_that_are_documented() -> None:
         f"rotatedsecrets_last_success_timestamp_seconds{object_labels} {WHEN.timestamp():.9g}",
         f"rotatedsecrets_next_rotation_timestamp_seconds{object_labels} {WHEN.timestamp():.9g}",
         f"rotatedsecrets_ready{object_labels} 1.0",
+        f"rotatedsecrets_rotation_failing{object_labels} 1.0",
         'rotatedsecrets_aws_requests_total{operation="DescribeSecret",outcome="ok"} 1.0',
         'rotatedsecrets_database_connections_total{engine="postgres",outcome="ok",purpose="admin"} 1.0',
         "rotatedsecrets_queue_depth 7.0",
@@ -68,6 +70,7 @@ def test_series_of_a_resource_end_with_it() -> None:
     metrics = Metrics()
     metrics.resource("shop", "orders", ready=True, last_success=WHEN, next_rotation=WHEN)
     metrics.held("shop", "orders", "Unsynced")
+    metrics.rotation_failing("shop", "orders", failing=True)
     metrics.resource("shop", "other", ready=False, last_success=None, next_rotation=None)
     metrics.forget("shop", "orders")
     metrics.forget("shop", "never known")

@@ -15,7 +15,7 @@ from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Outcome, RotatedSecretStatus
 from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.services import Services
-from rotated_secrets.delivery.target import LiveSecret, TargetKind, TargetState
+from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.rotation.actions import FinishPending
 from rotated_secrets.rotation.observation import Observation
@@ -54,8 +54,15 @@ class Reported:
 
     def __init__(self, of: RotatedSecret) -> None:
         self.metrics = Metrics()
-        nothing = SimpleNamespace(record=lambda **_: None, record_target_write=lambda *_: None)
-        services = SimpleNamespace(metrics=self.metrics, resources=None, journal=None, events=nothing, index=nothing)
+        nothing = SimpleNamespace(record=lambda **_: None, record_current=lambda *_: set())
+        services = SimpleNamespace(
+            metrics=self.metrics,
+            resources=None,
+            journal=None,
+            events=nothing,
+            index=nothing,
+            look_again=lambda keys: None,
+        )
         self.reporter = Reporter(cast(Services, services), of, "postgres")
 
     def value(self, series: str) -> float | None:
@@ -64,9 +71,8 @@ class Reported:
 
     def written(self, before: VersionId | None, made: datetime) -> None:
         kind = TargetKind.ABSENT if before is None else TargetKind.DIFFERS
-        live = LiveSecret("shop", "orders", "Opaque", {}, {}, (), {}, uid="s", resource_version="2")
         current = StoredVersion(NEW, SecretValue.parse("text"), made, Arn("arn:1"))
-        self.reporter.written(live, TargetState(kind, before), current)
+        self.reporter.written(TargetState(kind, before), current)
 
 
 def test_metrics_show_the_last_known_status_while_the_store_does_not_answer() -> None:
@@ -74,7 +80,7 @@ def test_metrics_show_the_last_known_status_while_the_store_does_not_answer() ->
     reported = Reported(
         resource(conditions=[condition("Ready", "CredentialWorks")], nextRotationTime="2026-12-01T00:00:00Z")
     )
-    reported.reporter.interrupted("AWS does not answer")
+    reported.reporter.interrupted("AWS throttles", {})
     assert reported.value('rotatedsecrets_ready{name="orders",namespace="shop"}') == 1
     assert reported.value('rotatedsecrets_next_rotation_timestamp_seconds{name="orders",namespace="shop"}')
 
@@ -115,7 +121,8 @@ def test_lag_counts_from_the_creation_of_a_version_that_someone_else_moved() -> 
 
 def test_lag_counts_from_our_own_move_of_awscurrent() -> None:
     reported = Reported(resource())
-    reported.reporter.acted(FinishPending(NEW), cast(Observation, None))
+    current = StoredVersion(NEW, SecretValue.parse("text"), LONG_AGO, Arn("arn:1"))
+    reported.reporter.acted(FinishPending(NEW), cast(Observation, SimpleNamespace(current=current)))
     reported.written(OLD, LONG_AGO)
     assert reported.value("rotatedsecrets_sync_lag_seconds_count") == 1
     assert (reported.value("rotatedsecrets_sync_lag_seconds_sum") or 0) < 30
@@ -135,3 +142,11 @@ def test_rotation_that_outlives_its_resource_shows_nothing_under_its_name() -> N
     reported = Reported(replace(resource(), deleting=True))
     reported.reporter.concluded(RotatedSecretStatus())
     assert reported.value('rotatedsecrets_ready{name="orders",namespace="shop"}') is None
+
+
+@pytest.mark.parametrize(("status", "failing"), [("False", 1), ("True", 0)])
+def test_rotation_that_fails_has_a_series_with_its_name(status: str, failing: int) -> None:
+    rotated = {**condition("Rotated", "SetFailed"), "status": status}
+    reported = Reported(resource(conditions=[condition("Ready", "CredentialWorks"), rotated]))
+    reported.reporter.concluded(reported.reporter.status.resource.status)
+    assert reported.value('rotatedsecrets_rotation_failing{name="orders",namespace="shop"}') == failing

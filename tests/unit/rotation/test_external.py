@@ -18,7 +18,7 @@ from rotated_secrets.delivery.target import TargetKind
 from rotated_secrets.rotation.actions import Hold, Sleep, Waiting
 from rotated_secrets.rotation.external import LONGEST_PAUSE, ROTATION_TIMEOUT
 from rotated_secrets.rotation.observation import Login, with_stage_moved
-from rotated_secrets.rotation.policies import ATTEMPTS
+from rotated_secrets.rotation.policies import ATTEMPTS, LONGEST_BACKOFF
 from rotated_secrets.rotation.strategies import successor
 from rotated_secrets.secretstores.base import StoredVersion, StoreRefused
 from rotated_secrets.values import Arn, Credential, SecretText, Stage, VersionId
@@ -213,10 +213,10 @@ def test_pauses_grow_with_the_duration_of_the_rotation() -> None:
     assert pauses[-1] == LONGEST_PAUSE
 
 
-def test_rotation_that_never_ends_is_retried_and_then_given_up() -> None:
+def test_rotation_that_never_ends_is_asked_for_again_until_it_ends() -> None:
     world = world_of()
     world.request = "now"
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 3):
         look(world)
         assert world.status.rotation is not None
         assert world.status.rotation.attempt == attempt
@@ -224,13 +224,17 @@ def test_rotation_that_never_ends_is_retried_and_then_given_up() -> None:
         look(world)
         assert world.status.history[0].outcome is Outcome.FAILED
         assert "rotation function" in world.status.history[0].message
+        assert (world.status.handled_requests.rotate == "now") is (attempt >= ATTEMPTS), "answered, and goes on"
         RotationFunction(world).give_up()
-        world.now += timedelta(minutes=10)
-    assert world.status.rotation is None
-    assert look(world) == Sleep(None)
-    assert len(set(world.store.rotations)) == ATTEMPTS
+        world.now += 2 * LONGEST_BACKOFF
+    assert len(set(world.store.rotations)) == ATTEMPTS + 2
     assert world.target is not None
     assert world.target.version_id == FIRST
+    look(world)
+    RotationFunction(world).finish()
+    look(world)
+    assert world.status.rotation is None
+    assert world.status.history[0].outcome is Outcome.SUCCEEDED
 
 
 def test_request_resumes_a_stuck_rotation() -> None:

@@ -13,7 +13,6 @@ from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSe
 from rotated_secrets.delivery.target import TargetKind, TargetState
 from rotated_secrets.rotation.actions import ClearPending, FinishPending, Hold, Retry, Sleep, SyncTarget, Waiting
 from rotated_secrets.rotation.observation import Login, Obstacle
-from rotated_secrets.rotation.policies import ATTEMPTS
 from rotated_secrets.rotation.strategies import MOST_BYTES, pending_mismatch, successor
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Credential, SecretText, SecretValue, Stage, VersionId
@@ -281,25 +280,6 @@ def test_failed_test_of_a_single_user_restores_the_password_that_pods_use() -> N
     assert world.status.history[0].outcome is Outcome.ROLLED_BACK
     assert world.database.passwords["app"] == SecretText("first")
     assert world.target is not None and world.database.logs_in(Credential.of(world.target.value))
-
-
-def test_failure_is_tried_again_later_and_given_up_after_three_attempts() -> None:
-    world = settled(world_of())
-    world.database.checks_fail_for = {"app_clone"}
-    world.request = "request"
-    for attempt in range(1, ATTEMPTS + 1):
-        waiting = ModelOperator(world).run_until_it_waits()
-        assert len(world.status.history) == attempt
-        if attempt < ATTEMPTS:
-            assert isinstance(waiting, Sleep) and waiting.until is not None and waiting.until > world.now
-            world.now = waiting.until
-    assert world.status.rotation is None
-    assert "given up after 3 attempts" in world.status.history[0].message
-    world.now += timedelta(days=1)
-    assert ModelOperator(world).run_until_it_waits() == Sleep(None)
-    world.database.checks_fail_for = set()
-    rotate(world, "asked again")
-    assert world.rotations == 1
 
 
 def test_new_request_does_not_wait_for_the_next_attempt_of_an_old_one() -> None:
@@ -824,5 +804,5 @@ def test_each_failed_attempt_of_one_run_is_rolled_back(strategy: Strategy) -> No
         pass
     world.check()
     assert world.database.logs_in(Credential.of(current(world).value))
-    assert world.status.rotation is None
+    assert world.status.rotation is not None and world.status.rotation.version_id is None, "the next attempt waits"
     assert world.status.history[0].outcome is Outcome.ROLLED_BACK

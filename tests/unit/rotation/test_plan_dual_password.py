@@ -8,14 +8,15 @@ from datetime import timedelta
 import pytest
 
 from rotated_secrets.api.rotation import Rotation, Strategy
-from rotated_secrets.api.status import ConditionType, Outcome, Reason
+from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.rotation.actions import Hold, Retry, Sleep
 from rotated_secrets.rotation.plan import plan
 from rotated_secrets.rotation.report import events_for_status
-from rotated_secrets.values import Credential, SecretText, Stage
-from tests.support.world import FIRST, ModelOperator, World, current, rotate, settled, world_of
+from rotated_secrets.secretstores.base import StoredVersion
+from rotated_secrets.values import Credential, SecretText, Stage, VersionId
+from tests.support.world import ARN, FIRST, ModelOperator, World, current, rotate, settled, value, world_of
 
 DAY = timedelta(days=1)
 
@@ -144,6 +145,104 @@ def test_overdue_retirement_that_waits_for_the_secret_causes_no_busy_loop() -> N
         run.run.seen, target=TargetState(TargetKind.CONFLICT, reason=Reason.NOT_OURS, message="another's")
     )
     assert plan(conflict, world.terms, world.now + 2 * DAY) == Sleep(None)
+
+
+def created_again(world: World) -> None:
+    """The resource was deleted, with its status, and created again."""
+    world.status, world.request = RotatedSecretStatus(), None
+
+
+@pytest.mark.parametrize("secret_stays", [True, False])
+def test_what_is_to_be_retired_survives_the_resource(secret_stays: bool) -> None:
+    world = dual()
+    rotate(world, "request")
+    world.now += DAY / 2
+    created_again(world)
+    if not secret_stays:
+        world.delete_target()
+    again_at = world.now
+    assert look(world) == Sleep(again_at + DAY)
+    assert world.status.retiring is not None and world.status.retiring.version_id == FIRST
+    world.now = again_at + DAY - timedelta(seconds=1)
+    look(world)
+    assert "first" in passwords(world)
+    world.now = again_at + DAY
+    assert look(world) == Sleep(None)
+    assert passwords(world) == {Credential.of(current(world).value).password.reveal()}
+    world.database.logins.clear()
+    assert look(world) == Sleep(None)
+    assert world.database.logins == [], "once"
+
+
+def test_what_is_to_be_retired_survives_a_resource_that_leaves_the_secret_to_a_younger_one() -> None:
+    """The younger one followed, so its status knows AWSCURRENT, and not how it came about."""
+    world = dual()
+    rotate(world, "request")
+    followed = world.status
+    world.status = RotatedSecretStatus(
+        conditions=followed.conditions,
+        current_version_id=followed.current_version_id,
+        synced_version_id=followed.synced_version_id,
+    )
+    world.request = None
+    look(world)
+    world.now += DAY
+    look(world)
+    assert passwords(world) == {Credential.of(current(world).value).password.reveal()}
+
+
+def test_rotation_of_the_new_resource_ends_the_third_password_as_ever() -> None:
+    world = dual()
+    rotate(world, "one")
+    second = Credential.of(current(world).value).password.reveal()
+    created_again(world)
+    rotate(world, "two")
+    assert passwords(world) == {second, Credential.of(current(world).value).password.reveal()}
+
+
+def test_password_that_someone_else_has_put_into_the_secret_retires_none() -> None:
+    """AWSCURRENT was not made by an operator, so nothing says that the one before is to go."""
+    world = dual()
+    by_hand = value("app", "by hand")
+    world.database.kept["app"], world.database.passwords["app"] = SecretText("first"), SecretText("by hand")
+    made = VersionId("made-by-hand")
+    world.store.versions[made] = StoredVersion(made, by_hand, world.now, ARN)
+    world.store.stages = {made: frozenset({Stage.CURRENT}), FIRST: frozenset({Stage.PREVIOUS})}
+    created_again(world)
+    look(world)
+    world.now += 2 * DAY
+    look(world)
+    assert passwords(world) == {"first", "by hand"}
+    assert world.status.retiring is None
+
+
+def test_nothing_is_retired_for_a_user_that_no_login_has_shown() -> None:
+    world = dual()
+    rotate(world, "request")
+    created_again(world)
+    world.database.down = True
+    look(world)
+    assert world.status.retiring is None
+    world.database.down = False
+    look(world)
+    assert world.status.retiring is not None
+
+
+def test_rotation_that_is_ended_for_a_resource_that_is_gone_retires_nothing() -> None:
+    """Its status is gone too, and nothing would keep what is written into it."""
+    world = dual()
+    rotate(world, "one")
+    world.request = "two"
+    operator = ModelOperator(world)
+    while world.status.rotation is None:
+        operator.step()
+    operator.end()
+    world.delete()
+    ender = ModelOperator(world)
+    while ender.step() is None:  # also what it does in this run after the rotation has ended
+        if ender.run is not None:
+            assert ender.run.seen.status.retiring is None
+    assert world.journal is None
 
 
 def test_kept_password_is_retired_after_a_strategy_change() -> None:

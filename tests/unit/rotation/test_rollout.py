@@ -12,7 +12,7 @@ from rotated_secrets.api.rotation import Rotation, Strategy
 from rotated_secrets.api.status import ConditionType, Reason
 from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.target import TargetKind, TargetState
-from rotated_secrets.observability.events import WARNINGS
+from rotated_secrets.observability.event_reasons import WARNINGS
 from rotated_secrets.rotation.actions import Waiting
 from rotated_secrets.rotation.report import event_for_restart
 from rotated_secrets.rotation.rollout import MISSING_GRACE, RETRY_LATER, RETRY_SOON, restarts_retried_at

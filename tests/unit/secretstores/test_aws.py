@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import EndpointConnectionError
 
 from rotated_secrets.secretstores import aws
 from rotated_secrets.secretstores.aws import MAX_CLIENTS, AwsSettings, AwsStores
+from rotated_secrets.secretstores.base import StoreUnavailable
 from rotated_secrets.secretstores.least_recent import LeastRecent
 
 
@@ -63,24 +67,68 @@ def test_region_as_older_sdks_write_it_means_fips_endpoints_of_every_identity(
 
 
 @pytest.mark.parametrize(
-    ("variable", "host"),
+    ("variables", "host"),
     [
-        (None, "sts.us-east-1.amazonaws.com"),
-        ("AWS_USE_FIPS_ENDPOINT", "sts-fips.us-east-1.amazonaws.com"),
-        ("AWS_USE_DUALSTACK_ENDPOINT", "sts.us-east-1.api.aws"),
+        ({}, "sts.us-east-1.amazonaws.com"),
+        ({"AWS_USE_FIPS_ENDPOINT": "true"}, "sts-fips.us-east-1.amazonaws.com"),
+        ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "sts.us-east-1.api.aws"),
+        ({"AWS_STS_REGIONAL_ENDPOINTS": "regional"}, "sts.us-east-1.amazonaws.com"),
+        ({"AWS_STS_REGIONAL_ENDPOINTS": "legacy"}, "sts.amazonaws.com"),
+        ({"AWS_ENDPOINT_URL_STS": "https://vpce-1.example.com"}, "vpce-1.example.com"),
     ],
+    ids=str,
 )
-def test_variables_of_the_sdk_choose_endpoints_of_every_identity(
-    variable: str | None, host: str, monkeypatch: pytest.MonkeyPatch
+def test_variables_of_the_sdk_choose_the_endpoint_of_sts_for_every_identity(
+    variables: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    aws._session_of_roles.cache_clear()  # as in a process that is started with the variables
+    assert host_that_gives_credentials(monkeypatch, tmp_path) == host
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
-    if variable:
-        monkeypatch.setenv(variable, "true")
-    aws._session_of_roles.cache_clear()  # as in a process that is started with the variable
     own = AwsStores(AwsSettings(region="us-east-1"))
     for stores in (own, role_of(own, "role")):
         assert host_of(stores.client("sts", "us-east-1")) == host
+    aws._session_of_roles.cache_clear()
+
+
+def host_that_gives_credentials(monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
+    """The host that the SDK itself asks for the operator's credentials, with a token as IRSA has it."""
+    (folder / "token").write_text("token")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/operator")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(folder / "token"))
+    asked: list[str] = []
+
+    def stop(request: AWSPreparedRequest, **_: object) -> None:
+        asked.append(str(request.url))
+        raise EndpointConnectionError(endpoint_url=request.url)
+
+    monkeypatch.setattr(AwsStores, "_watch", lambda _, client: client.meta.events.register("before-send.sts", stop))
+    with pytest.raises(StoreUnavailable):
+        AwsStores(AwsSettings(region="us-east-1", attempts=1)).client("sts", "us-east-1").get_caller_identity()
+    return asked[0].partition("://")[2].partition("/")[0]
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("secretsmanager", "list_secrets"),
+        ("rds", "describe_db_instances"),
+        ("redshift", "describe_clusters"),
+        ("elasticache", "describe_users"),
+    ],
+)
+def test_with_the_variable_for_fips_every_service_is_asked_at_such_an_endpoint(
+    service: str, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOPERATOR")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    aws._session_of_roles.cache_clear()
+    own = AwsStores(AwsSettings(region="us-east-1"))
+    for stores in (own, role_of(own, "role")):
+        assert host_of(stores.client(service, "us-west-2"), operation) == f"{service}-fips.us-west-2.amazonaws.com"
     aws._session_of_roles.cache_clear()
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from rotated_secrets.cli import options
 from rotated_secrets.cli.view import structured_output
 from rotated_secrets.cli.view.description import description
+from rotated_secrets.cli.view.help_page import help_about
 
 
 def describe(
@@ -38,3 +39,5 @@ def describe(
         if number:
             printer.print(Text())
         printer.print(description(resource, due, now, width=printer.width))
+        if line := help_about(resource):
+            printer.print(Text(f"\n{line}"))

@@ -11,6 +11,7 @@ from rotated_secrets.cli import options
 from rotated_secrets.cli.errors import CommandError
 from rotated_secrets.cli.kube.rotated_secret import read
 from rotated_secrets.cli.view import structured_output
+from rotated_secrets.cli.view.help_page import HELP, help_about
 from rotated_secrets.cli.view.resource_table import resource_table
 
 
@@ -41,6 +42,8 @@ def list_resources(
         printer.print_records([structured_output.summary(each) for each in found])
     elif found:
         printer.print(resource_table(found, datetime.now(UTC), everywhere=everywhere, width=printer.width))
+        if any(map(help_about, found)):
+            printer.note(HELP)
     else:
         where = "in any namespace" if everywhere else f"in namespace {client.namespace}"
         matching = f" with labels {selector}" if selector else ""

@@ -18,6 +18,7 @@ from rotated_secrets.cli.errors import CommandError
 from rotated_secrets.cli.kube.rotated_secret import RotatedSecretView, read
 from rotated_secrets.cli.requests.pending_request import PendingRequest, ProgressOf
 from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult, exit_code
+from rotated_secrets.cli.view.help_page import HELP
 from rotated_secrets.cli.view.printer import Printer
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def follow(
         from rotated_secrets.cli.requests.wait import wait  # noqa: PLC0415 - rich's live display is slow to import
 
         wait(client, pending, printer, timeout=timeout, done=done)
+    if not all(each.is_good for each in results.values()):
+        printer.note(HELP)
     if printer.output:
         names = [each.name if isinstance(each, RequestResult) else each.before.name for each in requests]
         printer.print_records([results[name].record() for name in names])

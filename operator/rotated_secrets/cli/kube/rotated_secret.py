@@ -15,9 +15,9 @@ from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
 from rotated_secrets.cli.time_format import parse_timestamp
 
 STEPS: Final = ("CreateSecret", "SetSecret", "TestSecret", "FinishSecret")
-CONDITIONS: Final = ("Ready", "Synced", "Rotated", "Held")
+CONDITIONS: Final = ("Ready", "Synced", "Rotated", "Held", "Stalled")
 ATTEMPTS: Final = 3
-"""How many times the operator tries one rotation."""
+"""How many times the operator tries one rotation before it answers a request for it as failed."""
 NEEDS_FIX_REASONS: Final = frozenset({"AccessDenied", "SecretNotFound", "InvalidSecretValue", "InvalidSpec"})
 """Reasons of Ready that keep a rotation from starting, although Held is not True."""
 
@@ -26,7 +26,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ConditionView:
-    """One of Ready, Synced, Rotated, Held."""
+    """One of Ready, Synced, Rotated, Held, Stalled."""
 
     type: str
     status: str

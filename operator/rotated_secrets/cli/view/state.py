@@ -37,7 +37,8 @@ def state_of(resource: RotatedSecretView) -> tuple[str, Tone]:
 
 
 def _rotating(resource: RotatedSecretView, claim: ClaimView) -> tuple[str, Tone]:
-    which = f" ({claim.attempt}/{ATTEMPTS})" if claim.attempt > 1 else ""
+    of = f"/{ATTEMPTS}" if claim.attempt <= ATTEMPTS else ""  # then it is tried again until it succeeds
+    which = f" ({claim.attempt}{of})" if claim.attempt > 1 else ""
     if resource.waits_to_retry:
         return f"retries{which}", Tone.BAD
     if resource.trouble is not None:
@@ -46,11 +47,13 @@ def _rotating(resource: RotatedSecretView, claim: ClaimView) -> tuple[str, Tone]
 
 
 def condition_sign(condition: ConditionView) -> tuple[str, Tone]:
-    """Held is good when it is False, the others when they are True; Unknown is neither."""
+    """Held is good when it is False, Stalled when it is not there, the others when True; Unknown is neither."""
     if condition.status == "Unknown":
         return OPEN_SIGN, Tone.RUNNING if condition.reason == "Rotating" else Tone.QUIET
     if condition.type == "Held":
         return (WAITING_SIGN, Tone.WAITING) if condition.is_true else (OPEN_SIGN, Tone.QUIET)
+    if condition.type == "Stalled":
+        return (BAD_SIGN, Tone.BAD) if condition.is_true else (OPEN_SIGN, Tone.QUIET)
     return (GOOD_SIGN, Tone.GOOD) if condition.is_true else (BAD_SIGN, Tone.BAD)
 
 

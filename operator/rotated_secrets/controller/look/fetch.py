@@ -11,6 +11,7 @@ from rotated_secrets.api.status import Reason
 from rotated_secrets.controller.look.authorise import Authorised, Authoriser
 from rotated_secrets.controller.look.validation import Unusable
 from rotated_secrets.controller.services import Services
+from rotated_secrets.rotation.observation import version_at
 from rotated_secrets.rotation.ports import LookAgain
 from rotated_secrets.secretstores.base import (
     AccessDenied,
@@ -65,6 +66,8 @@ class Fetcher:
         arn = description.arn
         self._authoriser.check(key, lambda: authorised.policy.check_returned(request, arn, authorised.home))
         services.look_again(services.index.record_arn(key, arn))
+        if (current := version_at(description.stages, Stage.CURRENT)) is not None:
+            services.look_again(services.index.record_current(key, arn, current))
         services.feeds.track(
             key, authorised.identity, request.lookup_region, arn, description.stages, description.aws_rotation
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum, auto
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
@@ -24,7 +25,7 @@ from rotated_secrets.controller.settings import InvalidSettings
 from rotated_secrets.controller.work.drift_backoff import DriftBackoff, contested_message
 from rotated_secrets.controller.work.observed_cache import LookInputs
 from rotated_secrets.controller.work.scheduler import utc_now
-from rotated_secrets.delivery.errors import DeliveryRefused
+from rotated_secrets.delivery.errors import DeliveryError, DeliveryRefused
 from rotated_secrets.delivery.target import LiveSecret
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.rotation.observation import Observation, Terms
@@ -61,6 +62,16 @@ class Gathered:
         """The engine's name, for metrics."""
         credential = self.seen.credential
         return credential.engine if credential else NO_DATABASE
+
+
+class TargetNow(Enum):
+    """What is so of a target Secret where a look did not come to reading it."""
+
+    AS_LEFT = auto()
+    """The last look that came to an end left it so, or nothing is delivered."""
+    ABSENT = auto()
+    NOT_KNOWN = auto()
+    """It has changed, or cannot be read."""
 
 
 class Gatherer:
@@ -121,6 +132,16 @@ class Gatherer:
             return self.secrets.version(resource.namespace, resource.target_name)
         except DeliveryRefused as error:
             raise _not_delivered(str(error)) from None
+
+    def target_now(self, resource: RotatedSecret) -> TargetNow:
+        """Look at the target Secret's metadata, after a look that was interrupted."""
+        try:
+            version = self._target_version(resource)
+        except (Unusable, DeliveryError):
+            return TargetNow.NOT_KNOWN
+        if version is None and resource.spec.target.is_delivered:
+            return TargetNow.ABSENT
+        return TargetNow.AS_LEFT if self._services.observed.is_as_left(resource.key, version) else TargetNow.NOT_KNOWN
 
     def _target(self, resource: RotatedSecret) -> LiveSecret | None:
         """The target Secret, which may have a megabyte: read last, so that a look that fails has not read it.

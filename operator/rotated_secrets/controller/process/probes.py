@@ -10,7 +10,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -115,9 +115,9 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # The standard library's method resolves the host's full name here, which may take long.
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        # Without HTTPServer's own method, which looks up the host's full name: that may take long. TCPServer's sets
+        # SO_REUSEADDR: a container that restarts in its pod binds while old connections are in TIME_WAIT.
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
 

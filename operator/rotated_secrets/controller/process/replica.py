@@ -16,8 +16,10 @@ from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.controller.journal import Journal
+from rotated_secrets.controller.namespaces import ServedNamespaces
 from rotated_secrets.controller.process.leader import Leader
 from rotated_secrets.controller.process.probes import Heartbeat, Probes
+from rotated_secrets.controller.process.set_aside import LEASE_KIND, LEASE_VERSION, SetAsideReports
 from rotated_secrets.controller.process.shutdown import Shutdown
 from rotated_secrets.controller.process.startup import (
     check_memory,
@@ -104,7 +106,8 @@ class Replica:
             retries=2,
             before_write=self._leader.guard,
         )
-        self._resources = Resources(self._cluster, settings.namespaces)
+        self._served = ServedNamespaces(self._set_aside)
+        self._resources = Resources(self._cluster, settings.namespaces, self._served)
         self._journal = Journal(self._cluster, namespace=settings.lease_namespace, lease=settings.lease_name)
 
     def _make_work(self, reconciler: Reconciler) -> None:
@@ -124,6 +127,9 @@ class Replica:
             kind=KIND,
             instance=settings.identity,
             dropped=self._metrics.event_dropped,
+        )
+        self._lease_events = Events(
+            self._events_cluster, api_version=LEASE_VERSION, kind=LEASE_KIND, instance=settings.identity
         )
         self._queue = WorkQueue(workers=WORKERS, backoff_base=settings.backoff_base, backoff_cap=settings.backoff_cap)
         self._limits = Limits(
@@ -192,10 +198,20 @@ class Replica:
             gone=self._forget,
             delivered=self._resources.watch_delivered,
         )
+        self._set_aside_reports = SetAsideReports(
+            self._events_cluster,
+            self._lease_events,
+            self._metrics,
+            self._index,
+            lease_namespace=self.settings.lease_namespace,
+            lease_name=self.settings.lease_name,
+            look=self._look_again,
+        )
         self._informer = Informer(
             self._configuration,
             self._handlers,
             namespaces=self.settings.namespaces,
+            served=self._served,
             request_timeout=self.settings.api_timeout,
             watch_timeout=self.settings.watch_timeout,
             on_end=self._watch_ended,
@@ -274,6 +290,7 @@ class Replica:
             asyncio.to_thread(self._leader.release),
             asyncio.to_thread(self._informer.stop, STOP_INFORMER),
             asyncio.to_thread(self._events.flush, FLUSH_EVENTS),
+            asyncio.to_thread(self._lease_events.flush, FLUSH_EVENTS),
             *self._tasks,
             return_exceptions=True,
         )
@@ -305,6 +322,9 @@ class Replica:
         """Drop what is kept of a RotatedSecret that is gone. From any thread."""
         self._metrics.forget(*key)
         self._queue.forget(key)
+
+    def _set_aside(self, namespace: str, why: str | None) -> None:
+        self._set_aside_reports(namespace, why)
 
     def _check_watch(self) -> str | None:
         if not self._watching:

@@ -19,7 +19,7 @@ from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.databases.idle import seconds_since_boot
 from rotated_secrets.delivery.errors import DeliveryError
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.rotation.ports import LookAgain
 from rotated_secrets.rotation.report import NewEvent
 from rotated_secrets.rotation.run import TryAgain

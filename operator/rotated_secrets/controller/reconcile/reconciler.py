@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
@@ -19,7 +19,8 @@ from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
 from rotated_secrets.controller.look.validation import Unusable
 from rotated_secrets.controller.reconcile.deleted import DeletedResources
-from rotated_secrets.controller.reconcile.reporter import Reporter
+from rotated_secrets.controller.reconcile.interruptions import Interruptions
+from rotated_secrets.controller.reconcile.reporter import Reporter, tell
 from rotated_secrets.controller.reconcile.target_secret import DeliveredSecret
 from rotated_secrets.controller.reconcile.wake_ups import CHECK_EVERY, RECHECK, rest_after
 from rotated_secrets.controller.services import Services
@@ -29,20 +30,20 @@ from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restarts import ClusterWorkloads
-from rotated_secrets.delivery.target import LiveSecret, TargetState
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetState
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.rotation.actions import Hold, Sleep
 from rotated_secrets.rotation.ports import LookAgain, Ports
-from rotated_secrets.rotation.report import Finding, unknown_without_store, with_findings
+from rotated_secrets.rotation.reason_events import events_for_reasons
+from rotated_secrets.rotation.report import Finding, with_findings
 from rotated_secrets.rotation.run import Run, TryAgain
-from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError, StoreThrottled
+from rotated_secrets.rotation.state import rotation_fails
+from rotated_secrets.rotation.unfinished import unknown
+from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError
 
 log = logging.getLogger(__name__)
 
 LookedAt = TypeVar("LookedAt")
-
-THROTTLED_LOOKS: Final = 3
-"""From so many looks in a row on that AWS throttles, it is unknown what is so; fewer pass. Each is several requests."""
 
 
 def reconciler(services: Services) -> Reconcile:
@@ -55,8 +56,7 @@ class _Reconciler:
         self._services = services
         self._gatherer = Gatherer(services)
         self._deleted = DeletedResources(services, self._gatherer)
-        self._throttled: dict[Key, int] = {}
-        """How many looks in a row AWS has throttled."""
+        self._interruptions = Interruptions(services, self._gatherer)
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Look at one RotatedSecret and do what is to do; returns when to look again.
@@ -105,6 +105,12 @@ class _Reconciler:
                 await limits.run(work.run.close)
         except TryAgain as error:
             raise RetryLater(str(error), error.not_before) from error.__cause__
+        except (RetryLater, ClusterError):
+            raise
+        except Exception as error:
+            if isinstance(what, Key):
+                await limits.run(self._interruptions.unexpected, what, error)
+            raise
 
     async def _advance_at_database(self, work: _Work) -> None:
         """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
@@ -138,7 +144,7 @@ class _Reconciler:
             self._services.metrics.forget(key.namespace, key.name)
         if resource is None or resource.deleting:
             self._gatherer.forget(key)
-            self._throttled.pop(key, None)
+            self._interruptions.end(key)
             return None
         try:
             found = self._gatherer.look(resource)
@@ -154,40 +160,24 @@ class _Reconciler:
             self._report_unusable(resource, Unusable(Reason.ACCESS_DENIED, str(error)))
             raise TryAgain(str(error)) from None
         except (StoreError, DeliveryError, Unavailable) as error:
-            raise self._interrupted(resource, error) from error
-        self._throttled.pop(key, None)
+            raise self._interruptions.interrupted(resource, error) from error
+        self._interruptions.end(key)
         return found
 
     def _begin(self, found: Gathered) -> _Work:
         try:
             return _Work(self._services, self._gatherer, found)
         except (StoreError, DeliveryError) as error:
-            raise self._interrupted(found.resource, error) from error
-
-    def _interrupted(self, resource: RotatedSecret, error: Exception) -> TryAgain:
-        """Report what did not answer, and return what ends the run."""
-        throttled = 0
-        if isinstance(error, StoreThrottled):
-            throttled = self._throttled[resource.key] = self._throttled.get(resource.key, 0) + 1
-        passes = 0 < throttled < THROTTLED_LOOKS
-        Reporter(self._services, resource).interrupted(
-            str(error), store_answers=passes or not isinstance(error, StoreError)
-        )
-        return TryAgain(str(error))
+            raise self._interruptions.interrupted(found.resource, error) from error
 
     def _report_unusable(self, resource: RotatedSecret, error: Unusable) -> None:
         self._services.guard()
-        reporter = Reporter(self._services, resource)
-        if error.reason is Reason.ACCESS_DENIED:
-            reporter.denied(str(error))
-        elif error.asked_the_store and error.reason is not Reason.INVALID_SECRET_VALUE:
-            reporter.unreadable(str(error))
         finding = Finding(False, error.reason, str(error))
         # The look did not come to comparing the target Secret.
-        findings = unknown_without_store(resource.status, str(error), error.reason) | {ConditionType.READY: finding}
+        findings = unknown(resource.status, error.reason, str(error)) | {ConditionType.READY: finding}
         if error.reason is Reason.SYNC_FAILED:
             findings[ConditionType.SYNCED] = finding
-        reporter.conditions(findings)
+        Reporter(self._services, resource).conditions(findings)
 
     def _report_invalid(self, key: Key, message: str) -> None:
         """Report a spec that does not parse, by what can be read of the object."""
@@ -201,7 +191,10 @@ class _Reconciler:
             status = parse_status(obj)
         except InvalidSpec:
             status = RotatedSecretStatus()
-        self._write_invalid(key, metadata["uid"], metadata["resourceVersion"], metadata["generation"], status, message)
+        uid, version = metadata["uid"], metadata["resourceVersion"]
+        after = self._write_invalid(key, uid, version, metadata["generation"], status, message)
+        for telling in events_for_reasons(status, after):
+            tell(self._services, key, uid, version, telling)
 
     def _report_large(self, key: Key) -> None:
         """Report a RotatedSecret that is too large to be read, by what can be read of it."""
@@ -232,13 +225,17 @@ class _Reconciler:
 
     def _write_invalid(
         self, key: Key, uid: str, resource_version: str, generation: int, status: RotatedSecretStatus, message: str
-    ) -> None:
-        finding = {ConditionType.READY: Finding(False, Reason.INVALID_SPEC, message)}
-        after = with_findings(status, finding, generation=generation, now=utc_now())
-        if after.conditions != status.conditions:
-            # The conditions alone: what cannot be read is not to be removed.
-            patch = {"conditions": after.to_patch()["conditions"]}
+    ) -> RotatedSecretStatus:
+        finding = Finding(False, Reason.INVALID_SPEC, message)
+        findings = unknown(status, Reason.INVALID_SPEC, message) | {ConditionType.READY: finding}
+        after = with_findings(status, findings, generation=generation, now=utc_now())
+        self._services.metrics.rotation_failing(key.namespace, key.name, failing=rotation_fails(after))
+        if (after.conditions, generation) != (status.conditions, status.observed_generation):
+            # What is said now, and no more: what cannot be read is not to be removed.
+            whole = after.to_patch()
+            patch = {each: whole[each] for each in ("conditions", "state")} | {"observedGeneration": generation}
             self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
+        return after
 
 
 class _Work:
@@ -304,13 +301,27 @@ class _Work:
         if not resource.spec.target.is_delivered:
             return None
 
-        def written(live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+        def written(before: TargetState, current: StoredVersion) -> None:
             drift.record_write(key, current.version_id)
-            self._reporter.written(live, before, current)
+            self._reporter.written(before, current)
 
-        delivered = DeliveredSecret(self._gatherer.secrets, resource, live, self._services.renderer, written)
+        delivered = DeliveredSecret(
+            self._gatherer.secrets, resource, live, self._services.renderer, self._write_target, written
+        )
         # It may have gone with its RotatedSecret.
         return None if resource.deleting and live is None else delivered
+
+    def _write_target(self, desired: DesiredSecret, live: LiveSecret | None) -> LiveSecret:
+        """Write the target Secret, so that the watch's echo of it causes no look. Raises: as TargetSecrets.write."""
+        services, key, version = self._services, self.gathered.resource.key, None
+        services.index.begin_target_write(key)
+        try:
+            written = self._gatherer.secrets.write(desired, live)
+            version = written.resource_version
+            return written
+        finally:
+            if services.index.end_target_write(key, version):
+                services.look(key)
 
     def _rest(self, waiting: Hold | Sleep) -> datetime | None:
         """Remember for how long nothing is to be done."""

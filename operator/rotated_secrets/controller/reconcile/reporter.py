@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step
@@ -18,15 +20,16 @@ from rotated_secrets.cluster import ClusterError
 from rotated_secrets.controller.reconcile.status_writer import DeletedStatusWriter, ResourceStatusWriter
 from rotated_secrets.controller.services import Services
 from rotated_secrets.controller.work.scheduler import utc_now
-from rotated_secrets.databases.base import Refused
+from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.delivery.errors import DeliveryError
 from rotated_secrets.delivery.restart import Restart
-from rotated_secrets.delivery.target import LiveSecret, TargetState
+from rotated_secrets.delivery.target import TargetState
 from rotated_secrets.observability import logs
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import WARNINGS, EventReason
 from rotated_secrets.rotation.actions import Doing, FinishPending, SyncTarget
 from rotated_secrets.rotation.observation import Observation
 from rotated_secrets.rotation.ports import LookAgain, PasswordSet
+from rotated_secrets.rotation.reason_events import events_for_reasons
 from rotated_secrets.rotation.report import (
     STEP_FAILED,
     Finding,
@@ -37,16 +40,29 @@ from rotated_secrets.rotation.report import (
     events_for_rights,
     events_for_status,
     tried_again,
-    unknown_without_store,
     with_findings,
 )
-from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreError
+from rotated_secrets.rotation.state import rotation_fails
+from rotated_secrets.secretstores.base import AccessDenied, StoredVersion, StoreUnavailable
 from rotated_secrets.values import VersionId
 
 log = logging.getLogger(__name__)
 
 NO_ENGINE = "none"
 _REASONS = frozenset(reason.value for reason in Reason)
+
+
+def tell(services: Services, key: Key, uid: str, resource_version: str, telling: NewEvent) -> None:
+    """Record an Event on a RotatedSecret, and log it."""
+    log.log(logging.WARNING if telling.reason in WARNINGS else logging.INFO, "%s: %s", telling.reason, telling.message)
+    services.events.record(
+        namespace=key.namespace,
+        name=key.name,
+        uid=uid,
+        resource_version=resource_version,
+        reason=telling.reason,
+        message=telling.message,
+    )
 
 
 class Reporter:
@@ -70,9 +86,9 @@ class Reporter:
         """Write these conditions. If another operator has written since, its conditions are newer, and stay."""
         resource = self.status.resource
         status = with_findings(resource.status, findings, generation=resource.generation, now=utc_now())
+        self.concluded(status)  # also where the status cannot be written
         with contextlib.suppress(LookAgain):
             self.status.write(status)
-        self.concluded(status)
 
     # ---- what a run reports
 
@@ -91,56 +107,47 @@ class Reporter:
         self._services.metrics.step_took(engine=self._engine or NO_ENGINE, step=step, seconds=took)
 
     def acted(self, action: Doing, seen: Observation) -> None:
-        """Note when AWSCURRENT moved, and count what was not delivered."""
+        """Note when AWSCURRENT moved, have its other followers looked at, and count what was not delivered."""
         if isinstance(action, FinishPending):
             self._moved_at = utc_now()
+            services, key, current = self._services, self.status.resource.key, seen.current
+            # Now, and not when the run has ended: with one user, what they have delivered does not log in any more.
+            services.look_again(services.index.record_current(key, current.arn, action.version_id))
         elif isinstance(action, SyncTarget) and not seen.synced:
             self._services.metrics.sync_finished(outcome="failed")
 
-    def failed(self, error: Exception, ready: Finding | None = None) -> None:
+    def failed(self, error: Exception, findings: Mapping[ConditionType, Finding]) -> None:
         """An action could not be done now, and is tried again."""
+        if not isinstance(error, Unavailable | StoreUnavailable | DeliveryError):
+            self._count_refusal()
         if isinstance(error, AccessDenied):
-            self.denied(str(error))
-        elif isinstance(error, StoreError) or ready is not None:
-            self._tell_once(EventReason.ROTATION_FAILED, str(error))
+            self._denied(str(error))
         if isinstance(error, DeliveryError):
             self._services.metrics.sync_finished(outcome="failed")
-        self.interrupted(str(error), ready=ready)
-
-    def value_refused(self, error: Refused) -> None:
-        """Set Ready to False: the value has to change, for instance a host that is never connected to."""
-        self.conditions({ConditionType.READY: Finding(False, Reason.INVALID_SECRET_VALUE, str(error))})
+        self.interrupted(str(error), findings)
 
     def concluding(self, seen: Observation) -> None:
-        """Record an Event for a new denial, and for times that were corrected. The status then shows neither as new."""
+        """Record an Event for times that were corrected. The status then does not show them as new."""
         if seen.ignored_times:
             self.tell(event_for_ignored_times(seen.ignored_times))
-        if seen.obstacle is not None and seen.obstacle.reason is Reason.ACCESS_DENIED:
-            self.denied(seen.obstacle.message)
 
     # ---- what else is reported
 
-    def interrupted(self, message: str, *, store_answers: bool = True, ready: Finding | None = None) -> None:
+    def interrupted(self, message: str, findings: Mapping[ConditionType, Finding]) -> None:
         """Write on the conditions why a look or a step did not finish.
 
         Args:
             message: why.
-            store_answers: whether the store could be looked at, or only asked for fewer requests, which passes.
-            ready: what Ready becomes by it.
+            findings: what Ready and Synced are by it; none where it passes.
         """
-        status = self.status.resource.status
-        findings = {}
+        status, found = self.status.resource.status, dict(findings)
         if status.rotation is not None:
-            findings[ConditionType.ROTATED] = tried_again(status.rotation, message)
-        if ready is not None:
-            findings[ConditionType.READY] = ready
-        elif status.condition(ConditionType.READY) is None:
-            findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
-        elif not store_answers:
-            self.unreadable(message)
-            findings.update(unknown_without_store(status, message))
-        if findings:
-            self.conditions(findings)
+            found[ConditionType.ROTATED] = tried_again(status.rotation, message)
+        ready = found.get(ConditionType.READY)
+        if status.condition(ConditionType.READY) is None and (ready is None or ready.status is None):
+            found[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)  # nothing was delivered yet
+        if found:
+            self.conditions(found)
         else:
             self.concluded(status)
 
@@ -156,36 +163,36 @@ class Reporter:
         if after.conditions == status.conditions:
             return
         self.tell(NewEvent(EventReason.ROTATION_FAILED, message))
+        self.concluded(after)
         # Not as a run writes it: that needs the journal too.
         with contextlib.suppress(ClusterError, InvalidSpec):
-            self._services.resources.write_status(resource, {"conditions": after.to_patch()["conditions"]})
+            patch = after.to_patch()
+            self._services.resources.write_status(resource, {key: patch[key] for key in ("conditions", "state")})
 
-    def denied(self, message: str) -> None:
-        """Record an Event for a denial by AWS or by the access policy: once, not at each attempt."""
-        self._tell_once(EventReason.ACCESS_DENIED, message)
+    def _count_refusal(self) -> None:
+        """Count a step that was refused and is tried again: once, not at each attempt. What passes is not counted."""
+        status = self.status.resource.status
+        claim, rotated = status.rotation, status.condition(ConditionType.ROTATED)
+        if claim is None or (
+            rotated is not None and (rotated.status, rotated.reason) == ("False", STEP_FAILED[claim.step])
+        ):
+            return
+        self._services.metrics.rotation_finished(
+            engine=self._engine or NO_ENGINE,
+            strategy=self.status.resource.spec.rotation.strategy,
+            trigger=claim.trigger,
+            outcome=Outcome.FAILED,
+        )
 
-    def unreadable(self, message: str) -> None:
-        """Record an Event for a secret that could be read until now: once, not at each attempt."""
-        ready = self.status.resource.status.condition(ConditionType.READY)
-        if ready is not None and ready.status != "False":
-            self._tell_once(EventReason.STORE_UNAVAILABLE, message)
-
-    def _tell_once(self, reason: EventReason, message: str) -> None:
-        """Record an Event for what no condition says yet."""
+    def _denied(self, message: str) -> None:
+        """Record an Event for a step that AWS denies, which no condition says yet: once, not at each attempt."""
         if all(message not in condition.message for condition in self.status.resource.status.conditions):
-            self.tell(NewEvent(reason, message))
+            self.tell(NewEvent(EventReason.ACCESS_DENIED, message))
 
     def tell(self, telling: NewEvent) -> None:
+        """Record an Event, and log it."""
         resource = self.status.resource
-        log.info("%s: %s", telling.reason, telling.message)
-        self._services.events.record(
-            namespace=resource.namespace,
-            name=resource.name,
-            uid=resource.uid,
-            resource_version=resource.resource_version,
-            reason=telling.reason,
-            message=telling.message,
-        )
+        tell(self._services, resource.key, resource.uid, resource.resource_version, telling)
 
     def set_password(self, report: PasswordSet) -> None:
         """Report what setSecret did beside setting a password."""
@@ -194,10 +201,9 @@ class Reporter:
         for telling in events_for_rights(report):
             self.tell(telling)
 
-    def written(self, live: LiveSecret, before: TargetState, current: StoredVersion) -> None:
+    def written(self, before: TargetState, current: StoredVersion) -> None:
         """Report that the target Secret was written."""
         resource = self.status.resource
-        self._services.index.record_target_write(resource.key, live.resource_version)
         spec_changed = resource.generation != resource.status.observed_generation
         telling = event_for_sync(before, current.version_id, spec_changed=spec_changed)
         drift = telling.reason is EventReason.SECRET_DRIFT_REPAIRED
@@ -216,7 +222,9 @@ class Reporter:
 
     def _status_changed(self, before: RotatedSecret, after: RotatedSecretStatus) -> None:
         metrics, strategy = self._services.metrics, before.spec.rotation.strategy
-        for telling in events_for_status(before.status, after, strategy):
+        for telling in chain(
+            events_for_status(before.status, after, strategy), events_for_reasons(before.status, after)
+        ):
             self.tell(telling)
         if after.history and after.history[:1] != before.status.history[:1]:
             ended = after.history[0]
@@ -235,6 +243,7 @@ class Reporter:
         if self._engine is not None:
             strategy = resource.spec.rotation.strategy
             self._services.metrics.rotations_expected(engine=self._engine, strategy=strategy)
+        self._services.metrics.rotation_failing(resource.namespace, resource.name, failing=rotation_fails(status))
         held = status.condition(ConditionType.HELD)
         reason = held.reason if held is not None and held.status == "True" else None
         if reason is not None and reason not in _REASONS:

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.delivery.errors import DeliveryRefused, SecretConflict, TemplateFailed
+from rotated_secrets.delivery.errors import (
+    DeliveryDenied,
+    DeliveryError,
+    DeliveryRefused,
+    SecretConflict,
+    SecretTooLarge,
+    TemplateFailed,
+)
 from rotated_secrets.delivery.rendering import Renderer
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, TargetState, compare
 from rotated_secrets.delivery.targets import TargetSecrets
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import SecretText, SecretValue
 
-Written = Callable[[LiveSecret, TargetState, StoredVersion], None]
-"""Called with the Secret that was written, its state before, and the version that it holds."""
+Write = Callable[[DesiredSecret, LiveSecret | None], LiveSecret]
+"""See :meth:`rotated_secrets.delivery.targets.TargetSecrets.write`."""
+Written = Callable[[TargetState, StoredVersion], None]
+"""Called with the state of the Secret before it was written, and the version that it holds now."""
 
 
 class DeliveredSecret:
@@ -25,10 +34,12 @@ class DeliveredSecret:
         resource: RotatedSecret,
         live: LiveSecret | None,
         renderer: Renderer,
+        write: Write,
         on_written: Written,
     ) -> None:
         """``live`` is the Secret as it was just read."""
         self._secrets = secrets
+        self._write = write
         self._resource = resource
         self._renderer = renderer
         self._rendered: tuple[SecretValue, Mapping[str, SecretText]] | None = None
@@ -61,15 +72,19 @@ class DeliveredSecret:
         return self.look(current)
 
     def write(self, current: StoredVersion) -> TargetState:
-        """Write AWSCURRENT into it. Raises: DeliveryDenied, DeliveryUnavailable."""
+        """Write AWSCURRENT into it. Raises: DeliveryRefused, DeliveryDenied, DeliveryUnavailable."""
         before = self.look(current)
         try:
-            live = self._secrets.write(self._desired(current), self._live)
-        except (SecretConflict, DeliveryRefused) as error:
+            live = self._write(self._desired(current), self._live)
+        except (SecretConflict, SecretTooLarge) as error:
             return _in_the_way(error)
+        except (DeliveryRefused, DeliveryDenied) as error:
+            if not self._resource.deleting:
+                raise  # and tried again: nothing shows when it is no longer refused
+            return _in_the_way(error)  # the rotation is ended without it
         # Equal, as written: if an admission webhook changed it, another comparison would start a fight with it.
         self._read(live)
-        self._on_written(live, before, current)
+        self._on_written(before, current)
         return TargetState(TargetKind.EQUAL, current.version_id)
 
     def _read(self, live: LiveSecret | None) -> None:
@@ -93,5 +108,5 @@ class DeliveredSecret:
         return self._rendered[1]
 
 
-def _in_the_way(error: TemplateFailed | SecretConflict | DeliveryRefused) -> TargetState:
+def _in_the_way(error: DeliveryError) -> TargetState:
     return TargetState(TargetKind.CONFLICT, reason=error.reason, message=str(error))

@@ -51,7 +51,6 @@ WAKE_UPS: Final[Mapping[Reason, WakeUp]] = {
     Reason.SUSPENDED: BY_EVENTS,
     Reason.UNSYNCED: BY_EVENTS,
     # The run has ended with an error, or the plan waits for a time that it knows.
-    Reason.SYNC_FAILED: BY_EVENTS,
     Reason.STORE_UNAVAILABLE: BY_EVENTS,
     Reason.SECRET_NOT_FOUND: BY_EVENTS,
     Reason.INVALID_SECRET_VALUE: BY_EVENTS,
@@ -70,7 +69,8 @@ WAKE_UPS: Final[Mapping[Reason, WakeUp]] = {
     Reason.RIGHTS_MISSING: WakeUp(RECHECK),
     Reason.INVALID_SPEC: WakeUp(RECHECK, not_before_recheck=True),
     Reason.ACCESS_DENIED: WakeUp(RECHECK, not_before_recheck=True),
-    # A Secret in the way does not carry our label, so no watch shows when it goes.
+    # A Secret in the way, or with too much of others in it, may not carry our label, so no watch shows when it changes.
+    Reason.SYNC_FAILED: WakeUp(check_every=CHECK_EVERY),
     Reason.SECRET_CONFLICT: WakeUp(check_every=CHECK_EVERY),
     Reason.SECRET_TYPE_IMMUTABLE: WakeUp(check_every=CHECK_EVERY),
     Reason.NOT_OURS: WakeUp(check_every=CHECK_EVERY),

@@ -57,7 +57,7 @@ class Handlers:
         self._note()
         secret, version = _key(obj), obj["metadata"]["resourceVersion"]
         for owner in self._index.owners_of(secret) | self._named_owner(obj):
-            if not self._index.is_own_write(owner, version):
+            if self._index.needs_look(owner, version):
                 self._look(owner)
 
     def forget(self, key: Key, uid: str | None = None) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.watch.transform import FOLLOWS
-from rotated_secrets.values import Arn
+from rotated_secrets.values import Arn, VersionId
 
 OWN_ACCOUNT = "own"
 """Stands for the operator's own account, whose number is not known at first."""
@@ -53,9 +53,13 @@ class Index:
         self._by_secret: defaultdict[str, set[Key]] = defaultdict(set)
         self._by_target: defaultdict[Key, set[Key]] = defaultdict(set)
         self._written: dict[Key, str] = {}
+        """Versions of target Secrets that we wrote."""
+        self._shown: dict[Key, set[str]] = {}
+        """Versions that the watch has shown of target Secrets that are being written now."""
         self._denied: set[Key] = set()
         self._arns: dict[Key, Arn] = {}
         self._accounts: dict[Key, str] = {}
+        self._currents: dict[Arn, VersionId] = {}
         self._own_account: str | None = None
 
     def __len__(self) -> int:
@@ -124,8 +128,10 @@ class Index:
             self._denied.discard(key)
             self._drop(key, known)
             rivals = self._younger_rivals(key, known)
-            self._arns.pop(key, None)
+            arn = self._arns.pop(key, None)
             self._accounts.pop(key, None)
+            if arn is not None and not self.naming(arn):
+                self._currents.pop(arn, None)
             return rivals
 
     def record_own_account(self, account: str) -> None:
@@ -153,6 +159,20 @@ class Index:
             self._arns[key] = arn
             now = self._rivals(key, known)
             return (before ^ now) | self._younger_rivals(key, known)
+
+    def record_current(self, key: Key, arn: Arn, version_id: VersionId) -> set[Key]:
+        """Record which version this RotatedSecret found, or made, AWSCURRENT.
+
+        Returns:
+            If another version was AWSCURRENT until now, the others that were found to name this secret and may use it:
+            they do not know yet.
+        """
+        with self._lock:
+            followers = {each for each in self.naming(arn) if self._arns.get(each) == arn}
+            before = self._currents.get(arn)
+            if followers:
+                self._currents[arn] = version_id
+            return followers - self._denied - {key} if before not in (None, version_id) else set()
 
     def naming(self, arn: Arn) -> set[Key]:
         """The RotatedSecrets that name this secret, by its ARN, or by its name in the account of their identity."""
@@ -195,16 +215,31 @@ class Index:
         with self._lock:
             return set(self._by_target.get(target, ()))
 
-    def record_target_write(self, key: Key, resource_version: str) -> None:
-        """Record the version of the target Secret that we wrote: the watch event for it needs no look."""
+    def begin_target_write(self, key: Key) -> None:
+        """Record that we are about to write the target Secret: the watch may show it before the response has come."""
         with self._lock:
             if key in self._known:
-                self._written[key] = resource_version
+                self._shown[key] = set()
 
-    def is_own_write(self, key: Key, resource_version: str) -> bool:
-        """Whether we wrote this version of the target Secret."""
+    def end_target_write(self, key: Key, resource_version: str | None) -> bool:
+        """Record the version that we wrote; None if it failed, or if that is not known.
+
+        Returns:
+            Whether the watch has shown another version meanwhile, which needs a look.
+        """
         with self._lock:
-            return self._written.get(key) == resource_version
+            shown = self._shown.pop(key, set())
+            if resource_version is not None and key in self._known:
+                self._written[key] = resource_version
+            return bool(shown - {resource_version})
+
+    def needs_look(self, key: Key, resource_version: str) -> bool:
+        """Whether others wrote this version of the target Secret; while we write it, the end of that will tell."""
+        with self._lock:
+            if (shown := self._shown.get(key)) is not None:
+                shown.add(resource_version)
+                return False
+            return self._written.get(key) != resource_version
 
     def _rivals(self, key: Key, known: _Known) -> set[Key]:
         """Others that name, or may name, the same secret."""

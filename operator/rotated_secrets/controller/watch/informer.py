@@ -20,10 +20,11 @@ from kubernetes import client
 
 from rotated_secrets.api.names import GROUP, PLURAL, VERSION
 from rotated_secrets.cluster import CHUNK
+from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
 from rotated_secrets.controller.watch.handlers import Handlers
-from rotated_secrets.controller.watch.resources import OUR_SECRETS, secret_lists
+from rotated_secrets.controller.watch.resources import OUR_SECRETS, SECRETS, secret_lists
 from rotated_secrets.controller.watch.secret_watch import SecretWatch
-from rotated_secrets.controller.watch.session import TransformedResponse
+from rotated_secrets.controller.watch.session import told_to
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ INACTIVITY = 70.0
 """Seconds without any event or bookmark after which a watch is opened again; the API server sends one every 60."""
 PATIENCE: Final = 6
 """How many times longer than another request a page of a list may take."""
-
+PAUSE: Final = 2.0
+"""Seconds before a list of RotatedSecrets that was refused, or that is too old, is tried again."""
 
 # Used for peering only, which is off.
 _IDENTITY: Any = "rotated-secrets"
@@ -46,6 +48,7 @@ class Informer:
         handlers: Handlers,
         *,
         namespaces: tuple[str, ...],
+        served: ServedNamespaces,
         request_timeout: float,
         watch_timeout: float,
         on_end: Callable[[BaseException | None], None],
@@ -54,6 +57,7 @@ class Informer:
         self._configuration = configuration
         self._handlers = handlers
         self._namespaces = namespaces
+        self._served = served
         self._request_timeout = request_timeout
         self._watch_timeout = watch_timeout
         self._on_end = on_end
@@ -86,7 +90,7 @@ class Informer:
         async with aiohttp.ClientSession(connector=_connector(_connection(self._configuration))) as session:
             # Before kopf, which cancels at its end what was started after it.
             secrets: list[asyncio.Task[Any]] = [
-                asyncio.create_task(self._secret_watch(session, path).run()) for path in self._secret_lists()
+                asyncio.create_task(self._secret_watch(session, *which).run()) for which in self._secret_lists()
             ]
             resources: asyncio.Task[Any] = asyncio.create_task(self._watch_resources())
             try:
@@ -112,16 +116,26 @@ class Informer:
             namespaces=self._namespaces,
         )
 
-    def _secret_lists(self) -> list[str]:
-        return [self._configuration.host.rstrip("/") + path for path in secret_lists(self._namespaces)]
+    def _secret_lists(self) -> list[tuple[str, str]]:
+        """Namespaces, and where their Secrets are listed."""
+        host = self._configuration.host.rstrip("/")
+        paths = secret_lists(self._namespaces)
+        return [(each, host + path) for each, path in zip(self._namespaces or (EVERYWHERE,), paths, strict=True)]
 
-    def _secret_watch(self, session: aiohttp.ClientSession, url: str) -> SecretWatch:
+    def _secret_watch(self, session: aiohttp.ClientSession, namespace: str, url: str) -> SecretWatch:
+        def told(why: str | None) -> None:
+            if why is None:
+                self._served.answered(namespace, SECRETS)
+            else:
+                self._served.refused(namespace, SECRETS, why)
+
         return SecretWatch(
             session,
             url,
             selector=OUR_SECRETS,
             authorization=lambda: _connection(self._configuration).as_http_headers(),
             seen=self._target_secret,
+            told=told,
             connect_timeout=self._request_timeout,
             list_timeout=self._request_timeout * PATIENCE,
             watch_timeout=self._watch_timeout,
@@ -145,7 +159,7 @@ class Informer:
             raise kopf.PermanentError("the API server rejects the operator's credentials")
         self._credentials = found
         session = aiohttp.ClientSession(
-            connector=_connector(found), headers=found.as_http_headers(), response_class=TransformedResponse
+            connector=_connector(found), headers=found.as_http_headers(), response_class=told_to(self._served)
         )
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
@@ -168,6 +182,7 @@ class Informer:
         settings.watching.client_timeout = self._watch_timeout + 30
         settings.watching.connect_timeout = self._request_timeout
         settings.watching.inactivity_timeout = INACTIVITY
+        settings.watching.reconnect_backoff = PAUSE
         settings.networking.request_timeout = self._request_timeout * PATIENCE
         settings.networking.connect_timeout = self._request_timeout
         settings.process.ultimate_exiting_timeout = None

@@ -6,18 +6,33 @@ ever in memory, and of an object that is too large only what its report needs.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, PLURAL
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
 from rotated_secrets.api.status import RotatedSecretStatus
-from rotated_secrets.cluster import MERGE_PATCH, METADATA_LIST, MOST_VALUES, Cluster, Json, NotFound, ObjectTooLarge
+from rotated_secrets.cluster import (
+    MERGE_PATCH,
+    METADATA_LIST,
+    MOST_VALUES,
+    Cluster,
+    ClusterError,
+    Forbidden,
+    Json,
+    NotFound,
+    ObjectTooLarge,
+)
+from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
 from rotated_secrets.controller.watch.transform import LARGEST, only_metadata, parts_by_size, transform
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,14 +53,20 @@ class LargeResource:
 class Resources:
     """The RotatedSecrets of the namespaces that are served."""
 
-    def __init__(self, cluster: Cluster, namespaces: Iterable[str] = ()) -> None:
-        """``namespaces`` to serve; empty means all."""
+    def __init__(
+        self, cluster: Cluster, namespaces: Iterable[str] = (), served: ServedNamespaces | None = None
+    ) -> None:
+        """``namespaces`` to serve; empty means all. ``served`` says which of them are set aside."""
         self._cluster = cluster
         self._namespaces = tuple(namespaces)
+        self._served = served or ServedNamespaces()
         self._lock = threading.Lock()
-        self._unseen_write: float | None = None
+        self._unseen_writes: dict[str, float] = {}
+        """By namespace: when the oldest status was written that the watch has not shown."""
         self._delivered: float | None = None
         self._reading_large = threading.Lock()
+        self._told: set[str] = set()
+        """Fields of specs that the log says are skipped."""
 
     def read_object(self, key: Key) -> Json | None:
         """Read the object, whose spec may not parse; None if there is none.
@@ -102,7 +123,11 @@ class Resources:
             ClusterError: the API server did not answer, or refused.
         """
         found = self.read_object(key)
-        return None if found is None else RotatedSecret.parse(found)
+        if found is None:
+            return None
+        resource = RotatedSecret.parse(found)
+        self._tell_skipped(resource)
+        return resource
 
     def write_status(self, resource: RotatedSecret, patch: Mapping[str, Any]) -> RotatedSecret:
         """Merge ``patch`` into the status, unless the object changed since ``resource`` was read.
@@ -133,53 +158,94 @@ class Resources:
             with self._lock:
                 # The watch may have shown the write before the response came.
                 if self._delivered is None or self._delivered < began:
-                    self._unseen_write = began if self._unseen_write is None else min(self._unseen_write, began)
+                    self._unseen_writes.setdefault(key.namespace, began)
         return written
 
     def pages(self) -> Iterator[list[Json]]:
-        """What the index needs of every RotatedSecret, in chunks."""
-        for path in self._lists():
-            yield from self._cluster.pages(path, transform)
+        """What the index needs of every RotatedSecret, in chunks. Namespaces that are refused are left out."""
+        for namespace in self.places:
+            with self._unless_refused(namespace):
+                yield from self._cluster.pages(_resources(namespace), transform)
 
-    def metadata_pages(self) -> Iterator[list[Json]]:
-        """Namespace, name and uid of every RotatedSecret, in chunks."""
-        for path in self._lists():
-            yield from self._cluster.pages(path, only_metadata, accept=METADATA_LIST)
+    def metadata_pages(self, namespace: str) -> Iterator[list[Json]]:
+        """Namespace, name and uid of each RotatedSecret in one of the :attr:`places`. Raises: ClusterError."""
+        yield from self._cluster.pages(_resources(namespace), only_metadata, accept=METADATA_LIST)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The namespaces that are served, each listed by itself; or EVERYWHERE."""
+        return self._namespaces or (EVERYWHERE,)
 
     def check_access(self) -> None:
         """Make the requests that the watches will make, so that something missing gives a clear error.
 
+        Namespaces that are refused are set aside, as long as one is not.
+
         Raises:
             ClusterError: NotFound if the CRD is missing, Forbidden if a permission is missing, Unreachable.
         """
-        for path in self._lists():
-            self._cluster.page(path, only_metadata, query={"limit": 1}, accept=METADATA_LIST)
-        for path in secret_lists(self._namespaces):
-            query: dict[str, str | int] = {"limit": 1, "labelSelector": OUR_SECRETS}
-            self._cluster.page(path, only_metadata, query=query, accept=METADATA_LIST)
+        refused: dict[str, tuple[str, ClusterError]] = {}
+        for namespace in self.places:
+            kind = PLURAL
+            try:
+                self._cluster.page(_resources(namespace), only_metadata, query={"limit": 1}, accept=METADATA_LIST)
+                kind = SECRETS
+                labelled: dict[str, str | int] = {"limit": 1, "labelSelector": OUR_SECRETS}
+                self._cluster.page(_secrets(namespace), only_metadata, query=labelled, accept=METADATA_LIST)
+            except (Forbidden, NotFound) as error:
+                refused[namespace] = kind, error
+        if len(refused) == len(self.places):
+            raise next(iter(refused.values()))[1]
+        for namespace, (kind, why) in refused.items():
+            self._served.refused(namespace, kind, str(why))
+
+    @contextlib.contextmanager
+    def _unless_refused(self, namespace: str) -> Iterator[None]:
+        """Set a namespace aside that is refused, unless there is no other."""
+        try:
+            yield
+        except (Forbidden, NotFound) as error:
+            if len(self.places) == 1:
+                raise
+            self._served.refused(namespace, PLURAL, str(error))
 
     def watch_delivered(self) -> None:
         """Record that the watch has delivered an event, so it is alive."""
         with self._lock:
             self._delivered = time.monotonic()
-            self._unseen_write = None
+            self._unseen_writes.clear()
 
     def unseen_write_age(self) -> float:
-        """Seconds since the oldest status write after which the watch has delivered nothing; 0 if there is none."""
+        """Seconds since the oldest status write after which the watch has delivered nothing; 0 if there is none.
+
+        Namespaces that are set aside do not count: a new process could not watch them either.
+        """
         with self._lock:
-            return 0.0 if self._unseen_write is None else time.monotonic() - self._unseen_write
+            writes = [at for namespace, at in self._unseen_writes.items() if not self._served.is_set_aside(namespace)]
+        return time.monotonic() - min(writes) if writes else 0.0
 
-    def _lists(self) -> list[str]:
-        return _namespaced(f"/apis/{API_VERSION}", PLURAL, self._namespaces)
+    def _tell_skipped(self, resource: RotatedSecret) -> None:
+        """Log each field that this version skips once: with a default every RotatedSecret has it."""
+        with self._lock:
+            new = [field for field in resource.skipped if field not in self._told]
+            self._told.update(new)
+        if new:
+            log.warning(
+                "RotatedSecret %s: this version of the operator does not know %s and skips it, here and in every other "
+                "RotatedSecret: the CustomResourceDefinition is of a newer version; upgrade the operator",
+                resource,
+                ", ".join(new),
+            )
 
 
+SECRETS: Final = "secrets"
 OUR_SECRETS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 """The label selector of target Secrets."""
 
 
 def secret_lists(namespaces: Iterable[str]) -> list[str]:
     """Return where to list the Secrets of these namespaces; of all, if there are none."""
-    return _namespaced("/api/v1", "secrets", tuple(namespaces))
+    return [_secrets(namespace) for namespace in tuple(namespaces) or (EVERYWHERE,)]
 
 
 def _too_large(key: Key, obj: Json) -> str:
@@ -196,5 +262,13 @@ def _path(key: Key) -> str:
     return f"/apis/{API_VERSION}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
 
 
-def _namespaced(root: str, plural: str, namespaces: tuple[str, ...]) -> list[str]:
-    return [f"{root}/namespaces/{each}/{plural}" for each in namespaces] or [f"{root}/{plural}"]
+def _resources(namespace: str) -> str:
+    return _listed(f"/apis/{API_VERSION}", namespace, PLURAL)
+
+
+def _secrets(namespace: str) -> str:
+    return _listed("/api/v1", namespace, SECRETS)
+
+
+def _listed(root: str, namespace: str, plural: str) -> str:
+    return f"{root}/{plural}" if namespace == EVERYWHERE else f"{root}/namespaces/{namespace}/{plural}"

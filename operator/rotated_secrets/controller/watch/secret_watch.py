@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 import aiohttp
 
 from rotated_secrets.cluster import CHUNK, METADATA, METADATA_LIST, READ
-from rotated_secrets.controller.watch.session import CHANGES, TOO_OLD, lines
+from rotated_secrets.controller.watch.session import CHANGES, TOO_OLD, lines, refusal
 from rotated_secrets.json_list import ListParser, parse
 from rotated_secrets.observability.logs import describe
 
@@ -42,17 +42,22 @@ class SecretWatch:
         selector: str,
         authorization: Callable[[], Mapping[str, str]],
         seen: Seen,
+        told: Callable[[str | None], None] = lambda _: None,
         connect_timeout: float,
         list_timeout: float,
         watch_timeout: float,
         inactivity: float,
     ) -> None:
-        """Timeouts are in seconds. ``authorization`` returns the headers of each request: tokens expire."""
+        """Timeouts are in seconds. ``authorization`` returns the headers of each request: tokens expire.
+
+        ``told`` is called with why the API server refuses the list or the watch, and with None where it watches.
+        """
         self._session = session
         self._url = url
         self._selector = selector
         self._authorization = authorization
         self._seen = seen
+        self._told = told
         # No time for the whole: how long a page takes depends on what is in it.
         self._list_timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, sock_read=list_timeout)
         self._watch_timeout = aiohttp.ClientTimeout(
@@ -74,6 +79,7 @@ class SecretWatch:
             except _TooOld:
                 version = ""
             except _RequestRefused as error:
+                self._told(str(error))
                 log.warning("%s is not watched: %s; tries again in %.0f s", self._url, error, pause)
                 version, pause = "", await _rest(pause)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -109,12 +115,16 @@ class SecretWatch:
         }
         try:
             async with await self._request(asked, METADATA, self._watch_timeout) as response:
+                self._told(None)
                 async for line in lines(response.content):
                     with _understood():
                         event = parse(line)
                         kind, obj = event["type"], event["object"]
                         if kind == "ERROR":
-                            raise _error(obj.get("code", 0), obj.get("message", ""))
+                            code = obj.get("code", 0)
+                            raise (
+                                _TooOld if code == TOO_OLD else _RequestRefused(refusal(code, json.dumps(obj).encode()))
+                            )
                         version = obj["metadata"]["resourceVersion"]
                     if kind in CHANGES:
                         self._seen(obj)
@@ -137,11 +147,7 @@ class SecretWatch:
             return response
         async with response:
             said = await response.content.read(READ)
-        try:
-            message = json.loads(said)["message"]
-        except (ValueError, KeyError, TypeError):
-            message = ""
-        raise _error(response.status, message)
+        raise _TooOld if response.status == TOO_OLD else _RequestRefused(refusal(response.status, said))
 
 
 class _RequestRefused(Exception):
@@ -150,12 +156,6 @@ class _RequestRefused(Exception):
 
 class _TooOld(Exception):
     """What was listed is too long ago to go on from."""
-
-
-def _error(status: int, message: str) -> _RequestRefused | _TooOld:
-    if status == TOO_OLD:
-        return _TooOld()
-    return _RequestRefused(f"the API server answered {status}" + (f": {message[:1000]}" if message else ""))
 
 
 @contextlib.contextmanager

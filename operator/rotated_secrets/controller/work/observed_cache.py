@@ -52,13 +52,17 @@ class ObservedCache:
         self._offset = offset
         self._lock = threading.Lock()
         self._entries: dict[Key, LastLook] = {}
+        self._left: dict[Key, str | None] = {}
+        """The target Secret's resourceVersion by the last look that came to an end, while another one has begun."""
         self._tokens: dict[Key, object] = {}
 
     def start_look(self, key: Key) -> object:
         """Drop the entry and return the look's token; :meth:`invalidate` and a newer look make the token void."""
         token = object()
         with self._lock:
-            self._entries.pop(key, None)
+            last = self._entries.pop(key, None)
+            if last is not None:
+                self._left[key] = last.target_version
             self._tokens[key] = token
         return token
 
@@ -79,6 +83,15 @@ class ObservedCache:
         with self._lock:
             if self._tokens.pop(key, None) is token:
                 self._entries[key] = LastLook(inputs, target_version, until, check_every, self._offset())
+                self._left.pop(key, None)
+
+    def is_as_left(self, key: Key, target_version: str | None) -> bool:
+        """Whether the target Secret has the resourceVersion of the last look that came to an end.
+
+        True also where no such look is remembered.
+        """
+        with self._lock:
+            return self._left.get(key, target_version) == target_version
 
     def last_look(self, key: Key, inputs: LookInputs, now: datetime) -> LastLook | None:
         """The last look, where no other is needed as long as the target Secret has not changed.
@@ -103,4 +116,5 @@ class ObservedCache:
         """Drop the entry: something has changed that the inputs do not show, or the object is gone."""
         with self._lock:
             self._entries.pop(key, None)
+            self._left.pop(key, None)
             self._tokens.pop(key, None)

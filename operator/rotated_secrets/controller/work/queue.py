@@ -247,10 +247,10 @@ class WorkQueue:
         return (now - again).total_seconds() + seconds
 
     def _backoff(self, key: Key) -> float:
-        """Seconds to wait, doubled with each failure, with full jitter.
+        """Seconds to wait, doubled with each failure, with equal jitter: a retry after a moment would fail again.
 
         Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
         """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         ceiling = min(self._cap, self._base * 2 ** min(failures - 1, 32))
-        return random.uniform(0, ceiling)  # noqa: S311 - it spreads load and protects nothing
+        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - it spreads load and protects nothing

@@ -108,7 +108,7 @@ def test_a_failing_rotation_is_followed_through_all_its_attempts() -> None:
     ended = outcome_of(last, quiet=0, patience=5)
     assert ended is not None
     assert ended[0] in (RequestOutcome.FAILED, RequestOutcome.ROLLED_BACK)
-    assert "given up after 3 attempts" in ended[1]
+    assert "failed 3 times; it is tried again until it succeeds" in ended[1]
 
 
 def test_between_two_attempts_the_line_says_what_failed_and_when_the_next_begins() -> None:

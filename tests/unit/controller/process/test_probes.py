@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -75,6 +76,25 @@ def test_port_is_taken_until_the_probes_stop_and_free_then() -> None:
     first.stop()
     second = make(port)
     assert second.port == port
+    second.start()
+    second.stop()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_probes_are_served_at_once_after_a_restart_in_the_same_pod(host: str) -> None:
+    """The process before has answered requests: the kernel keeps its ends of their connections for a minute."""
+
+    def make(port: int) -> Probes:
+        return Probes(host, port, health={}, readiness={}, facts={}, metrics=CollectorRegistry())
+
+    first = make(0)
+    first.start()
+    with socket.create_connection((host, first.port), timeout=5) as client:
+        client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        while client.recv(4096):
+            pass  # until the server has closed its end, which is then in TIME_WAIT
+    first.stop()
+    second = make(first.port)
     second.start()
     second.stop()
 

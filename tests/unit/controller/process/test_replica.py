@@ -31,7 +31,7 @@ from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.transform import transform
 from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, Reconcile
 from rotated_secrets.observability import logs
-from rotated_secrets.observability.events import EventReason
+from rotated_secrets.observability.event_reasons import EventReason
 from rotated_secrets.values import Arn
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_operator import KEY, SPEC, path_of

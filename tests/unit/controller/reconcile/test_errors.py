@@ -123,7 +123,7 @@ def test_secret_that_is_gone_is_told_by_one_event(ready: FakeOperator) -> None:
         with pytest.raises(RetryLater):
             ready.reconcile()
     assert ready.condition()[:2] == ("False", "SecretNotFound")
-    assert ready.events.recorded.count(("StoreUnavailable", "AWS finds no secret; create it")) == 1
+    assert ready.events.recorded.count(("SecretNotFound", "AWS finds no secret; create it")) == 1
     mend()
     ready.settle()
     assert ready.condition()[0] == "True"
@@ -136,7 +136,7 @@ def test_step_that_aws_does_not_do_is_told_by_one_event(ready: FakeOperator, err
     for _ in range(3):
         with pytest.raises(RetryLater):
             ready.reconcile()
-    assert ready.events.recorded.count(("RotationFailed", str(error))) == 1
+    assert ready.events.recorded.count(("RotationFailed", f"{error}; it is tried again")) == 1
     assert ready.condition()[0] == "True"
 
 
@@ -248,8 +248,8 @@ def test_password_that_is_set_and_not_yet_current_is_told_and_finished_later(
         assert (status, reason) == ("False", "LoginFailed")
         assert message.startswith("what is delivered does not log in: ")
         assert str(error) in message
-    event = "AccessDenied" if isinstance(error, AccessDenied) else "RotationFailed"
-    assert ready.events.recorded.count((event, str(error))) == 1
+    assert ready.events.recorded.count(("RotationFailed", f"{error}; it is tried again")) == 1
+    assert ready.events.recorded.count(("AccessDenied", str(error))) == isinstance(error, AccessDenied)
     mend()
     ready.settle()
     assert (ready.condition("Rotated")[0], ready.condition("Ready")[0]) == ("True", "True")
@@ -306,7 +306,7 @@ def test_pending_version_that_cannot_be_read_is_told(ready: FakeOperator) -> Non
     with pytest.raises(RetryLater, match="DecryptionFailure"):
         following.reconcile()
     assert following.condition("Rotated")[:2] == ("False", "SetFailed")
-    assert ("RotationFailed", "DecryptionFailure") in following.events.recorded
+    assert ("RotationFailed", "DecryptionFailure; it is tried again") in following.events.recorded
     following.settle()
     assert following.condition("Rotated")[0] == "True"
 

@@ -56,8 +56,12 @@ def test_resource_that_grows_keeps_what_its_status_holds(operator: FakeOperator)
     operator.apply(SPEC, labels=LABELS)
     operator.reconcile()
     after = operator.status()
-    assert {**after, "conditions": []} == {**before, "conditions": []}
-    assert [each["type"] for each in after["conditions"]] == [each["type"] for each in before["conditions"]]
+    assert {**after, "conditions": [], "state": ""} == {**before, "conditions": [], "state": ""}
+    assert after["state"] == "InvalidSpec"
+    assert [each["type"] for each in after["conditions"]] == [
+        *(each["type"] for each in before["conditions"]),
+        "Stalled",
+    ]
     assert operator.condition()[1] == "InvalidSpec"
 
 

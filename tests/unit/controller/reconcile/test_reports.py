@@ -5,6 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rotated_secrets.controller.work.queue import RetryLater
+from rotated_secrets.secretstores.base import (
+    AccessDenied,
+    StoreError,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnavailable,
+)
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, with_admin
 
 
@@ -19,7 +26,25 @@ def test_delivery_is_told_counted_and_its_echo_known_as_our_own(operator: FakeOp
     assert metric(operator, "sync_total", outcome="written") == 1
     target = operator.target()
     assert target is not None
-    assert operator.services.index.is_own_write(KEY, target["metadata"]["resourceVersion"])
+    assert not operator.services.index.needs_look(KEY, target["metadata"]["resourceVersion"])
+
+
+@pytest.mark.parametrize("by_others", [False, True])
+def test_change_of_the_target_secret_by_others_while_it_is_written_is_looked_at(
+    operator: FakeOperator, by_others: bool
+) -> None:
+    index = operator.services.index
+
+    def shown(method: str, path: str) -> None:
+        if path.startswith("/api/v1/namespaces/shop/secrets") and (target := operator.target()) is not None:
+            assert not index.needs_look(KEY, target["metadata"]["resourceVersion"])
+            assert not by_others or not index.needs_look(KEY, "of-others")
+
+    operator.cluster.after_write = shown
+    with_admin(operator).apply(SPEC)
+    operator.looked_at.clear()
+    operator.reconcile()
+    assert (KEY in operator.looked_at) == by_others
 
 
 def test_rotation_is_told_and_counted_once(operator: FakeOperator) -> None:
@@ -58,8 +83,10 @@ def test_spec_that_does_not_parse_is_not_ready_and_keeps_the_rest_of_its_status(
     assert metric(operator, "ready", namespace="shop", name="orders") == 0
     assert operator.condition()[:2] == ("False", "InvalidSpec")
     after = operator.status()
-    assert {key: after[key] for key in before if key not in ("conditions", "observedGeneration")} == {
-        key: before[key] for key in before if key not in ("conditions", "observedGeneration")
+    assert after["state"] == "InvalidSpec"
+    assert metric(operator, "rotation_failing", namespace="shop", name="orders") == 0
+    assert {key: after[key] for key in before if key not in ("conditions", "state", "observedGeneration")} == {
+        key: before[key] for key in before if key not in ("conditions", "state", "observedGeneration")
     }
 
 
@@ -117,3 +144,36 @@ def test_our_own_rotation_is_no_news_to_the_change_feed(operator: FakeOperator) 
     operator.looked_at.clear()
     operator.services.feeds.poll()
     assert operator.looked_at == []
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (AccessDenied("allow secretsmanager:PutSecretValue"), 1),
+        (StoreRefused("LimitExceededException"), 1),
+        (StoreUnavailable("AWS is away"), 0),
+        (StoreThrottled("AWS is busy"), 0),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_step_that_is_refused_counts_as_failed_once_and_one_that_passes_does_not(
+    operator: FakeOperator, error: StoreError, counted: int
+) -> None:
+    with_admin(operator).apply(SPEC)
+    operator.settle()
+
+    def fail(operation: str, asked: str) -> None:
+        if operation == "PutSecretValue":
+            raise error
+
+    operator.aws.before_call = fail
+    operator.ask("now")
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            operator.reconcile()
+    labels = {"engine": "fake", "strategy": "SingleUser", "trigger": "Annotation"}
+    assert metric(operator, "rotations_total", **labels, outcome="Failed") == counted
+    assert operator.condition("Rotated")[:2] == ("False", "CreateFailed")
+    operator.aws.before_call = lambda operation, asked: None
+    operator.settle()
+    assert metric(operator, "rotations_total", **labels, outcome="Succeeded") == 1

@@ -8,6 +8,8 @@ import pytest
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import OWNER_ANNOTATION
+from rotated_secrets.cluster import Forbidden
+from rotated_secrets.controller.namespaces import EVERYWHERE
 from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resync import reconcile_index
@@ -82,7 +84,8 @@ def test_change_of_a_target_secret_wakes_its_owner_and_our_own_write_does_not(wo
     woken.handlers.target_secret(secret())
     assert woken.looked == [KEY]
     woken.looked.clear()
-    woken.index.record_target_write(KEY, "8")
+    woken.index.begin_target_write(KEY)
+    woken.index.end_target_write(KEY, "8")
     woken.handlers.target_secret(secret(version="8"))
     assert woken.looked == []
     woken.handlers.target_secret(secret(version="9"))
@@ -110,21 +113,44 @@ def test_every_event_shows_that_the_watch_is_alive(woken: Woken) -> None:
 class Listed:
     """What the API server has."""
 
-    def __init__(self, *objects: dict[str, Any]) -> None:
+    def __init__(self, *objects: dict[str, Any], refused: tuple[str, ...] = ()) -> None:
         self.objects = {Key(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in objects}
+        self.refused = refused
+        self.places = ("elsewhere", KEY.namespace) if refused else (EVERYWHERE,)
         self.read: list[Key] = []
 
-    def metadata_pages(self) -> Any:
-        yield [{"metadata": obj["metadata"]} for obj in self.objects.values()]
+    def metadata_pages(self, namespace: str) -> Any:
+        if namespace in self.refused:
+            raise Forbidden("GET /x", 403)
+        found = (obj["metadata"] for key, obj in self.objects.items() if namespace in (EVERYWHERE, key.namespace))
+        yield [{"metadata": metadata} for metadata in found]
 
     def see(self, key: Key) -> dict[str, Any] | None:
         self.read.append(key)
         return self.objects.get(key)
 
 
-def resynced(woken: Woken, *objects: dict[str, Any]) -> tuple[list[Key], Listed]:
-    resources: Any = Listed(*objects)
+def resynced(woken: Woken, *objects: dict[str, Any], refused: tuple[str, ...] = ()) -> tuple[list[Key], Listed]:
+    resources: Any = Listed(*objects, refused=refused)
     return reconcile_index(resources, woken.index, woken.handlers), resources
+
+
+def test_resync_leaves_a_namespace_that_is_refused_as_it_is(woken: Woken) -> None:
+    listed, _ = resynced(woken, refused=(KEY.namespace,))
+    assert listed == []
+    assert woken.index.uid(KEY) is not None, "nothing shows that it was deleted"
+
+
+def test_resync_of_other_namespaces_goes_on(woken: Woken) -> None:
+    listed, _ = resynced(woken, rotated_secret(), refused=("elsewhere",))
+    assert listed == [KEY]
+
+
+def test_resync_where_everything_is_refused_has_found_nothing_out(woken: Woken) -> None:
+    resources: Any = Listed(refused=(EVERYWHERE,))
+    resources.places = (EVERYWHERE,)
+    with pytest.raises(Forbidden):
+        reconcile_index(resources, woken.index, woken.handlers)
 
 
 def test_resync_lists_what_there_is_and_reads_only_what_is_not_known(woken: Woken) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.values import Arn
@@ -242,14 +244,37 @@ def test_owners_of_a_target_secret_follow_the_spec() -> None:
     assert index.owners_of(Key("shop", "moved")) == {Key("shop", "b")}
 
 
-def test_own_write_of_a_target_secret_is_recognised_until_its_owner_is_gone() -> None:
+def test_own_write_of_a_target_secret_needs_no_look_until_its_owner_is_gone() -> None:
     key = Key("shop", "a")
     index = known(rotated_secret("a"))
-    index.record_target_write(key, "17")
-    assert index.is_own_write(key, "17")
-    assert not index.is_own_write(key, "18")
+    index.begin_target_write(key)
+    assert not index.end_target_write(key, "17")
+    assert not index.needs_look(key, "17")
+    assert index.needs_look(key, "18")
     index.forget(key)
-    assert not index.is_own_write(key, "17")
+    assert index.needs_look(key, "17")
+
+
+@pytest.mark.parametrize(
+    ("shown", "written", "looks"),
+    [
+        ([], "17", False),
+        (["17"], "17", False),
+        (["16", "17"], "17", True),
+        (["17", "18"], "17", True),
+        (["16"], None, True),
+    ],
+)
+def test_version_of_a_target_secret_that_is_shown_while_it_is_written_is_compared_at_the_end(
+    shown: list[str], written: str | None, looks: bool
+) -> None:
+    """The watch may be faster than the response."""
+    key = Key("shop", "a")
+    index = known(rotated_secret("a"))
+    index.begin_target_write(key)
+    assert [index.needs_look(key, version) for version in shown] == [False] * len(shown)
+    assert index.end_target_write(key, written) == looks
+    assert index.needs_look(key, "19")
 
 
 def test_forget_leaves_nothing_behind() -> None:

@@ -12,6 +12,7 @@ import kopf
 import pytest
 from kubernetes import client
 
+from rotated_secrets.controller.namespaces import ServedNamespaces
 from rotated_secrets.controller.watch.informer import Informer
 from rotated_secrets.controller.watch.secret_watch import SecretWatch
 from sandbox.servers import free_port
@@ -28,7 +29,13 @@ class Running:
         found = client.Configuration(host=f"http://127.0.0.1:{free_port()}")
         nothing: Any = None
         self.informer = Informer(
-            found, nothing, namespaces=namespaces, request_timeout=1, watch_timeout=1, on_end=self._end
+            found,
+            nothing,
+            namespaces=namespaces,
+            served=ServedNamespaces(),
+            request_timeout=1,
+            watch_timeout=1,
+            on_end=self._end,
         )
 
     def _end(self, error: BaseException | None) -> None:
@@ -115,6 +122,7 @@ def test_informer_runs_with_a_user_id_that_has_no_name(monkeypatch: pytest.Monke
         client.Configuration(),
         handlers=None,  # type: ignore[arg-type]  # nothing is watched
         namespaces=("shop",),
+        served=ServedNamespaces(),
         request_timeout=1,
         watch_timeout=1,
         on_end=lambda error: None,

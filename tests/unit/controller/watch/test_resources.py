@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION
 from rotated_secrets.api.resource import InvalidSpec
 from rotated_secrets.cluster import Conflict, Forbidden, NotFound, ObjectTooLarge
+from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
 from rotated_secrets.controller.watch.resources import Resources
 from rotated_secrets.controller.watch.transform import LARGEST
 from tests.support.fake_cluster import FakeCluster
@@ -23,9 +25,9 @@ def cluster() -> FakeCluster:
     return found
 
 
-def resources_of(cluster: FakeCluster, *namespaces: str) -> Resources:
+def resources_of(cluster: FakeCluster, *namespaces: str, served: ServedNamespaces | None = None) -> Resources:
     typed: Any = cluster
-    return Resources(typed, namespaces)
+    return Resources(typed, namespaces, served)
 
 
 def test_resource_is_read_and_one_that_is_not_there_is_none(cluster: FakeCluster) -> None:
@@ -42,6 +44,21 @@ def test_resource_that_does_not_parse_can_be_read_as_an_object(cluster: FakeClus
     with pytest.raises(InvalidSpec):
         resources_of(cluster).read(KEY)
     assert resources_of(cluster).read_object(KEY) is not None
+
+
+def test_fields_that_are_skipped_are_told_once(cluster: FakeCluster, caplog: pytest.LogCaptureFixture) -> None:
+    other = Key(KEY.namespace, "bills")
+    for key, fields in ((KEY, ("fresh",)), (other, ("fresh", "later"))):
+        cluster.put(path_of(key), {"apiVersion": API_VERSION, "spec": {**SPEC, **dict.fromkeys(fields, "Default")}})
+    resources = resources_of(cluster)
+    for key in (KEY, KEY, other, other):
+        found = resources.read(key)
+        assert found is not None and found.spec.source.secret_id == "shop/orders"
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2, told
+    assert "shop/orders: this version of the operator does not know spec.fresh and skips it" in told[0]
+    assert "shop/bills: this version of the operator does not know spec.later and skips it" in told[1]
+    assert all("upgrade the operator" in line for line in told)
 
 
 def test_status_is_written_where_nobody_wrote_since_it_was_read(cluster: FakeCluster) -> None:
@@ -109,10 +126,53 @@ def test_access_is_checked_to_resources_and_to_labelled_secrets(cluster: FakeClu
         resources_of(cluster, "shop").check_access()
 
 
+@pytest.mark.parametrize("refused", [f"/apis/{API_VERSION}/namespaces/billing", "/api/v1/namespaces/billing"])
+def test_namespace_that_is_refused_is_set_aside_and_the_others_are_served(refused: str, cluster: FakeCluster) -> None:
+    cluster.forbidden = {("GET", refused)}
+    served = ServedNamespaces()
+    resources = resources_of(cluster, "shop", "billing", served=served)
+    resources.check_access()
+    assert (served.is_set_aside("shop"), served.is_set_aside("billing")) == (False, True)
+    assert [obj["metadata"]["name"] for page in resources.pages() for obj in page] == [KEY.name]
+
+
+def test_namespace_that_is_refused_after_the_check_is_left_out_of_the_list(cluster: FakeCluster) -> None:
+    served = ServedNamespaces()
+    resources = resources_of(cluster, "billing", "shop", served=served)
+    resources.check_access()
+    cluster.forbidden = {("GET", f"/apis/{API_VERSION}/namespaces/billing")}
+    assert [obj["metadata"]["name"] for page in resources.pages() for obj in page] == [KEY.name]
+    assert served.is_set_aside("billing")
+
+
+@pytest.mark.parametrize("namespaces", [(), ("shop",), ("shop", "billing")])
+def test_where_every_namespace_is_refused_there_is_nothing_to_serve(
+    namespaces: tuple[str, ...], cluster: FakeCluster
+) -> None:
+    cluster.forbidden = {("GET", "/apis/"), ("GET", "/api/")}
+    served = ServedNamespaces()
+    with pytest.raises(Forbidden):
+        resources_of(cluster, *namespaces, served=served).check_access()
+    assert not served.is_set_aside("shop"), "it is not set aside, but waited for"
+
+
+def test_write_in_a_namespace_that_is_set_aside_is_not_waited_for(cluster: FakeCluster) -> None:
+    """The watch cannot show it, and a new process could not watch it either."""
+    served = ServedNamespaces()
+    resources = resources_of(cluster, "shop", "billing", served=served)
+    read = resources.read(KEY)
+    assert read is not None
+    served.refused("shop", "rotatedsecrets", "403")
+    resources.write_status(read, {"engine": "postgres"})
+    assert resources.unseen_write_age() == 0.0
+    served.answered("shop", "rotatedsecrets")
+    assert resources.unseen_write_age() > 0.0
+
+
 def test_of_lists_only_what_the_index_needs_is_kept(cluster: FakeCluster) -> None:
     cluster.put(path_of(KEY), {"apiVersion": API_VERSION, "spec": SPEC, "metadata": {"labels": {"a": "x" * 100_000}}})
     resources = resources_of(cluster)
-    for pages in (resources.pages(), resources.metadata_pages()):
+    for pages in (resources.pages(), resources.metadata_pages(EVERYWHERE)):
         ((obj,),) = pages
         assert obj["metadata"]["name"] == KEY.name
         assert len(json.dumps(obj)) < 1000

@@ -11,8 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from kopf._cogs.clients.errors import APITooManyRequestsError, check_response
 
-from rotated_secrets.controller.watch.session import TransformedResponse
+from rotated_secrets.api.names import PLURAL
+from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
+from rotated_secrets.controller.watch.session import TransformedResponse, told_to
 from rotated_secrets.controller.watch.transform import LARGEST
 
 Ask = Callable[[aiohttp.ClientSession, Any], Awaitable[Any]]
@@ -21,15 +24,29 @@ METADATA: dict[str, Any] = SEEN | {"labels": {"a": "x" * 200_000}}
 OBJECT: dict[str, Any] = {"metadata": METADATA, "spec": {"source": {"secretId": "shop/orders"}}}
 
 
-def ask(body: bytes, use: Ask, *, status: int = 200) -> Any:
+ALL, IN_SHOP = (
+    f"/apis/rotatedsecrets.io/v1alpha1/{PLURAL}",
+    f"/apis/rotatedsecrets.io/v1alpha1/namespaces/shop/{PLURAL}",
+)
+
+
+def ask(
+    body: bytes,
+    use: Ask,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+    path: str = ALL,
+    response: type[TransformedResponse] = TransformedResponse,
+) -> Any:
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=body, status=status, content_type="application/json")
+        return web.Response(body=body, status=status, content_type=content_type)
 
     async def run() -> Any:
         app = web.Application()
-        app.router.add_get("/", answer)
-        async with TestServer(app) as server, aiohttp.ClientSession(response_class=TransformedResponse) as session:
-            return await use(session, server.make_url("/"))
+        app.router.add_get("/{path:.*}", answer)
+        async with TestServer(app) as server, aiohttp.ClientSession(response_class=response) as session:
+            return await use(session, server.make_url(path))
 
     return asyncio.run(run())
 
@@ -58,14 +75,93 @@ def test_other_responses_are_as_they_are() -> None:
         assert ask(json.dumps(body).encode(), listed) == body
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json"])
+def test_text_of_an_error_reaches_kopf(content_type: str) -> None:
+    """The API server says "Too many requests" in plain text."""
+
+    async def checked(session: aiohttp.ClientSession, url: Any) -> None:
+        await check_response(await session.get(url))
+
+    with pytest.raises(APITooManyRequestsError, match=r"^too many requests$"):
+        ask(b"too many requests\n", checked, status=429, content_type=content_type, path="/apis")
+
+
+def test_page_of_a_proxy_is_told_by_its_type() -> None:
+    with pytest.raises(aiohttp.ContentTypeError, match="text/html"):
+        ask(b"<html>Please log in</html>", listed, content_type="text/html")
+
+
 def test_list_that_is_too_old_begins_again_instead_of_ending_kopf() -> None:
     with pytest.raises(aiohttp.ClientPayloadError):
         ask(b"{}", listed, status=410)
 
 
-def test_watch_that_is_too_old_is_left_to_kopf() -> None:
-    """It would open the same watch again and again after the error for lists."""
-    assert ask(b'{"code": 410}\n', watched, status=410) == [{"code": 410}]
+BEGIN_AGAIN = [{"type": "ERROR", "object": {"code": 410}}]
+"""What makes kopf begin again with a new list."""
+
+
+def test_watch_that_is_too_old_begins_again_with_a_list() -> None:
+    """kopf would end after the status, and open the same watch again and again after the error for lists."""
+    assert ask(b'{"code": 410}', watched, status=410) == BEGIN_AGAIN
+
+
+REFUSALS = [403, 404, 422, 429, 500, 503]
+
+
+class Told(list[tuple[str, str | None]]):
+    def __call__(self, namespace: str, why: str | None) -> None:
+        self.append((namespace, why))
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize(("path", "namespace"), [(ALL, EVERYWHERE), (IN_SHOP, "shop")])
+def test_refusal_sets_its_namespace_aside_and_does_not_end_kopf(status: int, path: str, namespace: str) -> None:
+    told = Told()
+    refused = told_to(ServedNamespaces(told))
+    said = b'{"kind": "Status", "message": "you may not"}'
+    with pytest.raises(aiohttp.ClientPayloadError):
+        ask(said, listed, status=status, path=path, response=refused)
+    assert ask(said, watched, status=status, path=path, response=refused) == BEGIN_AGAIN
+    assert told == [(namespace, f"the API server answered {status}: you may not")]
+    assert ask(b"", watched, path=path, response=refused) == []
+    assert told[1:] == [(namespace, None)]
+
+
+def test_list_alone_does_not_bring_a_namespace_back() -> None:
+    told = Told()
+    refused = told_to(ServedNamespaces(told))
+    ask(b"no JSON", watched, status=403, response=refused)
+    ask(b'{"items": []}', listed, response=refused)
+    assert told == [(EVERYWHERE, "the API server answered 403")]
+
+
+@pytest.mark.parametrize(("status", "path"), [(401, ALL), (404, "/apis/rotatedsecrets.io/v1alpha1")])
+def test_rejected_credentials_and_other_requests_are_left_to_kopf(status: int, path: str) -> None:
+    told = Told()
+    said = {"kind": "Status", "code": status}
+    assert (
+        ask(json.dumps(said).encode(), listed, status=status, path=path, response=told_to(ServedNamespaces(told)))
+        == said
+    )
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type": "ERROR", "object": {"code": 500, "message": "etcd is away"}}',
+        b'{"type": "ADDED", "object": {}}',
+        b"<html>",
+        b"[]",
+    ],
+)
+def test_watch_that_shows_an_error_or_nonsense_begins_again(line: bytes) -> None:
+    assert ask(line + b"\n", watched) == BEGIN_AGAIN
+
+
+def test_list_that_is_none_begins_again() -> None:
+    with pytest.raises(aiohttp.ClientPayloadError):
+        ask(b"<html>", listed)
 
 
 def test_events_hold_transformed_objects_however_long_their_lines_are() -> None:

@@ -258,7 +258,7 @@ def test_waits_after_failures_double_up_to_the_cap_and_start_over_after_success(
     ceilings: list[float] = []
 
     def no_wait(low: float, high: float) -> float:
-        assert low == 0
+        assert low == high / 2
         ceilings.append(high)
         return 0.0
 
