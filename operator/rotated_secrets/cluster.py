@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from kubernetes.client.rest import should_bypass_proxies
 
 from rotated_secrets.json_list import ListParser, parse
 
@@ -100,6 +102,11 @@ class NoCluster(Exception):
     """No kubeconfig and no ServiceAccount name the API server."""
 
 
+def is_of_this_pod(kubeconfig: Path | None) -> bool:
+    """Whether the cluster to work with is the one that this process runs in, as its ServiceAccount."""
+    return kubeconfig is None and not os.environ.get("KUBECONFIG") and "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 def configuration(kubeconfig: Path | None, context: str | None) -> client.Configuration:
     """Load the address of the API server and our credentials for it.
 
@@ -108,14 +115,27 @@ def configuration(kubeconfig: Path | None, context: str | None) -> client.Config
     """
     found = client.Configuration()
     try:
-        if kubeconfig is None and "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if is_of_this_pod(kubeconfig):
             config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
+            # The way to the pod's own API server is the cluster's; a proxy in the environment is for AWS.
+            found.proxy = None
         else:
             path = str(kubeconfig) if kubeconfig else None
             config.load_kube_config(path, context, found)  # type: ignore[no-untyped-call]
+            if found.proxy and "://" not in found.proxy:  # as curl and AWS's SDK take it
+                found.proxy = f"http://{found.proxy}"
     except config.ConfigException as error:
         raise NoCluster(f"{error}; set --kubeconfig, or run in a pod with a ServiceAccount") from None
     return found
+
+
+def proxy_of(found: client.Configuration) -> str | None:
+    """The proxy by which the API server is asked: of the kubeconfig, or of the environment, unless NO_PROXY names it.
+
+    Its URL may hold a password.
+    """
+    is_direct = not found.proxy or should_bypass_proxies(found.host, found.no_proxy or "")
+    return None if is_direct else found.proxy
 
 
 class Cluster:
@@ -140,6 +160,7 @@ class Cluster:
             retries, redirect=0, allowed_methods=("GET",), backoff_factor=0.1, respect_retry_after_header=False
         )
         self.client = client.ApiClient(found)
+        self._through = _through(proxy_of(found), found.host)
         self._timeout = timeout
         self._before_write = before_write
 
@@ -257,7 +278,9 @@ class Cluster:
                 raise _error(f"{method} {path}", response.status, b"".join(islice(response.stream(READ), 16)))
             yield response
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            raise Unreachable(f"{method} {path}: the API server could not be reached: {_cause(error)}") from error
+            raise Unreachable(
+                f"{method} {path}: the API server could not be reached{self._through}: {_cause(error)}"
+            ) from error
         finally:
             if response is not None:
                 # A response that was read to its end has given its connection back, and this does nothing.
@@ -290,8 +313,18 @@ def _error(what: str, status: int, data: bytes) -> ClusterError:
     return kind(f"{what}: the API server answered {status}" + (f": {message}" if message else ""), status, answer)
 
 
+def _through(proxy: str | None, host: str) -> str:
+    """Say by which proxy, without a password, and how to go without it; empty where there is none."""
+    if proxy is None:
+        return ""
+    name = urlsplit(proxy).netloc.rpartition("@")[2]
+    return f" through the proxy {name} (to ask it directly, add {urlsplit(host).hostname} to NO_PROXY)"
+
+
 def _cause(error: Exception) -> str:
     """Return the innermost reason, without the layers that the HTTP library wraps around it."""
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return _cause(error.original_error)
     reason = getattr(error, "reason", None)
     if isinstance(error, urllib3.exceptions.MaxRetryError) and isinstance(reason, Exception):
         return _cause(reason)
@@ -299,6 +332,6 @@ def _cause(error: Exception) -> str:
         return _cause(error.__cause__)
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     return str(reason) if isinstance(error, ApiException) and reason else str(error).rpartition(": ")[2]

@@ -134,6 +134,8 @@ STRICT = {"networkPolicy": {"databasePorts": [5432], "databaseNetworks": ["10.0.
         (nested("aws.endpointUrl", "https://vpce-1.example.com:4566/"), 4566),
         (nested("aws.stsEndpointUrl", "http://sts.example.com"), 80),
         (nested("databases.webhookHosts", ["a.example.com", "*.b.example.com:08443"]), 8443),
+        (nested("proxy.https", "http://proxy.example.com:3128"), 3128),
+        (nested("proxy.http", "http://proxy.example.com:3129/"), 3129),
         ({"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://user:word@proxy:3128/"}]}, 3128),
         ({"extraEnv": [{"name": "https_proxy", "value": "proxy:3128"}]}, 3128),
         ({"extraEnv": [{"name": "HTTP_PROXY", "value": "http://[fd00::1]:3128"}]}, 3128),

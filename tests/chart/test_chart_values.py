@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client.rest import should_bypass_proxies
 
 from rotated_secrets.controller.access.policy import AccessPolicy
 from rotated_secrets.controller.access.policy_file import parse_policy
@@ -28,7 +29,7 @@ from tests.support.chart_files import (
     values,
 )
 from tests.support.documents import anchors
-from tests.support.manifests import arguments, one
+from tests.support.manifests import arguments, one, pod_of
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 LEFT_TO_THE_CHART = {
@@ -190,3 +191,23 @@ def test_the_readmes_example_of_a_refusal_is_what_helm_says() -> None:
         rendered({"aws": {"region": "Ireland", "pollInterval": "5 minutes"}})
     (example,) = re.findall(r"^Error: INSTALLATION FAILED: (.+?)\n```", README.read_text(), re.MULTILINE | re.DOTALL)
     assert example in str(refused.value)
+
+
+def test_what_is_never_behind_a_proxy_is_excepted_without_being_named() -> None:
+    """The kubelet puts in the API server's address; AWS's SDK asks 169.254.… for credentials."""
+    proxy = {"proxy": {"https": "http://proxy:3128", "http": "http://proxy:3129", "noProxy": ["vpce.amazonaws.com"]}}
+    (container,) = pod_of(one(rendered(proxy), "Deployment"))["containers"]
+    told = {each["name"]: each["value"] for each in container["env"]}
+    assert (told["HTTPS_PROXY"], told["HTTP_PROXY"]) == ("http://proxy:3128", "http://proxy:3129")
+    direct = told["NO_PROXY"].replace("$(KUBERNETES_SERVICE_HOST)", "10.43.0.1")
+    for host in ("10.43.0.1", "localhost", "[fd00:ec2::23]", "169.254.169.254", "a.shop.svc", "x.vpce.amazonaws.com"):
+        assert should_bypass_proxies(f"http://{host}", direct), host
+    assert not should_bypass_proxies("https://secretsmanager.eu-west-1.amazonaws.com", direct)
+    (container,) = pod_of(one(rendered(), "Deployment"))["containers"]
+    assert "env" not in container
+
+
+@pytest.mark.parametrize("name", ["https", "http"])
+def test_a_proxy_is_a_url(name: str) -> None:
+    with pytest.raises(HelmFailed, match=f'proxy.{name}: "proxy:3128" is no URL of a proxy; write for example http://'):
+        rendered(nested(f"proxy.{name}", "proxy:3128"))

@@ -26,7 +26,9 @@ import os, sys
 from pathlib import Path
 from sandbox.prefork import prefork
 with prefork() as interpreter:
-    operator = interpreter.start(["run", "--kubeconfig", sys.argv[1]], os.environ, Path(sys.argv[2]))
+    operator = interpreter.start(
+        ["run", "--kubeconfig", sys.argv[1], "--lease-namespace", "default"], os.environ, Path(sys.argv[2])
+    )
     print(operator.pid, flush=True)
     sys.stdin.read()
 """

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubernetes import client
+from kubernetes import client, config
 
 from rotated_secrets.cluster import (
     LARGEST_RESPONSE,
@@ -24,8 +26,11 @@ from rotated_secrets.cluster import (
     Json,
     ObjectTooLarge,
     Unreachable,
+    configuration,
+    proxy_of,
 )
 from rotated_secrets.json_list import ListParser, parse
+from sandbox.servers import free_port
 from tests.support.examples import examples
 
 PATH = "/apis/example.org/v1/things"
@@ -268,3 +273,64 @@ def test_refusal_names_its_message_and_gives_the_connection_back() -> None:
             with pytest.raises(Gone, match="answered 410: too old"):
                 cluster.request("GET", PATH)
     assert len(server.connections) == 1
+
+
+def asked_through(proxy: str, host: str = "https://api.example.com:6443") -> str:
+    """What is told where the API server cannot be reached through a proxy."""
+    found = client.Configuration(host=host)
+    found.proxy = proxy
+    ours = Cluster(found, timeout=5, connections=1, retries=0)
+    with pytest.raises(Unreachable) as caught:
+        ours.request("GET", PATH)
+    ours.close()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["https://api.example.com:6443", "http://api.example.com"])
+def test_an_error_of_a_proxy_names_the_proxy_without_its_password_and_the_way_around_it(host: str) -> None:
+    told = asked_through(f"http://user:hidden@127.0.0.1:{free_port()}", host)
+    assert re.search(r"could not be reached through the proxy 127\.0\.0\.1:\d+ [(]to ask it directly, ", told)
+    assert told.endswith("add api.example.com to NO_PROXY): Connection refused")
+    assert "hidden" not in told
+    assert "user" not in told
+
+
+def test_what_a_proxy_refuses_is_told_in_its_words() -> None:
+    with Server(lambda _: (403, b"")) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        told = asked_through(f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+        thread.join()
+    assert "to NO_PROXY): Tunnel connection failed: " in told
+
+
+def test_a_pod_asks_its_own_api_server_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_pod(client_configuration: client.Configuration) -> None:
+        client_configuration.host = "https://10.0.0.1:443"
+
+    monkeypatch.setattr(config, "load_incluster_config", in_pod)
+    for name, value in {"HTTPS_PROXY": "http://proxy:3128", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("KUBECONFIG", "NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert proxy_of(configuration(None, None)) is None
+
+
+def test_a_kubeconfig_is_followed_through_the_proxy_of_the_environment_unless_it_is_excepted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = {"name": "it"}
+    written = {
+        "clusters": [name | {"cluster": {"server": "https://api.example.com"}}],
+        "users": [name | {"user": {}}],
+        "contexts": [name | {"context": {"cluster": "it", "user": "it"}}],
+        "current-context": "it",
+    }
+    (tmp_path / "config").write_text(json.dumps(written))
+    for variable in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
+    assert proxy_of(configuration(tmp_path / "config", None)) == "http://proxy:3128"
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    assert proxy_of(configuration(tmp_path / "config", None)) is None

@@ -19,6 +19,8 @@ line: which value, what is wrong with it, and what to write.
 {{- $isName := "is no name in Kubernetes; write lower case letters, digits, - and ." -}}
 {{- $isKey := "is no key of a ConfigMap or Secret; write letters, digits, -, _ and ." -}}
 {{- $isUrl := "is no URL; write for example https://vpce-1234.secretsmanager.eu-west-1.vpce.amazonaws.com" -}}
+{{- $proxy := "https?://[^/[:space:]]+(:[0-9]{1,5})?/?" -}}
+{{- $isProxy := "is no URL of a proxy; write for example http://proxy.example.com:3128" -}}
 {{- $isNamespace := "is no namespace; write its name, in lower case letters, digits and -" -}}
 {{- $checks := list
   (list "image.repository" .Values.image.repository "[a-z0-9]([-a-z0-9._/]*[a-z0-9])?(:[0-9]+/[a-z0-9]([-a-z0-9._/]*[a-z0-9])?)?" "is no repository; write for example registry.example.com/rotated-secrets, and the tag in image.tag")
@@ -30,6 +32,8 @@ line: which value, what is wrong with it, and what to write.
   (list "aws.region" .Values.aws.region "[a-z]{2,4}(-[a-z]+)+-[0-9]+(-fips)?" "is no region; write for example eu-west-1")
   (list "aws.endpointUrl" .Values.aws.endpointUrl "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?" $isUrl)
   (list "aws.stsEndpointUrl" .Values.aws.stsEndpointUrl "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?" $isUrl)
+  (list "proxy.https" .Values.proxy.https $proxy $isProxy)
+  (list "proxy.http" .Values.proxy.http $proxy $isProxy)
   (list "aws.credentialsSecretName" .Values.aws.credentialsSecretName $name $isName)
   (list "databases.caBundleConfigMap.name" .Values.databases.caBundleConfigMap.name $name $isName)
   (list "databases.caBundleSecret.name" .Values.databases.caBundleSecret.name $name $isName)

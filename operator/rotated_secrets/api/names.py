@@ -68,7 +68,8 @@ RESTARTED_FOR_ANNOTATION: Final = f"{GROUP}/restarted-for"
 that its pods were restarted for."""
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
-"""Target Secret, a label: `rotated-secrets`. The operator watches only Secrets with this label."""
+"""Target Secret, a label: `rotated-secrets`. The operator watches only Secrets with this label. Its
+Lease has it too."""
 MANAGED_BY: Final = "rotated-secrets"
 
 CORE_DOMAINS: Final = (

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from rotated_secrets.api.fields import NAME_LENGTH
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import REQUEST_ANNOTATIONS, RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from rotated_secrets.api.observed_requests import with_observed
 from rotated_secrets.api.rules import RULE
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import RotatedSecretStatus
@@ -78,6 +79,11 @@ class RotatedSecret:
         """Return the value of the annotation that asks for a complete check."""
         return self.requests.get(RESYNC_ANNOTATION)
 
+    @property
+    def has_new_request(self) -> bool:
+        """Whether an annotation asks for something that no check has seen yet."""
+        return with_observed(self.status, self.rotate_request, self.resync_request) != self.status
+
     @classmethod
     def parse(cls, obj: Mapping[str, Any]) -> RotatedSecret:
         """Parse what the API server returned.
@@ -102,7 +108,7 @@ class RotatedSecret:
             generation=metadata.get("generation", 0),
             resource_version=metadata["resourceVersion"],
             created_at=created_at,
-            requests=_requests(metadata.get("annotations") or {}),
+            requests=requests_in(metadata),
             rotate_request_is_older=_is_older(ROTATE_ANNOTATION, metadata, created_at),
             spec=spec,
             status=parse_status(obj),
@@ -124,8 +130,9 @@ def _parse_spec(written: Any) -> tuple[RotatedSecretSpec, tuple[str, ...]]:
     return spec, tuple(sorted({_path("spec", [part for part in loc if isinstance(part, str)]) for loc in unknown}))
 
 
-def _requests(annotations: Mapping[str, str]) -> Mapping[str, str]:
-    """Other annotations are not kept: they may have 256 KiB."""
+def requests_in(metadata: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the annotations that ask for something. Others are not kept: they may have 256 KiB."""
+    annotations = metadata.get("annotations") or {}
     asked = sorted(annotations.keys() & REQUEST_ANNOTATIONS)
     return MappingProxyType({name: annotations[name][:NAME_LENGTH] for name in asked})
 

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field
 
 from rotated_secrets.api.fields import ConditionMessage, Instant, Message, ReportedName, Second
+from rotated_secrets.api.observed_requests import ObservedRequests
 from rotated_secrets.api.rules import WrittenModel
 from rotated_secrets.values import VersionId
 
+_BY_TYPE: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 HISTORY_LENGTH: Final = 10
 
 
@@ -244,12 +246,7 @@ class RotatedSecretStatus(_ReportedModel):
     observed_generation: int | None = None
     """The `metadata.generation` that this status is about."""
 
-    conditions: Annotated[
-        tuple[Condition, ...],
-        Field(
-            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-        ),
-    ] = ()
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=_BY_TYPE)] = ()
     """Ready: a login with the current version succeeded, and the target Secret holds this version. Synced: the target
     Secret equals the current version. Rotated: the last due rotation finished. Held: a due rotation waits.
     Stalled, only while it is True: a person has to correct something."""
@@ -294,6 +291,9 @@ class RotatedSecretStatus(_ReportedModel):
 
     handled_requests: HandledRequests = HandledRequests()
     """Requests that were served already."""
+
+    observed_requests: ObservedRequests | None = None
+    """Requests that a check has seen, whatever came of it."""
 
     retiring: Retiring | None = None
     """DualPassword: the old password that still works."""

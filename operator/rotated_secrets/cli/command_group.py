@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import os
+import sys
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -19,11 +24,31 @@ from rotated_secrets.cli.errors import CommandError
 _UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 """click's error for a wrong flag or argument. typer does not export it."""
 
+_CANNOT_WRITE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF})
+"""Errors of a file or device that takes no more. A closed pipe is typer's to handle."""
 VIEW, REQUESTS = "View", "Requests"
 
 
 class CommandGroup(TyperGroup):
     """Prints an error in one line. A usage error exits with 1, because 2 means that a rotation is held."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # it was closed by the shell
+                setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE:
+                raise
+            with contextlib.suppress(OSError):
+                typer.echo(
+                    f"{extra.get('prog_name') or self.name}: cannot write the result: {error.strerror}", err=True
+                )
+            # What is left in the buffers would be an error again when Python ends.
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            sys.exit(1)
 
     def invoke(self, ctx: Any) -> Any:
         program = ctx.find_root().info_name
@@ -32,7 +57,8 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except CommandError as error:
-            typer.echo(f"{program}: {error}", err=True)
+            with contextlib.suppress(OSError):
+                typer.echo(f"{program}: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except _UsageError as error:
             error.exit_code = 1  # type: ignore[attr-defined]

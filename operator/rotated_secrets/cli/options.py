@@ -105,6 +105,20 @@ def seconds(duration: str) -> float:
         raise CommandError(f"--timeout: {error}") from None
 
 
+def longest_wait(context: typer.Context, timeout: str, wait: bool) -> float | None:
+    """Seconds to wait at most; None without ``--wait``.
+
+    Raises:
+        CommandError: ``--timeout`` is not a duration, or would have no effect.
+    """
+    longest, given = seconds(timeout), context.get_parameter_source("timeout")
+    if wait:
+        return longest
+    if given is not None and given.name != "DEFAULT":
+        raise CommandError("--timeout has no effect without --wait; add --wait, or leave --timeout out")
+    return None
+
+
 def connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> RotatedSecretClient:
     """Raises CommandError."""
     # The Kubernetes library takes a second to import, which --help should not take.

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rotated_secrets.cluster import is_of_this_pod
 from rotated_secrets.databases.registry import enabled_engines
 from rotated_secrets.databases.webhook.receiver import check_pattern
 from rotated_secrets.observability.logs import LogFormat, LogLevel
@@ -201,7 +202,7 @@ class Settings(BaseModel):
 
     lease_name: str = _field("rotated-secrets", "Leader election", "Name of the Lease that the leader holds.")
     lease_namespace: str = _field(
-        "", "Leader election", "Namespace of the Lease. Default: the pod's own, else `default`."
+        "", "Leader election", "Namespace of the Lease. Default: the pod's own; required outside of a pod."
     )
     lease_duration: Seconds = _field(
         15.0,
@@ -292,7 +293,7 @@ class Settings(BaseModel):
         found["identity"] = given.get("identity") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         # Other AWS SDKs read AWS_REGION, and AWS's platforms set it; boto3 reads only AWS_DEFAULT_REGION.
         found["aws_region"] = given.get("aws_region") or configured_region() or os.environ.get("AWS_REGION")
-        found["lease_namespace"] = given.get("lease_namespace") or _own_namespace()
+        found["lease_namespace"] = given.get("lease_namespace") or _own_namespace(given.get("kubeconfig"))
         return found
 
     @model_validator(mode="after")
@@ -333,11 +334,10 @@ def variable(field: str) -> str:
     return "ROTATED_SECRETS_" + field.upper()
 
 
-def _own_namespace() -> str:
-    try:
-        return SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
-    except OSError:
-        return "default"
+def _own_namespace(kubeconfig: Path | None) -> str:
+    """The pod's own, which says nothing about another cluster; empty where it is not known."""
+    is_known = is_of_this_pod(kubeconfig) and os.access(SERVICE_ACCOUNT_NAMESPACE, os.R_OK)
+    return SERVICE_ACCOUNT_NAMESPACE.read_text().strip() if is_known else ""
 
 
 def _sentence(problem: Any) -> str:

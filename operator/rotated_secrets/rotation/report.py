@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rotated_secrets.api.observed_requests import with_observed
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.api.status import (
@@ -70,7 +71,7 @@ def final_status(
             "next_rotation_time": due.replace(microsecond=0) if due else None,
         }
     )
-    status = with_rollout_recorded(status, seen, terms)
+    status = with_observed(with_rollout_recorded(status, seen, terms), terms.request, terms.resync)
     findings = {
         ConditionType.READY: ready_finding(seen, terms, synced),
         ConditionType.SYNCED: synced,

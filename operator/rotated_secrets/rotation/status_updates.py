@@ -5,6 +5,7 @@ Each function returns the status to write next; the plan decides when.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotated_secrets.api.rotation import Strategy
@@ -19,7 +20,7 @@ from rotated_secrets.api.status import (
     Trigger,
 )
 from rotated_secrets.rotation.observation import Observation, Terms, known_ids
-from rotated_secrets.rotation.policies import ATTEMPTS, Cause, set_began, why_rotate
+from rotated_secrets.rotation.policies import ATTEMPTS, Cause, retry_at, set_began, why_rotate
 from rotated_secrets.rotation.strategies import is_known_user, lineage, next_successor, next_user
 from rotated_secrets.values import VersionId
 
@@ -172,7 +173,10 @@ def failed(seen: Observation, terms: Terms, claim: Claim, failure: str, now: dat
             "retains": False,
         }
     )
-    return status.model_copy(update={"rotation": again})
+    status = status.model_copy(update={"rotation": again})
+    # Written at once: until the run ends, people would read the schedule's next time as that of the next attempt.
+    begins = retry_at(replace(seen, status=status), terms)
+    return status.model_copy(update={"next_rotation_time": begins.replace(microsecond=0) if begins else None})
 
 
 def _without_claim(status: RotatedSecretStatus, claim: Claim) -> RotatedSecretStatus:

@@ -142,3 +142,19 @@ def test_an_operator_with_exactly_its_permissions_works(
     before = time.monotonic()
     objects.make_target("orders", f"{objects.namespace}/orders")
     operator.wait_for(f"looked {objects.namespace}/orders there", after=before)
+
+
+def test_an_operator_outside_of_a_pod_does_not_work_beside_the_one_that_leads(
+    cluster: Cluster, start: Start, objects: Objects
+) -> None:
+    """As typed on a laptop: its Lease would be another one, and both would work."""
+    leader = start()
+    leader.wait_for(" leads$")
+    objects.make("orders")
+    leader.wait_for(f"looked {objects.namespace}/orders there")
+    second = start(lease_namespace="")
+    assert second.wait() == 2
+    assert "looked" not in second.text
+    second.wait_for(r"ERROR .*--lease-namespace: outside of a pod.*there leads now: .*--lease-name rotated-secrets")
+    standby = start(lease_namespace=objects.namespace)
+    standby.wait_for(f"{re.escape(objects.lease_holder())} holds the Lease rotated-secrets; .* stands by")

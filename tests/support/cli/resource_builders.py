@@ -129,5 +129,5 @@ def text_of(what: RenderableType, width: int = UNLIMITED) -> str:
     """Render for a terminal of ``width`` columns, without colours and trailing spaces."""
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
-        console.print(what)
+        console.print(what, crop=False)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -13,6 +16,7 @@ from rotated_secrets.cli import main, plugin
 from tests.support.cli.command_flags import flags_by_command
 from tests.support.cli.resource_builders import object_of
 from tests.support.cli.scripted_api import Answer, ScriptedApi, list_of, refusal
+from tests.support.documents import ROOT
 
 BOTH = pytest.mark.parametrize("app", [main.app, plugin.app], ids=["rotated-secrets", "kubectl rotatedsecret"])
 runner = CliRunner()
@@ -100,3 +104,45 @@ def test_an_empty_list_is_a_note_on_stderr_and_an_empty_list_in_json(api: Script
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "there are no RotatedSecrets in namespace shop with labels app=shop\n"
     assert json.loads(runner.invoke(main.app, ["list", "-o", "json"]).stdout) == {"items": []}
+
+
+@BOTH
+@pytest.mark.parametrize("command", ["rotate", "resync"])
+def test_a_timeout_without_a_wait_is_refused_and_requests_nothing(
+    command: str, app: typer.Typer, api: ScriptedApi
+) -> None:
+    result = runner.invoke(app, [command, "a", "--timeout", "5m"], prog_name="x")
+    assert result.exit_code == 1
+    assert result.stderr == "x: --timeout has no effect without --wait; add --wait, or leave --timeout out\n"
+    assert api.asked == []
+
+
+def ran(arguments: list[str], redirected: str) -> tuple[int, str, str]:
+    """The exit code and both outputs of a process whose streams the shell redirects."""
+    code = "from rotated_secrets.cli.main import app; app(prog_name='rotated-secrets')"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "operator")}
+    command = ["/bin/sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "-o", "json"], ["describe", "a"], ["--version"], ["--help"]])
+def test_a_result_that_cannot_be_written_is_an_error_in_one_line(arguments: list[str], api: ScriptedApi) -> None:
+    one = object_of(name="a")
+    api.answers += [list_of(one) if arguments[0] == "list" else Answer(body=one)]
+    written = ran(arguments, ">/dev/full")
+    assert written == (1, "", "rotated-secrets: cannot write the result: No space left on device\n")
+
+
+def test_notes_that_cannot_be_written_do_not_change_the_exit_code(api: ScriptedApi) -> None:
+    api.answers += [list_of(), list_of(object_of(name="a"))]
+    assert ran(["list"], "2>/dev/full") == (0, "", "")
+    assert ran(["rotate"], "2>/dev/full")[0] == 1
+    assert ran(["list", "-o", "name"], ">/dev/full 2>/dev/full")[0] == 1
+
+
+@pytest.mark.parametrize("redirected", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(redirected: str, api: ScriptedApi) -> None:
+    api.answers += [list_of(object_of(name="a"))]
+    code, _, err = ran(["list"], redirected)
+    assert (code, err) == (0, "")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
+from rotated_secrets.controller import settings as module
 from rotated_secrets.controller.settings import InvalidSettings, Settings, flag, variable
 
 
@@ -74,3 +76,26 @@ def test_aws_region_variable_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert Settings.parse({}).aws_region == "eu-central-1"
     assert Settings.parse({"aws_region": "eu-west-1"}).aws_region == "eu-west-1"
+
+
+def test_the_pods_namespace_has_the_lease_only_in_the_pods_own_cluster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A pod may work with another cluster, as one of a CI or of a developer does."""
+    namespace, kubeconfig = tmp_path / "namespace", tmp_path / "kubeconfig"
+    namespace.write_text("operators\n")
+    kubeconfig.touch()
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT_NAMESPACE", namespace)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert Settings.parse({}).lease_namespace == "operators"
+    assert Settings.parse({"kubeconfig": str(kubeconfig)}).lease_namespace == ""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    assert Settings.parse({}).lease_namespace == ""
+    assert Settings.parse({"lease_namespace": "there"}).lease_namespace == "there"
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert Settings.parse({}).lease_namespace == "", "on a laptop"
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    namespace.unlink()
+    assert Settings.parse({}).lease_namespace == ""

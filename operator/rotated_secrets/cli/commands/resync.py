@@ -28,10 +28,10 @@ def resync(
 
     Exit code 1: the RotatedSecret is not Ready, or the check did not end in time or could not be requested.
     """
-    printer, longest = options.printer_for(ctx, output), options.seconds(timeout)
+    printer, longest = options.printer_for(ctx, output), options.longest_wait(ctx, timeout, wait)
     client = options.connect(kubeconfig, context, namespace)
     requests = [
         send(client, each, RESYNC_ANNOTATION, resync_progress, "check")
         for each in options.select(client, names, selector, everything)
     ]
-    follow(client, requests, printer, timeout=longest if wait else None)
+    follow(client, requests, printer, timeout=longest)

@@ -35,7 +35,7 @@ def rotate(
 
     Ctrl-C ends the wait, not the rotation. The exit code is then 130.
     """
-    printer, longest = options.printer_for(ctx, output), options.seconds(timeout)
+    printer, longest = options.printer_for(ctx, output), options.longest_wait(ctx, timeout, wait)
     client = options.connect(kubeconfig, context, namespace)
 
     def request(resource: RotatedSecretView) -> PendingRequest | RequestResult:
@@ -47,4 +47,4 @@ def rotate(
 
     selected = options.select(client, names, selector, everything)
     requests = [request(each) for each in selected]
-    follow(client, requests, printer, timeout=longest if wait else None)
+    follow(client, requests, printer, timeout=longest)

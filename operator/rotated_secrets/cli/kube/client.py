@@ -169,8 +169,9 @@ class RotatedSecretClient:
                 f"{PLURAL}.{GROUP}; where the chart is installed, the role edit has them ({reason})"
             )
         if isinstance(error, Unreachable):
-            cause = reason.rpartition("could not be reached: ")[2]
-            return CommandError(f"the API server at {self._context} could not be reached: {cause}; check --context")
+            _, reached, cause = reason.rpartition("could not be reached")
+            how = cause if reached else f": {reason}"
+            return CommandError(f"the API server at {self._context} could not be reached{how}; check --context")
         return CommandError(reason)
 
     def _near(self, name: str) -> str:

@@ -114,6 +114,9 @@ class RotatedSecretView:
     claim: ClaimView | None
     handled_rotate: str | None
     handled_resync: str | None
+    observed_rotate: str | None
+    """The request that a check has seen, whatever came of it; older operators do not write it."""
+    observed_resync: str | None
     retiring: RetiringPassword | None
     history: tuple[Attempt, ...]
 
@@ -157,7 +160,8 @@ def read(obj: Json) -> RotatedSecretView:
     """Read an object that the API server returned. Fields that are missing or of an unknown type are left out."""
     metadata, spec, status = obj["metadata"], _section(obj, "spec"), _section(obj, "status")
     source, rotation, target = _section(spec, "source"), _section(spec, "rotation"), _section(spec, "target")
-    annotations, handled = _section(metadata, "annotations"), _section(status, "handledRequests")
+    annotations = _section(metadata, "annotations")
+    handled, observed = _section(status, "handledRequests"), _section(status, "observedRequests")
     return RotatedSecretView(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -183,6 +187,8 @@ def read(obj: Json) -> RotatedSecretView:
         claim=_claim(status["rotation"]) if _section(status, "rotation") else None,
         handled_rotate=handled.get("rotate"),
         handled_resync=handled.get("resync"),
+        observed_rotate=observed.get("rotate"),
+        observed_resync=observed.get("resync"),
         retiring=_retiring(status["retiring"]) if _section(status, "retiring") else None,
         history=tuple(map(_attempt, _items(status, "history"))),
     )

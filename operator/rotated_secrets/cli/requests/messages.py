@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from rotated_secrets.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from rotated_secrets.cli import time_format
 from rotated_secrets.cli.kube.rotated_secret import RotatedSecretView
 from rotated_secrets.cli.requests.progress import (
@@ -15,6 +16,7 @@ from rotated_secrets.cli.requests.progress import (
     Queued,
     Retrying,
     Running,
+    TriedAgain,
 )
 
 
@@ -33,6 +35,8 @@ def status_line(progress: Progress) -> str:
             return f"waits, {reason}: {message.removeprefix('held: ')}"
         case NotReadyYet(reason, message):
             return f"was checked, but {reason}: {message}"
+        case TriedAgain(trouble):
+            return f"was seen by the operator, which tries it again{f': {trouble}' if trouble else ''}"
     return ""
 
 
@@ -68,5 +72,5 @@ def operator_hint(resource: RotatedSecretView) -> str:
     return (
         f"is an operator running that serves namespace {resource.namespace}? See "
         "kubectl get deployments -A -l app.kubernetes.io/name=rotated-secrets, and for the leader: "
-        "kubectl get leases -A --field-selector metadata.name=rotated-secrets"
+        f"kubectl get leases -A -l {MANAGED_BY_LABEL}={MANAGED_BY}"
     )

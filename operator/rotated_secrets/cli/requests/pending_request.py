@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from rotated_secrets.cli.kube.rotated_secret import Attempt, RotatedSecretView
 from rotated_secrets.cli.kube.watch_events import Changed, Deleted, Disconnected, WatchEvent, WatchFailed
 from rotated_secrets.cli.requests import messages
-from rotated_secrets.cli.requests.progress import NotPickedUp, Progress, Retrying, RotationEnded, Running
+from rotated_secrets.cli.requests.progress import (
+    Blocked,
+    NeedsFix,
+    NotPickedUp,
+    Progress,
+    Retrying,
+    RotationEnded,
+    Running,
+)
 from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult, outcome_of
 
 PICK_UP_SECONDS = 20.0
@@ -80,6 +88,11 @@ class PendingRequest:
         overdue = isinstance(self.progress, NotPickedUp) and now - self.since >= PICK_UP_SECONDS
         hint = messages.not_picked_up(self.progress, self.before, PICK_UP_SECONDS) if overdue else ""
         return self.disconnected or hint or messages.status_line(self.progress)
+
+    @property
+    def is_about_to_end(self) -> bool:
+        """Whether only patience is left: what was found ends the wait unless it changes."""
+        return isinstance(self.progress, Blocked | NeedsFix)
 
     @property
     def last_step(self) -> str:

@@ -1,7 +1,8 @@
 """How far the operator is with a request, judged by the status of the resource. Pure.
 
-The operator writes the status only when something has changed. So a condition that is the same as before the request
-may be outdated, or still true. It is marked as not new, and the waiting command gives it some time.
+At the end of each check the status says which requests the operator has seen (``observedRequests``): conditions are as
+new as these. Of an older operator, which does not write this, a condition that is the same as before the request may be
+outdated, or still true. It is marked as not new, and the waiting command gives it some time.
 """
 
 from __future__ import annotations
@@ -75,6 +76,14 @@ class NotReadyYet:
 
 
 @dataclass(frozen=True)
+class TriedAgain:
+    """The operator has seen the request, could not serve it yet, and tries again."""
+
+    trouble: str
+    """Why; empty where the status does not say it."""
+
+
+@dataclass(frozen=True)
 class Replaced:
     """Another request was written before the operator saw this one."""
 
@@ -96,21 +105,31 @@ class Resynced:
 
 
 Progress = (
-    NotPickedUp | Queued | Running | Retrying | Blocked | NeedsFix | NotReadyYet | Replaced | RotationEnded | Resynced
+    NotPickedUp
+    | Queued
+    | Running
+    | Retrying
+    | Blocked
+    | NeedsFix
+    | NotReadyYet
+    | TriedAgain
+    | Replaced
+    | RotationEnded
+    | Resynced
 )
 
 
 def rotation_progress(request: str, before: RotatedSecretView, now: RotatedSecretView) -> Progress:
     """Progress of a ``rotate`` request: ``before`` is the resource when the request was made."""
     claim = now.claim
-    ours = claim is not None and claim.request == request
+    ours, seen = claim is not None and claim.request == request, now.observed_rotate == request
     if now.handled_rotate == request and not ours and now.history:
         attempt = now.history[0]
         return RotationEnded(
             attempt, status_updated=not attempt.succeeded or now.current_version_id == attempt.version_id
         )
     if now.held is not None:
-        blocked = _blocked(now.held, before)
+        blocked = _blocked(now.held, before, seen)
         if blocked.new or claim is None or claim == before.claim:
             return blocked  # otherwise the claim is newer than the hold, so the hold is outdated
     if claim is not None and ours:
@@ -121,7 +140,7 @@ def rotation_progress(request: str, before: RotatedSecretView, now: RotatedSecre
         return Replaced()
     if claim is not None:
         return Queued(claim)
-    return _blocked(now.needs_fix, before) if now.needs_fix else _not_served(before, now)
+    return _blocked(now.needs_fix, before, seen) if now.needs_fix else _not_served(before, now, seen)
 
 
 def resync_progress(request: str, before: RotatedSecretView, now: RotatedSecretView) -> Progress:
@@ -130,22 +149,29 @@ def resync_progress(request: str, before: RotatedSecretView, now: RotatedSecretV
         return Resynced(now.condition("Ready"))
     if now.resync_request != request:
         return Replaced()
-    found = now.needs_fix
-    return NeedsFix(found.reason, found.message, _is_new(found, before)) if found else _not_served(before, now)
+    found, seen = now.needs_fix, now.observed_resync == request
+    if found is not None:
+        return NeedsFix(found.reason, found.message, seen or _is_new(found, before))
+    return _not_served(before, now, seen)
 
 
-def _not_served(before: RotatedSecretView, now: RotatedSecretView) -> NotReadyYet | NotPickedUp:
+def _not_served(
+    before: RotatedSecretView, now: RotatedSecretView, seen: bool
+) -> NotReadyYet | TriedAgain | NotPickedUp:
     """A new message or reason of Ready shows that the operator has checked, for instance that the database is down."""
     ready = now.condition("Ready")
+    if ready is not None and not ready.is_true and (seen or _is_new(ready, before)):
+        return NotReadyYet(ready.reason, ready.message)
+    if seen:
+        rotated = now.condition("Rotated")
+        return TriedAgain(rotated.message if rotated and rotated.status == "False" and _is_new(rotated, before) else "")
     if ready is None or ready.status != "False":
         return NotPickedUp()
-    if _is_new(ready, before):
-        return NotReadyYet(ready.reason, ready.message)
     return NotPickedUp(not_ready_before=f"{ready.reason}: {ready.message}")
 
 
-def _blocked(found: ConditionView, before: RotatedSecretView) -> Blocked:
-    return Blocked(found.reason, found.message, _is_new(found, before))
+def _blocked(found: ConditionView, before: RotatedSecretView, seen: bool) -> Blocked:
+    return Blocked(found.reason, found.message, seen or _is_new(found, before))
 
 
 def _is_new(found: ConditionView, before: RotatedSecretView) -> bool:

@@ -15,12 +15,14 @@ from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult
 from rotated_secrets.cli.view.printer import Tone
 from rotated_secrets.cli.view.state import BAD_SIGN, GOOD_SIGN, OPEN_SIGN, WAITING_SIGN
 
+NARROW = 80
+"""Below this width, what is wrong with a step stands below the steps."""
 SPINNER = Spinner("dots", style=Tone.RUNNING)
 """One instance for all: a new one would start over with each drawing."""
 
 
-def render_steps(request: PendingRequest, now: float) -> RenderableType:
-    """Draw the steps that are done, the one that runs, and those to come."""
+def render_steps(request: PendingRequest, now: float, width: int) -> RenderableType:
+    """Draw the steps that are done, the one that runs, and those to come, for a terminal of ``width`` columns."""
     status = Text(request.status_line(now), Tone.WAITING)
     if not request.step_at:
         words = status if status.plain else Text(f"{request.what} requested", Tone.QUIET)
@@ -28,7 +30,7 @@ def render_steps(request: PendingRequest, now: float) -> RenderableType:
         row.add_row(SPINNER, Text.assemble((str(request.before), Tone.STRONG), " ", words))
         return row
     is_fine = isinstance(request.progress, Running) and not request.progress.trouble and not request.disconnected
-    return _steps(request, SPINNER, now, Text() if is_fine else status)
+    return _steps(request, SPINNER, now, Text() if is_fine else status, width)
 
 
 def render_final_steps(request: PendingRequest, result: RequestResult, now: float) -> RenderableType | None:
@@ -41,8 +43,10 @@ def render_final_steps(request: PendingRequest, result: RequestResult, now: floa
     return _steps(request, Text(sign, tone), now, Text())
 
 
-def _steps(request: PendingRequest, sign: RenderableType, now: float, remark: Text) -> RenderableType:
-    """``sign`` marks the last step that was reached, ``remark`` stands beside it."""
+def _steps(
+    request: PendingRequest, sign: RenderableType, now: float, remark: Text, width: int = NARROW
+) -> RenderableType:
+    """``sign`` marks the last step that was reached; ``remark`` stands beside it, or below where there is no room."""
     reached = max(filter(None, (*request.step_at, request.last_step)), key=_position)
     rows = _rows(4)
     for step, following in zip(STEPS, (*STEPS[1:], ""), strict=True):
@@ -52,8 +56,11 @@ def _steps(request: PendingRequest, sign: RenderableType, now: float, remark: Te
         last = step == reached
         began, ended = request.step_at.get(step), now if last else request.step_at.get(following)
         took = "" if began is None or ended is None else f"{ended - began:.1f}s"
-        rows.add_row(sign if last else Text(GOOD_SIGN, Tone.GOOD), step, Text(took, Tone.QUIET), remark if last else "")
-    return Group(Text(str(request.before), Tone.STRONG), Padding(rows, (0, 0, 0, 2), expand=False))
+        beside = remark if last and width >= NARROW else ""
+        rows.add_row(sign if last else Text(GOOD_SIGN, Tone.GOOD), step, Text(took, Tone.QUIET), beside)
+    below: list[RenderableType] = [] if width >= NARROW or not remark else [remark]
+    parts = [Padding(each, (0, 0, 0, 2), expand=False) for each in [rows, *below]]
+    return Group(Text(str(request.before), Tone.STRONG), *parts)
 
 
 def _rows(columns: int) -> Table:

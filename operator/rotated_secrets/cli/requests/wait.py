@@ -92,7 +92,7 @@ class _LiveView:
             self._live.start()
         now = time.monotonic()
         # The empty line at the end takes the ^C that a terminal prints; it would wrap behind a full line.
-        self._live.update(Group(*(render_steps(each, now) for each in requests), Text()))
+        self._live.update(Group(*(render_steps(each, now, self._console.width) for each in requests), Text()))
 
     def ended(self, request: PendingRequest, result: RequestResult) -> None:
         self.close()
@@ -116,6 +116,8 @@ class _LineView:
     def update(self, requests: Sequence[PendingRequest]) -> None:
         now = time.monotonic()
         for each in requests:
+            if each.is_about_to_end:
+                continue  # its result says the same
             line = each.status_line(now) or f"{each.what} requested"
             if line != self._printed.get(each.before.name):
                 self._printer.note(f"{each.before} {line}")

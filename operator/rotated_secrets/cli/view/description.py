@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -13,23 +14,28 @@ from rich.text import Text
 from rotated_secrets.cli import time_format
 from rotated_secrets.cli.kube.rotated_secret import ClaimView, ConditionView, RotatedSecretView
 from rotated_secrets.cli.view.history import next_rotations, past_attempts
+from rotated_secrets.cli.view.paragraph import Paragraph
 from rotated_secrets.cli.view.printer import Tone
+from rotated_secrets.cli.view.said import Said
 from rotated_secrets.cli.view.state import GOOD_SIGN, condition_sign, ready_tone, state_of
 
 NARROW = 90
 """Below this width, the message of a condition is printed under it."""
+INDENT = 2
+"""Columns before what stands below a heading."""
 
 
 def description(resource: RotatedSecretView, due: Sequence[datetime], now: datetime, *, width: int) -> RenderableType:
     """All details, for a terminal of ``width`` columns."""
+    said = Said()
     sections: list[RenderableType] = [_title(resource), _facts(resource, now)]
     if resource.held is not None:
-        sections += [Text(), _heading("Held"), _hold(resource.held, now)]
+        sections += [Text(), _heading("Held"), _hold(resource.held, now, said)]
     if resource.claim is not None:
         heading = "Rotating now" if resource.held is None else "Waiting to rotate"
-        sections += [Text(), _heading(heading), _running(resource, resource.claim, now)]
-    sections += [Text(), _heading("Conditions"), _conditions(resource, now, narrow=width < NARROW)]
-    sections += [Text(), _heading("Rotations"), _indented(past_attempts(resource.history, now))]
+        sections += [Text(), _heading(heading), _running(resource, resource.claim, now, said)]
+    sections += [Text(), _heading("Conditions"), _conditions(resource, now, said, narrow=width < NARROW)]
+    sections += [Text(), _heading("Rotations"), past_attempts(resource.history, now, said, indent=INDENT)]
     sections += [Text(), _heading("Next"), _indented(next_rotations(resource, due, now))]
     return Group(*sections)
 
@@ -39,7 +45,7 @@ def _heading(text: str) -> Text:
 
 
 def _indented(what: RenderableType) -> RenderableType:
-    return Padding(what, (0, 0, 0, 2), expand=False)
+    return Padding(what, (0, 0, 0, INDENT), expand=False)
 
 
 def _title(resource: RotatedSecretView) -> RenderableType:
@@ -97,56 +103,56 @@ def _last(resource: RotatedSecretView, now: datetime) -> Text:
     )
 
 
-def _hold(held: ConditionView, now: datetime) -> RenderableType:
+def _hold(held: ConditionView, now: datetime, said: Said) -> RenderableType:
     since = f" for {time_format.duration(now - held.since)}" if held.since else ""
     ends = (
         "until it is resumed" if held.reason == "Suspended" else "until the cause is gone; then the rotation continues"
     )
-    return _indented(
-        Group(Text.assemble((held.reason, Tone.WAITING), f"{since}, {ends}"), Text(held.message.removeprefix("held: ")))
+    return Group(
+        _line(Text.assemble((held.reason, Tone.WAITING), f"{since}, {ends}")), _line(Text(said.unsaid(held.message)))
     )
 
 
-def _running(resource: RotatedSecretView, claim: ClaimView, now: datetime) -> RenderableType:
+def _running(resource: RotatedSecretView, claim: ClaimView, now: datetime, said: Said) -> RenderableType:
     what, tone = state_of(resource) if resource.held is None else (claim.step, Tone.WAITING)
     since = f" since {time_format.date_and_time(claim.started_at)}" if claim.started_at else ""
     version = f" to version {claim.version_id}" if claim.version_id else ""
     running = Text.assemble((what, tone), f"  {claim.trigger}, attempt {claim.attempt}{since}{version}")
-    trouble = claim.failure or (resource.trouble.message if resource.trouble else claim.message)
+    trouble = said.unsaid(claim.failure or (resource.trouble.message if resource.trouble else claim.message))
     again = ""
     if resource.waits_to_retry and resource.next_rotation is not None:
         again = f"; the next attempt is {time_format.until(resource.next_rotation, now)}"
-    return _indented(Group(running, Text(f"{trouble}{again}", Tone.QUIET)))
+    return Group(_line(running), _line(Text(f"{trouble}{again}", Tone.QUIET)))
 
 
-def _conditions(resource: RotatedSecretView, now: datetime, *, narrow: bool) -> RenderableType:
+def _line(text: Text) -> RenderableType:
+    return Paragraph(text, first=Text(" " * INDENT), indent=INDENT)
+
+
+def _conditions(resource: RotatedSecretView, now: datetime, said: Said, *, narrow: bool) -> RenderableType:
+    """Each condition with its message: beside it, or below it where there is no room."""
     if not resource.conditions:
-        return _indented(Text("none yet: the operator has not checked it", Tone.WAITING))
-    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for width in (1, None, None, None):
-        rows.add_column(no_wrap=True, width=width)
-    if narrow:
-        return _indented(Group(*_stacked(resource, now)))
-    rows.add_column(overflow="fold")
-    for each in resource.conditions:
-        sign, tone = condition_sign(each)
-        rows.add_row(Text(sign, tone), each.type, Text(each.reason, tone), _age(each, now), _message(each, tone))
-    return _indented(rows)
-
-
-def _stacked(resource: RotatedSecretView, now: datetime) -> list[RenderableType]:
+        return _line(Text("none yet: the operator has not checked it", Tone.WAITING))
+    rows = [(each, *condition_sign(each), _age(each, now)) for each in resource.conditions]
+    types, reasons, ages = (
+        max(map(cell_len, cells))
+        for cells in zip(*((each.type, each.reason, age) for each, _, _, age in rows), strict=True)
+    )
     lines: list[RenderableType] = []
-    for each in resource.conditions:
-        sign, tone = condition_sign(each)
-        title = Text.assemble((f"{sign} ", tone), f"{each.type:<8} ", (each.reason, tone), "  ", _age(each, now))
-        lines += [title, Padding(_message(each, tone), (0, 0, 0, 2), expand=False)]
-    return lines
+    for each, sign, tone, age in rows:
+        # Dimmed where there is nothing to do about it.
+        message = Text(said.unsaid(each.message), "" if tone in (Tone.BAD, Tone.WAITING) else Tone.QUIET)
+        if narrow:
+            title = Text.assemble((f"{sign} ", tone), f"{each.type:<{types}} ", (each.reason, tone), f"  {age}")
+            lines += [_line(title), Paragraph(message, first=Text(" " * 4), indent=4)]
+            continue
+        first = Text.assemble(
+            " " * INDENT, (sign, tone), f"  {each.type:<{types}}  ", (f"{each.reason:<{reasons}}", tone), "  "
+        )
+        first.append(f"{age:<{ages}}  ", Tone.QUIET)
+        lines.append(Paragraph(message, first=first, indent=cell_len(first.plain)))
+    return Group(*lines)
 
 
-def _message(condition: ConditionView, tone: Tone) -> Text:
-    """Dimmed where there is nothing to do about it."""
-    return Text(condition.message, "" if tone in (Tone.BAD, Tone.WAITING) else Tone.QUIET)
-
-
-def _age(condition: ConditionView, now: datetime) -> Text:
-    return Text(time_format.duration(now - condition.since) if condition.since else "?", Tone.QUIET)
+def _age(condition: ConditionView, now: datetime) -> str:
+    return time_format.duration(now - condition.since) if condition.since else "?"

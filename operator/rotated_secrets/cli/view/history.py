@@ -6,22 +6,27 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from rotated_secrets.cli import time_format
 from rotated_secrets.cli.kube.rotated_secret import Attempt, RotatedSecretView
+from rotated_secrets.cli.view.paragraph import Paragraph
 from rotated_secrets.cli.view.printer import Tone
+from rotated_secrets.cli.view.said import Said
 from rotated_secrets.cli.view.state import attempt_sign
 
 
-def past_attempts(history: Sequence[Attempt], now: datetime) -> RenderableType:
-    """Every attempt in the status, with how it ended."""
-    return Group(*(_entry(attempt, now) for attempt in history)) if history else Text("none yet", Tone.QUIET)
+def past_attempts(
+    history: Sequence[Attempt], now: datetime, said: Said | None = None, *, indent: int = 0
+) -> RenderableType:
+    """Every attempt in the status, with how it ended; of its message what was not ``said`` already."""
+    if not history:
+        return Text.assemble(" " * indent, ("none yet", Tone.QUIET))
+    return Group(*(_entry(attempt, now, said or Said(), indent) for attempt in history))
 
 
-def _entry(attempt: Attempt, now: datetime) -> RenderableType:
+def _entry(attempt: Attempt, now: datetime, said: Said, indent: int) -> RenderableType:
     sign, tone = attempt_sign(attempt)
     when = time_format.date_and_time(attempt.started_at) if attempt.started_at else "?"
     what = attempt.outcome if attempt.succeeded else f"{attempt.outcome} at {attempt.step}"
@@ -34,9 +39,11 @@ def _entry(attempt: Attempt, now: datetime) -> RenderableType:
             *([f"user {attempt.user}"] if attempt.user else []),
         )
     )
+    title = Text.assemble((f"{sign} ", tone), when, (ago, Tone.QUIET), "  ", (what, tone), took)
+    message = Text.assemble(why, (f": {said.unsaid(attempt.message)}", Tone.QUIET))
     return Group(
-        Text.assemble((f"{sign} ", tone), when, (ago, Tone.QUIET), "  ", (what, tone), took),
-        Padding(Text.assemble(why, (f": {attempt.message}", Tone.QUIET)), (0, 0, 0, 2), expand=False),
+        Paragraph(title, first=Text(" " * indent), indent=indent + 2),
+        Paragraph(message, first=Text(" " * (indent + 2)), indent=indent + 2),
     )
 
 

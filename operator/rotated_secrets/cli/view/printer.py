@@ -1,10 +1,12 @@
 """Print results on stdout and everything else on stderr.
 
-Where a stream is not a terminal, nothing is coloured, animated or wrapped.
+Where a stream is not a terminal, nothing is coloured, animated or wrapped. On a terminal, commands in messages have
+lines of their own, which the terminal alone wraps: copying them gives one line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
@@ -12,8 +14,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.text import Text
+
+from rotated_secrets.cli.view.paragraph import Paragraph
 
 UNLIMITED = 100_000
 """Width of a stream that is not a terminal: lines are not wrapped."""
@@ -57,7 +61,8 @@ class Printer:
 
     def print(self, *what: RenderableType) -> None:
         """Print a result for a person."""
-        _print(self.out, Group(*what))
+        for each in what:
+            _print(self.out, each)
 
     def print_records(self, records: Sequence[dict[str, Any]]) -> None:
         """Print a result for a program, in the requested format."""
@@ -72,8 +77,9 @@ class Printer:
         sys.stdout.flush()
 
     def note(self, what: str | Text) -> None:
-        """Print something beside the result."""
-        _print(self.err, Text(what) if isinstance(what, str) else what)
+        """Print something beside the result. Where that cannot be written, the result counts nevertheless."""
+        with contextlib.suppress(OSError):
+            _print(self.err, Text(what) if isinstance(what, str) else what)
 
 
 def _console(stream: TextIO) -> Console:
@@ -85,8 +91,11 @@ def _console(stream: TextIO) -> Console:
 
 def _print(console: Console, what: RenderableType) -> None:
     """Print without the spaces that pad a table at the end of its lines."""
+    is_line = isinstance(what, Text) and not console.is_terminal
     with console.capture() as captured:
-        console.print(what, soft_wrap=not console.is_terminal and isinstance(what, Text))
+        console.print(
+            Paragraph(what) if isinstance(what, Text) and not is_line else what, soft_wrap=is_line, crop=False
+        )
     lines = captured.get().splitlines()
     console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
     console.file.flush()

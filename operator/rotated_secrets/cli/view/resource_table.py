@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rich.cells import cell_len
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from rotated_secrets.cli import time_format
 from rotated_secrets.cli.kube.rotated_secret import RotatedSecretView
+from rotated_secrets.cli.view.paragraph import Paragraph
 from rotated_secrets.cli.view.printer import Tone
 from rotated_secrets.cli.view.state import ready_tone, state_of
 
 WIDE, NARROW = 3, 2
 """Spaces between two columns, where there is room and where there is not."""
+LAST = 12
+"""Least width of the last column, which wraps."""
 NOTHING = "–"
 
 
@@ -59,13 +62,17 @@ def resource_table(
     columns = list(COLUMNS if everywhere else COLUMNS[1:])
     cells = {column.heading: [column.cell(resource, now) for resource in ordered] for column in columns}
 
+    def widths() -> list[int]:
+        return [max(map(cell_len, [each.heading, *map(str, cells[each.heading])])) for each in columns]
+
     def needed(gap: int) -> int:
-        widths = [max(map(cell_len, [each.heading, *map(str, cells[each.heading])])) for each in columns]
-        return sum(widths) + gap * (len(widths) - 1)
+        return sum(widths()) + gap * (len(columns) - 1)
 
     gap = WIDE if needed(WIDE) <= width else NARROW
     while needed(gap) > width and any(each.drop_order for each in columns):
         columns.remove(max(columns, key=lambda each: each.drop_order))
+    if sum(widths()[:-1]) + gap * (len(columns) - 1) + LAST > width:
+        return _stacked(ordered, columns, cells)
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_edge=False, header_style=Tone.QUIET)
     for column in columns:
         # A table that is still too wide wraps in its last column.
@@ -73,3 +80,15 @@ def resource_table(
     for row in zip(*(cells[column.heading] for column in columns), strict=True):
         table.add_row(*row)
     return table
+
+
+def _stacked(
+    resources: Sequence[RotatedSecretView], columns: Sequence[Column], cells: dict[str, list[Text]]
+) -> RenderableType:
+    """For a terminal in which not even the names fit into a table: each name, and below it what is known."""
+    lines: list[RenderableType] = []
+    for number, resource in enumerate(resources):
+        lines.append(Text(str(resource) if columns[0].heading == "NAMESPACE" else resource.name, Tone.STRONG))
+        facts = [cells[each.heading][number] for each in columns if each.heading not in ("NAMESPACE", "NAME")]
+        lines.append(Paragraph(Text("  ").join(each for each in facts if each), first=Text("  "), indent=2))
+    return Group(*lines)

@@ -16,12 +16,35 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
 
+from rotated_secrets.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from rotated_secrets.cluster import Cluster, ClusterError, Json, NotFound
 from rotated_secrets.controller.work.queue import RetryLater
 from rotated_secrets.databases.idle import seconds_since_boot
 
 log = logging.getLogger(__name__)
+
+_LEASES: Final = "/apis/coordination.k8s.io/v1"
+_LABELS: Final = {MANAGED_BY_LABEL: MANAGED_BY}
+_SHOWN: Final = 5
+"""Leaders that are named in one message."""
+
+
+def leaders_in(cluster: Cluster) -> list[str]:
+    """Describe the operators that lead in a cluster, each with its Lease. Raises: ClusterError."""
+    query: dict[str, str | int] = {"labelSelector": f"{MANAGED_BY_LABEL}={MANAGED_BY}"}
+    pages = cluster.pages(f"{_LEASES}/leases", lambda lease, _: _leader_of(lease), query=query)
+    return list(islice((leader for page in pages for leader in page if leader), _SHOWN))
+
+
+def _leader_of(lease: Json) -> str:
+    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    if not (holder := spec.get("holderIdentity")):
+        return ""
+    where = f"--lease-namespace {metadata['namespace']} --lease-name {metadata['name']}"
+    return f"{holder} (its Lease: {where}; last renewed at {spec.get('renewTime', 'an unknown time')})"
 
 
 class LeadershipLost(RetryLater):
@@ -51,7 +74,7 @@ class Leader:
     ) -> None:
         """``cluster``'s requests must time out before ``renew_deadline``. Callbacks are called from the thread."""
         self._cluster = cluster
-        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._leases = f"{_LEASES}/namespaces/{namespace}/leases"
         self._name = name
         self._identity = identity
         self._lease_duration = lease_duration
@@ -155,7 +178,8 @@ class Leader:
             if self._renewed_at is None and not self._observation_is_old():
                 # Someone deleted it. Until it would have expired, its holder may still lead and create it again.
                 return False
-            fresh = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}}
+            metadata = {"name": self._name, "labels": _LABELS}
+            fresh = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
             self._cluster.request("POST", self._leases, body=fresh | {"spec": self._record({})})
             return True
         held: Json = lease.get("spec") or {}
@@ -169,12 +193,16 @@ class Leader:
                 return False
             log.info("the Lease %s of %s has expired", self._name, holder)
         # The body has the resourceVersion that was read, so if two replicas try, one of them gets a conflict.
-        self._cluster.request("PUT", f"{self._leases}/{self._name}", body=lease | {"spec": held | self._record(held)})
+        labels = {"labels": (lease["metadata"].get("labels") or {}) | _LABELS}
+        ours = {"metadata": lease["metadata"] | labels, "spec": held | self._record(held)}
+        self._cluster.request("PUT", f"{self._leases}/{self._name}", body=lease | ours)
         return True
 
     def _has_expired(self, holder: str, held: Json) -> bool:
         """Whether the Lease has not changed for its duration, by our clock: the holder's clock may be wrong."""
         seen = (holder, str(held.get("renewTime")))
+        if self._observed is None or self._observed[0] != holder:
+            log.info("%s holds the Lease %s; %s stands by", holder, self._name, self._identity)
         if seen != self._observed:
             self._observed, self._observed_at = seen, self._clock()
         self._observed_for = float(held.get("leaseDurationSeconds") or self._lease_duration)

@@ -13,7 +13,7 @@ from rotated_secrets.cluster import ClusterError, NoCluster
 from rotated_secrets.controller.process.probes import CannotServe
 from rotated_secrets.controller.process.replica import Replica
 from rotated_secrets.controller.process.shutdown import Ended
-from rotated_secrets.controller.process.startup import NotUsable
+from rotated_secrets.controller.process.startup import NotUsable, check_lease_namespace
 from rotated_secrets.controller.services import Reconciler
 from rotated_secrets.controller.settings import InvalidSettings, Settings
 from rotated_secrets.observability import logs
@@ -33,6 +33,7 @@ def run(settings: Settings, reconciler: Reconciler) -> int:
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
+        check_lease_namespace(settings)
         ended, drained = asyncio.run(_run(settings, reconciler))
     except InvalidSettings as error:
         log.error("%s", error)

@@ -11,9 +11,10 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import GROUP, PLURAL
 from rotated_secrets.cells import CellFailed, Cells
 from rotated_secrets.cells.limits import MIB
-from rotated_secrets.cluster import ClusterError, Forbidden, NotFound
+from rotated_secrets.cluster import Cluster, ClusterError, Forbidden, NotFound, configuration
 from rotated_secrets.controller.journal import Journal
-from rotated_secrets.controller.process.leader import Leader
+from rotated_secrets.controller.process.leader import Leader, leaders_in
+from rotated_secrets.controller.settings import InvalidSettings, Settings
 from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.resources import Resources
 
@@ -29,6 +30,30 @@ PAUSE = 2.0
 
 class NotUsable(Exception):
     """The cluster or this machine cannot be used; the message says what is missing."""
+
+
+def check_lease_namespace(settings: Settings) -> None:
+    """Refuse to guess where the Lease is: in any other namespace, this would be a second operator that works.
+
+    Raises:
+        InvalidSettings: it is not known; the message says who leads in the cluster.
+        NoCluster: no kubeconfig and no ServiceAccount name the API server.
+    """
+    if settings.lease_namespace:
+        return
+    found = configuration(settings.kubeconfig, settings.kube_context)
+    cluster = Cluster(found, timeout=settings.api_timeout, connections=1, retries=0)
+    try:
+        leaders = ", ".join(leaders_in(cluster))
+        who = f"there leads now: {leaders}" if leaders else "no operator was found leading there"
+    except ClusterError as error:
+        who = f"who leads there could not be found out: {error}"
+    finally:
+        cluster.close()
+    raise InvalidSettings(
+        f"--lease-namespace: outside of a pod, write the namespace of the Lease by which one of all operators of the "
+        f"cluster at {found.host} leads; with another Lease, this one would work beside it; {who}"
+    )
 
 
 def check_memory(cells_memory: int, limit_file: Path = CGROUP_LIMIT) -> None:

@@ -7,13 +7,15 @@ errors, is in :mod:`rotated_secrets.rotation.run`. Here the two meet the threads
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rotated_secrets.api.key import Key
-from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
+from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
+from rotated_secrets.api.observed_requests import ACKNOWLEDGEMENT, with_observed
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status, requests_in
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
 from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
 from rotated_secrets.controller.look.gather import Gathered, Gatherer
@@ -116,10 +118,11 @@ class _Reconciler:
         """Go on at the database, in the host's and the namespace's turn; without it, where the host is left alone."""
         limits, run = self._services.limits, work.run
         server, tenant = work.gathered.connected.server, work.gathered.resource.namespace
+        asked = work.gathered.resource.has_new_request
         if limits.must_wait(server, tenant):
             work.let_go()
         try:
-            async with limits.host(server, tenant):
+            async with limits.host(server, tenant, asked=asked):
                 await limits.run_at_host(run.advance, database=True)
                 run.raise_if_unreachable()
         except HostUnavailable as error:
@@ -191,10 +194,9 @@ class _Reconciler:
             status = parse_status(obj)
         except InvalidSpec:
             status = RotatedSecretStatus()
-        uid, version = metadata["uid"], metadata["resourceVersion"]
-        after = self._write_invalid(key, uid, version, metadata["generation"], status, message)
+        after = self._write_invalid(key, metadata, status, message)
         for telling in events_for_reasons(status, after):
-            tell(self._services, key, uid, version, telling)
+            tell(self._services, key, metadata["uid"], metadata["resourceVersion"], telling)
 
     def _report_large(self, key: Key) -> None:
         """Report a RotatedSecret that is too large to be read, by what can be read of it."""
@@ -214,7 +216,8 @@ class _Reconciler:
         )
         services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
         try:
-            self._write_invalid(key, large.uid, large.resource_version, large.generation, large.status, large.message)
+            metadata = large.seen["metadata"] | {"annotations": large.requests}
+            self._write_invalid(key, metadata, large.status, large.message)
         except ObjectTooLarge:
             pass  # as expected: it was written, and is as large as before
         except Conflict:
@@ -224,17 +227,21 @@ class _Reconciler:
             log.warning("RotatedSecret %s: its status cannot be written: %s", key, error)
 
     def _write_invalid(
-        self, key: Key, uid: str, resource_version: str, generation: int, status: RotatedSecretStatus, message: str
+        self, key: Key, metadata: Mapping[str, Any], status: RotatedSecretStatus, message: str
     ) -> RotatedSecretStatus:
+        generation, requests = metadata["generation"], requests_in(metadata)
         finding = Finding(False, Reason.INVALID_SPEC, message)
         findings = unknown(status, Reason.INVALID_SPEC, message) | {ConditionType.READY: finding}
         after = with_findings(status, findings, generation=generation, now=utc_now())
+        after = with_observed(after, requests.get(ROTATE_ANNOTATION), requests.get(RESYNC_ANNOTATION))
         self._services.metrics.rotation_failing(key.namespace, key.name, failing=rotation_fails(after))
-        if (after.conditions, generation) != (status.conditions, status.observed_generation):
+        said = (after.conditions, after.observed_requests, generation)
+        if said != (status.conditions, status.observed_requests, status.observed_generation):
             # What is said now, and no more: what cannot be read is not to be removed.
             whole = after.to_patch()
-            patch = {each: whole[each] for each in ("conditions", "state")} | {"observedGeneration": generation}
-            self._services.resources.write_status_of(key, uid=uid, resource_version=resource_version, patch=patch)
+            patch = {name: whole[name] for name in ACKNOWLEDGEMENT} | {"observedGeneration": generation}
+            version = metadata["resourceVersion"]
+            self._services.resources.write_status_of(key, uid=metadata["uid"], resource_version=version, patch=patch)
         return after
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import chain
 
 from rotated_secrets.api.key import Key
+from rotated_secrets.api.observed_requests import ACKNOWLEDGEMENT, with_observed
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step
@@ -85,7 +86,12 @@ class Reporter:
     def conditions(self, findings: dict[ConditionType, Finding]) -> None:
         """Write these conditions. If another operator has written since, its conditions are newer, and stay."""
         resource = self.status.resource
-        status = with_findings(resource.status, findings, generation=resource.generation, now=utc_now())
+        self._acknowledge(with_findings(resource.status, findings, generation=resource.generation, now=utc_now()))
+
+    def _acknowledge(self, status: RotatedSecretStatus) -> None:
+        """Write the status at the end of a look: whatever it says, the look has seen the requests."""
+        resource = self.status.resource
+        status = with_observed(status, resource.rotate_request, resource.resync_request)
         self.concluded(status)  # also where the status cannot be written
         with contextlib.suppress(LookAgain):
             self.status.write(status)
@@ -149,7 +155,7 @@ class Reporter:
         if found:
             self.conditions(found)
         else:
-            self.concluded(status)
+            self._acknowledge(status)
 
     def not_taken(self, message: str) -> None:
         """Write on the conditions that the API server takes no journal entry or no status."""
@@ -160,14 +166,16 @@ class Reporter:
         if status.condition(ConditionType.READY) is None:
             findings[ConditionType.READY] = Finding(False, Reason.SYNC_FAILED, message)
         after = with_findings(status, findings, generation=resource.generation, now=utc_now())
-        if after.conditions == status.conditions:
+        if after.conditions != status.conditions:
+            self.tell(NewEvent(EventReason.ROTATION_FAILED, message))
+        elif not resource.has_new_request:
             return
-        self.tell(NewEvent(EventReason.ROTATION_FAILED, message))
+        after = with_observed(after, resource.rotate_request, resource.resync_request)
         self.concluded(after)
+        patch = after.to_patch()
         # Not as a run writes it: that needs the journal too.
         with contextlib.suppress(ClusterError, InvalidSpec):
-            patch = after.to_patch()
-            self._services.resources.write_status(resource, {key: patch[key] for key in ("conditions", "state")})
+            self._services.resources.write_status(resource, {name: patch[name] for name in ACKNOWLEDGEMENT})
 
     def _count_refusal(self) -> None:
         """Count a step that was refused and is tried again: once, not at each attempt. What passes is not counted."""

@@ -19,7 +19,7 @@ import kopf
 from kubernetes import client
 
 from rotated_secrets.api.names import GROUP, PLURAL, VERSION
-from rotated_secrets.cluster import CHUNK
+from rotated_secrets.cluster import CHUNK, proxy_of
 from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
 from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.resources import OUR_SECRETS, SECRETS, secret_lists
@@ -87,7 +87,8 @@ class Informer:
         self._on_end(error)
 
     async def _watch(self) -> None:
-        async with aiohttp.ClientSession(connector=_connector(_connection(self._configuration))) as session:
+        found = self._configuration
+        async with aiohttp.ClientSession(connector=_connector(_connection(found)), proxy=proxy_of(found)) as session:
             # Before kopf, which cancels at its end what was started after it.
             secrets: list[asyncio.Task[Any]] = [
                 asyncio.create_task(self._secret_watch(session, *which).run()) for which in self._secret_lists()
@@ -159,7 +160,10 @@ class Informer:
             raise kopf.PermanentError("the API server rejects the operator's credentials")
         self._credentials = found
         session = aiohttp.ClientSession(
-            connector=_connector(found), headers=found.as_http_headers(), response_class=told_to(self._served)
+            connector=_connector(found),
+            headers=found.as_http_headers(),
+            response_class=told_to(self._served),
+            proxy=proxy_of(self._configuration),
         )
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 

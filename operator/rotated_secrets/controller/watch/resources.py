@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, PLURAL
-from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status
+from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status, requests_in
 from rotated_secrets.api.status import RotatedSecretStatus
 from rotated_secrets.cluster import (
     MERGE_PATCH,
@@ -42,6 +42,7 @@ class LargeResource:
     uid: str
     generation: int
     resource_version: str
+    requests: Mapping[str, str]
     status: RotatedSecretStatus
     """Empty, where it cannot be parsed."""
     message: str
@@ -100,6 +101,7 @@ class Resources:
                 uid=metadata["uid"],
                 generation=metadata.get("generation", 0),
                 resource_version=metadata["resourceVersion"],
+                requests=requests_in(metadata),
                 status=status,
                 message=_too_large(key, obj),
                 seen=transform(obj, LARGEST + 1),

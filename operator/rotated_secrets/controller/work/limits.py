@@ -100,19 +100,22 @@ class Limits:
         return not self._hosts.can_acquire(host, tenant)
 
     @asynccontextmanager
-    async def host(self, name: str, tenant: str) -> AsyncIterator[None]:
+    async def host(self, name: str, tenant: str, *, asked: bool = False) -> AsyncIterator[None]:
         """Hold one of the host's places, and a thread for it, for a tenant.
 
         An :class:`~rotated_secrets.databases.base.Unavailable` that leaves the block counts as a failure of the host;
         after several in a row the circuit breaker opens, then one block may try the host, and its outcome decides.
         Each tenant has its own circuit breaker: a wrong CA of one tenant says nothing about the host to others.
 
+        ``asked``: a person asked for this, who may know that the host answers again. It may try the host although the
+        circuit breaker is open, and if it fails, the pause gets no longer.
+
         Raises:
             HostUnavailable: without waiting, while the circuit breaker is open.
             Draining: there was no free place, and the operator is stopping.
         """
         breaker = self._breakers.setdefault((tenant, name), _Breaker())
-        self._refuse_while_open(breaker)
+        self._refuse_while_open(breaker, asked=asked)
         try:
             waited = self.must_wait(name, tenant)
             self._refuse_new_while_draining(waited)
@@ -120,7 +123,7 @@ class Limits:
             try:
                 self._refuse_new_while_draining(waited)
                 # Checked again: others may have failed while this one waited for its place.
-                self._refuse_while_open(breaker)
+                self._refuse_while_open(breaker, asked=asked)
                 breaker.probing = probe = breaker.failures >= self._breaker_failures
                 try:
                     yield
@@ -182,9 +185,9 @@ class Limits:
         for pool in (self._pool, self._database_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _refuse_while_open(self, breaker: _Breaker) -> None:
+    def _refuse_while_open(self, breaker: _Breaker, *, asked: bool) -> None:
         left = breaker.open_until - self._clock()
-        if breaker.failures >= self._breaker_failures and (left > 0 or breaker.probing):
+        if breaker.failures >= self._breaker_failures and (breaker.probing or (left > 0 and not asked)):
             raise HostUnavailable(max(left, 1.0))
 
     def _record_failure(self, breaker: _Breaker) -> _Breaker:

@@ -97,6 +97,8 @@ class WorkQueue:
         self._changes = changes
         self._changed: dict[Key, asyncio.TimerHandle] = {}
         """Keys whose change is looked at later."""
+        self._asked: set[Key] = set()
+        """Keys whose next look is for a change that others made."""
         self._closed = False
 
     @property
@@ -171,18 +173,19 @@ class WorkQueue:
         if wait := self._changes.wait(key):
             self._changed[key] = self._loop.call_later(wait, self._look_at_change, key)
         else:
-            self._changes.spend(key)
-            self._add(key)
+            self._look_at_change(key)
 
     def _look_at_change(self, key: Key) -> None:
-        del self._changed[key]
+        self._changed.pop(key, None)
         self._changes.spend(key)
+        self._asked.add(key)
         self._add(key)
 
     def _forget(self, key: Key) -> None:
         self.scheduler.clear(key)
         self._failures.pop(key, None)
         self._past.pop(key, None)
+        self._asked.discard(key)
 
     def _pump(self) -> None:
         """Start tasks for waiting keys."""
@@ -191,15 +194,18 @@ class WorkQueue:
             if key is None:
                 return
             # The reconcile that starts now decides when the next one is due, and sees every change until now.
+            was_due = self.scheduler.when(key) if key in self._asked else None
+            self._asked.discard(key)
             self.scheduler.clear(key)
             if later := self._changed.pop(key, None):
                 later.cancel()
-            self._working[key] = self._loop.create_task(self._work(key, self._reconcile), name=f"reconcile {key}")
+            work = self._work(key, self._reconcile, was_due)
+            self._working[key] = self._loop.create_task(work, name=f"reconcile {key}")
 
-    async def _work(self, key: Key, reconcile: Reconcile) -> None:
+    async def _work(self, key: Key, reconcile: Reconcile, was_due: datetime | None) -> None:
         try:
             with logs.about(namespace=key.namespace, name=key.name):
-                await self._reconcile_once(key, reconcile)
+                await self._reconcile_once(key, reconcile, was_due)
         finally:
             del self._working[key]
             self._waiting.end(key)
@@ -208,13 +214,20 @@ class WorkQueue:
                 self._add(key)
             self._pump()
 
-    async def _reconcile_once(self, key: Key, reconcile: Reconcile) -> None:
+    async def _reconcile_once(self, key: Key, reconcile: Reconcile, was_due: datetime | None) -> None:
+        """Reconcile, and set when to do so again.
+
+        ``was_due`` is when it would have been looked at if others had not made a change: that makes no wait longer.
+        """
         try:
             again = await reconcile(key)
         except Draining:
             return
         except Exception as error:
-            delay = self._backoff(key) + (error.not_before if isinstance(error, RetryLater) else 0.0)
+            delay = self._backoff(key, counts=was_due is None)
+            delay += error.not_before if isinstance(error, RetryLater) else 0.0
+            if was_due is not None:
+                delay = min(delay, max(0.0, (was_due - self._now()).total_seconds()))
             self.scheduler.set(key, self._now() + timedelta(seconds=delay))
             is_known = isinstance(error, RetryLater | ClusterError)
             log.log(
@@ -246,11 +259,12 @@ class WorkQueue:
         log.warning("was due again at once %d times in a row; the next look is in %.1f s", count, seconds)
         return (now - again).total_seconds() + seconds
 
-    def _backoff(self, key: Key) -> float:
-        """Seconds to wait, doubled with each failure, with equal jitter: a retry after a moment would fail again.
+    def _backoff(self, key: Key, *, counts: bool) -> float:
+        """Seconds to wait, doubled with each failure that ``counts``, with equal jitter: a retry after a moment would
+        fail again.
 
         Source: "Exponential Backoff And Jitter", AWS Architecture Blog.
         """
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        failures = self._failures[key] = max(1, self._failures.get(key, 0) + counts)
         ceiling = min(self._cap, self._base * 2 ** min(failures - 1, 32))
         return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - it spreads load and protects nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from rotated_secrets.cli.errors import CommandError
 from rotated_secrets.cli.kube.watch_events import Changed, Deleted, Disconnected, WatchFailed
 from rotated_secrets.cli.requests.pending_request import PATIENCE, PICK_UP_SECONDS, PendingRequest
 from rotated_secrets.cli.requests.progress import resync_progress, rotation_progress
-from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult
+from rotated_secrets.cli.requests.result import RequestOutcome, RequestResult, exit_code
 from rotated_secrets.cli.requests.steps_view import render_final_steps, render_steps
 from tests.support.cli.resource_builders import (
     NOW,
@@ -38,7 +39,7 @@ def changed(**status: Any) -> Changed:
 
 
 def lines_of(request: PendingRequest, now: float, width: int = 80) -> list[str]:
-    return text_of(render_steps(request, now), width).splitlines()
+    return text_of(render_steps(request, now, width), width).splitlines()
 
 
 def test_before_it_is_picked_up_the_line_says_what_was_requested() -> None:
@@ -69,6 +70,24 @@ def test_an_error_is_shown_beside_its_step() -> None:
     assert "the API server could not be reached" in lines_of(request, 3, 120)[2]
     request.handle(Disconnected("orders-db", ""), 4)
     assert "the API server" not in "".join(lines_of(request, 4, 120))
+
+
+def test_an_error_stands_below_the_steps_where_there_is_no_room_beside_them() -> None:
+    request = pending()
+    message = "no route to host db.example.com; it is tried again"
+    trouble = {ConditionType.ROTATED: (False, Reason.SET_FAILED, message)}
+    request.handle(Changed(view_of(status_of(trouble, rotation=claim_of()), annotations=ASKED)), 1)
+    lines = lines_of(request, 2, 70)
+    assert lines[-1] == f"  SetSecret: {message}"
+    assert len(lines) == 6
+
+
+def test_what_ends_the_wait_unless_it_changes_is_said_by_the_result_alone() -> None:
+    held = {ConditionType.HELD: (True, Reason.UNSYNCED, "held: the Secret is older")}
+    before = view_of(status_of(held), annotations=ASKED)
+    request = PendingRequest("now", before, "7", rotation_progress, "rotation", since=0)
+    assert request.is_about_to_end
+    assert not pending().is_about_to_end
 
 
 def test_a_new_attempt_begins_with_no_step_done() -> None:
@@ -153,6 +172,25 @@ def test_an_old_hold_counts_when_it_stays() -> None:
     assert result.outcome == "Held"
     was_before = "; this was so before the request, and the operator has not answered since: is an operator running"
     assert result.message.startswith(f"waits, Unsynced: the Secret is older{was_before}")
+
+
+def test_an_old_hold_that_the_operator_has_seen_again_counts_at_once() -> None:
+    held = {ConditionType.HELD: (True, Reason.UNSYNCED, "held: the Secret is older")}
+    before = view_of(status_of(held), annotations=ASKED)
+    request = PendingRequest("now", before, "7", rotation_progress, "rotation", since=10)
+    result = request.handle(Changed(replace(before, observed_rotate="now")), 10.1)
+    assert result is not None
+    assert (result.outcome, exit_code([result])) == ("Held", 2)
+    assert result.message == "waits, Unsynced: the Secret is older"
+
+
+def test_a_request_that_was_seen_is_not_said_to_need_an_operator() -> None:
+    before = view_of(status_of(), annotations=ASKED)
+    request = PendingRequest("now", before, "7", rotation_progress, "rotation", since=0)
+    assert request.handle(Changed(replace(before, observed_rotate="now")), 1) is None
+    assert "is an operator running" not in request.status_line(PICK_UP_SECONDS + 1)
+    late = request.timed_out(60, "rotated-secrets").message
+    assert late.startswith("has not ended after 60 s (was seen by the operator, which tries it again); it continues")
 
 
 def test_the_requested_rotation_is_waited_for_however_long_an_old_hold_stays() -> None:

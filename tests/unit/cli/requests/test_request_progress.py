@@ -28,6 +28,7 @@ from rotated_secrets.cli.requests.progress import (
     Retrying,
     RotationEnded,
     Running,
+    TriedAgain,
     resync_progress,
     rotation_progress,
 )
@@ -119,6 +120,69 @@ def test_between_two_attempts_the_line_says_what_failed_and_when_the_next_begins
     assert status_line(last).startswith("attempt 1 failed at SetSecret: ")
     assert last.at is not None
     assert f"attempt 2 begins at {last.at:%Y-%m-%d %H:%M:%S} UTC" in status_line(last)
+
+
+def test_at_no_moment_is_the_schedules_time_taken_for_that_of_the_next_attempt() -> None:
+    world = world_of(schedule="rate(30 days)")
+    world.database.refuses_to_set = True
+    before = requested(world)
+    found = [each for each in followed(world, before) if isinstance(each, Retrying)]
+    assert found
+    assert {each.at for each in found} == {found[-1].at}
+    assert found[-1].at is not None
+    assert found[-1].at - world.now < timedelta(minutes=2)
+
+
+def seen_by(resource: RotatedSecretView) -> RotatedSecretView:
+    return replace(resource, observed_rotate="now", observed_resync="now")
+
+
+ASKED = {ROTATE_ANNOTATION: "now", "rotatedsecrets.io/resync": "now"}
+
+
+def test_an_acknowledged_request_makes_what_was_so_before_certain() -> None:
+    """Nothing is waited for: neither for a change, nor because an operator may not be running."""
+    held: Conditions = {HELD: (True, Reason.UNSYNCED, "held: the Secret is older")}
+    gone: Conditions = {READY: (False, Reason.SECRET_NOT_FOUND, "create it")}
+    before = view_of(status_of(held), annotations=ASKED)
+    assert rotation_progress("now", before, seen_by(before)) == Blocked("Unsynced", "held: the Secret is older", True)
+    before = view_of(status_of(gone), annotations=ASKED)
+    assert rotation_progress("now", before, seen_by(before)) == Blocked("SecretNotFound", "create it", True)
+    assert resync_progress("now", before, seen_by(before)) == NeedsFix("SecretNotFound", "create it", True)
+    for word in ("False", "Unknown"):
+        silent = {"status": word, "reason": "StoreUnavailable", "message": "no answer"}
+        before = with_condition(view_of(status_of(), annotations=ASKED), READY, **silent)
+        for progress_of in (rotation_progress, resync_progress):
+            assert progress_of("now", before, seen_by(before)) == NotReadyYet("StoreUnavailable", "no answer")
+
+
+@pytest.mark.parametrize("progress_of", [rotation_progress, resync_progress])
+def test_an_acknowledged_request_that_is_tried_again_is_waited_for(progress_of: ProgressOf) -> None:
+    before = view_of(status_of(), annotations=ASKED)
+    found = progress_of("now", before, seen_by(before))
+    assert found == TriedAgain("")
+    assert outcome_of(found, quiet=1000, patience=5) is None
+    assert status_line(found) == "was seen by the operator, which tries it again"
+    refused: Conditions = {ROTATED: (False, Reason.CREATE_FAILED, "the cluster does not take it")}
+    found = progress_of("now", before, seen_by(view_of(status_of(refused), annotations=ASKED)))
+    assert status_line(found) == "was seen by the operator, which tries it again: the cluster does not take it"
+
+
+def test_an_acknowledgement_of_another_request_says_nothing() -> None:
+    before = view_of(status_of(), annotations=ASKED)
+    earlier = replace(before, observed_rotate="earlier", observed_resync="earlier")
+    assert rotation_progress("now", before, earlier) == NotPickedUp()
+    assert resync_progress("now", before, earlier) == NotPickedUp()
+
+
+def test_the_statuses_of_an_operator_acknowledge_each_request() -> None:
+    world = world_of()
+    world.obstacle = Obstacle(Reason.ACCESS_DENIED, "the policy says no")
+    world.request = "earlier"
+    ModelOperator(world).run_until_it_waits()
+    before = requested(world)
+    *_, last = followed(world, before)
+    assert last == Blocked("AccessDenied", "held: the policy says no", new=True)
 
 
 def test_a_database_that_is_down_does_not_end_the_wait() -> None:

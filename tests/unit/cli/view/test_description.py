@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -47,7 +48,8 @@ def test_a_hold_is_shown_with_its_reason_duration_and_end() -> None:
     output = text_of_description(view_of(held))
     assert "held: Unsynced" in output.splitlines()[0]
     assert "Unsynced for 5m, until the cause is gone; then the rotation continues" in output
-    assert output.count(LONG.strip().removeprefix("held: ")) == 2
+    assert output.count(LONG.strip().removeprefix("held: ")) == 1
+    assert re.search(r"‖  Held +Unsynced +5m  see above$", output, re.MULTILINE)
     assert "Waiting to rotate" in output
 
 
@@ -97,9 +99,30 @@ def test_lines_wrap_to_the_width_and_lose_no_word(width: int) -> None:
     held = status_of({ConditionType.HELD: (True, Reason.UNSYNCED, LONG)}, history=(entry_of(message=LONG),))
     printed = text_of_description(view_of(held, schedule="rate(4 days)"), width)
     assert max(map(len, printed.splitlines())) <= width
-    assert "".join(printed.split()).count("".join(LONG.split())) >= 1
+    assert "".join(printed.split()).count("".join(LONG.removeprefix("held: ").split())) == 1
     assert "…" not in printed
 
 
 def test_an_empty_history_says_so() -> None:
     assert text_of(past_attempts((), NOW)) == "none yet"
+
+
+ARN = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:shop/orders-AbCdEf"
+COMMAND = f"aws secretsmanager cancel-rotate-secret --secret-id {ARN}"
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 200])
+def test_a_command_stands_once_and_on_a_line_of_its_own(width: int) -> None:
+    """Ready, Held and the history tell the same cause, each in full."""
+    message = f"AWS rotates this secret itself; run {COMMAND} to have it rotated here"
+    status = status_of(
+        {
+            ConditionType.READY: (False, Reason.INVALID_SPEC, message),
+            ConditionType.HELD: (True, Reason.MANAGED_ELSEWHERE, f"held: {message}"),
+        },
+        history=(entry_of(Outcome.FAILED, message=message),),
+    )
+    output = text_of_description(view_of(status), width)
+    assert [line.strip() for line in output.splitlines()].count(COMMAND) == 1
+    assert output.count("AWS rotates this secret itself") == 1
+    assert all(len(line) <= width for line in output.splitlines() if COMMAND not in line)

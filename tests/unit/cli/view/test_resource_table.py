@@ -41,7 +41,7 @@ def test_an_unknown_value_is_a_dash() -> None:
 def test_a_narrow_terminal_leaves_out_columns_and_truncates_nothing() -> None:
     held = status_of({HELD: (True, Reason.VERIFY_QUERIES_FAILED, "held")}, history=(entry_of(Outcome.FAILED),))
     one = view_of(held, name="a-rather-long-name-of-a-database")
-    for width in (140, 120, 100, 80, 60):
+    for width in (140, 120, 100, 80, 60, 40):
         printed = text_of(resource_table([one], NOW, everywhere=True, width=width), width)
         assert max(map(len, printed.splitlines())) <= width
         assert "a-rather-long-name-of-a-database" in printed

@@ -19,6 +19,7 @@ class Lease:
 
     def __init__(self) -> None:
         self.spec: dict[str, Any] | None = None
+        self.labels: dict[str, str] = {}
         self.version = 0
         self.fault: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
@@ -35,7 +36,9 @@ class Lease:
                     raise Conflict("has changed")
                 case "PUT" | "POST":
                     self.spec, self.version = dict(body["spec"]), self.version + 1
-            return {"metadata": {"name": "lease", "resourceVersion": str(self.version)}, "spec": dict(self.spec or {})}
+                    self.labels = dict(body["metadata"].get("labels", {}))
+            metadata = {"name": "lease", "resourceVersion": str(self.version), "labels": dict(self.labels)}
+            return {"metadata": metadata, "spec": dict(self.spec or {})}
 
 
 class Replica:
@@ -87,6 +90,28 @@ def test_replica_that_does_not_hold_the_lease_may_not_act(join: Join) -> None:
     second = join("second")
     with pytest.raises(LeadershipLost, match="second"):
         second.leader.guard()
+
+
+def test_lease_can_be_found_by_its_label_and_keeps_those_of_others(lease: Lease, join: Join) -> None:
+    first = join("first")
+    assert first.acquired.wait(5)
+    assert lease.labels == {"app.kubernetes.io/managed-by": "rotated-secrets"}
+    first.leader.release()
+    lease.labels = {"team": "shop"}
+    assert join("second").acquired.wait(5)
+    assert lease.labels == {"team": "shop", "app.kubernetes.io/managed-by": "rotated-secrets"}
+
+
+def test_replica_that_stands_by_tells_once_whom(join: Join, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert join("first").acquired.wait(5)
+    second = join("second")
+    seen = None
+    for _ in range(3):  # renewals are no news
+        while second.leader._observed in (None, seen):
+            time.sleep(0.001)
+        seen = second.leader._observed
+    assert caplog.text.count("first holds the Lease lease; second stands by") == 1
 
 
 def test_leader_that_is_cut_off_stops_acting_before_another_starts(lease: Lease, join: Join) -> None:

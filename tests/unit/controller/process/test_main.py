@@ -51,7 +51,9 @@ def ran(monkeypatch: pytest.MonkeyPatch, ends: BaseException, *, drains: bool = 
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     monkeypatch.setattr(main, "hide_memory", lambda: FakeReplica.hidden.append(FakeReplica.stopped))
     reconciler: Any = None
-    return main.run(Settings.parse({"aws_region": "eu-west-1", "drain_timeout": 7}), reconciler)
+    return main.run(
+        Settings.parse({"aws_region": "eu-west-1", "drain_timeout": 7, "lease_namespace": "here"}), reconciler
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,14 @@ def test_other_processes_cannot_read_the_operators_memory(monkeypatch: pytest.Mo
     FakeReplica.hidden.clear()
     ran(monkeypatch, Ended(0))
     assert len(FakeReplica.hidden) == 1
+
+
+def test_nothing_starts_where_the_namespace_of_the_lease_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(settings: Settings) -> None:
+        assert not FakeReplica.stopped
+        raise InvalidSettings("--lease-namespace: outside of a pod")
+
+    FakeReplica.stopped = []
+    monkeypatch.setattr(main, "check_lease_namespace", unknown)
+    assert ran(monkeypatch, Ended(0)) == 2
+    assert FakeReplica.stopped == []

@@ -16,11 +16,14 @@ from rotated_secrets.cluster import ClusterError, Forbidden, NotFound, Unreachab
 from rotated_secrets.controller.process import startup
 from rotated_secrets.controller.process.startup import (
     NotUsable,
+    check_lease_namespace,
     check_memory,
     first_contact,
     start_cells,
     wait_until_usable,
 )
+from rotated_secrets.controller.settings import InvalidSettings, Settings
+from tests.support.fake_cluster import FakeCluster
 
 ADVICE = ("apply crds/rotatedsecrets.yaml", "grant it to the operator's ServiceAccount", "no answer in time")
 
@@ -164,3 +167,52 @@ def test_the_log_says_how_database_clients_are_confined(
     with caplog.at_level("INFO"):
         start_cells(started)
     assert told in caplog.text
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    """The cluster of a kubeconfig, for a process that does not run in a pod."""
+    cluster = FakeCluster()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr(startup, "configuration", lambda *_: SimpleNamespace(host="https://api.example.com"))
+    monkeypatch.setattr(startup, "Cluster", lambda *_, **__: cluster)
+    return cluster
+
+
+OURS = {"app.kubernetes.io/managed-by": "rotated-secrets"}
+
+
+def lease_of(cluster: FakeCluster, namespace: str, holder: str, labels: dict[str, str]) -> None:
+    spec = {"holderIdentity": holder, "renewTime": "2026-11-22T12:00:00.000000Z"}
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/rotated-secrets"
+    cluster.put(path, {"metadata": {"labels": labels}, "spec": spec})
+
+
+def refused() -> str:
+    with pytest.raises(InvalidSettings) as caught:
+        check_lease_namespace(Settings.parse({}))
+    return str(caught.value)
+
+
+def test_outside_of_a_pod_the_namespace_of_the_lease_is_not_guessed_and_who_leads_is_told(
+    elsewhere: FakeCluster,
+) -> None:
+    lease_of(elsewhere, "operators", "rotated-secrets-7d-x_1", OURS)
+    lease_of(elsewhere, "stopped", "", OURS)
+    lease_of(elsewhere, "kube-system", "kube-scheduler", {})
+    told = refused()
+    assert told.startswith("--lease-namespace: outside of a pod, write the namespace of the Lease")
+    assert "the cluster at https://api.example.com" in told
+    leaders = "rotated-secrets-7d-x_1 (its Lease: --lease-namespace operators --lease-name rotated-secrets; "
+    assert told.endswith(f"there leads now: {leaders}last renewed at 2026-11-22T12:00:00.000000Z)")
+
+
+def test_outside_of_a_pod_it_is_told_where_no_operator_leads_or_that_cannot_be_known(elsewhere: FakeCluster) -> None:
+    assert refused().endswith("no operator was found leading there")
+    elsewhere.forbidden.add(("GET", "/apis/coordination.k8s.io"))
+    assert "who leads there could not be found out: GET /apis/coordination.k8s.io/v1/leases: " in refused()
+
+
+def test_a_namespace_of_the_lease_that_is_written_asks_nothing(elsewhere: FakeCluster) -> None:
+    check_lease_namespace(Settings.parse({"lease_namespace": "operators"}))
+    assert elsewhere.requests == []

@@ -129,3 +129,27 @@ def test_informer_runs_with_a_user_id_that_has_no_name(monkeypatch: pytest.Monke
     )
     with pytest.raises(aiohttp.ClientError):  # so far does it come: no API server is named
         asyncio.run(asyncio.wait_for(informer._watch(), 30))
+
+
+@pytest.mark.usefixtures("_kopf_waits")
+def test_the_watches_go_through_the_same_proxy_as_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxies: list[object] = []
+
+    original = aiohttp.ClientSession
+
+    def session(**settings: Any) -> aiohttp.ClientSession:
+        proxies.append(settings["proxy"])
+        return original(**settings)
+
+    monkeypatch.setattr(aiohttp, "ClientSession", session)
+    running = Running()
+    running.informer._configuration.proxy = "http://proxy:3128"
+
+    async def login() -> None:
+        session = await running.informer._login()
+        await session.aiohttp_session.close()
+
+    asyncio.run(login())
+    running.informer.start()
+    running.informer.stop(PATIENCE)
+    assert proxies == ["http://proxy:3128"] * 2

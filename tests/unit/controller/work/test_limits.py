@@ -108,6 +108,30 @@ def test_failed_try_opens_the_circuit_breaker_again() -> None:
     run(test)
 
 
+def test_what_a_person_asked_for_tries_a_host_that_is_left_alone_and_makes_its_pause_no_longer() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        async def refused_for(*, asked: bool) -> float:
+            with pytest.raises(HostUnavailable) as refused:
+                async with limits.host("down", "shop", asked=asked):
+                    raise AssertionError("must not get here")
+            return refused.value.retry_in
+
+        await fail(limits, "down")
+        await fail(limits, "down")
+        clock.now += 10
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="no answer"):
+                async with limits.host("down", "shop", asked=True):
+                    raise Unavailable("no answer")
+            assert await refused_for(asked=False) == 20
+        async with limits.host("down", "shop", asked=True):
+            assert await refused_for(asked=True) == 20, "only one tries"
+        async with limits.host("down", "shop"):
+            pass
+
+    run(test)
+
+
 def test_pause_doubles_up_to_a_limit_while_a_host_goes_on_failing_and_starts_over_after_success() -> None:
     async def test(limits: Limits, clock: Clock) -> None:
         async def pauses(count: int) -> list[float]:

@@ -298,6 +298,69 @@ def test_retry_is_not_made_before_it_can_succeed() -> None:
     run(test())
 
 
+def test_asking_for_a_look_makes_no_wait_after_failures_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    ceilings: list[float] = []
+
+    def longest(_: float, high: float) -> float:
+        ceilings.append(high)
+        return high
+
+    monkeypatch.setattr("random.uniform", longest)
+
+    async def test() -> None:
+        now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+        async def reconcile(key: Key) -> None:
+            raise RetryLater("not now", not_before=7)
+
+        queue = WorkQueue(workers=1, backoff_base=60, backoff_cap=300, now=lambda: now)
+
+        async def looked(count: int) -> datetime | None:
+            while len(ceilings) < count or queue.busy:
+                await asyncio.sleep(0)
+            return queue.scheduler.when(A)
+
+        async with working(queue, reconcile):
+            queue.add(A)
+            due = await looked(1)
+            assert due == now + timedelta(seconds=67)
+            for count in (2, 3, 4):
+                now += timedelta(seconds=10)
+                queue.add_changed(A)
+                assert await looked(count) == due
+            queue.add(A)
+            assert await looked(5) == now + timedelta(seconds=127)
+        assert ceilings == [60, 60, 60, 60, 120]
+
+    run(test())
+
+
+def test_the_first_failure_after_a_change_waits_as_any_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, high: high)
+
+    async def test() -> None:
+        now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+        fails = False
+
+        async def reconcile(key: Key) -> datetime | None:
+            if fails:
+                raise RetryLater("not now")
+            return now + timedelta(days=29)
+
+        queue = WorkQueue(workers=1, backoff_base=60, backoff_cap=300, now=lambda: now)
+        async with working(queue, reconcile):
+            queue.add(A)
+            while queue.scheduler.when(A) is None:
+                await asyncio.sleep(0)
+            fails = True
+            queue.add_changed(A)
+            while queue.scheduler.when(A) in (None, now + timedelta(days=29)):
+                await asyncio.sleep(0)
+            assert queue.scheduler.when(A) == now + timedelta(seconds=60)
+
+    run(test())
+
+
 def test_known_error_is_logged_without_stack_trace_and_unknown_one_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
