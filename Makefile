@@ -41,10 +41,13 @@ test: $(STAMP) ## all tests; SUITE=unit, engines, e2e, chaos, chart or sandbox r
 	$(if $(SUITE),$(if $(suite.$(SUITE)),,$(error there is no suite $(SUITE): write one of those that make help lists)))
 	$(PYTEST) $(if $(SUITE),$(suite.$(SUITE)),--ignore tests/bench --ignore tests/image --ignore tests/hostile) $(ARGS)
 
-fuzz: $(STAMP) ## the models of a rotation with fresh examples, as many as you like: RUNS=100000 STRATEGY=SingleUser
-	FUZZ_EXAMPLES=$(or $(RUNS),10000) FUZZ_STRATEGY=$(STRATEGY) $(BIN)/pytest --timeout 0 $(ARGS) \
-		tests/unit/rotation/test_plan_model.py tests/unit/rotation/test_rollout_model.py \
-		tests/unit/rotation/test_external.py::TestFollowingWorld
+# The models of a rotation, which STRATEGY is about.
+MODELS := tests/unit/rotation/test_plan_model.py tests/unit/rotation/test_rollout_model.py \
+	tests/unit/rotation/test_external.py::TestFollowingWorld
+
+fuzz: $(STAMP) ## every property test with fresh examples, as many as you like: RUNS=100000; with STRATEGY=SingleUser the models of a rotation alone
+	FUZZ_EXAMPLES=$(or $(RUNS),10000) FUZZ_STRATEGY=$(STRATEGY) $(BIN)/pytest --timeout 0 -m hypothesis $(ARGS) \
+		$(if $(STRATEGY),$(MODELS),tests/unit)
 
 hostile: $(STAMP) ## the operator in 512 MiB beside servers that do evil at every stage of every protocol; ARGS="-k oracle" selects
 	$(BIN)/pytest tests/hostile $(ARGS)

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import hypothesis
 import pytest
 
 from sandbox.kubernetes.client import Api
 from sandbox.kubernetes.provider import Choice, Cluster, running_cluster
+from tests.support.examples import load_profile
 
 if TYPE_CHECKING:
     from sandbox.prefork import Prefork
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("default-without-deadline", deadline=None)
-hypothesis.settings.load_profile("default-without-deadline")
+load_profile()
 
 _choice = pytest.StashKey[Choice]()
 

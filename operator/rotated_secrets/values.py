@@ -159,11 +159,18 @@ class SecretText:
 
 @dataclass(frozen=True)
 class SecretValue:
-    """The SecretString of one version: the text as stored and, if it is a JSON object, its keys."""
+    """The value of one version: its text and, if that is a JSON object, its keys; or the bytes of a SecretBinary."""
 
     text: SecretText
     fields: Mapping[str, Any] | None = field(repr=False, hash=False)
     """The JSON object's keys in their order, read-only, numbers with their text; None if the text is none."""
+    is_binary: bool = False
+    """Whether ``text`` stands for bytes, as ``surrogateescape`` has them; they are delivered and never rotated."""
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> SecretValue:
+        """Return the value of a SecretBinary."""
+        return cls(SecretText(content.decode(errors="surrogateescape")), None, is_binary=True)
 
     @classmethod
     def parse(cls, text: str) -> SecretValue:
@@ -180,6 +187,8 @@ class SecretValue:
     @property
     def problem(self) -> str:
         """Why the text is not read as a JSON object, without a word of it, to follow "the secret value"."""
+        if self.is_binary:
+            return "is binary (a SecretBinary), which is delivered and cannot be rotated"
         try:
             parse_object(self.text.reveal())
         except NotAnObject as error:

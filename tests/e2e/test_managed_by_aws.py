@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from pathlib import Path
@@ -97,6 +98,18 @@ def test_plain_token_is_followed_without_a_login(orders: Applied, operator: Oper
     ).until_ready()
     client.put_secret_value(SecretId=orders.application.secret_id, SecretString="sk_live_2")
     eventually(lambda: (orders.secret() or {}).get("TOKEN") == "sk_live_2", "the new token is delivered")
+
+
+def test_binary_secret_is_delivered_as_its_bytes(orders: Applied, operator: OperatorProcess) -> None:
+    content = bytes(range(256))
+    client = orders.application.store.client()
+    client.put_secret_value(SecretId=orders.application.secret_id, SecretBinary=content)
+    keys = [{"key": "value", "name": "keystore.p12"}]
+    template = {"copy": "{{ value }}", "as-text": '{{ value["value"] | b64encode }}'}
+    target = {"includeKeys": "None", "keys": keys, "template": template}
+    orders.apply({"rotation": {"strategy": "External"}, "target": target}).until_ready()
+    delivered = {key: base64.b64decode(text) for key, text in orders.api.get(orders.secret_path)["data"].items()}
+    assert delivered == {"keystore.p12": content, "copy": content, "as-text": base64.b64encode(content)}
 
 
 @pytest.fixture

@@ -10,21 +10,16 @@ import os
 from hypothesis import HealthCheck, settings
 
 from rotated_secrets.api.rotation import Strategy
+from tests.support.examples import FRESH, examples
 from tests.support.world import OURS
 
 _STRATEGY = os.environ.get("FUZZ_STRATEGY")
 STRATEGIES = [Strategy(_STRATEGY)] if _STRATEGY else OURS
 """Those that are tried."""
-_EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or 0)
 
 
 def model_settings(max_examples: int, steps: int) -> settings:
     """Settings of a state machine: so many examples, always the same, or ``FUZZ_EXAMPLES`` fresh ones."""
-    return settings(
-        max_examples=_EXAMPLES or max_examples,
-        stateful_step_count=60 if _EXAMPLES else steps,
-        derandomize=not _EXAMPLES,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
+    return examples(
+        max_examples, stateful_step_count=60 if FRESH else steps, suppress_health_check=[HealthCheck.too_slow]
     )

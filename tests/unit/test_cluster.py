@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes import client, config
 
@@ -31,6 +31,7 @@ from rotated_secrets.cluster import (
 )
 from rotated_secrets.json_list import ListParser, parse
 from sandbox.servers import free_port
+from tests.support.examples import examples
 
 PATH = "/apis/example.org/v1/things"
 
@@ -132,7 +133,7 @@ def test_objects_of_a_list_are_found_wherever_it_is_cut(text: bytes) -> None:
 _SMALL = st.dictionaries(st.text(max_size=3), st.text('{}[]",\\:é', max_size=5) | st.none(), max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(_SMALL, max_size=5), st.integers(1, 50))
 def test_any_list_is_parsed_as_a_whole_parse_would(objects: list[Json], size: int) -> None:
     text = a_list(*objects)

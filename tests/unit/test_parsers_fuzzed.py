@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from rotated_secrets.controller.access.policy_file import InvalidPolicy, parse_policy
@@ -22,6 +22,7 @@ from rotated_secrets.delivery import template
 from rotated_secrets.delivery.errors import TemplateFailed
 from rotated_secrets.rotation.schedule import InvalidSchedule, parse_schedule
 from rotated_secrets.values import Credential, InvalidSecretValue, SecretValue
+from tests.support.examples import examples
 
 KEYS = ("engine", "host", "port", "username", "password", "dbname", "ssl", "masterarn")
 ROW = ("plugin", "authentication_string", "auth_or", "ssl_type", "ssl_cipher", "max_questions", "password_lifetime")
@@ -53,7 +54,7 @@ def read_value(text: str) -> None:
 
 
 def render(source: str) -> None:
-    values = {"password": "p", "port": 5432, "more": {"a": [1]}, "huge": float("inf")}
+    values = {"password": "p", "port": 5432, "more": {"a": ["/4A=", 1]}, "huge": float("inf")}
     assert len(template.rendered("X", source, values)) <= template.MAX_OUTPUT
 
 
@@ -99,6 +100,9 @@ PARSERS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], object], type[E
                 "==",
                 ".__class__",
                 "['a']",
+                "value['a']",
+                "[0]",
+                "|b64decode",
                 "(",
                 ")",
                 "1",
@@ -167,16 +171,13 @@ PARSERS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], object], type[E
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_parser_takes_any_text_and_raises_only_its_own_error(name: str) -> None:
+@examples(300, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_parser_takes_any_text_and_raises_only_its_own_error(name: str, data: st.DataObject) -> None:
     texts, parse, expected = PARSERS[name]
-
-    @settings(max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    @given(texts)
-    def fuzz(text: Any) -> None:
-        with contextlib.suppress(expected):
-            parse(text)
-
-    fuzz()
+    text = data.draw(texts)
+    with contextlib.suppress(expected):
+        parse(text)
 
 
 def test_limits_of_a_mariadb_account_are_numbers_and_never_sql() -> None:

@@ -162,3 +162,12 @@ def test_value_cannot_be_changed_in_place() -> None:
         original.fields["password"] = "x"  # type: ignore[index]
     assert copy.copy(original) == original
     assert original.replacing(password="x") != original
+
+
+def test_binary_value_is_never_rotated_nor_shown() -> None:
+    value = SecretValue.of_bytes(b'{"password": "cAnArY"}')
+    assert "cAnArY" not in f"{value} {value!r}"
+    with pytest.raises(InvalidSecretValue, match="is binary"):
+        value.replacing(password="x")
+    with pytest.raises(InvalidSecretValue, match="is binary"):
+        Credential.of(value)

@@ -6,8 +6,8 @@
 - apiGroups: [rotatedsecrets.io]
   resources: [rotatedsecrets/status]
   verbs: [patch]
-# It deletes no Secret. The admission plug-in OwnerReferencesPermissionEnforcement asks for this where a Secret gets or
-# loses an owner; OpenShift has it by default.
+# It deletes no Secret but an immutable one that it replaces. The admission plug-in
+# OwnerReferencesPermissionEnforcement asks for this where a Secret gets or loses an owner; OpenShift has it by default.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, update, delete]

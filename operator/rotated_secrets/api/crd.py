@@ -16,6 +16,7 @@ from rotated_secrets.api import names
 from rotated_secrets.api.rules import VALIDATIONS
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import ConditionType, RotatedSecretStatus
+from rotated_secrets.api.target import SAME_SECRET
 
 Schema = dict[str, Any]
 
@@ -36,6 +37,7 @@ _KEPT: Final = (
     "maximum",
     "minLength",
     "maxLength",
+    "minItems",
     "maxItems",
     "maxProperties",
     "required",
@@ -106,7 +108,7 @@ def _columns() -> list[Schema]:
 
 
 def _root_schema() -> Schema:
-    return {
+    root: Schema = {
         "type": "object",
         "description": "A secret in AWS Secrets Manager that the operator rotates and delivers as a Kubernetes Secret. "
         f"What the reasons of its conditions mean, and what to do: {names.TROUBLESHOOTING}.",
@@ -119,6 +121,7 @@ def _root_schema() -> Schema:
             "status": _without_defaults(_structural(RotatedSecretStatus)) | {"default": NOT_SEEN},
         },
     }
+    return SAME_SECRET.added_to(root)
 
 
 def _structural(model: type[BaseModel]) -> Schema:
@@ -145,7 +148,7 @@ def _converted(written: Schema, definitions: Schema) -> Schema:
     if isinstance(structural.get("default"), dict):
         # Written in full, although its fields have defaults too: the API server checks it against the rules as it is.
         structural["default"] = {
-            name: value for name, value in structural["default"].items() if value not in (None, {})
+            name: value for name, value in structural["default"].items() if value not in (None, {}, [])
         }
     if "properties" in node:
         structural["properties"] = {name: _converted(field, definitions) for name, field in node["properties"].items()}

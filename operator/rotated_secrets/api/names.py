@@ -30,7 +30,8 @@ def _request(name: str) -> str:
 
 ROTATE_ANNOTATION: Final = _request("rotate")
 """RotatedSecret, written by you: any new value asks for one rotation. It acts once, also after a restart of the
-operator."""
+operator. A value that is a time before the RotatedSecret was made (in RFC 3339, or in seconds since 1970) asks for
+nothing: a backup has restored it."""
 RESYNC_ANNOTATION: Final = _request("resync")
 """RotatedSecret, written by you: any new value asks for one complete check, as if the operator had just started:
 stages, login, target Secret."""
@@ -71,5 +72,12 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 Lease has it too."""
 MANAGED_BY: Final = "rotated-secrets"
 
-RESERVED_DOMAINS: Final = ("kubernetes.io", "k8s.io", GROUP)
-"""Users may not set labels and annotations of these domains and their subdomains on the target Secret."""
+CORE_DOMAINS: Final = (
+    *("kubernetes.io", "k8s.io", "kubectl.kubernetes.io", "pod-security.kubernetes.io", "topology.kubernetes.io"),
+    *("node.kubernetes.io", "node-role.kubernetes.io", "node-restriction.kubernetes.io"),
+)
+"""Domains of Kubernetes' own components, which act on the labels and annotations that they find there. Other subdomains
+are for everyone: those of Kubernetes' projects, and above all ``app.kubernetes.io``.
+
+Source: "Well-Known Labels, Annotations and Taints" and "Recommended Labels", Kubernetes documentation.
+"""

@@ -5,11 +5,12 @@ The only place that reads the API's JSON. Must not know how it was fetched.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -20,6 +21,13 @@ from rotated_secrets.api.observed_requests import with_observed
 from rotated_secrets.api.rules import RULE
 from rotated_secrets.api.spec import RotatedSecretSpec
 from rotated_secrets.api.status import RotatedSecretStatus
+
+_SINCE_1970: Final = re.compile(r"([0-9]{10})([.][0-9]+|([0-9]{3}){1,3})?")
+"""As ``date +%s`` and ``date +%s%N`` write a time, or a program in milliseconds."""
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[-+][0-9]{2}:[0-9]{2})"
+)
+"""What a request of the command line begins with."""
 
 
 class InvalidSpec(Exception):
@@ -42,6 +50,8 @@ class RotatedSecret:
     status: RotatedSecretStatus
     deleting: bool = False
     """Its deletion has begun, so nothing may be created for it any more."""
+    rotate_request_is_older: bool = False
+    """The request is from a time before this resource was made: it came with a backup, or from another cluster."""
     skipped: tuple[str, ...] = ()
     """Fields of the spec that this version does not know, for example `spec.rotation.window`. A newer
     CustomResourceDefinition has them, maybe with a default; the API server removes what none knows."""
@@ -90,14 +100,16 @@ class RotatedSecret:
         except ValidationError as error:
             who = f"RotatedSecret {metadata['namespace']}/{metadata['name']}"
             raise InvalidSpec(f"{who}: {_sentences('spec', error)}") from None
+        created_at = datetime.fromisoformat(metadata["creationTimestamp"])
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
             uid=metadata["uid"],
             generation=metadata.get("generation", 0),
             resource_version=metadata["resourceVersion"],
-            created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
+            created_at=created_at,
             requests=requests_in(metadata),
+            rotate_request_is_older=_is_older(ROTATE_ANNOTATION, metadata, created_at),
             spec=spec,
             status=parse_status(obj),
             deleting="deletionTimestamp" in metadata,
@@ -123,6 +135,35 @@ def requests_in(metadata: Mapping[str, Any]) -> Mapping[str, str]:
     annotations = metadata.get("annotations") or {}
     asked = sorted(annotations.keys() & REQUEST_ANNOTATIONS)
     return MappingProxyType({name: annotations[name][:NAME_LENGTH] for name in asked})
+
+
+def _is_older(name: str, metadata: Mapping[str, Any], created_at: datetime) -> bool:
+    """Whether an annotation came with the resource, and its value is a time before the resource was made.
+
+    The API server's own record decides where there is one, because a person's clock may be slow.
+    """
+    asked = _time_in((metadata.get("annotations") or {}).get(name, ""))
+    return asked is not None and asked < created_at and not _set_later(name, metadata, created_at)
+
+
+def _time_in(request: str) -> datetime | None:
+    """Return the time that a request says it was made at, if it says one."""
+    try:
+        if seconds := _SINCE_1970.fullmatch(request):
+            return datetime.fromtimestamp(int(seconds[1]), UTC)
+        written = _RFC_3339.match(request)
+        return datetime.fromisoformat(written[0]) if written else None
+    except ValueError:  # a month 13
+        return None
+
+
+def _set_later(name: str, metadata: Mapping[str, Any], created_at: datetime) -> bool:
+    """Whether the annotation was set after the creation, as far as ``managedFields`` say it."""
+    for entry in metadata.get("managedFields") or ():
+        annotations = ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations") or {}
+        if f"f:{name}" in annotations and "time" in entry and datetime.fromisoformat(entry["time"]) > created_at:
+            return True
+    return False
 
 
 def parse_status(obj: Mapping[str, Any]) -> RotatedSecretStatus:

@@ -178,7 +178,7 @@ class RotatedSecretSpec(WrittenModel):
             ),
         ),
         CelRule(
-            "size(self.rollout.restart) == 0 || self.target.creationPolicy != 'None'",
+            "!has(self.rollout.restart) || size(self.rollout.restart) == 0 || self.target.creationPolicy != 'None'",
             "creationPolicy: None delivers no Secret that a workload could read: leave rollout.restart out",
             lambda self: not self.rollout.restart or self.target.is_delivered,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from rotated_secrets.api.target import Target
 from rotated_secrets.cells import CellFailed, Cells
 from rotated_secrets.cells.limits import CPU, MEMORY
 from rotated_secrets.delivery.errors import DeliveryUnavailable, TemplateFailed
-from rotated_secrets.delivery.render import MAX_SECRET, check_template, render
+from rotated_secrets.delivery.render import MAX_SECRET, bytes_of, check_template, render
 from rotated_secrets.values import SecretText, SecretValue
 
 T = TypeVar("T")
@@ -21,8 +22,8 @@ T = TypeVar("T")
 CPU_SECONDS: Final = 1
 """For all templates of one resource; usual ones take some milliseconds."""
 WALL_SECONDS: Final = 30.0
-_MOST_ANSWER: Final = 8 * MAX_SECRET
-"""Bytes: JSON writes some characters as six."""
+_MOST_ANSWER: Final = 3 * MAX_SECRET
+"""Bytes: base64 takes a third more, and keys have 253 characters at most."""
 _REMEMBERED: Final = 20_000
 """Templates that were found right, by their hash."""
 
@@ -56,7 +57,10 @@ class CellRenderer:
         if not target.template:
             return render(target, value)
         texts = self._call("render", target, value, returns=dict[str, str], tenant=tenant)
-        return {key: SecretText(text) for key, text in texts.items()}
+        return {
+            key: SecretText(base64.b64decode(encoded).decode(errors="surrogateescape"))
+            for key, encoded in texts.items()
+        }
 
     def _call(self, method: str, *arguments: object, returns: type[T], tenant: str) -> T:
         limits = replace(self._cells.limits, cpu_seconds=CPU_SECONDS, wall_seconds=WALL_SECONDS)
@@ -94,7 +98,9 @@ class _RenderInCell:
         check_template(target)
 
     def render(self, target: Target, value: SecretValue) -> dict[str, str]:
-        return {key: text.reveal() for key, text in render(target, value).items()}
+        """In base64: a key may hold bytes that are no text."""
+        texts = render(target, value).items()
+        return {key: base64.b64encode(bytes_of(text.reveal())).decode() for key, text in texts}
 
 
 def _digest(target: Target) -> bytes:

@@ -9,31 +9,27 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from rotated_secrets.api import names
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Reason
-from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
+from rotated_secrets.api.target import TOKEN_TYPES, CreationPolicy, DeletionPolicy
 from rotated_secrets.api.value_keys import KNOWN_KEYS
-from rotated_secrets.delivery.render import KUBERNETES_TYPES
+from rotated_secrets.delivery.render import bytes_of
+from rotated_secrets.delivery.written import last_written, record_of, without
 from rotated_secrets.values import Arn, SecretText, VersionId
 
-_V = TypeVar("_V")
 _ID_LENGTH = 64
 """Most characters of a ClientRequestToken (PutSecretValue, API Reference)."""
 
 _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 """The first time that is written for a version is by the clock of the operator that made it, later ones by AWS's."""
-
-_TOKEN_TYPES: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
 
 
 @dataclass(frozen=True)
@@ -96,6 +92,7 @@ class LiveSecret:
                 "finalizers": list(self.finalizers),
             },
             "type": self.type,
+            **({"immutable": True} if self.immutable else {}),
             "data": {key: text.reveal() for key, text in self.data.items()},
         }
 
@@ -116,7 +113,9 @@ class DesiredSecret:
     secret_arn: Arn
     rotated_at: datetime
     templates: frozenset[str] = frozenset()
-    """Keys that the resource itself names, by a template."""
+    """Keys that the resource itself names, in its template or its keys."""
+    immutable: bool = False
+    """Whether no client can change it, so that another one takes its place where it has to change."""
     creation_policy: CreationPolicy = CreationPolicy.OWNER
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
 
@@ -137,14 +136,15 @@ class DesiredSecret:
             name=resource.target_name,
             owner_name=resource.name,
             owner_uid=resource.uid,
-            type=KUBERNETES_TYPES[target.type],
+            type=target.kubernetes_type,
             data=data,
             labels=target.labels,
             annotations=target.annotations,
             version_id=version_id,
             secret_arn=secret_arn,
             rotated_at=rotated_at,
-            templates=frozenset(target.template),
+            templates=target.named_keys,
+            immutable=target.immutable,
             creation_policy=target.creation_policy,
             deletion_policy=target.deletion_policy,
         )
@@ -222,16 +222,19 @@ def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reaso
     if live.deleting:
         waits = f", which waits for {', '.join(live.finalizers)}" if live.finalizers else ""
         return Reason.SECRET_CONFLICT, f"{who} is being deleted{waits}; it is created again when it is gone"
-    if live.immutable:
-        return Reason.SECRET_CONFLICT, f"{who} is immutable; delete it, and it is created again"
+    if live.immutable and not desired.immutable:
+        return Reason.SECRET_CONFLICT, (
+            f"{who} is immutable; delete it, and it is created again, or write target.immutable: true, and it is "
+            "replaced"
+        )
     if desired.is_merged:
-        if live.type in _TOKEN_TYPES:
+        if live.type in TOKEN_TYPES:
             return (
                 Reason.SECRET_CONFLICT,
                 f"{who} has type {live.type}, a token for the cluster itself; name another Secret",
             )
         return None
-    if live.type != desired.type:
+    if live.type != desired.type and not desired.immutable:
         return Reason.SECRET_TYPE_IMMUTABLE, (
             f"{who} has type {live.type}, and Kubernetes does not allow a change to {desired.type}; delete the Secret, "
             "and it is created again, or write its type in target.type"
@@ -247,32 +250,41 @@ def _obstacle(live: LiveSecret, desired: DesiredSecret, who: str) -> tuple[Reaso
 
 def applied(live: LiveSecret | None, desired: DesiredSecret) -> LiveSecret:
     """Return the Secret to write: ``desired`` applied to ``live``, with everything that others wrote kept."""
-    data = {key: SecretText(base64.b64encode(text.reveal().encode()).decode()) for key, text in desired.data.items()}
+    data = {key: SecretText(base64.b64encode(bytes_of(text.reveal())).decode()) for key, text in desired.data.items()}
     if live is None:
         live = LiveSecret(desired.namespace, desired.name, desired.type, {}, {}, (), {})
-    before = _last_written(live)
+    before = last_written(live.annotations)
     managed_by = {names.MANAGED_BY_LABEL: names.MANAGED_BY}
-    labels = {**_without(live.labels, before["labels"]), **desired.labels}
+    labels = {**without(live.labels, before["labels"]), **desired.labels}
     return replace(
         live,
         # A Secret of others keeps its manager label: Helm, for example, recognises its objects by it.
         labels={**managed_by, **labels} if desired.is_merged else {**labels, **managed_by},
         annotations={
-            **_without(live.annotations, before["annotations"]),
+            **without(live.annotations, before["annotations"]),
             **desired.annotations,
             names.OWNER_ANNOTATION: desired.owner,
             names.VERSION_ID_ANNOTATION: desired.version_id,
             names.SECRET_ARN_ANNOTATION: desired.secret_arn,
             names.ROTATED_AT_ANNOTATION: _rotated_at(live, desired),
-            names.WRITTEN_ANNOTATION: _written_keys(desired),
+            names.WRITTEN_ANNOTATION: record_of(desired.data, desired.labels, desired.annotations, desired.templates),
         },
         owner_references=_owner_references(live.owner_references, desired),
-        data={**_without(live.data, before["data"]), **data} if desired.is_merged else data,
+        data={**without(live.data, before["data"]), **data} if desired.is_merged else data,
+        type=live.type if desired.is_merged else desired.type,
+        immutable=desired.immutable,
     )
 
 
-def _without(entries: Mapping[str, _V], ours: Collection[str]) -> dict[str, _V]:
-    return {key: value for key, value in entries.items() if key not in ours and _digest(key) not in ours}
+def replacement(live: LiveSecret | None, written: LiveSecret) -> LiveSecret | None:
+    """Return the Secret to create once ``live`` is deleted; None where an update of ``live`` can write it.
+
+    Source: ``ValidateSecretUpdate`` of the API server: the type never changes, the data of an immutable one neither.
+    """
+    if live is None or (live.type == written.type and not (live.immutable and live.data != written.data)):
+        return None
+    # Finalizers were for the Secret that is deleted.
+    return replace(written, uid="", resource_version="", finalizers=())
 
 
 def _rotated_at(live: LiveSecret, desired: DesiredSecret) -> str:
@@ -283,28 +295,6 @@ def _rotated_at(live: LiveSecret, desired: DesiredSecret) -> str:
             if abs(datetime.fromisoformat(known) - desired.rotated_at) <= _CLOCKS_DIFFER:
                 return known
     return desired.rotated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _written_keys(desired: DesiredSecret) -> str:
-    """Record the keys that are written, so that they can be removed when they are no longer wanted."""
-    data = [key if key in {*KNOWN_KEYS, *desired.templates} else _digest(key) for key in desired.data]
-    written = {"labels": desired.labels, "annotations": desired.annotations, "data": data}
-    return json.dumps({part: sorted(keys) for part, keys in written.items()}, separators=(",", ":"))
-
-
-def _digest(key: str) -> str:
-    """Stand for a key of the value that may be a password in the wrong place; no key of a Secret has a colon."""
-    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _last_written(live: LiveSecret) -> Mapping[str, Collection[str]]:
-    """Return the keys that were written last; none if the annotation is missing or cannot be parsed."""
-    nothing: dict[str, Collection[str]] = {"labels": (), "annotations": (), "data": ()}
-    try:
-        written = json.loads(live.annotations.get(names.WRITTEN_ANNOTATION, "{}"))
-        return {part: frozenset(written.get(part, ())) for part in nothing}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return nothing
 
 
 def _owner_references(found: Collection[Mapping[str, Any]], desired: DesiredSecret) -> tuple[Mapping[str, Any], ...]:
@@ -333,6 +323,10 @@ def _differences(live: LiveSecret, expected: LiveSecret, templates: Collection[s
     yield from _changes(shown.__getitem__, live.data, expected.data)
     yield from _changes("label {}".format, live.labels, expected.labels)
     yield from _changes("annotation {}".format, live.annotations, expected.annotations)
+    if live.type != expected.type:
+        yield f"its type is {live.type}"
+    if live.immutable != expected.immutable:
+        yield "it is not immutable"
     if live.owner_references != expected.owner_references:
         yield "the ownerReference is wrong"
 

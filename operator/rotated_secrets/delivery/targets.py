@@ -23,7 +23,7 @@ from rotated_secrets.delivery.errors import (
 )
 from rotated_secrets.delivery.refusals import which_failed, who_refused
 from rotated_secrets.delivery.render import MAX_SECRET
-from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare, replacement
 from rotated_secrets.values import SecretText
 
 CA_KEY: Final = "ca.crt"
@@ -35,7 +35,7 @@ MOST_ENTRIES: Final = 3_000
 and must be read (:data:`rotated_secrets.cluster.MOST_VALUES`)."""
 _MOST_ANNOTATIONS: Final = 256 * 1024
 """Bytes. Source: TotalAnnotationSizeLimitB of the API server's validation."""
-_METHODS: Final = {"get": "GET", "create": "POST", "update": "PUT"}
+_METHODS: Final = {"get": "GET", "create": "POST", "update": "PUT", "delete": "DELETE"}
 
 
 class TargetSecrets:
@@ -70,7 +70,8 @@ class TargetSecrets:
         return str(metadata["resourceVersion"])
 
     def write(self, desired: DesiredSecret, live: LiveSecret | None) -> LiveSecret:
-        """Write the desired Secret, provided that the present one is still ``live``.
+        """Write the desired Secret, provided that the present one is still ``live``. One that cannot be changed, and is
+        to be immutable, is replaced.
 
         Raises:
             SecretConflict: the present Secret must not or cannot be changed; nothing was written.
@@ -85,13 +86,24 @@ class TargetSecrets:
             raise SecretConflict(state.reason or Reason.SECRET_CONFLICT, state.message)
         namespace, name, written = desired.namespace, desired.name, applied(live, desired)
         _check_size(written)
-        body = written.manifest()
+        new = replacement(live, written)
         try:
+            if new is not None:
+                return self._replace(written, new)
+            body = written.manifest()
             return LiveSecret.parse(self._request("create" if live is None else "update", namespace, name, body))
         except _Missing:
             raise DeliveryUnavailable(
                 f"Secret {namespace}/{name}, or its namespace, was deleted while it was written; reading it again"
             ) from None
+
+    def _replace(self, old: LiveSecret, new: LiveSecret) -> LiveSecret:
+        """Delete a Secret, provided that it is what was read, and create another. A look after a crash between the two
+        finds none, and creates it."""
+        preconditions = {"uid": old.uid, "resourceVersion": old.resource_version}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        self._request("delete", old.namespace, old.name, options)
+        return LiveSecret.parse(self._request("create", new.namespace, new.name, new.manifest()))
 
     def entry(self, namespace: str, name: str, key: str, field: str) -> SecretText:
         """Return what a Secret holds under a key, in base64; ``field`` of the spec names the Secret.
@@ -131,7 +143,7 @@ class TargetSecrets:
         path = f"/api/v1/namespaces/{namespace}/secrets"
         if verb != "create":
             path += f"/{name}"
-        query = {"fieldManager": MANAGED_BY} if body is not None else None
+        query = {"fieldManager": MANAGED_BY} if verb in ("create", "update") else None
         try:
             return self._cluster.request(_METHODS[verb], path, query=query, body=body, accept=accept)
         except ClusterError as error:

@@ -48,6 +48,8 @@ class Terms:
     """Workloads to restart when the target Secret has a new value."""
     deleted: bool = False
     """The RotatedSecret was deleted: the rotation that runs is ended, and no other one begins."""
+    request_is_older: bool = False
+    """The request was made before the resource, which a backup has restored: it is no request to this one."""
 
     @property
     def has_database(self) -> bool:

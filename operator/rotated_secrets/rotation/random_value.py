@@ -76,6 +76,8 @@ def check_generator(rotation: Rotation, limits: PasswordLimits = _UNLIMITED) -> 
 def check_keys(rotation: Rotation, value: SecretValue) -> None:
     """Raises: InvalidSecretValue, if the value lacks a key that is to be replaced."""
     keys, fields = random_settings(rotation).keys, value.fields
+    if value.is_binary:
+        raise InvalidSecretValue(f"the secret value {value.problem}; store text as SecretString")
     if fields is None:
         if value.text.reveal().removeprefix(BYTE_ORDER_MARK).lstrip().startswith(("{", "[")):
             raise InvalidSecretValue(

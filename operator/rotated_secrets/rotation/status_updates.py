@@ -28,7 +28,8 @@ from rotated_secrets.values import VersionId
 def initialised(status: RotatedSecretStatus, terms: Terms, now: datetime) -> RotatedSecretStatus:
     """Record since when the schedule applies, so that a later change of the spec never starts a rotation.
 
-    Without rotateImmediately, also record the slot of the creation as served.
+    Without rotateImmediately, also record the slot of the creation as served. A request that is older than the resource
+    is recorded as served: one that writes the same annotation again later asks for nothing new.
     """
     schedule, handled = status.schedule, status.handled_requests
     expression = terms.rotation.schedule
@@ -36,6 +37,8 @@ def initialised(status: RotatedSecretStatus, terms: Terms, now: datetime) -> Rot
         schedule = AppliedSchedule(expression=expression, since=now) if expression else None
     if handled.slot is None and not terms.rotation.rotate_immediately:
         handled = handled.model_copy(update={"slot": terms.created_at})
+    if terms.request_is_older:
+        handled = handled.model_copy(update={"rotate": terms.request})
     if (schedule, handled) == (status.schedule, status.handled_requests):
         return status
     return status.model_copy(update={"schedule": schedule, "handled_requests": handled})

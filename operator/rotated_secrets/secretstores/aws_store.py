@@ -25,7 +25,7 @@ from rotated_secrets.secretstores.base import (
     StoredVersion,
 )
 from rotated_secrets.secretstores.quota import TokenBucket
-from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
+from rotated_secrets.values import Arn, SecretId, SecretValue, Stage, VersionId
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -95,13 +95,10 @@ class AwsStore:
 
         def call() -> StoredVersion:
             answer = ask(aws_call, lambda: self._client.get_secret_value(SecretId=secret, **which))
-            if "SecretString" not in answer:
-                raise InvalidSecretValue(
-                    f"secret {secret}{aws_call.detail} holds binary data; store its JSON or text as SecretString"
-                )
+            text = answer.get("SecretString")
             return StoredVersion(
                 VersionId(answer["VersionId"]),
-                SecretValue.parse(answer["SecretString"]),
+                SecretValue.of_bytes(answer["SecretBinary"]) if text is None else SecretValue.parse(text),
                 answer["CreatedDate"].astimezone(UTC),
                 Arn(answer["ARN"]),
             )

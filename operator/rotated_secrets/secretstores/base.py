@@ -118,7 +118,6 @@ class SecretStore(Protocol):
 
         Raises:
             SecretNotFound: no such secret, or no version carries that stage.
-            InvalidSecretValue: the value is binary.
             StoreRefused: the secret is scheduled for deletion.
         """
 

@@ -53,6 +53,16 @@ FULL: Json = {
     },
 }
 
+OF_OTHERS = {
+    **{f"app.kubernetes.io/{key}": "x" for key in ("name", "instance", "version", "component", "part-of")},
+    "secrets-store.csi.k8s.io/used": "true",
+    "cluster.x-k8s.io/cluster-name": "shop",
+    "argocd.argoproj.io/secret-type": "repository",
+    "notrotatedsecrets.io/a": "",
+    "kubernetes.io": "a-name-without-a-domain",
+}
+"""Labels and annotations that others act on, and that are for users to set."""
+
 
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, api: Api) -> Api:
@@ -121,6 +131,7 @@ REFUSED = [
     (_rotation("RandomValue", verifyQueries=["SELECT 1"]), "spec.rotation", "leave verifyQueries out"),
     ({**_rotation("RandomValue"), "database": {}}, "spec", "leave database out"),
     (_rotation(random={}), "spec.rotation", "only RandomValue makes random values"),
+    (_rotation("RandomValue", random={"keys": []}), "spec.rotation.random.keys", "at least 1 items"),
     (_rotation("RandomValue", random={"keys": ["a", "a"]}), "spec.rotation.random.keys", "a key is named twice"),
     (_rotation("RandomValue", random={"prefix": "a b"}), "spec.rotation.random.prefix", "write printable ASCII"),
     (_rotation(retireAfter="1h"), "spec.rotation", "only DualPassword retires an old password"),
@@ -152,8 +163,20 @@ REFUSED = [
         '"SingleUser", "AlternatingUsers", "DualPassword", "RandomValue", "External"',
     ),
     (_minimal(target={"secretName": "Orders"}), "spec.target.secretName", "write the name of a Secret"),
-    (_minimal(target={"type": "kubernetes.io/service-account-token"}), "spec.target.type", "Unsupported value"),
-    (_minimal(target={"labels": {"app.kubernetes.io/name": "a"}}), "spec.target.labels", "are reserved"),
+    *(
+        (_minimal(target={"type": kind}), "spec.target.type", "Kubernetes would put a token for the cluster into it")
+        for kind in ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
+    ),
+    (_minimal(target={"type": "my type"}), "spec.target.type", "write the type of a Secret"),
+    (_minimal(target={"type": ""}), "spec.target.type", "write the type of a Secret"),
+    (_minimal(target={"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "spec.target.labels", "are reserved"),
+    (_minimal(target={"labels": {"kubernetes.io/name": "a"}}), "spec.target.labels", "are reserved"),
+    (
+        _minimal(target={"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}),
+        "spec.target.annotations",
+        "are reserved",
+    ),
+    (_minimal(target={"annotations": {"x.rotatedsecrets.io/a": ""}}), "spec.target.annotations", "are reserved"),
     (_minimal(target={"labels": {"-": "a"}}), "spec.target.labels", "write keys as NAME or DOMAIN/NAME"),
     (_minimal(target={"labels": {"team": "a b"}}), "spec.target.labels", "write label values with letters"),
     (_minimal(target={"annotations": {"rotatedsecrets.io/owner": "a/b"}}), "spec.target.annotations", "are reserved"),
@@ -170,13 +193,31 @@ REFUSED = [
         "spec.target.template",
         "templates may have 65536 characters together",
     ),
-    (_minimal(target={"includeKeys": "None"}), "spec.target", "write a template, or includeKeys: All"),
+    (_minimal(target={"includeKeys": "None"}), "spec.target", "write keys, a template, or includeKeys: All"),
+    (
+        _minimal(target={"includeKeys": "None", "keys": []}),
+        "spec.target",
+        "write keys, a template, or includeKeys: All",
+    ),
+    (_minimal(target={"keys": [{"key": "a/b"}]}), "spec.target.keys[0]", "a Secret cannot have this key"),
+    (_minimal(target={"keys": [{"key": "a", "name": "a/b"}]}), "spec.target.keys[0].name", "write the name of a key"),
+    (
+        _minimal(target={"keys": [{"key": "a"}, {"key": "b", "name": "a"}]}),
+        "spec.target.keys",
+        "two keys have one name",
+    ),
     (_minimal(target={"creationPolicy": "None", "secretName": "a"}), "spec.target", "delivers no Secret"),
     (
         _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "type": "tls"}),
         "spec.target",
         "leave type out",
     ),
+    (
+        _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "immutable": True}),
+        "spec.target",
+        "leave immutable out",
+    ),
+    (_minimal(target={"creationPolicy": "None", "immutable": True}), "spec.target", "delivers no Secret"),
     (
         _minimal(target={"creationPolicy": "None"}, rollout={"restart": [{"kind": "Deployment", "name": "a"}]}),
         "spec",
@@ -234,9 +275,16 @@ def test_a_bad_resource_is_refused_with_a_sentence(
         _minimal(source={"secretId": "rds!cluster-1"}),
         _minimal(target={"creationPolicy": "None"}),
         _minimal(target={"creationPolicy": "None", "deletionPolicy": "Retain"}),
+        _minimal(target={"creationPolicy": "None", "labels": {}, "annotations": {}, "template": {}}),
         _minimal(target={"creationPolicy": "Merge", "deletionPolicy": "Retain", "labels": {"example.org/a": ""}}),
         _minimal(target={"includeKeys": "None", "template": {"URL": "{{ host }}"}}),
+        _minimal(target={"includeKeys": "None", "keys": [{"key": "a/b", "name": "a"}, {"key": "a/b", "name": "b"}]}),
+        _minimal(target={"keys": [{"key": f"k{number}" * 60, "name": f"n{number}" * 60} for number in range(64)]}),
+        _minimal(target={"type": "example.org/anything"}),
+        _minimal(target={"type": "kubernetes.io/tls"}),
+        _minimal(target={"labels": OF_OTHERS, "annotations": OF_OTHERS}),
         _minimal(database={"tls": {"caSecretName": "rds-ca"}}),
+        _minimal(rollout={}),
         _rotation(schedule="rate(10 days)"),
         _minimal(target={"template": {f"k{number}": "é" * 1024 for number in range(64)}}),
         _minimal(target={"annotations": dict.fromkeys("abcd", "x" * 4096)}),
@@ -263,6 +311,23 @@ def test_what_a_rotation_depends_on_cannot_be_changed(installed: Api, namespace:
     assert caught.value.code == 422
     assert said in caught.value.message
     installed.patch(_path(namespace, "orders"), {"spec": {"rotation": {"strategy": "SingleUser"}}})
+
+
+def test_writing_the_name_that_the_secret_has_anyway_changes_nothing(installed: Api, namespace: str) -> None:
+    _create(installed, namespace, _minimal())
+    for name in ("orders", None, "orders"):
+        installed.patch(_path(namespace, "orders"), {"spec": {"target": {"secretName": name}}})
+    with pytest.raises(StatusError, match="would stay behind"):
+        installed.patch(_path(namespace, "orders"), {"spec": {"target": {"secretName": "other"}}})
+
+
+def test_a_resource_that_has_written_no_secret_may_name_any(installed: Api, namespace: str) -> None:
+    _create(installed, namespace, _minimal(target={"creationPolicy": "None"}))
+    installed.patch(
+        _path(namespace, "orders"), {"spec": {"target": {"creationPolicy": "Owner", "secretName": "other"}}}
+    )
+    with pytest.raises(StatusError, match="would stay behind"):
+        installed.patch(_path(namespace, "orders"), {"spec": {"target": {"secretName": None}}})
 
 
 def test_an_unknown_field_is_pointed_out(cluster: Cluster, installed: Api, namespace: str) -> None:

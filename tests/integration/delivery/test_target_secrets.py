@@ -285,3 +285,59 @@ def test_certificate_authorities_are_read_and_nothing_else(secrets: TargetSecret
     with pytest.raises(DeliveryRefused, match="holds no PEM certificates") as caught:
         secrets.certificate_authorities(namespace, "other")
     assert CANARY not in str(caught.value)
+
+
+def test_immutable_secret_is_replaced_by_one_with_the_new_value(
+    secrets: TargetSecrets, api: Api, desired: DesiredSecret
+) -> None:
+    fixed = replace(desired, immutable=True)
+    first = secrets.write(fixed, None)
+    assert api.get(_path(desired.namespace, desired.name))["immutable"] is True
+    _edit(api, desired, {"metadata": {"labels": {"velero": "yes"}}})
+    relabelled = secrets.write(replace(fixed, labels={"team": "b"}), _current(secrets, desired))
+    assert relabelled.uid == first.uid, "metadata can be changed"
+    new = replace(fixed, data={"password": SecretText("new")}, version_id=VersionId("v2"))
+    second = secrets.write(new, relabelled)
+    assert second.uid != first.uid
+    assert compare(_current(secrets, desired), new).kind is TargetKind.EQUAL
+    assert (second.labels["velero"], _texts(api, desired)) == ("yes", {"password": "new"})
+    typed = secrets.write(replace(new, type="example.org/a"), second)
+    assert (typed.type, typed.immutable) == ("example.org/a", True)
+
+
+def test_secret_that_changed_since_it_was_read_is_not_deleted(
+    secrets: TargetSecrets, api: Api, desired: DesiredSecret
+) -> None:
+    fixed = replace(desired, immutable=True)
+    first = secrets.write(fixed, None)
+    _edit(api, desired, {"metadata": {"labels": {"theirs": "1"}}})
+    with pytest.raises(DeliveryUnavailable, match="changed in the meantime"):
+        secrets.write(replace(fixed, data={"password": SecretText("new")}), first)
+    assert _current(secrets, desired).uid == first.uid
+
+
+def test_secret_whose_deletion_waits_is_not_written_until_it_is_gone(
+    secrets: TargetSecrets, api: Api, desired: DesiredSecret
+) -> None:
+    fixed = replace(desired, immutable=True)
+    secrets.write(fixed, None)
+    _edit(api, desired, {"metadata": {"finalizers": ["example.org/hold"]}})
+    new = replace(fixed, data={"password": SecretText("new")})
+    with pytest.raises(DeliveryUnavailable):
+        secrets.write(new, _current(secrets, desired))
+    with pytest.raises(SecretConflict, match=r"waits for example\.org/hold"):
+        secrets.write(new, _current(secrets, desired))
+    _edit(api, desired, {"metadata": {"finalizers": None}})
+    assert secrets.read(desired.namespace, desired.name) is None
+    secrets.write(new, None)
+    assert _texts(api, desired) == {"password": "new"}
+
+
+def test_bytes_that_are_no_text_are_delivered_as_they_are(
+    secrets: TargetSecrets, api: Api, desired: DesiredSecret
+) -> None:
+    content = bytes(range(256))
+    binary = replace(desired, data={"keystore": SecretText(content.decode(errors="surrogateescape"))})
+    secrets.write(binary, None)
+    assert base64.b64decode(api.get(_path(desired.namespace, desired.name))["data"]["keystore"]) == content
+    assert compare(_current(secrets, desired), binary).kind is TargetKind.EQUAL

@@ -17,7 +17,7 @@ from botocore.exceptions import EndpointConnectionError
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.aws_store import AwsStore
 from rotated_secrets.secretstores.base import SecretNotFound, StoreRefused, StoreUnavailable, VersionExists
-from rotated_secrets.values import Arn, InvalidSecretValue, SecretId, SecretValue, Stage, VersionId
+from rotated_secrets.values import Arn, SecretId, SecretValue, Stage, VersionId
 from sandbox.proxy import Call, Moment
 from sandbox.secretsmanager import SecretsManager
 from sandbox.store_proxy import StoreProxy
@@ -131,13 +131,12 @@ class TestGet:
             store.get(secret, stage=Stage.PENDING)
         assert proxy.count() == 1
 
-    def test_refuses_binary_values(self, aws: SecretsManagerClient, store: AwsStore) -> None:
-        arn = Arn(aws.create_secret(Name="shop/key", SecretBinary=b"\x00hunter2")["ARN"])
-        with pytest.raises(
-            InvalidSecretValue, match=r"shop/key-\w+ holds binary data; store .* as SecretString"
-        ) as caught:
-            store.get(arn)
-        assert "hunter2" not in str(caught.value)
+    @pytest.mark.parametrize("content", [b"\x00hunter2", bytes(range(256)), b'{"password": "x"}'])
+    def test_reads_binary_values_as_they_are(self, aws: SecretsManagerClient, store: AwsStore, content: bytes) -> None:
+        found = store.get(Arn(aws.create_secret(Name=f"shop/{version()}", SecretBinary=content)["ARN"])).value
+        assert found.text.reveal().encode(errors="surrogateescape") == content
+        assert (found.fields, found.is_binary) == (None, True)
+        assert "hunter2" not in f"{found} {found!r}"
 
     def test_refuses_a_deleted_secret(self, aws: SecretsManagerClient, store: AwsStore, secret: Arn) -> None:
         aws.delete_secret(SecretId=secret)

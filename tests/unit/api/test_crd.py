@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotated_secrets.api.crd import as_yaml, custom_resource_definition
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
+from rotated_secrets.api.spec import RotatedSecretSpec
+from rotated_secrets.api.target import TOKEN_TYPES
 from sandbox.kubernetes.embedded.errors import FieldError
 from sandbox.kubernetes.embedded.schema import Schema
+from tests.support.examples import examples
 
 CHECKED_IN = Path(__file__).parents[3] / "crds" / "rotatedsecrets.yaml"
 _VERSION = custom_resource_definition()["spec"]["versions"][0]
@@ -45,6 +48,27 @@ def _nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
     for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
         if key in schema:
             yield from _nodes(schema[key], f"{path}{mark}")
+
+
+def _words(written: Any, names: bool = False) -> set[str]:
+    """The words of a JSON schema, without the names of its fields."""
+    if isinstance(written, list):
+        return {word for each in written for word in _words(each)}
+    if not isinstance(written, dict):
+        return set()
+    inner = {
+        word
+        for key, each in written.items()
+        if key != "default" or names
+        for word in _words(each, key in ("properties", "$defs"))
+    }
+    return inner if names else inner | written.keys()
+
+
+def test_no_limit_of_a_model_is_lost_in_the_crd() -> None:
+    """What the API server takes and the operator does not is InvalidSpec only after it was stored."""
+    shape = {"$defs", "$ref", "additionalProperties", "anyOf", "items", "properties", "title"}
+    assert _words(RotatedSecretSpec.model_json_schema()) - shape <= _words(_RAW["properties"]["spec"])
 
 
 def test_checked_in_crd_is_what_the_models_say() -> None:
@@ -123,6 +147,7 @@ def test_defaults_fill_what_a_user_leaves_out() -> None:
     assert written["spec"]["rotation"]["cloneSuffix"] == "_clone"
     assert written["spec"]["target"] == {
         "type": "Opaque",
+        "immutable": False,
         "includeKeys": "All",
         "creationPolicy": "Owner",
         "deletionPolicy": "Delete",
@@ -142,11 +167,19 @@ _SPECS = st.fixed_dictionaries(
             optional={
                 "region": st.sampled_from(
                     ["eu-west-1", "us-gov-west-1", "eusc-de-east-1", "fips-us-east-1", "EU", "eu-west-1\n"]
-                )
+                ),
+                "credentials": _some(
+                    serviceAccountName=["orders", "Orders"],
+                    roleArn=["arn:aws:iam::111122223333:role/orders", "arn:aws:iam::1:role/orders"],
+                ),
             },
         ),
         "rotation": st.fixed_dictionaries(
-            {"strategy": st.sampled_from(["SingleUser", "AlternatingUsers", "RandomValue", "External"])},
+            {
+                "strategy": st.sampled_from(
+                    ["SingleUser", "AlternatingUsers", "DualPassword", "RandomValue", "External"]
+                )
+            },
             optional={
                 "schedule": st.sampled_from(
                     ["rate(4 hours)", "rate(0 hours)", "rate(1 day) ", "cron(0 2 ? * SUN *)", "0 2 * * *", "cron()"]
@@ -162,18 +195,40 @@ _SPECS = st.fixed_dictionaries(
                 ),
                 "verifyQueries": st.sampled_from([[], ["SELECT 1"], [""], ["SELECT 1"] * 11]),
                 "rights": st.sampled_from(["Report", "Some"]),
+                "retireAfter": st.sampled_from(["1d12h", "a day", ""]),
+                "random": _some(keys=[[], ["a"], ["a", "a"], [""]], format=["Hex", "Octal"], prefix=["", "sk_", "a b"]),
             },
         ),
     },
     optional={
         "database": st.fixed_dictionaries(
-            {}, optional={"tls": _some(mode=["VerifyFull", "Require", "None"], caSecretName=["rds-ca", "RDS", "a..b"])}
+            {},
+            optional={
+                "tls": _some(mode=["VerifyFull", "Require", "None"], caSecretName=["rds-ca", "RDS", "a..b"]),
+                "webhook": st.fixed_dictionaries(
+                    {
+                        "url": st.sampled_from(["https://hooks.example.com", "http://hooks.example.com"]),
+                        "authSecretName": st.sampled_from(["auth", "Auth"]),
+                    }
+                ),
+            },
         ),
+        "rollout": _some(restart=[[], [{"kind": "Deployment", "name": "api"}], [{"kind": "Job", "name": "api"}]]),
         "target": _some(
             secretName=["orders", "Orders", "-a", "a" * 254],
-            type=["Opaque", "tls", "kubernetes.io/service-account-token"],
-            labels=[{}, {"team": "a"}, {"a.kubernetes.io/x": "y"}, {"team": "a b"}, {"-": "a"}, {"team": "a\n"}],
+            type=["Opaque", "tls", "a.b/c", "", "a b", *TOKEN_TYPES],
+            labels=[
+                {},
+                {"team": "a"},
+                {"a.kubernetes.io/x": "y"},
+                {"kubernetes.io/x": "y"},
+                {"app.kubernetes.io/managed-by": "y"},
+                {"team": "a b"},
+                {"-": "a"},
+                {"team": "a\n"},
+            ],
             annotations=[
+                {},
                 {"example.org/a": "b c"},
                 {"rotatedsecrets.io/owner": "x"},
                 {"notk8s.io/a": ""},
@@ -192,12 +247,39 @@ _SPECS = st.fixed_dictionaries(
                 {"a": "x" * 65536},
                 {"a": "x" * 65536, "b": "y"},
             ],
+            immutable=[False, True],
             includeKeys=["All", "None"],
+            keys=[
+                [],
+                [{"key": "a"}],
+                [{"key": "a/b"}],
+                [{"key": "a/b", "name": "a"}, {"key": "a"}],
+                [{"key": "a", "name": "a b"}],
+                [{"key": "a", "name": ""}],
+                [{"key": ""}],
+                [{"name": "a"}],
+            ],
             creationPolicy=["Owner", "Merge", "None"],
             deletionPolicy=["Delete", "Retain"],
         ),
     },
 )
+
+
+def _texts(schema: dict[str, Any]) -> str:
+    return " ".join(rule["rule"] for rule in schema.get("x-kubernetes-validations", ()))
+
+
+def test_a_rule_that_asks_whether_a_list_or_map_is_there_asks_whether_it_is_empty_too() -> None:
+    """The operator cannot tell an empty one from none, so that a rule which can refuses what the operator takes."""
+    wrong = [
+        f"{path}: {name}"
+        for path, node in _nodes(_RAW)
+        for name, field in node.get("properties", {}).items()
+        if field["type"] == "array" or "additionalProperties" in field
+        if f"has(self.{name})" in _texts(node) and f"size(self.{name})" not in _texts(node)
+    ]
+    assert wrong == []
 
 
 def _minimal(**target: Any) -> dict[str, Any]:
@@ -224,9 +306,11 @@ def _operator_takes(spec: dict[str, Any]) -> bool:
     return True
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(_SPECS)
 @example({"source": {"secretId": _ARN, "region": "eu-west-2"}, "rotation": {"strategy": "SingleUser"}})
+@example(_minimal(creationPolicy="None", labels={}))
+@example({**_minimal(), "rollout": {}})
 @example(_minimal(template={"a": "x" * 65536}))
 @example(_minimal(template={"a": "x" * 65536, "b": "y"}))
 @example(_minimal(annotations={"a": "x" * 4096, "b": "x" * 4096, "c": "x" * 4096, "d": "x" * 4097}))

@@ -57,6 +57,50 @@ def test_a_request_is_never_longer_than_the_status_can_remember() -> None:
     assert resource.rotate_request == handled.rotate
 
 
+def _managed(*times: str) -> list[dict[str, Any]]:
+    """What the API server records of who set the annotation, and when."""
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, "f:rotatedsecrets.io/rotate": {}}}}
+    return [{"manager": "kubectl", "operation": "Update", "time": time, "fieldsV1": fields} for time in times]
+
+
+BEFORE, MADE, LATER = "2026-11-22T01:59:59Z", "2026-11-22T02:00:00Z", "2026-11-22T02:00:01Z"
+
+
+@pytest.mark.parametrize("managed", [None, [], [{}], _managed(MADE), [{"fieldsV1": {"f:metadata": {}}, "time": LATER}]])
+@pytest.mark.parametrize(
+    ("request_", "older"),
+    [
+        (BEFORE, True),
+        (f"{BEFORE}-4f1c2a9b", True),
+        ("2026-11-22T04:59:59.5+03:00", True),
+        (MADE, False),
+        (f"{LATER}-4f1c2a9b", False),
+        ("1795312799", True),
+        ("1795312799.25", True),
+        ("1795312799123456789", True),
+        ("1795312800", False),
+        ("1795312800123", False),
+        ("2026-13-22T01:59:59Z", False),
+        ("2026-11-22", False),
+        ("9", False),
+        ("first", False),
+        ("", False),
+    ],
+)
+def test_time_before_the_resource_was_made_is_an_older_request(request_: str, older: bool, managed: Any) -> None:
+    annotations = {"rotatedsecrets.io/rotate": request_}
+    resource = RotatedSecret.parse(_object(annotations=annotations, managedFields=managed))
+    assert resource.rotate_request_is_older is older
+    assert resource.rotate_request == request_
+
+
+def test_request_that_was_set_after_the_creation_is_none_of_a_backup_although_the_clock_was_slow() -> None:
+    annotations = {"rotatedsecrets.io/rotate": BEFORE}
+    for managed in (_managed(LATER), _managed(MADE, LATER)):
+        resource = RotatedSecret.parse(_object(annotations=annotations, managedFields=managed))
+        assert not resource.rotate_request_is_older
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ from rotated_secrets.api.target import Target
 from rotated_secrets.cells import CellFailed, CellLimits, Cells, CellSettings
 from rotated_secrets.delivery import rendering
 from rotated_secrets.delivery.errors import DeliveryUnavailable, TemplateFailed
-from rotated_secrets.delivery.render import render
+from rotated_secrets.delivery.render import MOST_KEYS, bytes_of, render
 from rotated_secrets.delivery.rendering import CellRenderer
 from rotated_secrets.values import SecretValue
 
@@ -54,6 +56,40 @@ def renderer(counted: CountedCells) -> CellRenderer:
 
 def target(**templates: str) -> Target:
     return Target(template=templates)
+
+
+def test_bytes_that_are_no_text_come_back_from_the_cell_as_they_are(renderer: CellRenderer) -> None:
+    content = bytes(range(256))
+    value = SecretValue.parse(f'{{"keystore": "{base64.b64encode(content).decode()}"}}')
+    rendered = renderer.render(target(JKS="{{ keystore | b64decode }}"), value, "shop")
+    assert bytes_of(rendered["JKS"].reveal()) == content
+
+
+def test_secret_of_the_largest_size_and_the_most_keys_comes_back_from_the_cell(renderer: CellRenderer) -> None:
+    """All characters that JSON would write as six, and the longest names."""
+    value = {f"{number:04}" + "k" * 249: "\x01" for number in range(MOST_KEYS - 17)}
+    sources = {f"T{number}": "{{ big }}" for number in range(16)}
+    wanted = Target(template=sources)
+    rendered = renderer.render(wanted, SecretValue.parse(json.dumps(value | {"big": "\x01" * 60_000})), "shop")
+    assert len(rendered) == MOST_KEYS
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ value['big'] | b64decode }}",
+        "{% if value['big'] | b64decode == value['big'] %}{% endif %}" * 60,
+        "{% if value['list'] == value['list'] %}{% endif %}" * 100,
+        "{% if value['list'][1999] in value['list'] %}{% endif %}" * 80,
+    ],
+)
+def test_dearest_use_of_a_key_stays_within_the_bounds_of_a_cell(renderer: CellRenderer, source: str) -> None:
+    """It is rendered, or refused for its size; a cell that is killed is refused in other words."""
+    value = SecretValue.parse(json.dumps({"big": "YWFh" * 4_000, "list": [{"a": str(n)} for n in range(2_000)]}))
+    try:
+        renderer.render(target(OUT=source), value, "shop")
+    except TemplateFailed as error:
+        assert "1024 KiB" in str(error)
 
 
 def test_the_result_is_the_same_as_here_to_the_letter(renderer: CellRenderer) -> None:

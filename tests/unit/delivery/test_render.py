@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rotated_secrets.api.target import Target
 from rotated_secrets.delivery.errors import TemplateFailed
-from rotated_secrets.delivery.render import MAX_SECRET, MOST_KEYS, check_template, render
+from rotated_secrets.delivery.render import MAX_SECRET, MOST_KEYS, bytes_of, check_template, render
 from rotated_secrets.delivery.template import FILTERS
 from rotated_secrets.values import SecretValue
+from tests.support.examples import examples
 
 CANARY = "cAnArY-4711"
 VALUE = {
@@ -134,8 +136,19 @@ def test_allowed_templates_render(source: str, text: str) -> None:
         ("{% for a in host %}{{ a }}{% endfor %}", "a loop is not allowed"),
         ("{{ range(10) }}", "a call is not allowed"),
         ("{{ host.__class__ }}", "an attribute (a.b) is not allowed"),
-        ("{{ host['x'] }}", "a subscript (a[b]) is not allowed"),
-        ("{{ host[1:2] }}", "a subscript"),
+        ("{{ host.x }}", 'write a["b"] for a key inside another one, and value["a.b"] for a key with a dot'),
+        ("{{ tls.crt }}", 'value["a.b"]'),
+        ("{{ api-key }}", 'arithmetic is not allowed: write value["a-b"] for a key with a hyphen'),
+        ("{{ a/b }}", 'arithmetic is not allowed: write value["a/b"] for a key with a slash'),
+        ("{{ 2fa }}", 'value["KEY"]'),
+        ("{{ host[username] }}", "a subscript other than a text or a number"),
+        ("{{ value[username] }}", "a subscript other than a text or a number"),
+        ("{{ value['a' ~ 'b'] }}", "a subscript other than"),
+        ("{{ host[1:2] }}", "a subscript other than"),
+        ("{{ host[true] }}", "a subscript other than"),
+        ("{{ nodes[-1] }}", "a subscript other than"),
+        ("{{ nodes[1.5] }}", "a subscript other than"),
+        ("{{ value['__class__'].mro() }}", "a call"),
         ("{{ 'a' * 1000000000 }}", "arithmetic is not allowed"),
         ("{{ 9 ** 9999999 }}", "arithmetic"),
         ("{{ -port }}", "arithmetic"),
@@ -165,7 +178,7 @@ def test_allowed_templates_render(source: str, text: str) -> None:
         ("{% filter upper %}a{% endfilter %}", "not allowed"),
         ("{{ [host] }}", "a list"),
         ("{{ {'a': host} }}", "a dictionary"),
-        ("{{ host | attr('x') }}", "the filter 'attr' is not allowed; use one of: b64encode"),
+        ("{{ host | attr('x') }}", "the filter 'attr' is not allowed; use one of: b64decode"),
         ("{{ host | center(1000000000) }}", "the filter 'center'"),
         ("{{ host | ~ }}", "line 1"),
         ("{{ host | replace('a') }}", "takes 2 arguments"),
@@ -189,6 +202,162 @@ def test_forbidden_templates_are_refused_without_the_value(source: str, said: st
         check_template(target)
     assert said in str(caught.value)
     assert "OUT" in str(caught.value)
+
+
+ODD = {
+    "api-key": "k",
+    "tls.crt": "c",
+    "a/b": "s",
+    "2fa": "two",
+    "": "nothing",
+    "ä ö": "umlauts",
+    "value": {"value": "inner", "tls.crt": "hidden"},
+    "tags": {"team": {"name": "a"}, "list": [{"host": "h0"}, ["x", 1.10]], "none": None},
+    "__class__": "a key",
+    "self": "itself",
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ value['api-key'] }}{{ value['tls.crt'] }}{{ value['a/b'] }}{{ value['2fa'] }}", "kcstwo"),
+        ("{{ value[''] }} {{ value['ä ö'] | upper }}", "nothing UMLAUTS"),
+        ("{{ value['value']['value'] }} {{ value }}", 'inner {"value": "inner", "tls.crt": "hidden"}'),
+        ("{{ tags['team']['name'] }} {{ value['tags']['team'] }}", 'a {"name": "a"}'),
+        ("{{ tags['list'][0]['host'] }} {{ tags['list'][1][1] }} {{ tags['list'][1] | tojson }}", 'h0 1.1 ["x", 1.1]'),
+        ("{{ value['nowhere'] | default('x') }} {{ tags['a']['b'] | default('y') }}", "x y"),
+        ("{{ value['api-key'] is defined }} {{ tags[7] is defined }}", "true false"),
+        ("{{ tags['list'][1] is defined }} {{ tags['list'][2] is defined }}", "true false"),
+        ("{{ tags['none'] is none }} {{ value['api-key'] == 'k' }} {{ 'c' in value['tls.crt'] }}", "true true true"),
+        ("{{ value['__class__'] ~ value['self'] }}", "a keyitself"),
+        ("{% if value['tags']['team'] %}t{% endif %}", "t"),
+    ],
+)
+def test_any_key_can_be_named(source: str, text: str) -> None:
+    check_template(_target(template={"OUT": source}))
+    assert _one(source, SecretValue.parse(json.dumps(ODD))) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ value['nowhere'] }}", """'value["nowhere"]' is undefined; the value has: port, password"""),
+        ("{{ tags['a']['b'] }}", """'tags["a"]' is undefined"""),
+        ("{{ tags[0] }}", "'tags[0]' is undefined"),
+        ("{{ tags['list']['0'] }}", """'tags["list"]["0"]' is undefined"""),
+        ("{{ password['upper'] }}", """'password["upper"]' is undefined"""),
+        ("{{ password[0] }}", "'password[0]' is undefined"),
+        ("{{ port['real'] }}", """'port["real"]' is undefined"""),
+        ("{{ tags['__class__'] }}", """'tags["__class__"]' is undefined"""),
+        ("{{ tags['keys'] }}", """'tags["keys"]' is undefined"""),
+        ("{{ missing['a'] }}", "'missing' is undefined"),
+        ("{{ (password | upper)['a'] }}", """'…["a"]' is undefined"""),
+        ("{{ value['" + "k" * 5000 + "'] }}", "k" * 60),
+    ],
+)
+def test_key_that_is_not_there_is_named_without_the_value(source: str, said: str) -> None:
+    value = {"password": CANARY, "port": 5, "tags": {"list": [CANARY]}}
+    message = _failure(source, SecretValue.parse(json.dumps(value)))
+    assert said in message
+    assert len(message) < 300
+
+
+def test_a_value_that_is_no_object_has_no_other_key() -> None:
+    assert _one("{{ value['value'] }}", SecretValue.parse("token-1")) == "token-1"
+    assert """'value["a"]' is undefined""" in _failure("{{ value['a'] }}", SecretValue.parse("token-1"))
+
+
+BINARY = bytes(range(256))
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+@pytest.mark.parametrize(
+    ("source", "content"),
+    [
+        ("{{ text | b64decode }}", "pä".encode()),
+        ("{{ text | b64decode | upper }}", "PÄ".encode()),
+        ("{{ lines | b64decode }}", b"abc"),
+        ("{{ keystore | b64decode }}", BINARY),
+        ("<{{ value['keystore'] | b64decode }}>", b"<" + BINARY + b">"),
+        ("{{ keystore | b64decode | b64encode }}", _base64(BINARY).encode()),
+        ("{{ nothing | b64decode }}", b""),
+        ("{{ missing | default('aGk=') | b64decode }}", b"hi"),
+    ],
+)
+def test_base64_is_decoded_to_text_or_to_the_bytes_as_they_are(source: str, content: bytes) -> None:
+    value = {"text": _base64("pä".encode()), "lines": "YW\n Jj\n", "keystore": _base64(BINARY), "nothing": ""}
+    assert bytes_of(_one(source, SecretValue.parse(json.dumps(value)))) == content
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ password | b64decode }}", "was given text that is not base64"),
+        ("{{ host | b64decode }}", "was given text that is not base64"),
+        ("{{ ssl | b64decode }}", "was given text that is not base64"),
+        ("{{ missing | b64decode }}", "'missing' is undefined"),
+        ("{{ 'gA==' | b64decode | upper }}", "only b64encode can take them"),
+        ("{{ 'gA==' | b64decode ~ 'a' }}", "only b64encode can take them"),
+        ("{{ 'gA==' | b64decode | tojson }}", "only b64encode can take them"),
+        ("{{ 'gA==' | b64decode | default('a') }}", "only b64encode can take them"),
+        ("{{ 'gA==' | b64decode(1) }}", "takes 0 arguments"),
+    ],
+)
+def test_what_cannot_be_decoded_or_is_no_text_is_said_without_the_value(source: str, said: str) -> None:
+    assert said in _failure(source)
+
+
+@pytest.mark.parametrize("content", [BINARY, b"text", b'{"password": "x"}', b""])
+def test_binary_secret_is_delivered_as_it_is(content: bytes) -> None:
+    value = SecretValue.of_bytes(content)
+    target = _target(keys=[{"key": "value", "name": "file"}], template={"OUT": "{{ value | b64encode }}"})
+    texts = {key: bytes_of(text) for key, text in _texts(target, value).items()}
+    assert texts == {"file": content, "OUT": base64.b64encode(content)}
+
+
+def test_character_that_stands_for_a_byte_is_no_byte_in_a_value() -> None:
+    """`surrogateescape` would make one of it."""
+    value = SecretValue.parse('{"password": "' + CANARY + '\\udc80"}')
+    for target in (_target(), _target(template={"OUT": "{{ password }}"}, includeKeys="None")):
+        with pytest.raises(TemplateFailed, match="half of a surrogate pair"):
+            render(target, value)
+
+
+@pytest.mark.parametrize(
+    ("include", "keys", "texts"),
+    [
+        ("None", [{"key": "a"}], {"a": "1"}),
+        ("None", [{"key": "a/b", "name": "tls.crt"}, {"key": "a/b", "name": "again"}], {"tls.crt": "2", "again": "2"}),
+        ("All", [{"key": "a/b", "name": "b"}], {"a": "1", "c": "3", "b": "2"}),
+        ("All", [{"key": "a", "name": "c"}, {"key": "a/b", "name": "b"}], {"c": "1", "b": "2"}),
+        ("None", [{"key": "a", "name": "OUT"}], {"OUT": "1"}),
+    ],
+)
+def test_keys_are_chosen_and_renamed(include: str, keys: list[dict[str, str]], texts: dict[str, str]) -> None:
+    value = SecretValue.parse('{"a": "1", "a/b": "2", "c": 3}')
+    assert _texts(_target(includeKeys=include, keys=keys), value) == texts
+
+
+def test_template_wins_over_a_renamed_key_of_the_same_name() -> None:
+    target = _target(includeKeys="None", keys=[{"key": "host", "name": "OUT"}], template={"OUT": "t"})
+    assert _texts(target, _value()) == {"OUT": "t"}
+
+
+def test_key_of_a_value_that_is_no_object_can_be_renamed() -> None:
+    target = _target(includeKeys="None", keys=[{"key": "value", "name": "token"}])
+    assert _texts(target, SecretValue.parse("token-1")) == {"token": "token-1"}
+
+
+def test_key_that_the_value_lacks_is_named() -> None:
+    target = _target(keys=[{"key": "nowhere"}])
+    with pytest.raises(
+        TemplateFailed, match=r"target\.keys names the key 'nowhere', and the secret value has: password"
+    ):
+        render(target, SecretValue.parse(json.dumps({"password": CANARY})))
 
 
 @pytest.mark.parametrize(
@@ -225,6 +394,10 @@ def test_half_a_surrogate_pair_fails_without_being_shown() -> None:
         assert caught.value.__suppress_context__
 
 
+def _nested(levels: int, text: str) -> Any:
+    return {"a": _nested(levels - 1, text)} if levels else text
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -233,11 +406,19 @@ def test_half_a_surrogate_pair_fails_without_being_shown() -> None:
         "{{ a | b64encode" + " | b64encode" * 35 + " }}",
         "{{ quotes | tojson" + " | tojson" * 35 + " }}",
         "{{ a | replace('a', a) }}",
+        "{{ value['a'] }}" * 200,
+        "{{ encoded | b64decode ~ '' }}" * 150,
+        "{{ value['deep']" + "['a']" * 8 + " }}" + "{{ value['deep'] }}" * 300,
+        "{% if a | b64decode == a | b64decode %}x{% endif %}" * 90,
         "{% if a | upper ~ a | upper %}x{% endif %}" * 90,
     ],
 )
 def test_a_template_cannot_grow_beyond_what_a_secret_holds(source: str) -> None:
-    value = SecretValue.parse(json.dumps({"a": "a" * 60_000, "quotes": '"\\' * 2_000}))
+    value = SecretValue.parse(
+        json.dumps(
+            {"a": "a" * 60_000, "quotes": '"\\' * 2_000, "deep": _nested(8, "a" * 5_000), "encoded": "YWFh" * 15_000}
+        )
+    )
     tracemalloc.start()
     try:
         assert "1024 KiB" in _failure(source, value)
@@ -295,11 +476,18 @@ def test_a_key_that_kubernetes_refuses_is_named(key: str) -> None:
         ("dockerconfigjson", {".dockerconfigjson": "[" * 60_000}, "holds JSON"),
         ("dockerconfigjson", {"a": "{}"}, "a key .dockerconfigjson"),
         ("ssh-auth", {"ssh-privatekey": ""}, "a key ssh-privatekey that is not empty"),
+        ("kubernetes.io/tls", {"tls.crt": ""}, "of type kubernetes.io/tls needs the key tls.key"),
+        ("kubernetes.io/dockercfg", {"a": "{}"}, "a key .dockercfg that holds JSON"),
     ],
 )
 def test_a_type_needs_its_keys(kind: str, template: dict[str, str], needs: str) -> None:
     with pytest.raises(TemplateFailed, match=needs):
         render(_target(type=kind, template=template, includeKeys="None"), _value())
+
+
+@pytest.mark.parametrize("kind", ["example.org/anything", "helm.sh/release.v1", "Opaque"])
+def test_a_type_that_is_not_kubernetes_own_needs_no_keys(kind: str) -> None:
+    assert _texts(_target(type=kind, template={"a": ""}, includeKeys="None"), _value()) == {"a": ""}
 
 
 def test_a_docker_config_can_be_written_by_template() -> None:
@@ -325,10 +513,24 @@ _PIECES = [
     " is ",
     " not ",
 ]
-_PIECES += [*FILTERS, "defined", "{% for x in a %}", "{% endfor %}", ".x", "[0]", "*", "\n", '"', "{#", "#}"]
+_PIECES += [
+    *FILTERS,
+    "defined",
+    "{% for x in a %}",
+    "{% endfor %}",
+    ".x",
+    "[0]",
+    "['a']",
+    "value['a']",
+    "*",
+    "\n",
+    '"',
+    "{#",
+    "#}",
+]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(st.sampled_from(_PIECES), max_size=30).map("".join), st.text(max_size=50), st.integers() | st.booleans()
 )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import Reason
 from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
-from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare
+from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare, replacement
 from rotated_secrets.values import Arn, SecretText, VersionId
 
 CANARY = "cAnArY-4711"
@@ -242,6 +242,40 @@ def test_secret_that_cannot_be_written_is_a_conflict_even_without_changes(change
     assert message in state.message
 
 
+def test_immutable_secret_is_replaced_only_where_its_values_or_type_change() -> None:
+    desired = _desired(immutable=True)
+    live = replace(applied(None, desired), uid="s-1", resource_version="7", finalizers=("example.org/hold",))
+    assert live.manifest()["immutable"] is True
+    assert compare(live, desired).kind is TargetKind.EQUAL
+    relabelled = applied(live, _desired(immutable=True, labels={"team": "b"}))
+    assert replacement(live, relabelled) is None, "the API server lets metadata change"
+    for changed in (_desired({"password": "new"}, immutable=True), _desired(immutable=True, type="example.org/a")):
+        assert compare(live, changed).kind is TargetKind.DIFFERS
+        new = replacement(live, applied(live, changed))
+        assert new is not None
+        assert (new.uid, new.resource_version, new.finalizers, new.immutable) == ("", "", (), True)
+        assert new.annotations == applied(live, changed).annotations
+
+
+def test_secret_becomes_immutable_by_an_update() -> None:
+    live = applied(None, _desired())
+    state = compare(live, _desired(immutable=True))
+    assert (state.kind, state.message) == (TargetKind.DIFFERS, "Secret shop/orders: it is not immutable")
+    written = applied(live, _desired({"password": "new"}, immutable=True))
+    assert written.immutable
+    assert replacement(live, written) is None
+    assert replacement(None, written) is None
+
+
+def test_immutable_secret_of_others_is_not_replaced_without_consent() -> None:
+    theirs = _live({"theirs": "1"}, immutable=True)
+    assert compare(theirs, _desired(immutable=True)).reason is Reason.NOT_OURS
+    consenting = replace(theirs, annotations={ADOPT: "orders-db"})
+    assert compare(consenting, _desired(immutable=True)).kind is TargetKind.DIFFERS
+    state = compare(consenting, _desired())
+    assert "is immutable" in state.message and "write target.immutable: true" in state.message
+
+
 def test_other_owners_that_do_not_control_it_stay() -> None:
     release = {"kind": "Release", "apiVersion": "example.org/v1", "name": "r", "uid": "u"}
     adopted = applied(_live(annotations={ADOPT: "orders-db"}, owner_references=(release,)), _desired())
@@ -274,8 +308,9 @@ def test_no_secret_prints_its_data() -> None:
     assert base64.b64encode(CANARY.encode()).decode() not in repr(written)
 
 
-def test_desired_secret_follows_the_resource() -> None:
-    target = {"type": "basic-auth", "labels": {"a": "b"}, "deletionPolicy": "Retain"}
+@pytest.mark.parametrize("kind", ["basic-auth", "kubernetes.io/basic-auth"])
+def test_desired_secret_follows_the_resource(kind: str) -> None:
+    target = {"type": kind, "labels": {"a": "b"}, "deletionPolicy": "Retain"}
     resource = RotatedSecret.parse(
         {
             "metadata": {
@@ -314,7 +349,9 @@ _REFERENCES = st.lists(
     max_size=2,
 ).map(tuple)
 _OWN = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2"]), max_size=3)
-_POLICIES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, MERGE, {"deletion_policy": DeletionPolicy.RETAIN}])
+_POLICIES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, MERGE, {"deletion_policy": DeletionPolicy.RETAIN}, {"immutable": True}]
+)
 
 
 @given(data=st.data())

@@ -70,12 +70,15 @@ def test_every_template_renders() -> None:
     value = SecretValue.parse(
         '{"username": "u", "password": "p/", "host": "h", "port": 5432, "dbname": "d", "ssl": false}'
     )
+    texts: dict[str, str] = {}
     for block in blocks(ROOT / "docs" / "reference.md", "yaml"):
         found = yaml.safe_load(block)
         if "target" in found:
             rendered = render(Target.model_validate(found["target"]), value)
-            assert rendered["DATABASE_URL"].reveal() == "postgresql://u:p%2F@h:5432/d"
-            assert rendered["PGSSLMODE"].reveal() == "disable"
+            texts |= {key: text.reveal() for key, text in rendered.items()}
+    assert texts["DATABASE_URL"] == "postgresql://u:p%2F@h:5432/d"
+    assert texts["PGSSLMODE"] == "disable"
+    assert texts["PGPASSWORD"] == "p/"
 
 
 def test_the_first_policy_is_the_default_and_the_others_are_policies() -> None:

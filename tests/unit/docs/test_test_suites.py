@@ -9,6 +9,7 @@ import yaml
 
 from sandbox.applications.versions import NEWER, Version
 from tests.support.documents import ROOT
+from tests.support.examples import FRESH, are_repeated
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 SUITES = {name: folders.split() for name, folders in re.findall(r"^suite\.(\w+) := (.+)$", MAKEFILE, re.MULTILINE)}
@@ -46,6 +47,18 @@ def test_the_workflow_runs_every_suite_and_all_else_that_must_pass() -> None:
     needed = {f"make {target}" for target in re.findall(r"^make (\S+)$", script, re.MULTILINE)}
     needed = (needed - {"make test"}) | {f"make test SUITE={name}" for name in SUITES}
     assert needed == {re.sub(r"^sudo --preserve-env=CI ", "", command) for command in commands()}
+
+
+def test_property_tests_try_the_same_examples_each_time() -> None:
+    """Each takes its settings from `tests.support.examples`; what is not in tests/unit, `make fuzz` would not run."""
+    tests = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    support = {"tests/support/examples.py", "tests/support/fuzz.py"}
+    own = [path for path, text in tests.items() if re.search(r"hypothesis(\.| import .*\b)settings\b", text)]
+    assert set(own) == support
+    users = {path for path, text in tests.items() if re.search(r"^(from|import) hypothesis\b", text, re.MULTILINE)}
+    assert {path for path in users if not path.startswith("tests/unit/")} == support
+    assert FRESH or are_repeated()
+    assert re.search(r"^\tFUZZ_EXAMPLES=.* -m hypothesis .*\n.*,tests/unit\)$", MAKEFILE, re.MULTILINE)
 
 
 def test_the_workflow_needs_no_secrets_and_no_permissions() -> None:

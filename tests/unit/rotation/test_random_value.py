@@ -19,7 +19,7 @@ from rotated_secrets.api.rotation import PasswordPolicy, RandomValue, Rotation, 
 from rotated_secrets.databases.base import PasswordLimits
 from rotated_secrets.rotation.observation import Terms
 from rotated_secrets.rotation.password import InvalidPasswordPolicy
-from rotated_secrets.rotation.random_value import check_generator, value_generator
+from rotated_secrets.rotation.random_value import check_generator, check_keys, value_generator
 from rotated_secrets.rotation.strategies import check_value, pending_mismatch, pending_value
 from rotated_secrets.secretstores.base import StoredVersion
 from rotated_secrets.values import Arn, Endpoint, InvalidSecretValue, SecretValue, VersionId
@@ -256,3 +256,8 @@ def test_other_strategies_draw_passwords_within_the_limits_of_their_engine() -> 
     assert not set(value_generator(asked, limits)().reveal()) & set(limits.excluded)
     with pytest.raises(InvalidPasswordPolicy, match="at most 30"):
         check_generator(asked, PasswordLimits(longest=30))
+
+
+def test_binary_value_is_not_replaced() -> None:
+    with pytest.raises(InvalidSecretValue, match="is binary"):
+        check_keys(Rotation(strategy=Strategy.RANDOM_VALUE), SecretValue.of_bytes(b"token"))

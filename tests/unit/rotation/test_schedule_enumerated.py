@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from rotated_secrets.rotation.schedule import InvalidSchedule, Schedule, parse_schedule
+from tests.support.examples import examples
 
 SEARCHED = timedelta(days=800)
 NEVER_TOO_OFTEN = timedelta(0)
@@ -128,7 +129,7 @@ def parsed(expression: str) -> Schedule | None:
         return None
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(expressions(), st.integers(0, 4 * 365 * 24 * 60), st.integers(0, 500 * 24 * 60))
 def test_last_and_next_due_time_are_those_of_an_enumeration(expression: str, at: int, since: int) -> None:
     schedule, now = parsed(expression), START + timedelta(minutes=at)

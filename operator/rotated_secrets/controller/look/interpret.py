@@ -143,6 +143,7 @@ def terms_of(
         endpoint=endpoint,
         restart=resource.spec.rollout.restart,
         deleted=resource.deleting,
+        request_is_older=resource.rotate_request_is_older,
     )
 
 

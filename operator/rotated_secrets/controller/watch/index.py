@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rotated_secrets.api.key import Key
+from rotated_secrets.controller.watch.transform import FOLLOWS
 from rotated_secrets.values import Arn, VersionId
 
 OWN_ACCOUNT = "own"
@@ -33,10 +34,13 @@ class _Known:
     as_operator: bool = False
     """Whether the secret is requested with the operator's own identity."""
 
+    follows: bool = False
+    """Whether it delivers what others rotate, and rotates nothing."""
+
     @property
-    def age(self) -> tuple[str, str]:
-        """Sort key, the older first; RFC 3339 in UTC sorts as text."""
-        return (self.created, self.uid)
+    def age(self) -> tuple[bool, str, str]:
+        """Sort key, the older first, those that only follow last; RFC 3339 in UTC sorts as text."""
+        return (self.follows, self.created, self.uid)
 
 
 class Index:
@@ -92,6 +96,7 @@ class Index:
                 as_operator=not (spec.get("source") or {}).get("credentials"),
                 target=str((spec.get("target") or {}).get("secretName") or key.name),
                 fingerprint=_fingerprint(metadata),
+                follows=bool(spec.get(FOLLOWS)),
             )
         with self._lock:
             before = self._known.get(key)
@@ -181,7 +186,8 @@ class Index:
             return {key for key in self.naming(arn) if self._known[key].as_operator}
 
     def oldest_rival(self, key: Key, arn: Arn, may_use: Callable[[Key], bool] = lambda _: True) -> Key | None:
-        """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it.
+        """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it. One
+        that only follows what others rotate counts as younger than all that rotate.
 
         ``may_use`` says whether one may use the secret, since there may have been no look at it yet.
         """

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rotated_secrets.api.rotation import Strategy
 from rotated_secrets.cluster import Json
 
 LARGEST: Final = 512 << 10
@@ -18,6 +19,8 @@ LARGEST: Final = 512 << 10
 copy of it into an annotation, and a status has at most 200 KiB."""
 DIGEST: Final = "digest"
 """Stands for all annotations: whether one of them changed is all that the index asks."""
+FOLLOWS: Final = "follows"
+"""In the spec that is kept: External without a schedule rotates nothing, so that it is in no other's way."""
 
 _METADATA: Final = (
     "namespace",
@@ -45,6 +48,9 @@ def transform(obj: Mapping[str, Any], size: int) -> Json:
         "source": {name: source[name] for name in ("secretId", "region", "credentials") if name in source},
         "target": {name: target[name] for name in ("secretName",) if name in target},
     }
+    rotation = spec.get("rotation") or {}
+    if rotation.get("strategy") == Strategy.EXTERNAL and not rotation.get("schedule"):
+        kept["spec"][FOLLOWS] = True
     return kept
 
 

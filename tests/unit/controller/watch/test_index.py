@@ -25,7 +25,7 @@ def rotated_secret(name: str, secret_id: str = "shop/orders", *, second: int = 0
             "generation": changes.get("generation", 1),
             "annotations": changes.get("annotations", {}),
         },
-        "spec": {"source": source, "target": target},
+        "spec": {"source": source, "target": target} | ({"follows": True} if changes.get("follows") else {}),
         "status": changes.get("status", {}),
     }
 
@@ -86,6 +86,20 @@ def test_oldest_on_a_secret_wins_in_any_namespace() -> None:
     index = known(rotated_secret("young", second=2), rotated_secret("old", ARN, second=1, namespace="other"))
     assert index.oldest_rival(young, ARN) == old
     assert index.oldest_rival(old, ARN) is None
+
+
+def test_one_that_only_follows_never_keeps_another_from_rotating() -> None:
+    index = known(
+        rotated_secret("young", second=3),
+        rotated_secret("follows", ARN, second=1, namespace="billing", follows=True),
+        rotated_secret("follows", ARN, second=2, namespace="reports", follows=True),
+    )
+    young, first, second = Key("shop", "young"), Key("billing", "follows"), Key("reports", "follows")
+    assert index.oldest_rival(young, ARN) is None
+    assert index.oldest_rival(first, ARN) == index.oldest_rival(second, ARN) == young
+    index.forget(young)
+    assert index.oldest_rival(first, ARN) is None
+    assert index.oldest_rival(second, ARN) == first, "only one requests rotations of AWS"
 
 
 def test_spec_says_which_secrets_the_operators_identity_requests() -> None:

@@ -35,6 +35,20 @@ def test_what_the_index_asks_for_is_kept() -> None:
     assert (kept["apiVersion"], kept["kind"]) == ("v", "k")
 
 
+@pytest.mark.parametrize(
+    ("rotation", "follows"),
+    [
+        (None, False),
+        ({"strategy": "SingleUser"}, False),
+        ({"strategy": "External", "schedule": "rate(30 days)"}, False),
+        ({"strategy": "External"}, True),
+    ],
+)
+def test_one_that_only_follows_is_known_by_its_strategy(rotation: dict[str, Any] | None, follows: bool) -> None:
+    obj = rotated_secret() | {"spec": SPEC | {"rotation": rotation}}
+    assert transform(obj, 100)["spec"].get("follows", False) is follows
+
+
 def test_what_fills_an_object_is_dropped() -> None:
     large = "x" * 100_000
     obj = rotated_secret(

@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.limits import Limits
 from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, PAST_IN_A_ROW, Reconcile, RetryLater, WorkQueue
 from rotated_secrets.token_buckets import TokenBuckets
+from tests.support.examples import examples
 
 KEYS = [Key("shop", name) for name in "abc"]
 A, B, C = KEYS
@@ -57,7 +58,7 @@ async def until_idle(queue: WorkQueue) -> None:
         await asyncio.sleep(0.001)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     adds=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3)), max_size=30),
     fails=st.sets(st.integers(0, 40)),

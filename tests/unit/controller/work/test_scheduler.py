@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.scheduler import JUMP, Scheduler
+from tests.support.examples import examples
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 keys = st.sampled_from([Key("shop", str(n)) for n in range(5)])
@@ -60,7 +60,7 @@ class DueTimes(RuleBasedStateMachine):
         assert len(self.scheduler) == len(self.model)
 
 
-DueTimes.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+DueTimes.TestCase.settings = examples(50, stateful_step_count=30)
 TestDueTimes = DueTimes.TestCase
 
 
