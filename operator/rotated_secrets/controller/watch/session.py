@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 REJECTED: Final = 401
 """kopf loads the credentials again after it."""
 TOO_OLD: Final = 410
+JSON_TYPE: Final = "application/json"
 CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 """Types of events that hold an object."""
 
@@ -47,13 +48,16 @@ class TransformedResponse(aiohttp.ClientResponse):
         is_watch = self.url.query.get("watch") == "true"
         if not self.url.path.endswith(f"/{PLURAL}") or self.status == REJECTED:
             return self
-        if self.status == 200:
+        if self.status == 200 and self.content_type == JSON_TYPE:
             if is_watch:
                 self.namespaces.answered(self._namespace, PLURAL)
                 self.content = _Lines(self.content)  # type: ignore[assignment]
             return self
         if self.status != TOO_OLD:
-            self.namespaces.refused(self._namespace, PLURAL, refusal(self.status, await self.content.read(READ)))
+            why = refusal(self.status, await self.content.read(READ))
+            if self.content_type != JSON_TYPE:
+                why += f" and {self.content_type} instead of {JSON_TYPE}; a proxy may have answered"
+            self.namespaces.refused(self._namespace, PLURAL, why)
         if is_watch:
             # After an error kopf would open the same watch again, at once.
             self.status, self.content = 200, _BeginAgain(self.content)  # type: ignore[assignment]
@@ -62,9 +66,8 @@ class TransformedResponse(aiohttp.ClientResponse):
         raise aiohttp.ClientPayloadError("the list is too old, or refused")
 
     async def json(self, **how: Any) -> Any:
-        if self.status != 200 or self.content_type != "application/json":
-            # The library's own method keeps what it read: kopf asks for the text of an error that is no JSON. And it
-            # names the type of a page that a proxy sent.
+        if self.status != 200 or self.content_type != JSON_TYPE:
+            # The library's own method keeps what it read: kopf asks for the text of an error that is no JSON.
             return await super().json(**how)
         parser, items = ListParser(), []
         try:

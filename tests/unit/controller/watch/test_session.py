@@ -88,7 +88,7 @@ def test_text_of_an_error_reaches_kopf(content_type: str) -> None:
 
 def test_page_of_a_proxy_is_told_by_its_type() -> None:
     with pytest.raises(aiohttp.ContentTypeError, match="text/html"):
-        ask(b"<html>Please log in</html>", listed, content_type="text/html")
+        ask(b"<html>Please log in</html>", listed, content_type="text/html", path="/apis")
 
 
 def test_list_that_is_too_old_begins_again_instead_of_ending_kopf() -> None:
@@ -125,6 +125,16 @@ def test_refusal_sets_its_namespace_aside_and_does_not_end_kopf(status: int, pat
     assert told == [(namespace, f"the API server answered {status}: you may not")]
     assert ask(b"", watched, path=path, response=refused) == []
     assert told[1:] == [(namespace, None)]
+
+
+def test_page_of_a_proxy_in_place_of_a_list_or_a_watch_is_told_and_does_not_end_kopf() -> None:
+    told, page = Told(), b"<html>Please log in</html>"
+    response = told_to(ServedNamespaces(told))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        ask(page, listed, content_type="text/html", path=IN_SHOP, response=response)
+    assert ask(page, watched, content_type="text/html", path=ALL, response=response) == BEGIN_AGAIN
+    why = "the API server answered 200 and text/html instead of application/json; a proxy may have answered"
+    assert told == [("shop", why), (EVERYWHERE, why)]
 
 
 def test_list_alone_does_not_bring_a_namespace_back() -> None:
