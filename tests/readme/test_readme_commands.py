@@ -116,7 +116,7 @@ def test_the_readme_leads_from_nothing_to_ready(pytestconfig: pytest.Config, tmp
         reader.types(mine, *secrets_and_operator, answers="first\nsecond\n")
         with pods_of_the_operator(stack, tmp_path):
             said = reader.types(apply)
-            assert re.search(r"^orders-db +True +AlternatingUsers +postgres +orders ", said, re.MULTILINE), said
+            assert re.search(r"^orders-db +True +OK +AlternatingUsers +postgres +orders ", said, re.MULTILINE), said
             said = reader.types(rotate)
             assert "orders_clone" in said
             (mounted,) = yaml.safe_load(pod)["spec"]["volumes"]

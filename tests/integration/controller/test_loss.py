@@ -1,4 +1,4 @@
-"""What the operator cannot work without is taken away while it works: it ends, soon, and says why."""
+"""The API server is taken away while the operator leads: it ends, soon, and says why."""
 
 from __future__ import annotations
 
@@ -41,11 +41,4 @@ def test_a_leader_whose_api_server_is_gone_ends(operator: Process, running: Exit
     running.close()
     assert operator.wait() == 1
     assert operator.find("could not renew the Lease rotated-secrets in time")
-    assert "Traceback" not in operator.text
-
-
-def test_an_operator_whose_crd_is_removed_ends(operator: Process, own_cluster: Cluster) -> None:
-    own_cluster.kubectl("delete", "crd", "rotatedsecrets.rotatedsecrets.io")
-    assert operator.wait() == 1
-    assert operator.find("stopping: the watch has ended: .*APINotFoundError: 404")
     assert "Traceback" not in operator.text
