@@ -33,11 +33,13 @@ LONGEST_PAUSE: Final = 10
 class HostUnavailable(Unavailable):
     """The circuit breaker is open: the host did not answer several times in a row."""
 
-    def __init__(self, retry_in: float) -> None:
-        # Without the time: the message goes into a status, which must not change at every look. Without the host: it
-        # may be one that never resolved, and so a password in the wrong key.
+    def __init__(self, retry_in: float, why: str) -> None:
+        """``why``: what a call said that failed."""
+        # Without the time: the message goes into a status, which must not change at every look. Without the host, which
+        # may be one that never resolved, and so a password in the wrong key: ``why`` names it where it may be named.
         super().__init__(
-            "the database's host did not answer several times in a row; the operator does not try it for a while"
+            "the database's host did not answer several times in a row, and the operator does not try it for a while; "
+            f"the last time: {why}"
         )
         self.retry_in = retry_in
         """Seconds until one call may try the host again."""
@@ -51,6 +53,8 @@ class _Breaker:
     failed_at: float = 0.0
     open_until: float = 0.0
     probing: bool = False
+    why: str = ""
+    """What the last call said that failed."""
 
 
 class Limits:
@@ -127,8 +131,8 @@ class Limits:
                 breaker.probing = probe = breaker.failures >= self._breaker_failures
                 try:
                     yield
-                except Unavailable:
-                    self._breakers[tenant, name] = self._record_failure(breaker)
+                except Unavailable as error:
+                    self._breakers[tenant, name] = self._record_failure(breaker, str(error))
                     raise
                 else:
                     breaker.failures, breaker.pause = 0, 0.0
@@ -188,12 +192,12 @@ class Limits:
     def _refuse_while_open(self, breaker: _Breaker, *, asked: bool) -> None:
         left = breaker.open_until - self._clock()
         if breaker.failures >= self._breaker_failures and (breaker.probing or (left > 0 and not asked)):
-            raise HostUnavailable(max(left, 1.0))
+            raise HostUnavailable(max(left, 1.0), breaker.why)
 
-    def _record_failure(self, breaker: _Breaker) -> _Breaker:
+    def _record_failure(self, breaker: _Breaker, why: str) -> _Breaker:
         now, longest = self._clock(), LONGEST_PAUSE * self._breaker_seconds
         breaker.failures += 1
-        breaker.failed_at = now
+        breaker.failed_at, breaker.why = now, why
         # What fails while it is open began before: several at once make one pause.
         if breaker.failures >= self._breaker_failures and now >= breaker.open_until:
             breaker.pause = min(2 * breaker.pause or self._breaker_seconds, longest)
