@@ -73,7 +73,7 @@ def test_host_that_does_not_answer_is_refused_for_a_while_then_tried_once() -> N
     async def test(limits: Limits, clock: Clock) -> None:
         await fail(limits, "down")
         await fail(limits, "down")
-        with pytest.raises(HostUnavailable, match="did not answer several times .*; the last time: no answer"):
+        with pytest.raises(HostUnavailable, match=r"did not answer several times .*; the last time: no answer"):
             async with limits.host("down", "shop"):
                 raise AssertionError("must not get here")
         async with limits.host("up", "shop"):
