@@ -205,18 +205,18 @@ class _Reconciler:
         large = services.resources.read_large(key)
         if large is None:
             return
+        metadata = large.seen["metadata"] | {"annotations": large.requests}
         log.warning("%s", large.message)
         services.events.record(
             namespace=key.namespace,
             name=key.name,
-            uid=large.uid,
-            resource_version=large.resource_version,
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
             reason=EventReason.RESOURCE_TOO_LARGE,
             message=large.message,
         )
         services.metrics.resource(key.namespace, key.name, ready=False, last_success=None, next_rotation=None)
         try:
-            metadata = large.seen["metadata"] | {"annotations": large.requests}
             self._write_invalid(key, metadata, large.status, large.message)
         except ObjectTooLarge:
             pass  # as expected: it was written, and is as large as before

@@ -39,16 +39,13 @@ log = logging.getLogger(__name__)
 class LargeResource:
     """A RotatedSecret that is too large to be worked on, as far as it can be reported."""
 
-    uid: str
-    generation: int
-    resource_version: str
     requests: Mapping[str, str]
     status: RotatedSecretStatus
     """Empty, where it cannot be parsed."""
     message: str
     """How large it is, and what to remove."""
     seen: Json
-    """For the index."""
+    """Which object it is, and what of it the index needs."""
 
 
 class Resources:
@@ -96,12 +93,8 @@ class Resources:
                 status = parse_status(obj)
             except InvalidSpec:
                 status = RotatedSecretStatus()
-            metadata = obj["metadata"]
             return LargeResource(
-                uid=metadata["uid"],
-                generation=metadata.get("generation", 0),
-                resource_version=metadata["resourceVersion"],
-                requests=requests_in(metadata),
+                requests=requests_in(obj["metadata"]),
                 status=status,
                 message=_too_large(key, obj),
                 seen=transform(obj, LARGEST + 1),

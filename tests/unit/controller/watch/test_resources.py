@@ -186,11 +186,13 @@ def test_resource_that_is_too_large_is_read_as_far_as_it_can_be_reported(cluster
             read(KEY)
     large, seen = resources.read_large(KEY), resources.see(KEY)
     assert large is not None
-    assert (large.uid, large.generation, large.status.engine) == ("uid-of-orders", 1, "postgres")
+    metadata = large.seen["metadata"]
+    assert (metadata["uid"], metadata["generation"], large.status.engine) == ("uid-of-orders", 1, "postgres")
     assert seen is not None
     assert ("spec" in seen, seen["metadata"]["uid"]) == (False, "uid-of-orders")
     with pytest.raises(ObjectTooLarge):
-        resources.write_status_of(KEY, uid=large.uid, resource_version=large.resource_version, patch={"engine": "x"})
+        version = metadata["resourceVersion"]
+        resources.write_status_of(KEY, uid=metadata["uid"], resource_version=version, patch={"engine": "x"})
     cluster.objects.clear()
     assert (resources.read_large(KEY), resources.see(KEY)) == (None, None)
 
