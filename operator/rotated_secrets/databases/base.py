@@ -149,7 +149,9 @@ class ChecksRights(Protocol):
     """What an admin's session has besides, that can find out before a rotation what it could not make equal."""
 
     def check_rights(self, users: Users) -> None:
-        """Look whether the clone can be made equal to its base user. Leaves both as they are.
+        """Look as :meth:`AdminSession.check_users` does, and whether the clone can be made equal to its base user.
+
+        Leaves both as they are.
 
         Raises:
             Refused: it would lack something; the message has the statement that gives the admin what is missing.

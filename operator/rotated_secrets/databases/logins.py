@@ -214,6 +214,8 @@ class _EngineInCell:
     def check_rights(self, users: Users) -> None:
         if isinstance(self._opened, ChecksRights):
             self._opened.check_rights(users)
+        else:
+            self._opened.check_users(users)
 
     def set_password(
         self, users: Users, credential: Credential, rights: Rights, keep: Credential | None

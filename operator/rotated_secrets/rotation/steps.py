@@ -163,10 +163,11 @@ class Steps:
                 raise LookAgain(
                     f"the lock of user {users.base} is taken by another operator, or by a session that must not have it"
                 )
-            self._session.check_users(users)
             to_clone = next_user(self._terms.rotation, current) == users.clone
             if to_clone and self._terms.rotation.rights is Rights.ENFORCE and isinstance(self._session, ChecksRights):
                 self._session.check_rights(users)
+            else:
+                self._session.check_users(users)
         except (AuthenticationFailed, Refused) as error:
             self.close()
             return replace(seen, refusal=str(error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -138,12 +139,12 @@ class PostgresAdminSession(BaseAdminSession):
         failures: dict[str, str] = {}
         with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
             seen, base = self._examined(cursor, users)
-            if users.clone is None or (seen.clone and not any(each.lacks for each in self._differences(cursor, users))):
+            if users.clone is None or (seen.clone and not any(each.lacks for each in _differences(seen))):
                 return
             if seen.clone is None:
                 cursor.execute(SQL("CREATE ROLE {}").format(Identifier(users.clone)))
                 cursor.execute(membership(seen, base.name, users.clone))
-            self._repair(cursor, users, failures)
+            self._repair(cursor, _differences(seen if seen.clone else look(cursor, users)), failures)
             made = look(cursor, users).clone
             # What is advised is for the users as they are, without a clone that is taken back.
             lacking = [each for each in differences(seen, base, made) if each.lacks] if made else []
@@ -164,14 +165,15 @@ class PostgresAdminSession(BaseAdminSession):
             self._write_password(cursor, seen, base, credential)
             self._mark(cursor, seen, users, created=created)
             self._hold(cursor, seen, base)
+            found = _differences(look(cursor, users) if created else seen)
             repairing = created or rights is Rights.ENFORCE
-            repaired = self._repair(cursor, users, failures) if repairing else []
-        if rights is Rights.IGNORE and not created:
+            repaired = self._repair(cursor, found, failures) if repairing else []
+        if not found or (rights is Rights.IGNORE and not created):
             return RightsReport()
         if rights is Rights.ENFORCE and user == users.clone:
             repaired += self._reassign(users, credential, failures)
         with self._transaction(f"compare user {users.clone} with {users.base}") as cursor:
-            remaining = [difference.sentence for difference in self._differences(cursor, users)]
+            remaining = [difference.sentence for difference in _differences(look(cursor, users))]
         return RightsReport(
             # A statement that the server took has not always changed something.
             () if created else tuple(sentence for sentence in repaired if sentence not in remaining),
@@ -268,14 +270,10 @@ class PostgresAdminSession(BaseAdminSession):
             encrypt_password(credential.password.reveal(), credential.username, self._connection, algorithm=algorithm)
         )
 
-    def _differences(self, cursor: Cursor, users: Users) -> tuple[Difference, ...]:
-        seen = look(cursor, users)
-        return tuple(differences(seen, seen.base, seen.clone)) if seen.base and seen.clone else ()
-
-    def _repair(self, cursor: Cursor, users: Users, failures: dict[str, str]) -> list[str]:
+    def _repair(self, cursor: Cursor, found: Sequence[Difference], failures: dict[str, str]) -> list[str]:
         """Repair what the admin may; return what was repaired, and put into ``failures`` why the rest was not."""
         repaired = []
-        for difference in self._differences(cursor, users):
+        for difference in found:
             if difference.repair is None:
                 continue
             why = self._try(cursor, difference.repair)
@@ -319,3 +317,7 @@ class PostgresAdminSession(BaseAdminSession):
 
     def _transaction(self, doing: str) -> contextlib.AbstractContextManager[Cursor]:
         return transaction(self._connection, self._server, doing)
+
+
+def _differences(seen: Seen) -> tuple[Difference, ...]:
+    return tuple(differences(seen, seen.base, seen.clone)) if seen.base and seen.clone else ()

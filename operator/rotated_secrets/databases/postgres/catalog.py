@@ -110,10 +110,13 @@ SELECT oid, rolname, rolinherit, rolcanlogin, rolconnlimit, NULLIF(rolvaliduntil
        rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls
 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
 """
-_ADMIN = """
+# The admin first, then whether the clone has the base user's rights, and may become it.
+_WHO_MAY = """
 SELECT rolname, rolsuper, rolcreaterole,
-       COALESCE(pg_catalog.pg_has_role(oid, %s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false),
-       COALESCE(pg_catalog.pg_has_role(oid, %s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false)
+       COALESCE(pg_catalog.pg_has_role(oid, %(base)s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false),
+       COALESCE(pg_catalog.pg_has_role(oid, %(clone)s::pg_catalog.oid, 'MEMBER WITH ADMIN OPTION'), false),
+       COALESCE(pg_catalog.pg_has_role(%(clone)s::pg_catalog.oid, %(base)s::pg_catalog.oid, 'USAGE'), false),
+       COALESCE(pg_catalog.pg_has_role(%(clone)s::pg_catalog.oid, %(base)s::pg_catalog.oid, %(becoming)s), false)
 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER
 """
 _ALL_ROLES = 0
@@ -162,13 +165,11 @@ _COMMENTED = """
 SELECT rolname FROM pg_catalog.pg_roles
 WHERE pg_catalog.shobj_description(oid, 'pg_authid') OPERATOR(pg_catalog.=) %s::pg_catalog.text
 """
-_USES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, 'USAGE')"
 _BECOMES_ROLES = """
 SELECT rolname FROM pg_catalog.pg_roles
 WHERE rolname OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.name[])
   AND pg_catalog.pg_has_role(%s::pg_catalog.oid, oid, %s)
 """
-_BECOMES = "SELECT pg_catalog.pg_has_role(%s::pg_catalog.oid, %s::pg_catalog.oid, %s)"
 
 
 def look(cursor: Cursor, users: Users) -> Seen:
@@ -191,17 +192,21 @@ def look(cursor: Cursor, users: Users) -> Seen:
     }
     base = roles.get(users.base)
     clone = roles.get(users.clone) if users.clone is not None else None
-    cursor.execute(_ADMIN, (base.oid if base else None, clone.oid if clone else None))
-    admin = Admin(*_only(cursor))
+    oids = {"base": base.oid if base else None, "clone": clone.oid if clone else None}
+    cursor.execute(_WHO_MAY, {**oids, "becoming": becoming(version)})
+    *held, uses, becomes_base = _only(cursor)
+    admin = Admin(*held)
     settings = _settings(cursor, [_ALL_ROLES, *(role.oid for role in (base, clone) if role)])
     if base is None:
         return Seen(version, admin, None, {}, None)
-    found = None if clone is None else _clone(cursor, base, clone, settings.get(clone.oid, {}))
+    found = None
+    if clone is not None:
+        memberships, belongings, given = _connected(cursor, base, clone)
+        of_clone = settings.get(clone.oid, {})
+        found = Clone(clone, memberships, of_clone, belongings, uses, becomes_base, given)
     of_base, of_all = settings.get(base.oid, {}), settings.get(_ALL_ROLES, {})
     named = [value for each in (of_base, of_all) for (_, setting), value in each.items() if setting == "role"]
-    cursor.execute(_BECOMES_ROLES, (named, base.oid, becoming(version)))
-    becomes = frozenset(name for (name,) in cursor.fetchall())
-    return Seen(version, admin, base, of_base, found, of_all, becomes)
+    return Seen(version, admin, base, of_base, found, of_all, _becomes(cursor, base, named))
 
 
 def becoming(version: int) -> str:
@@ -215,17 +220,23 @@ def commented(cursor: Cursor, comment: str) -> tuple[str, ...]:
     return tuple(name for (name,) in cursor.fetchall())
 
 
-def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey, str]) -> Clone:
+def _becomes(cursor: Cursor, base: Role, named: list[str]) -> frozenset[str]:
+    if not named:
+        return frozenset()
+    cursor.execute(_BECOMES_ROLES, (named, base.oid, becoming(cursor.connection.server_version)))
+    return frozenset(name for (name,) in cursor.fetchall())
+
+
+def _connected(
+    cursor: Cursor, base: Role, clone: Role
+) -> tuple[tuple[Membership, ...], tuple[Belongings, ...], tuple[tuple[str, str | None], ...]]:
+    """What the clone is a member of, what belongs to it, and by which of its own members the base user is one."""
     cursor.execute(_MEMBERSHIPS, (base.oid, clone.oid))
     memberships = tuple(
         Membership(role, admin, base_has_it, tuple(grantors or ())) for role, admin, base_has_it, grantors in cursor
     )
     cursor.execute(_BELONGINGS, (clone.oid,))
     belongings = tuple(Belongings(*row) for row in cursor.fetchall())
-    cursor.execute(_USES, (clone.oid, base.oid))
-    (uses,) = _only(cursor)
-    cursor.execute(_BECOMES, (clone.oid, base.oid, becoming(cursor.connection.server_version)))
-    (becomes,) = _only(cursor)
     circle = {
         "clone": clone.oid,
         "base": base.oid,
@@ -234,7 +245,7 @@ def _clone(cursor: Cursor, base: Role, clone: Role, settings: Mapping[SettingKey
     }
     cursor.execute(_GIVEN_TO_BASE, circle)
     given = tuple((member, grantor) for member, grantor in cursor.fetchall())
-    return Clone(clone, memberships, settings, belongings, bool(uses), bool(becomes), given)
+    return memberships, belongings, given
 
 
 def _settings(cursor: Cursor, oids: list[int]) -> dict[int, dict[SettingKey, str]]:

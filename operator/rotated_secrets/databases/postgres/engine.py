@@ -33,6 +33,7 @@ _NO_SELECT = ("42601", "42P11")
 # A clone's session has to start as the same user as the base user's: see `rights.starts_as`. From PostgreSQL 17 on a
 # login trigger may make it another user, and no setting tells which.
 _WHO = """
+SET LOCAL search_path TO pg_catalog, pg_temp;
 SELECT SESSION_USER, CURRENT_USER,
        COALESCE(
            (SELECT NULLIF(pg_catalog.substr(setting, 6), 'none')
@@ -49,11 +50,11 @@ SELECT SESSION_USER, CURRENT_USER,
             ORDER BY s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid, d.datname NULLS LAST LIMIT 1),
            %(base)s),
        EXISTS (SELECT FROM pg_catalog.pg_event_trigger
-               WHERE evtevent OPERATOR(pg_catalog.=) 'login' AND evtenabled OPERATOR(pg_catalog.<>) 'D')
-"""
-_RIGHTS = """
-SELECT pg_catalog.pg_has_role(SESSION_USER, r.oid, 'USAGE'), pg_catalog.pg_has_role(SESSION_USER, r.oid, %s)
-FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+               WHERE evtevent OPERATOR(pg_catalog.=) 'login' AND evtenabled OPERATOR(pg_catalog.<>) 'D'),
+       EXISTS (SELECT FROM pg_catalog.pg_roles r
+               WHERE r.rolname OPERATOR(pg_catalog.=) %(base)s::pg_catalog.name
+                 AND pg_catalog.pg_has_role(SESSION_USER, r.oid, 'USAGE')
+                 AND pg_catalog.pg_has_role(SESSION_USER, r.oid, %(becomes)s))
 """
 
 
@@ -89,14 +90,8 @@ class PostgresEngine(LoginEngine[Connection]):
         user = login.credential.username
         try:
             with _looking(connection) as cursor:
-                cursor.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
-                becomes = becoming(connection.server_version)
-                cursor.execute(_WHO, {"base": users.base, "becomes": becomes})
-                session_user, current_user, expected, triggered = cursor.fetchone() or (None, None, None, False)
-                rights = None
-                if user == users.clone:
-                    cursor.execute(_RIGHTS, (becomes, users.base))
-                    rights = cursor.fetchone()
+                cursor.execute(_WHO, {"base": users.base, "becomes": becoming(connection.server_version)})
+                session_user, current_user, expected, triggered, has_rights = cursor.fetchone() or (None,) * 5
         except psycopg2.Error as error:
             raise failed_statement(error, server, f"look who {user} is") from None
         if session_user != user:
@@ -106,7 +101,7 @@ class PostgresEngine(LoginEngine[Connection]):
             )
         if user == users.clone and current_user != expected and (current_user == user or not triggered):
             yield f"the session of {user} runs as {current_user} instead of {expected}"
-        if user == users.clone and rights != (True, True):
+        if user == users.clone and not has_rights:
             run = joining(connection.server_version, users.base, user)
             yield f"{user} is not a member of {users.base}, or does not inherit its rights; run: {run}"
 
