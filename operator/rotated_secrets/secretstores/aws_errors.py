@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import botocore.exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
@@ -298,7 +299,9 @@ def _from_client(error: BotoCoreError, aws_call: AwsCall) -> StoreError:
                 f"no trusted connection to AWS for {aws_call}: {error}; check the endpoint's CA, and AWS_CA_BUNDLE"
             )
         case sdk.ConnectionError() | sdk.HTTPClientError() | sdk.CredentialRetrievalError():
-            return StoreUnavailable(f"no answer from AWS to {aws_call} ({kind}); it is tried again later")
+            host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
+            from_host = f" from {host}" if host else ""
+            return StoreUnavailable(f"no answer from AWS to {aws_call} ({kind}{from_host}); it is tried again later")
     return StoreRefused(
         f"the AWS client refuses {aws_call} ({kind}); correct the secret's name or the operator's settings"
     )
