@@ -1,7 +1,7 @@
 """Requests to the Kubernetes API: JSON in, JSON out, with timeouts and limits, and errors that say what to do.
 
-The official client provides addresses, certificates, tokens and connections. Its models are not used, because to build
-them from each response costs more than the rest of a request. Safe to use from several threads.
+The official client provides addresses, certificates, tokens and connections. Its models and calls are not used, because
+they cost more than the rest of a request. Safe to use from several threads.
 
 A tenant decides what is in its objects, so no response is held whole without a limit: a list is read object by object
 (:class:`ListParser`), and a single object that is too large is refused (:class:`ObjectTooLarge`).
@@ -10,17 +10,17 @@ A tenant decides what is in its objects, so no response is held whole without a 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import should_bypass_proxies
 
 from rotated_secrets.json_list import ListParser, parse
@@ -160,6 +160,9 @@ class Cluster:
             retries, redirect=0, allowed_methods=("GET",), backoff_factor=0.1, respect_retry_after_header=False
         )
         self.client = client.ApiClient(found)
+        self._connections: urllib3.PoolManager = self.client.rest_client.pool_manager
+        self._host = found.host
+        self._headers = dict(self.client.default_headers)
         self._through = _through(proxy_of(found), found.host)
         self._timeout = timeout
         self._before_write = before_write
@@ -263,21 +266,21 @@ class Cluster:
         """A response that says that the request succeeded, to read from. Raises: ClusterError."""
         if self._before_write is not None and method != "GET":
             self._before_write()
-        headers = {"Accept": accept, "Content-Type": content_type}
+        url = f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
         response: urllib3.BaseHTTPResponse | None = None
         try:
-            method, url, headers, _, _ = self.client.param_serialize(
+            response = self._connections.request(
                 method,
-                path,
-                query_params=list((query or {}).items()),
-                header_params=headers,
-                auth_settings=["BearerToken"],
+                url,
+                body=None if body is None else json.dumps(body).encode(),
+                headers={**self._headers, "Accept": accept, "Content-Type": content_type, **self._authorization()},
+                timeout=urllib3.Timeout(total=self._timeout),
+                preload_content=False,
             )
-            response = self.client.call_api(method, url, headers, body, _request_timeout=self._timeout).response
             if not 200 <= response.status < 300:
                 raise _error(f"{method} {path}", response.status, b"".join(islice(response.stream(READ), 16)))
             yield response
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unreachable(
                 f"{method} {path}: the API server could not be reached{self._through}: {_cause(error)}"
             ) from error
@@ -285,6 +288,11 @@ class Cluster:
             if response is not None:
                 # A response that was read to its end has given its connection back, and this does nothing.
                 response.close()
+
+    def _authorization(self) -> Mapping[str, str]:
+        """The token, which the client reads again where it is about to expire."""
+        settings = self.client.configuration.auth_settings().get("BearerToken")
+        return {settings["key"]: settings["value"]} if settings else {}
 
     def close(self) -> None:
         self.client.close()  # type: ignore[no-untyped-call]
@@ -334,4 +342,4 @@ def _cause(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    return str(reason) if isinstance(error, ApiException) and reason else str(error).rpartition(": ")[2]
+    return str(error).rpartition(": ")[2]
