@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import time
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -31,6 +32,8 @@ BUSY_THREADS: Final = 4
 BUSY_CPUS: Final = 0.2
 """From so many CPUs on that the calls of busy tenants use, they have one thread while a quiet one is at work: threads
 of Python compute in turn, so each further one makes the quiet one wait for longer."""
+MOST_HOSTS: Final = 5_000
+"""Hosts that did not answer of which that is remembered: a tenant can name new ones as fast as they fail."""
 LONGEST_PAUSE: Final = 10
 """How many times ``breaker_seconds`` a host that goes on failing is left alone at most."""
 
@@ -138,6 +141,7 @@ class Limits:
                     yield
                 except Unavailable as error:
                     self._breakers[tenant, name] = self._record_failure(breaker, str(error))
+                    self._forget_some()
                     raise
                 else:
                     breaker.failures, breaker.pause = 0, 0.0
@@ -225,3 +229,10 @@ class Limits:
             self._swept_at = now
             self._breakers = {key: each for key, each in self._breakers.items() if now - each.failed_at < 2 * longest}
         return breaker
+
+    def _forget_some(self) -> None:
+        """Where too many are remembered, forget half of those of the tenant that has the most, its first ones."""
+        if len(self._breakers) > MOST_HOSTS:
+            tenant, count = Counter(each for each, _ in self._breakers).most_common(1)[0]
+            for host in [each for each in self._breakers if each[0] == tenant][: -(count // 2) or None]:
+                del self._breakers[host]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
+from rotated_secrets.controller.work import limits as limits_module
 from rotated_secrets.controller.work.limits import BUSY_CPUS, BUSY_HOSTS, BUSY_THREADS, HostUnavailable, Limits
 from rotated_secrets.controller.work.queue import Draining
 from rotated_secrets.controller.work.tenants import OPERATOR, RECENTLY, current_tenant
@@ -35,9 +36,9 @@ def run(test: Callable[[Limits, Clock], Coroutine[None, None, None]], threads: i
     asyncio.run(bounded())
 
 
-async def fail(limits: Limits, host: str) -> None:
+async def fail(limits: Limits, host: str, tenant: str = "shop") -> None:
     with pytest.raises(Unavailable):
-        async with limits.host(host, "shop"):
+        async with limits.host(host, tenant):
             raise Unavailable("no answer")
 
 
@@ -192,6 +193,26 @@ def test_success_of_one_that_began_earlier_starts_the_pauses_over() -> None:
         assert refused.value.retry_in == 30
 
     run(test, per_host=8)
+
+
+def test_hosts_that_a_tenant_names_without_end_are_forgotten_and_not_those_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits_module, "MOST_HOSTS", 10)
+
+    async def test(limits: Limits, _: Clock) -> None:
+        for _attempt in range(2):
+            await fail(limits, "down", "honest")
+        for number in range(100):
+            await fail(limits, f"host-{number}", "greedy")
+            assert len(limits._breakers) <= 10
+        await fail(limits, "host-99", "greedy")
+        for host, tenant in (("down", "honest"), ("host-99", "greedy")):
+            with pytest.raises(HostUnavailable):
+                async with limits.host(host, tenant):
+                    pass
+
+    run(test)
 
 
 def test_hosts_that_are_tried_no_more_are_forgotten() -> None:
