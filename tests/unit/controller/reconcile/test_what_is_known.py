@@ -322,3 +322,34 @@ def test_admin_that_cannot_be_reached_takes_nothing_from_what_works(ready: FakeO
     look(ready)
     assert conditions(ready) == ("True", "True")
     assert ready.condition("Rotated")[0] == "False"
+
+
+@pytest.mark.parametrize("finalizer", ["foregroundDeletion", "example.org/hold"])
+def test_what_waits_in_its_deletion_is_not_known_to_work(ready: FakeOperator, finalizer: str) -> None:
+    """The garbage collector takes its Secret meanwhile, and AWSCURRENT may move."""
+    deletion: dict[str, Any] = {"deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": [finalizer]}
+    ready.apply(SPEC, **deletion)
+    before = list(ready.events.reasons)
+    ready.settle()
+    assert conditions(ready) == ("Unknown", "Unknown")
+    assert "is being deleted" in ready.condition("Ready")[2]
+    assert ready_metric(ready) is None
+    assert ready.events.reasons == before
+    writes = len(ready.cluster.writes)
+    del ready.cluster.objects[SECRET]
+    ready.reconcile()
+    assert len(ready.cluster.writes) == writes, "nothing is delivered, and it is said once"
+
+
+def test_deletion_that_ends_while_it_is_reported_is_no_trouble(ready: FakeOperator) -> None:
+    ready.apply(SPEC, deletionTimestamp="2026-01-02T00:00:00Z")
+    request = ready.cluster.request
+
+    def goes(method: str, path: str, **options: Any) -> Json:
+        if method == "PATCH":
+            ready.cluster.objects.pop(path.removesuffix("/status"))
+        return request(method, path, **options)
+
+    ready.cluster.request = goes  # type: ignore[method-assign]
+    ready.reconcile()
+    assert path_of(KEY) not in ready.cluster.objects
