@@ -48,6 +48,11 @@ def who_refused(said: str, verb: str, namespace: str) -> str | None:
     return None
 
 
+def is_of_a_quota(said: str) -> bool:
+    """Whether a ResourceQuota has refused it."""
+    return _QUOTA.search(said) is not None
+
+
 def _policy(kind: str, found: re.Match[str]) -> str:
     by = f", by its binding {found[4]}," if found[3] else ""
     return (

@@ -22,7 +22,7 @@ from rotated_secrets.delivery.errors import (
     SecretConflict,
     SecretTooLarge,
 )
-from rotated_secrets.delivery.refusals import which_failed, who_refused
+from rotated_secrets.delivery.refusals import is_of_a_quota, which_failed, who_refused
 from rotated_secrets.delivery.render import MAX_SECRET
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare, replacement
 from rotated_secrets.values import SecretText
@@ -112,9 +112,9 @@ class TargetSecrets:
         stays. Raises: as :meth:`write`.
 
         Source: ``Store.Create`` of k8s.io/apiserver, which asks all admission plug-ins before it finds that the name is
-        taken; seen on kube-apiserver 1.36.
+        taken; seen on kube-apiserver 1.36. A quota that is used up has a place again when the other one is deleted.
         """
-        with contextlib.suppress(_Taken):
+        with contextlib.suppress(_Taken, _QuotaUsedUp):
             self._request("create", new.namespace, new.name, new.manifest(), trial=True)
 
     def entry(self, namespace: str, name: str, key: str, field: str) -> SecretText:
@@ -180,6 +180,10 @@ class _Taken(DeliveryUnavailable):
     """Another Secret has the name."""
 
 
+class _QuotaUsedUp(DeliveryDenied):
+    """The namespace has as many Secrets as it may."""
+
+
 def _check_size(secret: LiveSecret) -> None:
     """Refuse what the API server would refuse, or what could not be read after it. Raises: SecretTooLarge."""
     who = f"Secret {secret}, with what others wrote into it, would have"
@@ -208,7 +212,8 @@ def _translate(verb: str, namespace: str, name: str, error: ClusterError) -> Del
     said = str(error.answer.get("message", ""))
     # First: a webhook may answer with any status, and a policy with some.
     if refused := who_refused(said, verb, namespace):
-        return DeliveryDenied(f"{who}: {refused}; it is tried again")
+        denied = _QuotaUsedUp if is_of_a_quota(said) else DeliveryDenied
+        return denied(f"{who}: {refused}; it is tried again")
     match error.status:
         case 0:
             return DeliveryUnavailable(f"{who}: the API server did not answer; it is tried again")

@@ -294,6 +294,24 @@ def test_quota_is_named(tried: Tried, namespace: str, api: Api) -> None:
     assert f"the ResourceQuota few-secrets of namespace {namespace} is used up; raise it" in str(error)
 
 
+def test_quota_that_is_used_up_keeps_no_secret_from_being_replaced(
+    tried: Tried, namespace: str, secrets: TargetSecrets, api: Api
+) -> None:
+    """Its place is free once it is deleted, and someone has counted."""
+    desired = replace(tried.desired(), immutable=True)
+    first = secrets.write(desired, None)
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    api.create(path, {"metadata": {"name": "few-secrets"}, "spec": {"hard": {"secrets": "1"}}})
+    api.patch(f"{path}/few-secrets/status", {"status": {"hard": {"secrets": "1"}, "used": {"secrets": "1"}}})
+    tried.is_refused()
+    new = replace(desired, data={"password": SecretText("new")})
+    with pytest.raises(DeliveryDenied, match="ResourceQuota few-secrets"):
+        secrets.write(new, first)
+    api.patch(f"{path}/few-secrets/status", {"status": {"used": {"secrets": "0"}}})
+    assert secrets.read(namespace, desired.name) is None
+    secrets.write(new, None)
+
+
 def test_role_is_named_with_the_verb(cluster: Cluster, namespace: str) -> None:
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     kubeconfig = cluster.operator_kubeconfig(rules, namespace, cluster_wide=False)
