@@ -9,6 +9,7 @@ from typing import Final
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import ConditionType, Reason
+from rotated_secrets.api.target import CreationPolicy
 from rotated_secrets.cluster import Conflict, NotFound
 from rotated_secrets.controller.look.gather import Gatherer, TargetNow
 from rotated_secrets.controller.reconcile.reporter import Reporter
@@ -48,7 +49,8 @@ class Interruptions:
         target = self._gatherer.target_now(resource)
         reason = error.reason if isinstance(error, DeliveryError) else Reason.STORE_UNAVAILABLE
         if target is TargetNow.ABSENT:
-            findings = without_target(resource.status, reason, str(error))
+            is_merged = resource.spec.target.creation_policy is CreationPolicy.MERGE
+            findings = without_target(resource.status, reason, str(error), is_merged=is_merged)
         elif target is TargetNow.AS_LEFT and 0 < throttled < THROTTLED_LOOKS:
             findings = {}
         else:

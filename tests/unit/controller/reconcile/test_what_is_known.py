@@ -182,6 +182,15 @@ def test_secret_that_is_absent_is_told_as_absent_while_aws_is_away(ready: FakeOp
         assert "does not exist" in message and "AWS is away" in message
 
 
+def test_secret_that_someone_else_has_to_create_is_not_promised(operator: FakeOperator) -> None:
+    with_admin(operator).apply(changed(SPEC, target={"creationPolicy": "Merge", "deletionPolicy": "Retain"}))
+    aws_fails(operator, "DescribeSecret", StoreUnavailable("AWS is away"))
+    look(operator)
+    status, _, message = operator.condition("Synced")
+    assert status == "False"
+    assert "does not exist, and creationPolicy: Merge creates none, so create it: AWS is away" in message
+
+
 def test_resource_that_delivers_nothing_has_no_secret_to_miss(operator: FakeOperator) -> None:
     with_admin(operator).apply(changed(SPEC, target={"creationPolicy": "None"}))
     operator.settle()
