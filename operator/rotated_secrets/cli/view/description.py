@@ -89,6 +89,12 @@ def _target(resource: RotatedSecretView) -> Text:
         return Text("none is written")
     if resource.synced_version_id is None:
         return Text.assemble(f"{resource.target}  ", ("not written yet", Tone.WAITING))
+    synced = resource.condition("Synced")
+    if synced is not None and synced.status == "Unknown":
+        return Text.assemble(f"{resource.target}  ", ("not known now", Tone.WAITING))
+    if synced is not None and synced.status == "False" and resource.synced_version_id == resource.current_version_id:
+        # What the ids say is from the last look that came to its end.
+        return Text.assemble(f"{resource.target}  ", ("not as it must be", Tone.BAD))
     if resource.synced_version_id == resource.current_version_id:
         return Text.assemble(f"{resource.target}  ", (f"{GOOD_SIGN} holds the current version", Tone.GOOD))
     return Text.assemble(f"{resource.target}  ", (f"holds version {resource.synced_version_id}", Tone.BAD))

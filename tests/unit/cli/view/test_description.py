@@ -43,6 +43,14 @@ def test_a_healthy_resource() -> None:
     assert "Held\n" not in output
 
 
+@pytest.mark.parametrize(("synced", "said"), [(None, "not known now"), (False, "not as it must be")])
+def test_target_secret_is_not_said_to_be_right_by_an_earlier_look(synced: bool | None, said: str) -> None:
+    """The versions in the status are of the last look that came to its end."""
+    status = status_of({ConditionType.SYNCED: (synced, Reason.SYNC_FAILED, "a policy does not allow it")})
+    assert status.synced_version_id == status.current_version_id
+    assert f"  Target Secret    orders-db  {said}" in text_of_description(view_of(status)).splitlines()
+
+
 def test_a_hold_is_shown_with_its_reason_duration_and_end() -> None:
     held = status_of({ConditionType.HELD: (True, Reason.UNSYNCED, LONG)}, rotation=claim_of(step=Step.CREATE))
     output = text_of_description(view_of(held))
