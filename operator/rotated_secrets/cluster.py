@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import urllib3
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import should_bypass_proxies
@@ -118,15 +119,15 @@ def configuration(kubeconfig: Path | None, context: str | None) -> client.Config
     try:
         if is_of_this_pod(kubeconfig):
             config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
-            # The way to the pod's own API server is the cluster's; a proxy in the environment is for AWS.
-            found.proxy = None
+            found.proxy = None  # its own API server is reached directly; a proxy in the environment is for AWS
         else:
             path = str(kubeconfig) if kubeconfig else None
             config.load_kube_config(path, context, found)  # type: ignore[no-untyped-call]
             if found.proxy and "://" not in found.proxy:  # as curl and AWS's SDK take it
                 found.proxy = f"http://{found.proxy}"
-    except config.ConfigException as error:
-        raise NoCluster(f"{error}; set --kubeconfig, or run in a pod with a ServiceAccount") from None
+    except (config.ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split()).rstrip(".")
+        raise NoCluster(f"{why}; set --kubeconfig, or run in a pod with a ServiceAccount") from None
     _log_in_at_proxy(found)
     return found
 

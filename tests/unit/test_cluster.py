@@ -322,6 +322,13 @@ def kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "config"
 
 
+@pytest.mark.parametrize("text", ["- a", "{", "\x00", "clusters: 7", "contexts: [{}]", "null", "current-context: []"])
+def test_a_kubeconfig_that_is_none_is_told(kubeconfig: Path, text: str) -> None:
+    kubeconfig.write_text(text)
+    with pytest.raises(NoCluster, match=r"[^.]; set --kubeconfig, or run in a pod with a ServiceAccount$"):
+        configuration(kubeconfig, None)
+
+
 @pytest.mark.parametrize(
     "proxy",
     ["socks5://proxy:1080", "ftp://proxy", "http://", "http://a b", "http://me:hidden@proxy:99999", "http://[::1"],
