@@ -263,3 +263,13 @@ def test_as_a_part_of_another_chart_it_takes_nulls_and_values_for_all_charts(tmp
     alone = rendered({"global": {"imageRegistry": "r.io"}}, namespace="default")
     assert operator(made) == operator(alone)
     assert operator(made)["image"] == "r.io/rotated-secrets:0.1.0"
+
+
+def test_values_that_an_earlier_chart_did_not_have_are_the_defaults(tmp_path: Path) -> None:
+    """With ``helm upgrade --reuse-values`` the values of the earlier chart take the place of values.yaml."""
+    later = tmp_path / CHART.name
+    shutil.copytree(CHART, later)
+    earlier = {name: values()[name] for name in AS_IN_PODS} | {"metrics": {"serviceMonitor": {"enabled": False}}}
+    (later / "values.yaml").write_text(yaml.safe_dump(earlier))
+    made = [*yaml.safe_load_all(helm("template", "rotated-secrets", str(later), "--namespace", "rotated-secrets"))]
+    assert [each for each in made if each] == rendered()
