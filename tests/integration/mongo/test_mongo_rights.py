@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -200,6 +202,10 @@ def test_a_right_that_the_admin_may_not_give_stops_the_rotation_before_the_passw
     remaining = rich.set(rich.base, "fourth", admin=owner).remaining
     assert len(remaining) == 1
     assert "(could not revoke" in remaining[0]
+    ((database, method, arguments),) = re.findall(r'run: db.getSiblingDB\("(\w+)"\).(\w+)\((.*)\)\)', remaining[0])
+    user, roles = json.loads(f"[{arguments}]")
+    rich.as_admin({method: user, "roles": roles}, database)
+    assert rich.set_clone("third", admin=owner) == RightsReport()
 
 
 def test_a_clone_that_cannot_be_made_complete_is_not_made(rich: Tenant) -> None:
