@@ -209,6 +209,13 @@ def test_a_server_that_is_too_old_is_told_to_be() -> None:
     assert "PostgreSQL 14 or later is needed" in str(told)
 
 
+def test_a_library_that_every_session_loads_and_that_is_not_there_is_told() -> None:
+    told = meaning('FATAL:  58P01: could not access file "canary": No such file or directory\n')
+    assert type(told) is Unavailable
+    assert "session_preload_libraries" in str(told)
+    assert "canary" not in str(told)
+
+
 def test_a_text_that_is_not_utf8_without_a_code_is_unavailable() -> None:
     assert type(meaning("FATAL:  Passwort-Authentifizierung für Benutzer".encode("latin-1"))) is Unavailable
 

@@ -74,7 +74,10 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         1041: "it is out of memory",
         1135: "it can't make a thread",
         1223: "a backup holds it (FLUSH TABLES WITH READ LOCK)",
-        1290: "it is read-only (a replica, or read_only and super_read_only are on); name the writer",
+        1290: (
+            "it is read-only (a replica, or read_only and super_read_only are on), or runs with skip_grant_tables; "
+            "name the writer"
+        ),
         1317: "the statement was interrupted",
         1836: "it is read-only (a replica, or read_only and super_read_only are on); name the writer",
         1874: "it is read-only",

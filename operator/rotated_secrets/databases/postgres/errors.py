@@ -66,6 +66,8 @@ _NOT_NOW: Mapping[str, str] = MappingProxyType(
         "57P01": "it is shutting down",
         "57P02": "it is shutting down after a crash",
         "57P03": "it is starting up, shutting down or recovering",
+        "58P01": "a library that session_preload_libraries or local_preload_libraries names is not there; correct that "
+        "setting of the user, of its database or of the server",
     }
 )
 # What libpq says itself, which is English: the process sets no locale for messages.
