@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import botocore.exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import LocationParseError
 
 from rotated_secrets.secretstores.answers import NotAws
 from rotated_secrets.secretstores.base import (
@@ -296,8 +297,19 @@ def _from_client(error: BotoCoreError, aws_call: AwsCall) -> StoreError:
         case sdk.SSLError():
             # The error names the endpoint and why its certificate isn't trusted.
             return StoreUnavailable(
-                f"no trusted connection to AWS for {aws_call}: {error}; check the endpoint's CA, and AWS_CA_BUNDLE"
+                f"no trusted connection to AWS for {aws_call}: {error}; check the endpoint's certificate, and the file "
+                "that AWS_CA_BUNDLE names, if it is set"
             )
+        case sdk.ProxyConnectionError():
+            # With *** for a login. The SDK puts http:// before whatever has no scheme that it knows.
+            proxy = str(error.kwargs.get("proxy_url")).rpartition("@")[2].removeprefix("http://")
+            why = str(getattr(error.kwargs.get("error"), "original_error", "")).rpartition(": ")[2]
+            return StoreUnavailable(
+                f"no way to AWS for {aws_call} through the proxy {proxy}: {why}; check HTTPS_PROXY, NO_PROXY and the "
+                "proxy; it is tried again later"
+            )
+        case sdk.HTTPClientError() if isinstance(error.kwargs.get("error"), LocationParseError):
+            return StoreUnavailable(f"the proxy for {aws_call} is no URL; in HTTPS_PROXY, write http://HOST:PORT")
         case sdk.ConnectionError() | sdk.HTTPClientError() | sdk.CredentialRetrievalError():
             host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
             from_host = f" from {host}" if host else ""
