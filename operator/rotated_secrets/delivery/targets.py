@@ -29,6 +29,9 @@ from rotated_secrets.values import SecretText
 
 CA_KEY: Final = "ca.crt"
 """The key of a Secret that holds a certificate authority, as cert-manager and others write it."""
+MOST_AUTHORITIES: Final = 512 * 1024
+"""Bytes of certificates, which a run holds while it waits for its host, and each cell parses. All that Mozilla
+trusts have 220 KiB."""
 
 
 MOST_ENTRIES: Final = 3_000
@@ -146,6 +149,11 @@ class TargetSecrets:
         if "-----BEGIN CERTIFICATE-----" not in text:
             raise DeliveryRefused(
                 f"Secret {namespace}/{name} holds no PEM certificates under the key {CA_KEY}; put them there"
+            )
+        if len(text) > MOST_AUTHORITIES:
+            raise DeliveryRefused(
+                f"Secret {namespace}/{name} holds {len(text) >> 10} KiB under the key {CA_KEY}, and the operator reads "
+                f"{MOST_AUTHORITIES >> 10} KiB of certificates at most; leave those of the database's authorities"
             )
         return text
 

@@ -68,6 +68,13 @@ def test_suspension_is_shown_at_the_hold_and_at_the_due_times() -> None:
     assert "none of them starts while the resource is suspended" in output
 
 
+def test_an_attempt_that_has_not_begun_is_waited_for_and_has_no_beginning() -> None:
+    failed = {ConditionType.ROTATED: (False, Reason.CREATE_FAILED, "attempt 1: no")}
+    again = claim_of(attempt=2, step=Step.CREATE, version_id=None)
+    output = text_of_description(view_of(status_of(failed, rotation=again))).splitlines()
+    assert output[output.index("Waiting to rotate") + 1] == "  retries (2/3)  Annotation, attempt 2"
+
+
 def test_a_running_rotation_shows_its_step_and_its_error() -> None:
     trouble = {ConditionType.ROTATED: (False, Reason.SET_FAILED, "the database is down; it is tried again")}
     output = text_of_description(view_of(status_of(trouble, rotation=claim_of())))

@@ -21,6 +21,7 @@ from rotated_secrets.secretstores.base import (
     StoreThrottled,
     StoreUnavailable,
 )
+from rotated_secrets.values import Stage
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, killed_at, path_of, with_admin
 
 SECRET = "/api/v1/namespaces/shop/secrets/orders"
@@ -331,6 +332,33 @@ def test_admin_that_cannot_be_reached_takes_nothing_from_what_works(ready: FakeO
     look(ready)
     assert conditions(ready) == ("True", "True")
     assert ready.condition("Rotated")[0] == "False"
+
+
+@pytest.mark.parametrize("strategy", ["SingleUser", "AlternatingUsers"])
+@pytest.mark.parametrize("error", [AccessDenied("no"), StoreThrottled("no"), StoreRefused("no")], ids=str)
+def test_label_that_cannot_be_removed_takes_nothing_from_what_works(
+    operator: FakeOperator, strategy: str, error: StoreError
+) -> None:
+    """Such as by a policy that allows UpdateSecretVersionStage of AWSCURRENT alone."""
+    with_admin(operator).apply(changed(SPEC, rotation={"strategy": strategy}))
+    operator.settle()
+    secret = operator.aws.find("shop/orders")
+
+    def refuse(operation: str, asked: str) -> None:
+        current = next(stages for stages in secret.stages.values() if Stage.CURRENT in stages)
+        if operation == "UpdateSecretVersionStage" and Stage.PENDING in current:
+            raise error
+
+    operator.aws.before_call = refuse
+    operator.ask("now")
+    for _ in range(3):
+        look(operator)
+        assert Stage.PENDING in next(stages for stages in secret.stages.values() if Stage.CURRENT in stages)
+        assert conditions(operator) == ("True", "True"), operator.condition("Ready")
+        assert operator.condition("Rotated")[:2] == ("False", "FinishFailed")
+    operator.aws.before_call = lambda operation, asked: None
+    operator.settle()
+    assert operator.condition("Rotated")[0] == "True"
 
 
 @pytest.mark.parametrize("finalizer", ["foregroundDeletion", "example.org/hold"])
