@@ -10,6 +10,7 @@ from rotated_secrets.api.rotation import Rights
 from rotated_secrets.databases.base import Refused, RightsReport
 from sandbox.mongo import Document, MongoServer
 from tests.integration.mongo.conftest import Tenant, make_tenant, make_user
+from tests.support.mongo_shell import run_shell
 
 MARK = "rotatedSecretsCloneOf"
 
@@ -200,6 +201,8 @@ def test_a_right_that_the_admin_may_not_give_stops_the_rotation_before_the_passw
     remaining = rich.set(rich.base, "fourth", admin=owner).remaining
     assert len(remaining) == 1
     assert "(could not revoke" in remaining[0]
+    assert run_shell(rich.server, remaining[0]) == 1
+    assert rich.set_clone("third", admin=owner) == RightsReport()
 
 
 def test_a_clone_that_cannot_be_made_complete_is_not_made(rich: Tenant) -> None:

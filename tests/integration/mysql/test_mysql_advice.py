@@ -142,6 +142,9 @@ def test_a_dropped_database_is_no_lack_for_an_admin_that_may_give_everything(ten
         "EXECUTE ON FUNCTION other_{schema}.f",
         "role_{schema}",
         "role_{schema} TO {base} WITH ADMIN OPTION",
+        "PROXY ON nobody@'%'",
+        "PROXY ON nobody@'10.%'",
+        "PROXY ON nobody@'10.0.0.0/255.0.0.0' TO {base} WITH GRANT OPTION",
         "BACKUP_ADMIN ON *.*",
         "BACKUP_ADMIN ON *.* TO {base} WITH GRANT OPTION",
         "BACKUP_ADMIN, XA_RECOVER_ADMIN ON *.* TO {base} WITH GRANT OPTION",
@@ -230,3 +233,34 @@ def test_a_query_that_max_join_size_forbids_the_application_is_told_so(another: 
         assert tenant.verify(tenant.base, tenant.password, "SELECT 1") == []
     finally:
         another.sql("SET GLOBAL max_join_size = DEFAULT")
+
+
+def test_a_view_whose_definer_is_gone_is_no_lack_for_an_admin_that_may_give_everything(tenant: Tenant) -> None:
+    owner = f"owner_{tenant.schema}"
+    tenant.sql(
+        f"CREATE USER {owner}",
+        f"GRANT ALL ON {{schema}}.* TO {owner}",
+        "CREATE TABLE {schema}.t (a INT)",
+        f"CREATE DEFINER = {owner} VIEW {{schema}}.v AS SELECT a FROM {{schema}}.t",
+        "GRANT SELECT (a) ON {schema}.v TO {base}",
+        f"DROP USER {owner}",
+    )
+    (remaining,) = tenant.set(tenant.clone, "first", admin=tenant.superuser).remaining
+    tenant.server.sql(*advised(remaining, "REVOKE"))
+    assert tenant.set_clone("second") == RightsReport()
+
+
+def test_a_user_that_init_connect_turns_away_has_logged_in(another: MysqldServer) -> None:
+    tenant = make_tenant(another)
+    tenant.sql("CREATE PROCEDURE {schema}.admit() IF USER() LIKE '%_clone@%' THEN SIGNAL SQLSTATE '45000'; END IF")
+    tenant.set_clone("first")
+    another.sql(f"SET GLOBAL init_connect = 'CALL {tenant.schema}.admit()'")
+    try:
+        (failure,) = tenant.verify(tenant.clone, "first")
+        assert "init_connect fails for this user" in failure
+        assert tenant.verify(tenant.base, tenant.password) == []
+        with pytest.raises(AuthenticationFailed):
+            tenant.verify(tenant.clone, "wrong")
+    finally:
+        another.sql("SET GLOBAL init_connect = ''")
+    assert tenant.verify(tenant.clone, "first") == []

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -107,12 +108,22 @@ def test_a_database_that_refuses(installation: Installation, live_at: LiveAt, cl
         life.finish()
 
 
-def test_pg_hba_that_names_one_user(installation: Installation, live_at: LiveAt) -> None:
+FOR_OTHERS = {
+    "none": (),
+    "ldap": ("hostssl all all 127.0.0.1/32 ldap ldapserver=127.0.0.1 ldapport=1 ldapprefix=cn=",),
+    "trust": ("hostssl all all 127.0.0.1/32 trust",),
+    "reject": ("hostssl all all 127.0.0.1/32 reject",),
+}
+
+
+@pytest.mark.parametrize("for_others", FOR_OTHERS.values(), ids=FOR_OTHERS)
+def test_pg_hba_that_names_one_user(installation: Installation, live_at: LiveAt, for_others: Sequence[str]) -> None:
     """The clone's name is not the base user's. A plus sign in pg_hba.conf is for a role and its members."""
-    user = "orders" if installation.tls else ""
-    if not user:
+    if not installation.tls:
         pytest.skip("this build has no TLS")
+    user = f"orders_{secrets.token_hex(4)}"
     lines = ["host all {admin} 127.0.0.1/32 scram-sha-256", ADMINS, f"hostssl all {user} 127.0.0.1/32 scram-sha-256"]
+    lines += for_others
     with postgres_server(installation, hba=hba(lines)) as server:
         life = live_at(server, user=user).deliver()
         ask(life)
@@ -121,6 +132,28 @@ def test_pg_hba_that_names_one_user(installation: Installation, live_at: LiveAt)
         assert life.logs_in(life.held)
         (name,) = set(re.findall(r"names (\+\w+)", told(life)))
         write_hba(server, hba([line.replace(f" {user} ", f" {name} ") for line in lines]))
+        life.rotate()
+        life.rotate()
+
+
+@pytest.mark.parametrize("code", ["", "USING ERRCODE = '28000'", "USING ERRCODE = '42501'"])
+def test_a_login_trigger_that_names_one_user(installation: Installation, live_at: LiveAt, code: str) -> None:
+    if installation.major < 17:
+        pytest.skip("login triggers came with PostgreSQL 17")
+    body = "BEGIN IF SESSION_USER NOT IN ({}) THEN RAISE 'not you' {}; END IF; END"
+    made = "CREATE OR REPLACE FUNCTION only_some() RETURNS event_trigger LANGUAGE plpgsql AS $body$ {} $body$"
+    with postgres_server(installation) as server:
+        life = live_at(server).deliver()
+        names = f"'{ADMIN_USER}', '{life.user}'"
+        server.sql(made.format(body.format(names, code)), dbname=DATABASE)
+        server.sql("CREATE EVENT TRIGGER watch_logins ON login EXECUTE FUNCTION only_some()", dbname=DATABASE)
+        ask(life)
+        assert life.status.history[0].outcome is Outcome.ROLLED_BACK
+        assert Stage.PENDING not in life.stages(), "it would be tried for ever"
+        assert life.logs_in(life.held)
+        assert "event trigger on login" in told(life)
+        assert f"have it admit {life.clone}" in told(life).replace("***", life.clone)
+        server.sql(made.format(body.format(f"{names}, '{life.clone}'", code)), dbname=DATABASE)
         life.rotate()
         life.rotate()
 

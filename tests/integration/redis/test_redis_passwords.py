@@ -164,6 +164,17 @@ def test_a_user_without_a_password_is_refused(redis: RedisServer) -> None:
     assert "nopass" in (tenant.user(tenant.base) or {})["flags"]
 
 
+def test_what_is_told_of_a_user_without_a_password_lets_the_next_rotation_work(redis: RedisServer) -> None:
+    tenant = make_tenant(redis, rights=("nopass", "~*", "+@all"))
+    with tenant.open() as session, pytest.raises(Refused) as told:
+        session.check_users(tenant.alone)
+    command = str(told.value).rpartition("give it the one in the secret value: ")[2]
+    tenant.server.command(*command.replace("…", tenant.password).split())
+    assert tenant.verify(tenant.base, tenant.password) == []
+    tenant.set(tenant.base, "second")
+    assert tenant.verify(tenant.base, "second") == []
+
+
 def test_a_missing_base_user_is_refused_and_not_made(tenant: Tenant) -> None:
     nobody = Users("nobody_here", "nobody_here_clone")
     with tenant.open() as session:

@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from rotated_secrets.databases.base import AuthenticationFailed, Refused, Server, Tls, Unavailable
+from rotated_secrets.databases.base_classes import DatabaseClosed
 from rotated_secrets.databases.mysql.errors import (
     ConnectionLost,
     ServerError,
@@ -18,6 +19,15 @@ from rotated_secrets.databases.mysql.errors import (
 
 SERVER = Server("db.example", ("192.0.2.1",), 3306, Tls())
 CANARY = "near 'IDENTIFIED BY 'Kanarienvogel'"
+
+
+@pytest.mark.parametrize(("certain", "kind"), [(True, DatabaseClosed), (False, Unavailable)])
+def test_whom_init_connect_turns_away_has_logged_in_if_the_server_had_seen_a_password(
+    certain: bool, kind: type[Unavailable]
+) -> None:
+    told = failed_login(ServerError(1184, CANARY), SERVER, "app", certain=certain)
+    assert type(told) is kind
+    assert "init_connect" in str(told)
 
 
 @pytest.mark.parametrize("code", [1045, 1698, 3118, 4151, 1820, 1862])

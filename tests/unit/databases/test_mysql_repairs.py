@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 import pytest
@@ -32,7 +33,7 @@ def failed(statement: str, code: int, text: str = "") -> Refused:
     return told.value
 
 
-@pytest.mark.parametrize("code", [1049, 1054, 1146, 1305, 1959, 3523, 3929])
+@pytest.mark.parametrize("code", [1049, 1054, 1146, 1305, 1356, 1449, 1959, 3523, 3929])
 @pytest.mark.parametrize(
     ("statement", "clean_up"),
     [
@@ -70,12 +71,54 @@ def test_what_is_gone_is_told_with_the_revoke_that_cleans_up(statement: str, cle
             f"REVOKE SELECT ON `s`.`t` FROM {ITS}",
         ),
         (f"REVOKE EVENT ON *.* FROM {TO}", f"REVOKE EVENT ON *.* FROM {TO}"),
+        (f"GRANT PROXY ON 'n'@'10.%' TO {TO}", f"GRANT PROXY ON 'n'@'10.%' TO {TO}"),
     ],
 )
 def test_what_the_admin_may_not_do_is_told_with_the_statement_that_helps(statement: str, to_run: str) -> None:
     told = failed(statement, 1142)
     assert not isinstance(told, ObjectGone)
     assert str(told).partition("run: ")[2] == to_run
+
+
+class Recording:
+    """A session that takes every statement, but for those that fail."""
+
+    def __init__(self, failing: str = "nothing") -> None:
+        self.failing = failing
+        self.modes = ["STRICT_TRANS_TABLES"]
+        self.asked: list[tuple[str, str]] = []
+
+    def ask(self, statement: str) -> object:
+        if statement == "SELECT @@SESSION.sql_mode":
+            return ((self.modes[-1],),)
+        self.asked.append((self.modes[-1], statement))
+        if self.failing in statement:
+            raise ServerError(1142)
+        return ()
+
+    def pin(self, settings: dict[str, str]) -> None:
+        self.modes.append(settings["sql_mode"])
+
+
+@pytest.mark.parametrize("on", ["PACKAGE `s`.`p`", "PACKAGE BODY `s`.`p`"])
+@pytest.mark.parametrize("failing", ["nothing", "EXECUTE"])
+def test_a_package_is_named_in_mode_oracle_alone(on: str, failing: str) -> None:
+    session = Recording(failing)
+    with contextlib.suppress(Refused):
+        run_repair(cast(Any, session), f"GRANT EXECUTE ON {on} TO {TO}", BASE, CLONE, ADMIN)
+    run_repair(cast(Any, session), f"GRANT SELECT ON `ON PACKAGE`.* TO {TO}", BASE, CLONE, ADMIN)
+    assert [mode for mode, _ in session.asked] == ["STRICT_TRANS_TABLES,ORACLE", "STRICT_TRANS_TABLES"]
+
+
+def test_a_statement_about_a_package_is_told_with_its_mode() -> None:
+    with pytest.raises(Refused) as told:
+        session = cast(Any, Recording("PACKAGE"))
+        run_repair(session, f"GRANT EXECUTE ON PACKAGE `s`.`p` TO {TO}", BASE, CLONE, ADMIN)
+    assert str(told.value) == (
+        "the admin may not pass it on; run: SET SESSION sql_mode = 'ORACLE'; "
+        "GRANT EXECUTE ON PACKAGE `s`.`p` TO 'rotator'@'%' WITH GRANT OPTION; if it is for something that is gone, "
+        f"run: SET SESSION sql_mode = 'ORACLE'; REVOKE EXECUTE ON PACKAGE `s`.`p` FROM {ITS}"
+    )
 
 
 @pytest.mark.parametrize("statement", [f"GRANT X_ADMIN ON *.* TO {TO}", f"ALTER USER {TO} REQUIRE SSL"])

@@ -429,7 +429,13 @@ def test_a_user_without_a_session_is_a_failed_check() -> None:
     assert "run: GRANT CREATE SESSION TO APP" in failed[0]
 
 
-@pytest.mark.parametrize("code", [1033, 1034, 12514, 12520, 18, 2391, 3113, 16000, 99999])
+def test_a_user_that_a_logon_trigger_turns_away_is_a_failed_check() -> None:
+    failed = verify(refusal=driver_error(4088, f"error during execution of trigger {CANARY}"), login=False)
+    assert "a logon trigger turned it away (ORA-04088); have it admit APP" in failed[0]
+    assert CANARY not in failed[0]
+
+
+@pytest.mark.parametrize("code", [604, 1033, 1034, 12514, 12520, 18, 2391, 3113, 16000, 99999])
 def test_everything_else_is_tried_again(code: int) -> None:
     with pytest.raises(Unavailable) as told:
         verify(refusal=driver_error(code, f"said with {CANARY}"), login=False)

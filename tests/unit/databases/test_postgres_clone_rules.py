@@ -54,6 +54,18 @@ def test_a_base_user_that_is_a_member_of_its_clone_gets_statements_that_work() -
     )
 
 
+def test_a_clone_in_roles_that_its_base_user_is_not_in_gets_statements_that_work() -> None:
+    held = (
+        Membership("Audit", admin=False, base_has_it=False, grantors=("one", "two")),
+        Membership("readers", admin=False, base_has_it=False),
+    )
+    assert str(not_the_clone(BASE, dataclasses.replace(CLONE, memberships=(*CLONE.memberships, *held)))) == (
+        "it is a member of Audit, readers, which app is not; if it is the clone: "
+        'REVOKE "Audit" FROM app_clone GRANTED BY one; REVOKE "Audit" FROM app_clone GRANTED BY two; '
+        "REVOKE readers FROM app_clone"
+    )
+
+
 def test_what_is_owned_is_a_difference_only_where_sessions_start_as_the_base_user() -> None:
     owner = dataclasses.replace(CLONE, belongings=(Belongings("shop", owned=True, count=2),))
     assert not_the_clone(BASE, owner) is None

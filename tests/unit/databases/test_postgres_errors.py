@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rotated_secrets.databases.base import AuthenticationFailed, NotAdmitted, Refused, Server, Tls, Unavailable
@@ -55,9 +57,6 @@ def test_a_password_that_is_missing_is_certain() -> None:
         "ERREUR:  authentification par mot de passe échouée pour l'utilisateur « app »\n",
         "FATAL:  53300: sorry, too many clients already\nLOCATION:  InitProcess, proc.c:357\n",
         "FATAL:  57P03: the database system is starting up\nLOCATION:  ProcessStartupPacket, postmaster.c:2416\n",
-        f'FATAL:  28000: LDAP authentication failed for user "app"\n{WRONG}',
-        f'FATAL:  28000: PAM authentication failed for user "app"\n{WRONG}',
-        f"FATAL:  28000: LDAP-Authentifizierung für Benutzer »app« fehlgeschlagen\n{WRONG}",
         f'FATAL:  XX000: something says: 28P01: password authentication failed for user "app"\n{WRONG}',
         "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?\n",
         "timeout expired\n",
@@ -66,6 +65,42 @@ def test_a_password_that_is_missing_is_certain() -> None:
 )
 def test_the_doubtful_is_unavailable(said: str) -> None:
     assert type(meaning(said)) is Unavailable
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f'FATAL:  28000: LDAP authentication failed for user "app"\n{WRONG}',
+        f'FATAL:  28000: PAM authentication failed for user "app"\n{WRONG}',
+        f"FATAL:  28000: LDAP-Authentifizierung für Benutzer »app« fehlgeschlagen\n{WRONG}",
+        'authentication method requirement "scram-sha-256,md5" failed: server did not request authentication\n',
+        'authentication method requirement "scram-sha-256,md5" failed: server requested GSSAPI authentication\n',
+        'authentication method requirement "scram-sha-256,md5" failed: server requested a cleartext password\n',
+    ],
+)
+def test_a_method_that_proves_no_password_of_the_servers_admits_nobody(said: str) -> None:
+    """It is doubtful, and no new password changes it."""
+    told = meaning(said)
+    assert type(told) is NotAdmitted
+    assert "have pg_hba.conf use scram-sha-256 for it" in str(told)
+
+
+@pytest.mark.parametrize("code", ["P0001", "28000", "28P01", "42501", "22012"])
+def test_who_is_turned_away_after_the_session_began_has_logged_in(code: str) -> None:
+    """An event trigger on login may say anything."""
+    told = begun(f"FATAL:  {code}: canary\nLOCATION:  exec_stmt_raise, pl_exec.c:3911\n")
+    assert type(told) is DatabaseClosed
+    assert "event trigger on login" in str(told)
+    assert "canary" not in str(told)
+
+
+@pytest.mark.parametrize("code", ["57014", "40001", "53100", "25006", "08P01", "0A000"])
+def test_a_session_that_began_and_did_not_last_is_unavailable(code: str) -> None:
+    assert type(begun(f"FATAL:  {code}: canary\n")) is Unavailable
+
+
+def begun(said: str) -> Exception:
+    return failed_login(replace(read(said), began=True), SERVER, "app", "the database that dbname names")
 
 
 @pytest.mark.parametrize("code", ["28P01", "3D000", "42501", "55000"])
@@ -174,6 +209,13 @@ def test_a_server_that_is_too_old_is_told_to_be() -> None:
     assert "PostgreSQL 14 or later is needed" in str(told)
 
 
+def test_a_library_that_every_session_loads_and_that_is_not_there_is_told() -> None:
+    told = meaning('FATAL:  58P01: could not access file "canary": No such file or directory\n')
+    assert type(told) is Unavailable
+    assert "session_preload_libraries" in str(told)
+    assert "canary" not in str(told)
+
+
 def test_a_text_that_is_not_utf8_without_a_code_is_unavailable() -> None:
     assert type(meaning("FATAL:  Passwort-Authentifizierung für Benutzer".encode("latin-1"))) is Unavailable
 
@@ -184,7 +226,6 @@ def test_a_text_that_is_not_utf8_without_a_code_is_unavailable() -> None:
         ("server does not support SSL, but SSL was required\n", "offers no TLS"),
         ("SSL error: certificate verify failed\n", "CA certificates"),
         ('server certificate for "other" does not match host name "db.example"\n', "for another name"),
-        ('authentication method requirement "scram-sha-256" failed: server did not complete\n', "asks for none"),
         ("authentication method 13 requested an unknown authentication type\n", "set it once as md5"),
     ],
 )

@@ -37,6 +37,7 @@ from rotated_secrets.databases.mongo.users import (
     grant_role,
     missing_privilege,
     not_the_clone,
+    shell,
     unusable_name,
 )
 from rotated_secrets.values import Credential
@@ -302,10 +303,10 @@ class MongoAdminSession(BaseAdminSession):
         return {"mechanisms": sorted(account.mechanisms)}  # if left out, they would become all mechanisms of the server
 
     def _write(self, database: str, command: Document, doing: str) -> None:
-        self._run(database, command if self._directory.roles_only else {**command, "writeConcern": MAJORITY}, doing)
-
-    def _run(self, database: str, command: Document, doing: str) -> Document:
+        sent = command if self._directory.roles_only else {**command, "writeConcern": MAJORITY}
         try:
-            return self._login.command(database, command)
+            self._login.command(database, sent)
         except PyMongoError as error:
-            raise failed_command(error, self._server, doing) from None
+            method, *_ = command
+            by_hand = shell(database, method, *command.values()) if "roles" in command and "pwd" not in command else ""
+            raise failed_command(error, self._server, doing, by_hand) from None

@@ -82,9 +82,13 @@ def failed_login(error: BaseException, server: Server, user: str, source: str, *
     return no_login(f"{user} of database {source}", server, condition(error) if answered else _kind(error))
 
 
-def failed_command(error: BaseException, server: Server, doing: str) -> DatabaseError:
-    """The meaning of an error of a command; ``doing`` completes "could not …"."""
-    return could_not(doing, server, condition(error), later=is_temporary(error))
+def failed_command(error: BaseException, server: Server, doing: str, by_hand: str = "") -> DatabaseError:
+    """The meaning of an error of a command; ``doing`` completes "could not …".
+
+    ``by_hand`` is the command as a person runs it who may do more than the session.
+    """
+    told = f"; run: {by_hand}" if by_hand and is_unauthorized(error) else ""
+    return could_not(doing, server, f"{condition(error)}{told}", later=is_temporary(error))
 
 
 def is_temporary(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from rotated_secrets.databases.base import AuthenticationFailed, DatabaseError, Server, Unavailable
+from rotated_secrets.databases.base_classes import DatabaseClosed
 from rotated_secrets.databases.failures import (
     LOST,
     MANY_CONNECTIONS,
@@ -29,8 +30,9 @@ POLICY = frozenset({1819})
 NO_SUCH_DATABASE = frozenset({1044, 1049})
 NO_PRIVILEGE = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1403, 1410, 1698, 3619, 3879, 4009})
 """The session's user may not do this; some of them also say that there is no such user or object to it."""
-GONE = frozenset({1049, 1054, 1146, 1305, 1356, 1959, 3523, 3929})
-"""There is no such schema, column, table, routine, role or dynamic privilege (any more), as GRANT says it."""
+GONE = frozenset({1049, 1054, 1146, 1305, 1356, 1449, 1959, 3523, 3929})
+"""There is no such schema, column, table, routine, role or dynamic privilege (any more), as GRANT says it; or what a
+view needs is gone: its tables, or its DEFINER."""
 READ_ONLY_TRANSACTION = 1792
 TOO_BIG = 1104
 """max_join_size forbids a SELECT."""
@@ -41,6 +43,8 @@ TOOK_TOO_LONG = frozenset({3024, 1969, 1317})
 # The server says these after it has checked the password (sql_authentication.cc, acl_authenticate).
 _WRONG_PASSWORD = frozenset({1045, 1698})
 _LOCKED = frozenset({3118, 4151})
+_INIT_CONNECT = 1184
+"""The answer to the first statement after a login, if init_connect failed (prepare_new_connection_state)."""
 _EXPIRED = frozenset({1820, 1862})
 """MySQL says so instead of letting in, where it does; MariaDB lets in, and then takes nothing but a new password."""
 _RENEWED = (
@@ -57,7 +61,7 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         1130: "it lets no user in from this host; look at the users' host parts",
         1053: "it is shutting down",
         1152: "it ended the connection",
-        1184: "it ended the connection; look at its init_connect",
+        _INIT_CONNECT: "it ended the connection; look at its init_connect",
         1205: "it waited too long for a lock",
         1213: "it had a deadlock",
         1158: "the connection was lost",
@@ -70,7 +74,10 @@ _NOT_NOW: Mapping[int, str] = MappingProxyType(
         1041: "it is out of memory",
         1135: "it can't make a thread",
         1223: "a backup holds it (FLUSH TABLES WITH READ LOCK)",
-        1290: "it is read-only (a replica, or read_only and super_read_only are on); name the writer",
+        1290: (
+            "it is read-only (a replica, or read_only and super_read_only are on), or runs with skip_grant_tables; "
+            "name the writer"
+        ),
         1317: "the statement was interrupted",
         1836: "it is read-only (a replica, or read_only and super_read_only are on); name the writer",
         1874: "it is read-only",
@@ -134,6 +141,10 @@ def failed_login(error: ServerError, server: Server, user: str, *, certain: bool
             server,
             f"turned away (error {error.code}) before the password was checked; "
             f"check database.tls.mode, and whether the server admits this host",
+        )
+    if certain and error.code == _INIT_CONNECT:
+        return DatabaseClosed(
+            f"{where} could not log in: the server's init_connect fails for this user; have it succeed, or leave it out"
         )
     if error.code in _LOCKED:
         return AuthenticationFailed(f"{where} does not log in: the user is locked (ACCOUNT LOCK)")

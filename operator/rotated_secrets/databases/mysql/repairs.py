@@ -5,6 +5,10 @@ The same for MySQL and MariaDB. Knows nothing of what the statements are for.
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
+
 from rotated_secrets.databases.base import Refused
 from rotated_secrets.databases.mysql.accounts import Account
 from rotated_secrets.databases.mysql.errors import GONE, NO_PRIVILEGE, ServerError, is_temporary, reason
@@ -14,6 +18,7 @@ from rotated_secrets.databases.parity import ObjectGone
 SYSTEM_USER = "SYSTEM_USER"
 """The privilege to change users of MySQL that have it."""
 _OPTIONS = (" WITH GRANT OPTION", " WITH ADMIN OPTION")
+_ON_PACKAGE = re.compile(r" ON PACKAGE(?: BODY)? `")
 
 
 def run_repair(session: Session, statement: str, base: Account, clone: Account, admin: Account) -> None:
@@ -25,11 +30,26 @@ def run_repair(session: Session, statement: str, base: Account, clone: Account, 
         ServerError, ConnectionLost: it may succeed later.
     """
     try:
-        session.ask(statement)
+        with _mode_of(session, statement):
+            session.ask(statement)
     except ServerError as error:
         if is_temporary(error):
             raise
         raise _explained(error, statement, base, clone, admin) from None
+
+
+@contextlib.contextmanager
+def _mode_of(session: Session, statement: str) -> Iterator[None]:
+    """The sql_mode that a statement needs: MariaDB before 11.4 has packages in mode ORACLE alone ("CREATE PACKAGE")."""
+    if not _ON_PACKAGE.search(statement):
+        yield
+        return
+    ((usual,),) = session.ask("SELECT @@SESSION.sql_mode")
+    session.pin({"sql_mode": f"{usual},ORACLE"})
+    try:
+        yield
+    finally:
+        session.pin({"sql_mode": str(usual)})
 
 
 def _explained(error: ServerError, statement: str, base: Account, clone: Account, admin: Account) -> Refused:
@@ -39,13 +59,22 @@ def _explained(error: ServerError, statement: str, base: Account, clone: Account
     if statement.startswith("GRANT ") and to:
         clean_up = f"{_revoked(right, option)} FROM {base.sql}"
         if error.code in GONE:
-            return ObjectGone(f"which is gone; run: {clean_up}")
+            return ObjectGone(f"which is gone; run: {_by_hand(clean_up)}")
+        if error.code in NO_PRIVILEGE and right.startswith("GRANT PROXY ON "):
+            # To pass it on the admin would need more than the same right: one that also holds where the admin is.
+            return Refused(f"the admin may not pass it on; run: {statement}")
         if error.code in NO_PRIVILEGE:
-            gone = f"; if it is for something that is gone, run: {clean_up}" if _of_an_object(right) else ""
-            return Refused(f"the admin may not pass it on; run: {'; '.join(_for_admin(right, option, admin))}{gone}")
+            gone = f"; if it is for something that is gone, run: {_by_hand(clean_up)}" if _of_an_object(right) else ""
+            statements = "; ".join(_for_admin(right, option, admin))
+            return Refused(f"the admin may not pass it on; run: {_by_hand(statements)}{gone}")
     if statement.startswith("REVOKE ") and error.code in NO_PRIVILEGE:
-        return Refused(f"the admin may not take it away; run: {statement}")
+        return Refused(f"the admin may not take it away; run: {_by_hand(statement)}")
     return Refused(reason(error))
+
+
+def _by_hand(statements: str) -> str:
+    """Statements as a person has to run them, in a session with the server's own sql_mode."""
+    return f"SET SESSION sql_mode = 'ORACLE'; {statements}" if _ON_PACKAGE.search(statements) else statements
 
 
 def _for_admin(right: str, option: str, admin: Account) -> list[str]:

@@ -16,6 +16,8 @@ from rotated_secrets.databases.base_classes import DatabaseClosed
 from rotated_secrets.databases.failures import LOST, could_not, no_login
 
 _LOCKED, _EXPIRED, _NO_SESSION = 28000, 28001, 1045
+_TRIGGER = 4088
+"""Of a logon trigger that raised an error. Older versions begin with 604, which also stands for passing errors."""
 # "Database Error Messages", Oracle Database documentation, has each code's text.
 _WRONG_PASSWORD = frozenset({1005, 1017, _LOCKED, _EXPIRED})
 _NOT_NOW = frozenset(
@@ -87,6 +89,10 @@ def failed_login(error: BaseException, server: Server, user: str) -> DatabaseErr
     code, where = Code.of(error), f"user {user} at {server}"
     if code.number == _NO_SESSION:
         return DatabaseClosed(f"{where} may not log in (ORA-01045); run: GRANT CREATE SESSION TO {user}")
+    if code.number == _TRIGGER:
+        return DatabaseClosed(
+            f"{where} may not log in: a logon trigger turned it away ({code.name}); have it admit {user}"
+        )
     if code.number in _WRONG_PASSWORD:
         return AuthenticationFailed(
             f"{where} does not log in: the password is wrong or has expired, or the user does not exist or is locked "

@@ -46,7 +46,7 @@ class Membership:
     admin: bool
     base_has_it: bool
     grantors: tuple[str, ...] = ()
-    """Who granted it. From PostgreSQL 16 on each of them can take back only their own grant."""
+    """Who granted it, where this matters: from PostgreSQL 16 on each of them can take back only their own grant."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ WHERE s.setrole OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.oid[])
 """
 _MEMBERSHIPS = """
 SELECT r.rolname, pg_catalog.bool_or(m.admin_option),
-       pg_catalog.bool_or(pg_catalog.pg_has_role(%s::pg_catalog.oid, m.roleid, 'MEMBER')),
+       pg_catalog.bool_or(pg_catalog.pg_has_role(%(base)s::pg_catalog.oid, m.roleid, 'MEMBER')),
        pg_catalog.array_agg(g.rolname::pg_catalog.text) FILTER (WHERE g.rolname IS NOT NULL)
 FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) m.roleid
-LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor
-WHERE m.member OPERATOR(pg_catalog.=) %s::pg_catalog.oid
+LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) m.grantor AND %(has_grantors)s
+WHERE m.member OPERATOR(pg_catalog.=) %(clone)s::pg_catalog.oid
 GROUP BY r.rolname ORDER BY r.rolname
 """
 # A superuser is taken for a member of every role.
@@ -231,19 +231,19 @@ def _connected(
     cursor: Cursor, base: Role, clone: Role
 ) -> tuple[tuple[Membership, ...], tuple[Belongings, ...], tuple[tuple[str, str | None], ...]]:
     """What the clone is a member of, what belongs to it, and by which of its own members the base user is one."""
-    cursor.execute(_MEMBERSHIPS, (base.oid, clone.oid))
-    memberships = tuple(
-        Membership(role, admin, base_has_it, tuple(grantors or ())) for role, admin, base_has_it, grantors in cursor
-    )
-    cursor.execute(_BELONGINGS, (clone.oid,))
-    belongings = tuple(Belongings(*row) for row in cursor.fetchall())
-    circle = {
+    both = {
         "clone": clone.oid,
         "base": base.oid,
         "superuser": "SUPERUSER" in base.attributes,
         "has_grantors": cursor.connection.server_version >= OPTIONS_OF_MEMBERSHIP,
     }
-    cursor.execute(_GIVEN_TO_BASE, circle)
+    cursor.execute(_MEMBERSHIPS, both)
+    memberships = tuple(
+        Membership(role, admin, base_has_it, tuple(grantors or ())) for role, admin, base_has_it, grantors in cursor
+    )
+    cursor.execute(_BELONGINGS, (clone.oid,))
+    belongings = tuple(Belongings(*row) for row in cursor.fetchall())
+    cursor.execute(_GIVEN_TO_BASE, both)
     given = tuple((member, grantor) for member, grantor in cursor.fetchall())
     return memberships, belongings, given
 

@@ -66,10 +66,12 @@ _NOT_NOW: Mapping[str, str] = MappingProxyType(
         "57P01": "it is shutting down",
         "57P02": "it is shutting down after a crash",
         "57P03": "it is starting up, shutting down or recovering",
+        "58P01": "a library that session_preload_libraries or local_preload_libraries names is not there; correct that "
+        "setting of the user, of its database or of the server",
     }
 )
+# What libpq says itself, which is English: the process sets no locale for messages.
 _WITHOUT_CODE = (
-    # What libpq says itself, which is English: the process sets no locale for messages.
     ("server does not support SSL", NO_TLS),
     ("certificate verify failed", NOT_TRUSTED),
     ("does not match host name", OTHER_NAME),
@@ -77,11 +79,9 @@ _WITHOUT_CODE = (
         "requested an unknown authentication type",
         "it keeps the user's password in a form that libpq does not know (SHA-256 on Redshift); set it once as md5…",
     ),
-    (
-        "authentication method requirement",
-        "it asks for the password in a way that would show it, or asks for none; have it use scram-sha-256",
-    ),
 )
+_OTHER_METHOD = "authentication method requirement"
+"""pg_hba.conf has another method for this user than one that proves a password."""
 _TEMPORARY_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """SQLSTATE classes: lost connection, read-only (a standby), conflict, resources, busy, operator, system, internal."""
 
@@ -99,6 +99,17 @@ def failed_login(
     if failure.password_missing:
         return AuthenticationFailed(f"{where}: the secret value holds no password")
     code = failure.sqlstate
+    if failure.began and code and code not in _NOT_NOW and not code.startswith(_TEMPORARY_CLASSES):
+        # EventTriggerOnLogin runs after all that the server itself checks ("Event Triggers": login).
+        return DatabaseClosed(
+            f"{where} may not connect to {database}: what runs there at each login, such as an event trigger on login, "
+            f"turns the user away (SQLSTATE {code}); have it admit {quoted(user)}"
+        )
+    if code is None and _OTHER_METHOD in failure.text:
+        return NotAdmitted(
+            f"{where} could not log in: the server asks for the password in a way that would show it, or asks for "
+            f"none; have pg_hba.conf use scram-sha-256 for it"
+        )
     if code is None:
         meaning = (meaning for sign, meaning in _WITHOUT_CODE if sign in failure.text)
         nothing = "the server cannot be reached, or does not answer as PostgreSQL does"
@@ -127,11 +138,10 @@ def _rejected(failure: Failure, server: Server, user: str, *, says_28000: bool) 
             f"of one that is past its VALID UNTIL, run: ALTER USER {quoted(user)} VALID UNTIL 'infinity'"
         )
     if failure.routine == _CHECKED_ELSEWHERE:
-        return no_login(
-            user,
-            server,
-            "its password is checked by another service than the server itself (ldap, pam or radius in pg_hba.conf; "
-            "membership in rds_iam or rds_ad), where no rotation sets it; have pg_hba.conf use scram-sha-256 for it",
+        return NotAdmitted(
+            f"{where} could not log in: its password is checked by another service than the server itself (ldap, pam "
+            f"or radius in pg_hba.conf; membership in rds_iam or rds_ad), where no rotation sets it; have pg_hba.conf "
+            f"use scram-sha-256 for it"
         )
     return AuthenticationFailed(
         f"{where} does not log in: the user is locked (NOLOGIN); run: ALTER ROLE {quoted(user)} LOGIN"

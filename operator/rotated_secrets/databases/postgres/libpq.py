@@ -16,7 +16,7 @@ import re
 import select
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
@@ -30,6 +30,8 @@ _libpq.PQsetErrorVerbosity.argtypes = (ctypes.c_void_p, ctypes.c_int)
 _libpq.PQsetnonblocking.argtypes = (ctypes.c_void_p, ctypes.c_int)
 _libpq.PQerrorMessage.argtypes = (ctypes.c_void_p,)
 _libpq.PQerrorMessage.restype = ctypes.c_char_p
+_libpq.PQparameterStatus.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+_libpq.PQparameterStatus.restype = ctypes.c_char_p
 
 _DEFAULT, _VERBOSE = 1, 2
 """PGVerbosity in libpq-fe.h."""
@@ -57,6 +59,8 @@ class Failure:
     """Whether the server had asked for the password before."""
     password_missing: bool = False
     """Whether it asked for one, and there was none to send."""
+    began: bool = False
+    """Whether the session had begun: the server had accepted the password, and let the user in to the database."""
     elsewhere: bool = False
     """Whether another address of the same host may be tried: this one has learned nothing of the password."""
 
@@ -128,14 +132,15 @@ class _Attempt:
         except (psycopg2.Error, UnicodeError):
             # The driver decodes the text; what is needed of it is ASCII.
             said = _libpq.PQerrorMessage(pointer) or b""
-            raise NotConnected(
-                read_failure(
-                    said,
-                    answered=self.answered,
-                    asked=connection.info.used_password,
-                    missing=connection.info.needs_password,
-                )
-            ) from None
+            failure = read_failure(
+                said,
+                answered=self.answered,
+                asked=connection.info.used_password,
+                missing=connection.info.needs_password,
+            )
+            # The server reports its version when a session begins ("Message Flow": Start-up).
+            began = failure.password_asked and _libpq.PQparameterStatus(pointer, b"server_version") is not None
+            raise NotConnected(replace(failure, began=began)) from None
 
     def _is_ready(self, connection: Connection, state: int) -> bool:
         """Wait for the socket; return whether it was ready in time."""

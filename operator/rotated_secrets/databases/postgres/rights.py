@@ -146,9 +146,17 @@ def not_the_clone(base: Role, clone: Clone) -> str | None:
             f"it has {', '.join(beyond)}, which {base.name} does not have; "
             f"if it is the clone: ALTER ROLE {quoted(name)} {removed}"
         )
-    others = sorted(held.role for held in clone.memberships if not held.base_has_it)
+    others = [held for held in clone.memberships if not held.base_has_it]
     if others:
-        return f"it is a member of {', '.join(others)}, which {base.name} is not; if it is the clone: REVOKE them"
+        revokes = "; ".join(
+            f"REVOKE {quoted(held.role)} FROM {quoted(name)}" + (f" GRANTED BY {quoted(grantor)}" if grantor else "")
+            for held in others
+            for grantor in held.grantors or (None,)
+        )
+        return (
+            f"it is a member of {', '.join(held.role for held in others)}, which {base.name} is not; "
+            f"if it is the clone: {revokes}"
+        )
     if clone.belongings and not marked and clone.settings.get((None, "role")) != base.name:
         return (
             f"it {_has(clone.belongings)} itself; "

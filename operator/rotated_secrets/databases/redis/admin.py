@@ -181,7 +181,7 @@ def _examined(node: Node, users: Users) -> tuple[User, User | None]:
     if base.needs_no_password:
         raise Refused(
             f"user {users.base} at {node.server} needs no password (nopass), so a new one would lock out its clients; "
-            f"give it one: ACL SETUSER {users.base} resetpass"
+            f"give it the one in the secret value: ACL SETUSER {users.base} >…"
         )
     if users.clone is None:
         return base, None
