@@ -70,10 +70,10 @@ def test_of_several_missed_due_times_the_last_one_counts(expression: str, missed
 class Asked(tuple[time, ...]):
     """Times of a day that count how many of them are read."""
 
-    count = 0
+    reads = 0
 
     def __getitem__(self, index: Any) -> Any:
-        Asked.count += 1
+        Asked.reads += 1
         return super().__getitem__(index)
 
     def __iter__(self) -> Any:
@@ -85,6 +85,6 @@ def test_next_of_very_many_times_a_day_reads_few_of_them() -> None:
     often = parse_cron("0/1 0/1 ? * * *")
     asked = replace(often, times=Asked(often.times))
     for moment in (datetime(2026, 1, 1, 23, 58, tzinfo=UTC), datetime(2026, 1, 31, 23, 59, tzinfo=UTC)):
-        Asked.count = 0
+        Asked.reads = 0
         assert asked.next_after(moment) == moment + timedelta(minutes=1)
-        assert Asked.count < 20
+        assert Asked.reads < 20
