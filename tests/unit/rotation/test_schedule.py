@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from rotated_secrets.rotation.cron import parse_cron
 from rotated_secrets.rotation.schedule import AWS_MINIMUM, InvalidSchedule, parse_schedule
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)  # a Sunday
@@ -62,3 +65,26 @@ def test_of_several_missed_due_times_the_last_one_counts(expression: str, missed
     while due is not None and due <= now:
         last, due = due, schedule.next_after(due)
     assert schedule.last_due(NOON, now) == last
+
+
+class Asked(tuple[time, ...]):
+    """Times of a day that count how many of them are read."""
+
+    reads = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        Asked.reads += 1
+        return super().__getitem__(index)
+
+    def __iter__(self) -> Any:
+        raise AssertionError("all are read")
+
+
+def test_next_of_very_many_times_a_day_reads_few_of_them() -> None:
+    """Who may write a schedule may write 1,440 times a day, and each look would read them 400 times."""
+    often = parse_cron("0/1 0/1 ? * * *")
+    asked = replace(often, times=Asked(often.times))
+    for moment in (datetime(2026, 1, 1, 23, 58, tzinfo=UTC), datetime(2026, 1, 31, 23, 59, tzinfo=UTC)):
+        Asked.reads = 0
+        assert asked.next_after(moment) == moment + timedelta(minutes=1)
+        assert Asked.reads < 20
