@@ -84,8 +84,10 @@ crds: $(STAMP) ## generate crds/ from the models, and its copies in the chart an
 	cp crds/rotatedsecrets.yaml charts/rotated-secrets/files/rotatedsecrets.yaml
 	@$(MAKE) --no-print-directory manifests
 
-manifests: $(STAMP) ## render deploy/ from the chart, for clusters without Helm
+manifests: $(STAMP) ## render deploy/ from the chart, for clusters without Helm, and copy the chart's defaults to where it reads them
 	@mkdir -p deploy
+	{ echo "# values.yaml without its comments, by: make manifests"; sed -E '/^ *(#|$$)/d' charts/rotated-secrets/values.yaml; } \
+		> charts/rotated-secrets/files/defaults.yaml
 	$(BIN)/python -m sandbox.manifests > deploy/.generated && mv deploy/.generated deploy/rotated-secrets.yaml
 
 reference: $(STAMP) ## write the tables of docs/reference.md from the models

@@ -101,7 +101,7 @@ def with_database(stack: Stack, engine: str) -> Iterator[Stack]:
 def install_crd(cluster: Cluster) -> None:
     """Apply the CRD, and wait until the API server serves it. Also where another way has applied it before."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    # Not by kubectl wait: it fails on a CRD that has no conditions yet.
+    # Not by kubectl wait: it fails on a CRD that has no conditions yet, and so does this, which is asked again.
     state = "jsonpath={.status.conditions[?(@.type=='Established')].status}"
-    established = partial(cluster.kubectl, "get", "crd", CRD_NAME, "-o", state)
+    established = partial(cluster.kubectl, "get", "crd", CRD_NAME, "-o", state, check=False)
     eventually(lambda: established().stdout == "True", f"CRD {CRD_NAME} is established", seconds=60)

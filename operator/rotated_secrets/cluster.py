@@ -1,7 +1,7 @@
 """Requests to the Kubernetes API: JSON in, JSON out, with timeouts and limits, and errors that say what to do.
 
-The official client provides addresses, certificates, tokens and connections. Its models are not used, because to build
-them from each response costs more than the rest of a request. Safe to use from several threads.
+The official client provides addresses, certificates, tokens and connections. Its models and calls are not used, because
+they cost more than the rest of a request. Safe to use from several threads.
 
 A tenant decides what is in its objects, so no response is held whole without a limit: a list is read object by object
 (:class:`ListParser`), and a single object that is too large is refused (:class:`ObjectTooLarge`).
@@ -9,18 +9,20 @@ A tenant decides what is in its objects, so no response is held whole without a 
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import urllib3
+import yaml
 from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import should_bypass_proxies
 
 from rotated_secrets.json_list import ListParser, parse
@@ -99,7 +101,7 @@ ERRORS: Mapping[int, type[ClusterError]] = {401: Forbidden, 403: Forbidden, 404:
 
 
 class NoCluster(Exception):
-    """No kubeconfig and no ServiceAccount name the API server."""
+    """No kubeconfig and no ServiceAccount name the API server, or its proxy cannot be used."""
 
 
 def is_of_this_pod(kubeconfig: Path | None) -> bool:
@@ -111,31 +113,44 @@ def configuration(kubeconfig: Path | None, context: str | None) -> client.Config
     """Load the address of the API server and our credentials for it.
 
     Raises:
-        NoCluster: neither a kubeconfig file nor the pod's ServiceAccount has them.
+        NoCluster: neither a kubeconfig file nor the pod's ServiceAccount has them, or the proxy cannot be used.
     """
     found = client.Configuration()
     try:
         if is_of_this_pod(kubeconfig):
             config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
-            # The way to the pod's own API server is the cluster's; a proxy in the environment is for AWS.
-            found.proxy = None
+            found.proxy = None  # its own API server is reached directly; a proxy in the environment is for AWS
         else:
             path = str(kubeconfig) if kubeconfig else None
             config.load_kube_config(path, context, found)  # type: ignore[no-untyped-call]
             if found.proxy and "://" not in found.proxy:  # as curl and AWS's SDK take it
                 found.proxy = f"http://{found.proxy}"
-    except config.ConfigException as error:
-        raise NoCluster(f"{error}; set --kubeconfig, or run in a pod with a ServiceAccount") from None
+    except (config.ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split()).rstrip(".")
+        raise NoCluster(f"{why}; set --kubeconfig, or run in a pod with a ServiceAccount") from None
+    _log_in_at_proxy(found)
     return found
 
 
-def proxy_of(found: client.Configuration) -> str | None:
-    """The proxy by which the API server is asked: of the kubeconfig, or of the environment, unless NO_PROXY names it.
+def _log_in_at_proxy(found: client.Configuration) -> None:
+    """Send what the proxy's URL has of a login, which the client leaves out. Raises: NoCluster."""
+    if (proxy := proxy_of(found)) is None:
+        return
+    with contextlib.suppress(urllib3.exceptions.LocationParseError):
+        url = urllib3.util.parse_url(proxy)
+        if url.scheme in ("http", "https") and url.host:
+            login = base64.b64encode(unquote(url.auth or "").encode()).decode()
+            found.proxy_headers = {"Proxy-Authorization": f"Basic {login}"} if login else None
+            return
+    raise NoCluster(
+        f"the proxy for {found.host} is no URL that can be used: in HTTPS_PROXY, or in the kubeconfig's proxy-url, "
+        f"write http://HOST:PORT (SOCKS is not supported), or add {urlsplit(found.host).hostname} to NO_PROXY"
+    )
 
-    Its URL may hold a password.
-    """
-    is_direct = not found.proxy or should_bypass_proxies(found.host, found.no_proxy or "")
-    return None if is_direct else found.proxy
+
+def proxy_of(found: client.Configuration) -> str | None:
+    """The proxy by which the API server is asked, unless NO_PROXY names that server. Its URL may hold a password."""
+    return found.proxy if found.proxy and not should_bypass_proxies(found.host, found.no_proxy or "") else None
 
 
 class Cluster:
@@ -160,6 +175,9 @@ class Cluster:
             retries, redirect=0, allowed_methods=("GET",), backoff_factor=0.1, respect_retry_after_header=False
         )
         self.client = client.ApiClient(found)
+        self._connections: urllib3.PoolManager = self.client.rest_client.pool_manager
+        self._host = found.host
+        self._headers = dict(self.client.default_headers)
         self._through = _through(proxy_of(found), found.host)
         self._timeout = timeout
         self._before_write = before_write
@@ -263,21 +281,21 @@ class Cluster:
         """A response that says that the request succeeded, to read from. Raises: ClusterError."""
         if self._before_write is not None and method != "GET":
             self._before_write()
-        headers = {"Accept": accept, "Content-Type": content_type}
+        url = f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
         response: urllib3.BaseHTTPResponse | None = None
         try:
-            method, url, headers, _, _ = self.client.param_serialize(
+            response = self._connections.request(
                 method,
-                path,
-                query_params=list((query or {}).items()),
-                header_params=headers,
-                auth_settings=["BearerToken"],
+                url,
+                body=None if body is None else json.dumps(body).encode(),
+                headers={**self._headers, "Accept": accept, "Content-Type": content_type, **self._authorization()},
+                timeout=urllib3.Timeout(total=self._timeout),
+                preload_content=False,
             )
-            response = self.client.call_api(method, url, headers, body, _request_timeout=self._timeout).response
             if not 200 <= response.status < 300:
                 raise _error(f"{method} {path}", response.status, b"".join(islice(response.stream(READ), 16)))
             yield response
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unreachable(
                 f"{method} {path}: the API server could not be reached{self._through}: {_cause(error)}"
             ) from error
@@ -285,6 +303,11 @@ class Cluster:
             if response is not None:
                 # A response that was read to its end has given its connection back, and this does nothing.
                 response.close()
+
+    def _authorization(self) -> Mapping[str, str]:
+        """The token, which the client reads again where it is about to expire."""
+        settings = self.client.configuration.auth_settings().get("BearerToken")
+        return {settings["key"]: settings["value"]} if settings else {}
 
     def close(self) -> None:
         self.client.close()  # type: ignore[no-untyped-call]
@@ -315,10 +338,8 @@ def _error(what: str, status: int, data: bytes) -> ClusterError:
 
 def _through(proxy: str | None, host: str) -> str:
     """Say by which proxy, without a password, and how to go without it; empty where there is none."""
-    if proxy is None:
-        return ""
-    name = urlsplit(proxy).netloc.rpartition("@")[2]
-    return f" through the proxy {name} (to ask it directly, add {urlsplit(host).hostname} to NO_PROXY)"
+    name = urlsplit(proxy or "").netloc.rpartition("@")[2]
+    return f" through the proxy {name} (to ask it directly, add {urlsplit(host).hostname} to NO_PROXY)" if name else ""
 
 
 def _cause(error: Exception) -> str:
@@ -334,4 +355,4 @@ def _cause(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    return str(reason) if isinstance(error, ApiException) and reason else str(error).rpartition(": ")[2]
+    return str(error).rpartition(": ")[2]

@@ -27,13 +27,17 @@ class NotAnObject(Exception):
     """The text is no JSON object, or is not read as one; the message says what it is, without a word of it."""
 
 
-class _WrittenNumber:
-    """A number with the text that it was written as."""
+class WrittenFloat(float):
+    """A number with the text that it was written as; as a number it may be rounded, or infinite.
 
+    Only for what Python would write otherwise: a value may hold thirty thousand numbers, and 128 values are in memory.
+    """
+
+    __slots__ = ("written",)
     written: str
 
     def __new__(cls, written: str) -> Self:
-        found = super().__new__(cls, written)  # type: ignore[call-arg]  # of the number's class
+        found = super().__new__(cls, written)
         found.written = written
         return found
 
@@ -41,22 +45,19 @@ class _WrittenNumber:
         return type(self), (self.written,)
 
 
-class WrittenInt(_WrittenNumber, int):
-    """An integer."""
-
-
-class WrittenFloat(_WrittenNumber, float):
-    """Any other number; as a number it may be rounded, or infinite."""
-
-
-def _integer(written: str) -> WrittenInt | WrittenFloat:
+def _integer(written: str) -> int | WrittenFloat:
     try:
-        return WrittenInt(written)
+        return int(written) if written != "-0" else WrittenFloat(written)
     except ValueError:  # more digits than Python converts (sys.set_int_max_str_digits)
         return WrittenFloat(written)
 
 
-_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=WrittenFloat)
+def _number(written: str) -> float:
+    found = float(written)
+    return found if repr(found) == written else WrittenFloat(written)
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_number)
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def with_keys_changed(text: str, changes: Mapping[str, str]) -> str:
 
 def json_text(value: object) -> str:
     """Return what :func:`parse_object` found at a key as JSON, with each number as it was written."""
-    if isinstance(value, _WrittenNumber):
+    if isinstance(value, WrittenFloat):
         return value.written
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_json_string(key)}: {json_text(inside)}' for key, inside in value.items())}}}"

@@ -27,7 +27,7 @@ def test_alerts_look_at_metrics_that_there_are() -> None:
     there |= {
         f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in Metrics().registry.collect()
     }
-    assert len(by_name) == 6
+    assert len(by_name) == 7
     assert asked <= there
     assert asked <= in_backticks(REFERENCE)
     assert by_name["RotatedSecretOverdue"]["expr"].endswith("> 5400")
@@ -67,13 +67,29 @@ def test_an_access_policy_that_cannot_be_read_raises_one() -> None:
     )
 
 
+def test_a_namespace_that_is_not_watched_raises_one_that_names_it() -> None:
+    rule = alerts()["RotatedSecretsNamespaceSetAside"]
+    assert rule["expr"] == 'max by (namespace) (rotatedsecrets_namespace_set_aside{service="rotated-secrets"}) == 1'
+    assert "namespace {{ $labels.namespace }}" in rule["annotations"]["summary"]
+
+
+def test_they_and_what_collects_series_are_where_a_prometheus_looks_for_them() -> None:
+    given = {name: {"enabled": True, "namespace": "monitoring"} for name in ("serviceMonitor", "prometheusRule")}
+    made = rendered(nested("metrics", given), namespace="operators")
+    monitor, rule = one(made, "ServiceMonitor"), one(made, "PrometheusRule")
+    assert (monitor["metadata"]["namespace"], rule["metadata"]["namespace"]) == ("monitoring", "monitoring")
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["operators"]}
+    assert 'namespace="operators"' in str(rule["spec"])
+
+
 def test_alerts_are_of_their_release_alone() -> None:
     """The label `namespace` of a resource's series is the resource's, else that of the Service that is asked."""
     given = {"metrics": {"prometheusRule": {"enabled": True}}}
     made = rendered(given, release="rotated-secrets-shop", namespace="shop-operator")
     (group,) = one(made, "PrometheusRule")["spec"]["groups"]
     service = one(made, "Service")["metadata"]["name"]
-    of_resources = {f"{PREFIX}_{name}" for name in ("ready", "next_rotation_timestamp_seconds", "rotation_failing")}
+    names = ("ready", "next_rotation_timestamp_seconds", "rotation_failing", "namespace_set_aside")
+    of_resources = {f"{PREFIX}_{name}" for name in names}
     for rule in group["rules"]:
         selectors = re.findall(r"(rotatedsecrets_\w+)(?:\{([^}]*)\})?", rule["expr"])
         for metric, selector in selectors:

@@ -203,6 +203,31 @@ def test_by_default_the_image_is_the_charts_version_and_a_digest_wins_over_a_tag
     assert images == {f"r.example.com:5000/x@{digest}"}
 
 
+@pytest.mark.parametrize(
+    ("registry", "repository", "image"),
+    [
+        ("mirror.example.com", "rotated-secrets", "mirror.example.com/rotated-secrets"),
+        ("mirror.example.com:5000/", "quay.io/team/rs", "mirror.example.com:5000/team/rs"),
+        ("mirror.example.com/quay", "registry:5000/rs", "mirror.example.com/quay/rs"),
+        ("mirror.example.com", "localhost/rs", "mirror.example.com/rs"),
+        ("mirror.example.com", "team/rs", "mirror.example.com/team/rs"),
+        ("", "quay.io/team/rs", "quay.io/team/rs"),
+    ],
+)
+def test_a_registry_for_all_charts_takes_the_place_of_the_images(registry: str, repository: str, image: str) -> None:
+    made = rendered({"global": {"imageRegistry": registry, "other": 1}, "image": {"repository": repository}})
+    images = {each["image"] for kind in ("Deployment", "Pod") for each in pod_of(one(made, kind))["containers"]}
+    assert images == {f"{image}:0.1.0"}
+
+
+def test_secrets_to_pull_all_charts_images_with_are_added_to_this_ones() -> None:
+    shared = {"imagePullSecrets": ["all", {"name": "own"}]}
+    for given, expected in (({}, ["all", "own"]), ({"imagePullSecrets": [{"name": "own"}]}, ["own", "all"])):
+        made = rendered({"global": shared, **given})
+        for kind in ("Deployment", "Pod"):
+            assert pod_of(one(made, kind))["imagePullSecrets"] == [{"name": name} for name in expected]
+
+
 def test_there_are_two_replicas_and_always_one_ready(default: list[Manifest]) -> None:
     deployment = one(default, "Deployment")["spec"]
     assert deployment["replicas"] == 2

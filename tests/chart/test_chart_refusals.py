@@ -33,8 +33,6 @@ BY_SCHEMA: list[Row] = [
     ("replicas", "two", "at '/replicas': got string, want integer"),
     ("aws.pollinterval", "1m", "at '/aws': additional properties 'pollinterval' not allowed"),
     ("region", "eu-west-1", "at '': additional properties 'region' not allowed"),
-    ("aws.pollInterval", None, "at '/aws': missing property 'pollInterval'"),
-    ("aws", None, "at '': missing property 'aws'"),
     ("aws.pollInterval", 60, "at '/aws/pollInterval': got number, want string"),
     ("aws.writeRate", 0, "at '/aws/writeRate': minimum: got 0, want 1"),
     ("work.threads", 1.5, "at '/work/threads': got number, want integer"),
@@ -46,6 +44,7 @@ BY_SCHEMA: list[Row] = [
     ("metrics.host", "localhost", "at '/metrics/host': value must be one of '0.0.0.0', '::'"),
     ("image.pullPolicy", "Sometimes", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
     ("imagePullSecrets", ["registry"], "at '/imagePullSecrets/0': got string, want object"),
+    ("global.imagePullSecrets", [{"secret": "a"}], "at '/global/imagePullSecrets/0': missing property 'name'"),
     ("namespaces", "shop", "at '/namespaces': got string, want array"),
     ("namespaces", ["shop", "shop"], "at '/namespaces': items at 0 and 1 are equal"),
     ("rotation.cloneSuffixes", [], "at '/rotation/cloneSuffixes': minItems: got 0, want 1"),
@@ -64,6 +63,9 @@ BY_SCHEMA: list[Row] = [
     ("accessPolicy.rules", None, "at '/accessPolicy': missing property 'rules'"),
 ]
 BY_SENTENCE: list[Row] = [
+    ("global.imageRegistry", "https://a", 'global.imageRegistry: "https://a" is no registry; write for example regi'),
+    ("metrics.serviceMonitor.namespace", "A", 'metrics.serviceMonitor.namespace: "A" is no namespace; write its name'),
+    ("metrics.prometheusRule.namespace", "A", 'metrics.prometheusRule.namespace: "A" is no namespace; write its name'),
     ("aws.region", "Ireland", 'aws.region: "Ireland" is no region; write for example eu-west-1'),
     ("aws.endpointUrl", "aws.example.com", 'aws.endpointUrl: "aws.example.com" is no URL; write for example http'),
     (

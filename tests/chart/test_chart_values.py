@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.client.rest import should_bypass_proxies
 
 from rotated_secrets.controller.access.policy import AccessPolicy
 from rotated_secrets.controller.access.policy_file import parse_policy
 from rotated_secrets.controller.settings import Settings, flag
-from sandbox.helm import HelmFailed, rendered
+from sandbox.helm import CHART, HelmFailed, helm, rendered
 from tests.support.chart_files import (
     README,
     ROOT,
@@ -29,7 +30,7 @@ from tests.support.chart_files import (
     values,
 )
 from tests.support.documents import anchors
-from tests.support.manifests import arguments, one, pod_of
+from tests.support.manifests import arguments, one, operator, pod_of
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 LEFT_TO_THE_CHART = {
@@ -122,8 +123,8 @@ def test_flags_in_the_readme_are_those_that_the_values_set() -> None:
 
 
 def test_every_value_is_in_the_schema_and_nothing_else_is() -> None:
-    # What Helm itself, and charts that have this one as a part, put beside the values.
-    from_outside = {"global", "enabled"}
+    # What charts that have this one as a part put beside the values.
+    from_outside = {"enabled"}
 
     def names(here: Any, part: dict[str, Any]) -> Any:
         below = part.get("properties")
@@ -140,30 +141,70 @@ def test_every_value_is_in_the_schema_and_nothing_else_is() -> None:
 def test_the_schema_lets_nothing_unknown_in_and_explains_everything() -> None:
     for path, part in sections():
         if "properties" in part:
-            assert part["additionalProperties"] is False, path
+            # `global` has values of other charts.
+            assert part.get("additionalProperties", True) is (path == "global"), path
             for name, each in part["properties"].items():
                 assert each["description"].endswith("."), f"{path}.{name}"
 
 
-MAPS_THAT_MAY_BE_LEFT_OUT = {
+AS_IN_PODS = {
     *("resources", "podSecurityContext", "securityContext", "nodeSelector", "topologySpreadConstraints"),
     *("updateStrategy", "startupProbe", "livenessProbe", "readinessProbe"),
 }
+"""Of these, null leaves out the default."""
+NEVER_NULL = "accessPolicy.rules"
+"""Whoever takes away the rules may mean that nothing is allowed, or what is allowed by default."""
 
 
-def test_only_what_may_be_left_out_can_be_nulled() -> None:
-    """A value taken away by null would otherwise end in a template's error."""
-    for path, part in sections():
-        if "properties" in part and "[]" not in path:
-            default = functools.reduce(lambda here, name: here[name], path.split(".") if path else (), values())
-            needed = {name for name, value in default.items() if value not in ("", [], {})}
-            assert set(part["required"]) == needed - (set() if path else MAPS_THAT_MAY_BE_LEFT_OUT), path
+def test_a_value_that_is_null_is_the_default_because_yaml_reads_a_key_with_nothing_after_it_so() -> None:
+    nulled = set(leaves()) - AS_IN_PODS - {NEVER_NULL}
+    assert {"replicas", "aws.region", "aws.pollInterval", "tolerations", "rbac.create", "metrics.port"} <= nulled
+    given = merged(*(nested(path, None) for path in nulled))
+    everything_optional = nested("metrics.serviceMonitor.enabled", True)
+    assert rendered(given) == rendered()
+    assert rendered(merged(given, everything_optional)) == rendered(everything_optional)
 
 
-def test_every_value_that_is_empty_may_be_null_which_is_how_yaml_reads_a_key_with_nothing_after_it() -> None:
-    empty = [path for path, default in leaves().items() if default in ("", [], {})]
-    assert {"tolerations", "aws.region", "serviceAccount.annotations", "extraObjects"} <= set(empty)
-    assert rendered(merged(*(nested(path, None) for path in empty))) == rendered()
+def test_a_section_that_is_null_is_as_if_it_were_not_there() -> None:
+    whole = {path: None for path, part in sections() if "properties" in part and path and not {".", "["} & {*path}}
+    assert {"aws", "metrics", "global", "networkPolicy", "accessPolicy"} <= set(whole)
+    assert rendered(whole) == rendered()
+    inner = [path for path, part in sections() if "properties" in part and "." in path and "[]" not in path]
+    assert {"metrics.prometheusRule", "tenantCredentials.serviceAccountTokens"} <= set(inner)
+    assert rendered(merged(*(nested(path, None) for path in inner))) == rendered()
+
+
+def test_what_is_off_empty_or_zero_is_not_taken_for_null() -> None:
+    made = rendered({"replicas": 0, "rbac": {"create": False}, "accessPolicy": {"rules": []}})
+    assert one(made, "Deployment")["spec"]["replicas"] == 0
+    assert not [each for each in made if each["kind"] == "RoleBinding"]
+    policy = one(made, "ConfigMap", "rotated-secrets-access")["data"]["policy.yaml"]
+    assert yaml.safe_load(policy) == {"rules": []}
+
+
+@pytest.mark.parametrize("name", sorted(AS_IN_PODS))
+def test_what_is_written_as_in_a_pod_is_left_out_by_null(name: str) -> None:
+    deployment = one(rendered({name: None}), "Deployment")["spec"]
+    pod = deployment["template"]["spec"]
+    (container,) = pod["containers"]
+    where, field = {
+        "podSecurityContext": (pod, "securityContext"),
+        "nodeSelector": (pod, name),
+        "topologySpreadConstraints": (pod, name),
+        "updateStrategy": (deployment, "strategy"),
+    }.get(name, (container, name))
+    assert field not in where
+
+
+def test_the_defaults_that_the_templates_fill_in_are_the_values() -> None:
+    """After a change of values.yaml: make manifests."""
+    assert yaml.safe_load((CHART / "files" / "defaults.yaml").read_text()) == values()
+
+
+def test_every_file_fills_in_what_is_null_first() -> None:
+    for file in sorted((CHART / "templates").rglob("*")):
+        if file.suffix in (".yaml", ".txt"):
+            assert file.read_text().startswith('{{- include "rotated-secrets.complete" . -}}\n'), file
 
 
 def test_each_value_is_explained_where_it_stands_as_in_the_readme() -> None:
@@ -211,3 +252,24 @@ def test_what_is_never_behind_a_proxy_is_excepted_without_being_named() -> None:
 def test_a_proxy_is_a_url(name: str) -> None:
     with pytest.raises(HelmFailed, match=f'proxy.{name}: "proxy:3128" is no URL of a proxy; write for example http://'):
         rendered(nested(f"proxy.{name}", "proxy:3128"))
+
+
+def test_as_a_part_of_another_chart_it_takes_nulls_and_values_for_all_charts(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(CHART, whole / "charts" / CHART.name)
+    (whole / "Chart.yaml").write_text("{apiVersion: v2, name: whole, version: 1.0.0}")
+    (whole / "values.yaml").write_text("rotated-secrets:\n  aws:\n  metrics:\n    port:\n")
+    made = [*yaml.safe_load_all(helm("template", "rotated-secrets", str(whole), "--set", "global.imageRegistry=r.io"))]
+    alone = rendered({"global": {"imageRegistry": "r.io"}}, namespace="default")
+    assert operator(made) == operator(alone)
+    assert operator(made)["image"] == "r.io/rotated-secrets:0.1.0"
+
+
+def test_values_that_an_earlier_chart_did_not_have_are_the_defaults(tmp_path: Path) -> None:
+    """With ``helm upgrade --reuse-values`` the values of the earlier chart take the place of values.yaml."""
+    later = tmp_path / CHART.name
+    shutil.copytree(CHART, later)
+    earlier = {name: values()[name] for name in AS_IN_PODS} | {"metrics": {"serviceMonitor": {"enabled": False}}}
+    (later / "values.yaml").write_text(yaml.safe_dump(earlier))
+    made = [*yaml.safe_load_all(helm("template", "rotated-secrets", str(later), "--namespace", "rotated-secrets"))]
+    assert [each for each in made if each] == rendered()

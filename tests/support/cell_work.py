@@ -202,10 +202,10 @@ class Work:
     def resolve(self, address: str) -> list[str]:
         return [str(found[4][0]) for found in socket.getaddrinfo(address, 5432, type=socket.SOCK_STREAM)]
 
-    def system_call(self, number: int) -> int:
-        """Make it without arguments; returns the number of the error."""
+    def system_call(self, number: int, *arguments: int) -> int:
+        """Make it, with 0 for every further argument; returns the number of the error."""
         libc = ctypes.CDLL(None, use_errno=True)
-        return ctypes.get_errno() if libc.syscall(number, 0, 0, 0, 0, 0, 0) < 0 else 0
+        return ctypes.get_errno() if libc.syscall(number, *(*arguments, 0, 0, 0, 0, 0, 0)[:6]) < 0 else 0
 
     def thread(self) -> bool:
         done = threading.Event()

@@ -83,6 +83,8 @@ class FakeCluster:
             self._found(path)
             self.after_write(method, path)
             return self.objects.pop(path)
+        if (query or {}).get("dryRun"):
+            raise Conflict(f"{method} {path}: the API server answered 409", 409)  # what is tried exists
         self.bodies.append(copy.deepcopy(body))
         answer = self._written(method, path, body)
         self.after_write(method, path)

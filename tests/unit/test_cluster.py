@@ -24,6 +24,7 @@ from rotated_secrets.cluster import (
     Cluster,
     Gone,
     Json,
+    NoCluster,
     ObjectTooLarge,
     Unreachable,
     configuration,
@@ -305,6 +306,70 @@ def test_what_a_proxy_refuses_is_told_in_its_words() -> None:
     assert "to NO_PROXY): Tunnel connection failed: " in told
 
 
+@pytest.fixture
+def kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Of an API server outside of this machine, for a process whose environment names no proxy."""
+    name = {"name": "it"}
+    written = {
+        "clusters": [name | {"cluster": {"server": "https://api.example.com"}}],
+        "users": [name | {"user": {}}],
+        "contexts": [name | {"context": {"cluster": "it", "user": "it"}}],
+        "current-context": "it",
+    }
+    (tmp_path / "config").write_text(json.dumps(written))
+    for variable in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path / "config"
+
+
+@pytest.mark.parametrize("text", ["- a", "{", "\x00", "clusters: 7", "contexts: [{}]", "null", "current-context: []"])
+def test_a_kubeconfig_that_is_none_is_told(kubeconfig: Path, text: str) -> None:
+    kubeconfig.write_text(text)
+    with pytest.raises(NoCluster, match=r"[^.]; set --kubeconfig, or run in a pod with a ServiceAccount$"):
+        configuration(kubeconfig, None)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["socks5://proxy:1080", "ftp://proxy", "http://", "http://a b", "http://me:hidden@proxy:99999", "http://[::1"],
+)
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(NoCluster, match=r"write http://HOST:PORT .+ or add api\.example\.com to NO_PROXY") as told:
+        configuration(kubeconfig, None)
+    assert "hidden" not in str(told.value)
+    monkeypatch.setenv("NO_PROXY", "api.example.com")
+    configuration(kubeconfig, None)
+
+
+@pytest.mark.parametrize(
+    ("login", "sent"), [("me:p%40ss%C3%BC@", "Basic bWU6cEBzc8O8"), ("me@", "Basic bWU="), ("", None)]
+)
+def test_it_logs_in_at_a_proxy_as_its_url_says(
+    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, login: str, sent: str | None
+) -> None:
+    seen: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            seen.append(self.headers.get("Proxy-Authorization"))
+            self.send_error(407)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{login}127.0.0.1:{server.server_port}")
+        ours = Cluster(configuration(kubeconfig, None), timeout=5, connections=1, retries=0)
+        with pytest.raises(Unreachable, match="407"):
+            ours.request("GET", PATH)
+        server.shutdown()
+    assert seen == [sent]
+
+
 def test_a_pod_asks_its_own_api_server_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_pod(client_configuration: client.Configuration) -> None:
         client_configuration.host = "https://10.0.0.1:443"
@@ -318,19 +383,9 @@ def test_a_pod_asks_its_own_api_server_directly(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_kubeconfig_is_followed_through_the_proxy_of_the_environment_unless_it_is_excepted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, kubeconfig: Path
 ) -> None:
-    name = {"name": "it"}
-    written = {
-        "clusters": [name | {"cluster": {"server": "https://api.example.com"}}],
-        "users": [name | {"user": {}}],
-        "contexts": [name | {"context": {"cluster": "it", "user": "it"}}],
-        "current-context": "it",
-    }
-    (tmp_path / "config").write_text(json.dumps(written))
-    for variable in ("NO_PROXY", "no_proxy", "https_proxy"):
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
-    assert proxy_of(configuration(tmp_path / "config", None)) == "http://proxy:3128"
+    assert proxy_of(configuration(kubeconfig, None)) == "http://proxy:3128"
     monkeypatch.setenv("NO_PROXY", "example.com")
-    assert proxy_of(configuration(tmp_path / "config", None)) is None
+    assert proxy_of(configuration(kubeconfig, None)) is None

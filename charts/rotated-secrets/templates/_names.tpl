@@ -19,12 +19,26 @@
 {{- default (include "rotated-secrets.fullname" .) .Values.leaderElection.leaseName -}}
 {{- end -}}
 
+{{/* The first part of a repository is a registry if it has a dot or a port, or is localhost. Source: "Image names", Kubernetes documentation. */}}
 {{- define "rotated-secrets.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- $repository := .Values.image.repository -}}
+{{- with .Values.global.imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
 {{- end -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The value imagePullSecrets, and those that all charts share; empty if there are none. */}}
+{{- define "rotated-secrets.imagePullSecrets" -}}
+{{- $secrets := default list .Values.imagePullSecrets -}}
+{{- range .Values.global.imagePullSecrets -}}
+{{- $secrets = append $secrets (ternary (dict "name" .) . (kindIs "string" .)) -}}
+{{- end -}}
+{{- if $secrets }}{{ uniq $secrets | toYaml }}{{ end -}}
 {{- end -}}
 
 {{/* Labels that select the operator's pods. A Deployment's selector cannot be changed, so it has no labels that may change. */}}

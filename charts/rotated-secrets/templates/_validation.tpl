@@ -24,6 +24,9 @@ line: which value, what is wrong with it, and what to write.
 {{- $isNamespace := "is no namespace; write its name, in lower case letters, digits and -" -}}
 {{- $checks := list
   (list "image.repository" .Values.image.repository "[a-z0-9]([-a-z0-9._/]*[a-z0-9])?(:[0-9]+/[a-z0-9]([-a-z0-9._/]*[a-z0-9])?)?" "is no repository; write for example registry.example.com/rotated-secrets, and the tag in image.tag")
+  (list "global.imageRegistry" .Values.global.imageRegistry "[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[-a-z0-9._]+)*/?" "is no registry; write for example registry.example.com, or registry.example.com:5000/mirror")
+  (list "metrics.serviceMonitor.namespace" .Values.metrics.serviceMonitor.namespace $namespace $isNamespace)
+  (list "metrics.prometheusRule.namespace" .Values.metrics.prometheusRule.namespace $namespace $isNamespace)
   (list "image.tag" (ternary .Values.image.tag "" (kindIs "string" .Values.image.tag)) "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}" "is no tag; write for example 0.1.0")
   (list "image.digest" .Values.image.digest "sha256:[0-9a-f]{64}" "is no digest; write sha256: and 64 digits from 0 to f")
   (list "nameOverride" .Values.nameOverride $namespace "is no name for labels; write up to 63 lower case letters, digits and -")

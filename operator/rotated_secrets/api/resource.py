@@ -173,13 +173,27 @@ def parse_status(obj: Mapping[str, Any]) -> RotatedSecretStatus:
         InvalidSpec: another version of the operator wrote something that this one would misunderstand.
     """
     try:
-        return RotatedSecretStatus.model_validate(obj.get("status") or {})
+        return _parse_status(obj.get("status") or {})
     except ValidationError as error:
         metadata = obj["metadata"]
         raise InvalidSpec(
             f"RotatedSecret {metadata['namespace']}/{metadata['name']}: {_sentences('status', error)}; another version "
             "of the operator wrote this: run that version, or remove the field when no rotation is under way"
         ) from None
+
+
+def _parse_status(written: Any) -> RotatedSecretStatus:
+    """Parse a status without the attempts that a newer version described in words that this one does not know: the
+    history is for people. Raises: ValidationError."""
+    try:
+        return RotatedSecretStatus.model_validate(written)
+    except ValidationError as error:
+        places = [problem["loc"] for problem in error.errors()]
+        unknown = {loc[1] for loc in places if loc[0] == "history" and len(loc) > 1}
+        if not unknown:
+            raise
+    history = [each for number, each in enumerate(written["history"]) if number not in unknown]
+    return RotatedSecretStatus.model_validate({**written, "history": history})
 
 
 def _sentences(root: str, error: ValidationError) -> str:

@@ -261,10 +261,10 @@ class RotatedSecretStatus(_ReportedModel):
     """The user in the current version."""
 
     current_version_id: _Id | None = None
-    """The version with the stage AWSCURRENT in Secrets Manager."""
+    """The version with the stage AWSCURRENT in Secrets Manager, by the last check that came to its end."""
 
     synced_version_id: _Id | None = None
-    """The version that the target Secret holds."""
+    """The version in the target Secret, by the last check that came to its end. Synced says what is so now."""
 
     rolled_out_version_id: _Id | None = None
     """The version that the workloads of `spec.rollout.restart` were last restarted for, or that they started with."""

@@ -60,6 +60,7 @@ _TEMPLATES_LENGTH = 65536
 _ANNOTATIONS_LENGTH = 16384
 
 _short_keys = keys_at_most(_KEY_LENGTH)
+_short_domains = keys_match("([^/]{1,253}/)?[^/]*", "write the domain of a key with at most 253 characters")
 _qualified_keys = keys_match(
     _QUALIFIED_NAME, "write keys as NAME or DOMAIN/NAME, the name with at most 63 letters, digits, '-', '_' and '.'"
 )
@@ -195,6 +196,7 @@ class Target(WrittenModel):
         ],
         Field(max_length=32),
         _short_keys,
+        _short_domains,
         _unreserved_keys,
         _qualified_keys,
     ] = Field(default_factory=dict)
@@ -204,6 +206,7 @@ class Target(WrittenModel):
         dict[str, Annotated[str, Field(max_length=4096)]],
         Field(max_length=32),
         _short_keys,
+        _short_domains,
         _unreserved_keys,
         _qualified_keys,
         texts_at_most(_ANNOTATIONS_LENGTH, "annotations"),

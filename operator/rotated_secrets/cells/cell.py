@@ -13,13 +13,16 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rotated_secrets.cells.limits import CPU, LET_GO, MEMORY, MIB, OUTPUT, TIME, UNCONFINED, CellLimits
+from rotated_secrets.cells.limits import CPU, CROWDED, LET_GO, MEMORY, MIB, OUTPUT, TIME, UNCONFINED, CellLimits
 from rotated_secrets.cells.wire import Closed, TooLarge, pickled, receive, send
 
 T = TypeVar("T")
 
 MOST_ANSWER = MIB
 """Bytes of an answer, where a call does not say otherwise."""
+MOST_PARTS = 20_000
+"""Most elements of an answer, as far as they are seen without parsing: in a megabyte there may be half a million, each
+of which takes some hundred bytes once it is parsed and found wrong."""
 REPORT_SECONDS = 2.0
 """How long the zygote may take to report how a cell ended."""
 _SENDING_SECONDS = 5.0
@@ -137,6 +140,7 @@ class Cell:
     def _words(self, reason: str) -> str:
         return {
             MEMORY: f"needed more than {self._limits.memory // MIB} MiB of memory",
+            CROWDED: "was ended, because all child processes together needed more memory than --cells-memory",
             CPU: f"used {self._limits.cpu_seconds} s of CPU time without an end",
             TIME: f"did not end within {self._limits.wall_seconds:g} s",
             OUTPUT: f"printed more than {self._limits.output // 1024} KiB",
@@ -187,6 +191,8 @@ def plain_texts(value: Any) -> Any:
 
 def json_object(text: bytes) -> Mapping[str, Any]:
     """Raises: ValueError, RecursionError."""
+    if sum(text.count(sign) for sign in (b"[", b"{", b",")) > MOST_PARTS:
+        raise ValueError("too many elements")
     found = json.loads(text)
     if not isinstance(found, dict):
         raise ValueError("no JSON object")

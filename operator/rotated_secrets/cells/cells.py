@@ -101,7 +101,8 @@ class Cells:
 
         Args:
             work: the object; it can be pickled.
-            tenant: for whom it works: the more cells a tenant has, the less of the CPUs each gets.
+            tenant: for whom it works: the more cells a tenant has, the less of the CPUs each gets; and where all cells
+                together use too much memory, one is ended of the tenant whose cells use the most.
             limits: the settings' if None.
             declared: the errors that its methods raise, the special ones before the general ones.
 
@@ -111,7 +112,8 @@ class Cells:
         """
         with self._lock:
             count = self._by_tenant[tenant]
-            chosen = replace(limits or self.limits, niceness=min(count * _NICER, _MOST_NICE))
+            niceness = min(count * _NICER, _MOST_NICE)
+            chosen = replace(limits or self.limits, niceness=niceness, tenant=hash(tenant))
             wire, report = self._running_zygote().fork(chosen)
             self._by_tenant[tenant] += 1
         cell = Cell(wire, report, chosen, declared, lambda outcome, output: self._count(tenant, outcome, output))

@@ -8,6 +8,8 @@ from typing import Final
 
 MIB: Final = 1024 * 1024
 MEMORY: Final = "memory"
+CROWDED: Final = "crowded"
+"""All cells together used too much memory, and its tenant's the most."""
 CPU: Final = "cpu"
 TIME: Final = "time"
 OUTPUT: Final = "output"
@@ -33,6 +35,8 @@ class CellLimits:
     """TCP ports that it may connect to, where the kernel can restrict that."""
     niceness: int = 0
     """Of 0 to 19, when it starts; what uses much CPU time gets 19 later."""
+    tenant: int = 0
+    """Stands for the tenant that it works for, and is not its name: cells share the zygote's memory."""
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()

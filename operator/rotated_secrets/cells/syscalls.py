@@ -1,7 +1,9 @@
 """System calls that a cell must not make: what Landlock does not cover. A filter for seccomp, as a program for BPF.
 
 A child process would have limits of its own, and outlive the cell; a process may change the limits and the priority of
-every other one of its user, the operator among them; and of the network Landlock limits TCP alone.
+every other one of its user, the operator among them, and end it by a signal, which Landlock refuses only from Linux
+6.12 on; what System V has of shared memory and queues counts for no process and outlives the cell, so that it would
+fill the container; and of the network Landlock limits TCP alone.
 """
 
 from __future__ import annotations
@@ -26,10 +28,16 @@ _OTHER_NUMBERS: Final = 0x40000000
 """From here on x86-64 has its system calls a second time."""
 
 _ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-# clone, clone3, prlimit64; then what is always refused: fork, vfork, setpriority, sched_setparam, sched_setscheduler,
-# sched_setaffinity, sched_setattr, ioprio_set, and io_uring_setup, by which sockets could be had without the call.
+# clone, clone3, prlimit64, kill and tgkill; then what is always refused: fork, vfork, execve, execveat, setpriority,
+# sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr, ioprio_set; io_uring_setup, by which a cell
+# could have sockets without the call; shmget, semget, msgget, mq_open; tkill, rt_sigqueueinfo, rt_tgsigqueueinfo and
+# pidfd_send_signal.
 _CLONE, _CLONE3, _PRLIMIT = ({"x86_64": a, "aarch64": b} for a, b in ((56, 220), (435, 435), (302, 261)))
-_REFUSED: Final = {"x86_64": (57, 58, 141, 142, 144, 203, 314, 251, 425), "aarch64": (140, 118, 119, 122, 274, 30, 425)}
+_KILL: Final = {"x86_64": (62, 234), "aarch64": (129, 131)}
+_REFUSED: Final = {
+    "x86_64": (57, 58, 59, 322, 141, 142, 144, 203, 314, 251, 425, 29, 64, 68, 240, 200, 129, 297, 424),
+    "aarch64": (221, 281, 140, 118, 119, 122, 274, 30, 425, 194, 190, 186, 180, 130, 138, 240, 424),
+}
 _SOCKET: Final = {"x86_64": 41, "aarch64": 198}
 # sendto, sendmsg and sendmmsg, each with where its flags are.
 _SENDS: Final = {
@@ -39,7 +47,8 @@ _SENDS: Final = {
 
 
 def refuse_others() -> None:
-    """Refuse child processes, changes to other processes, and all of the network but TCP, in this process for ever.
+    """Refuse child processes, changes to other processes and signals to them, memory that outlives this process, and
+    all of the network but TCP, in this process for ever.
 
     Threads and sockets of this machine are allowed. A database's address was resolved before, so DNS is not needed.
 
@@ -74,6 +83,8 @@ def _program(machine: str) -> Iterator[bytes]:
     yield _step(_IS, _CLONE[machine], no=4) + first + _step(_HAS, _CLONE_THREAD, no=1) + allow + refuse
     # 0 is the process itself.
     yield _step(_IS, _PRLIMIT[machine], no=4) + first + _step(_IS, 0, no=1) + allow + refuse
+    for number in _KILL[machine]:  # a library that aborts sends itself a signal
+        yield _step(_IS, number, no=4) + first + _step(_IS, os.getpid(), no=1) + allow + refuse
     # It connects without the call that Landlock checks.
     for number, flags in _SENDS[machine]:
         fast = _step(_LOAD, flags) + _step(_HAS, socket.MSG_FASTOPEN, no=1)

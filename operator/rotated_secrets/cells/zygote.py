@@ -17,14 +17,15 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
 from rotated_secrets.cells.confinement import confine, hide_memory
 from rotated_secrets.cells.landlock import Landlock
-from rotated_secrets.cells.limits import CPU, LET_GO, MEMORY, MIB, OUTPUT, TIME, UNCONFINED, CellLimits
+from rotated_secrets.cells.limits import CPU, CROWDED, LET_GO, MIB, OUTPUT, TIME, UNCONFINED, CellLimits
 from rotated_secrets.cells.usage import PAGE, Usage
 from rotated_secrets.cells.worker import serve
 
@@ -185,9 +186,9 @@ class Zygote:
                 _kill(cell, TIME)
             _lower_priority(cell, cell.look())
         while sum(cell.grown for cell in self._cells.values()) > self._memory:
-            largest = max(self._cells.values(), key=lambda cell: cell.grown)
-            _kill(largest, MEMORY)
-            largest.grown = 0
+            ended = largest_of_the_largest_tenant(self._cells.values())
+            _kill(ended, CROWDED)
+            ended.grown = 0
 
     def _reap(self) -> None:
         while True:
@@ -214,6 +215,14 @@ class Zygote:
     def _watch_no_more(self, each: int | socket.socket) -> None:
         with contextlib.suppress(KeyError):
             self._selector.unregister(each)
+
+
+def largest_of_the_largest_tenant(cells: Iterable[_Running]) -> _Running:
+    """Return the cell to end first: many that one tenant has, each small, end no larger one of another."""
+    cells, by_tenant = tuple(cells), Counter[int]()
+    for cell in cells:
+        by_tenant[cell.limits.tenant] += cell.grown
+    return max(cells, key=lambda cell: (by_tenant[cell.limits.tenant], cell.grown))
 
 
 def _become_cell(wire: int, output: int, limits: CellLimits, size: int, landlock: Landlock) -> NoReturn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import signal
+import sys
 from functools import cache
 from typing import Annotated, Any
 
@@ -42,6 +44,9 @@ class OperatorCommand(TyperCommand):
 
     @cache  # noqa: B019 - there is one instance
     def _real(self) -> Any:
+        # Until the operator takes over: the first process of a container would not even notice the signal, and be
+        # killed after the grace period. Source: "PID namespaces", pid_namespaces(7).
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         from rotated_secrets.cli.operator import app as operator  # noqa: PLC0415
 
         return typer.main.get_command(operator)

@@ -30,8 +30,27 @@ BAD_CREDENTIALS: Final = frozenset(
     }
 )
 """Errors of the caller's credentials. Source: the same."""
-THROTTLING: Final = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled"})
-
+SKEWED: Final = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
+SIGNED_AT_ANOTHER_TIME: Final = ("Signature expired", "Signature not yet current")
+"""How AWS's words begin where it refuses the time of a request's signature."""
+PASSING: Final = frozenset(
+    {
+        "InternalFailure",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+MAX_MESSAGE: Final = 1000
+"""Characters of AWS's own message that are repeated."""
 
 _RENEWED: Final = "new ones are requested"
 OPERATOR: Final = "the operator's identity"
@@ -76,9 +95,17 @@ def ask(service: str, operation: str, about: str, identity_name: str, call: Call
 def _from_response(error: ClientError, service: str, operation: str, about: str, identity_name: str) -> CloudError:
     code = str(error.response["Error"].get("Code", ""))
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+    words = str(error.response["Error"].get("Message") or "")[:MAX_MESSAGE]
+    said = ": ".join(filter(None, (code or str(status), words)))
     if code in DENIAL:
+        # AWS's words name the policy that denies it.
         return CloudDenied(
-            f"AWS denies {operation} on {about} ({code}); allow {service}:{operation} to {identity_name}"
+            f"AWS denies {operation} on {about} ({said}); allow {service}:{operation} to {identity_name}"
+        )
+    if code in SKEWED or (code in BAD_CREDENTIALS and words.startswith(SIGNED_AT_ANOTHER_TIME)):
+        return CloudDenied(
+            f"AWS refuses {operation} on {about} ({code}): the operator's clock and AWS's differ; correct the time of "
+            "the node that the operator runs on"
         )
     if code in BAD_CREDENTIALS:
         remedy = (
@@ -91,6 +118,10 @@ def _from_response(error: ClientError, service: str, operation: str, about: str,
         )
     if "NotFound" in code:
         return DatabaseNotFound(f"AWS finds no {about} ({operation}: {code})")
-    if status >= 500 or code in THROTTLING:
+    if status >= 500 or status in (408, 429) or code in PASSING:
         return CloudUnavailable(f"AWS failed at {operation} on {about} ({code or status}); it is tried again later")
-    return CloudRefused(f"AWS refuses {operation} on {about} ({code})")
+    if status in (401, 403):  # a firewall's, for instance
+        return CloudDenied(
+            f"AWS denies {operation} on {about} ({said}); allow {service}:{operation} to {identity_name}"
+        )
+    return CloudRefused(f"AWS refuses {operation} on {about} ({said})")

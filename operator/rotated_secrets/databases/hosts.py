@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Self
+from itertools import islice
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from rotated_secrets.databases.base import Refused, Unavailable
@@ -19,6 +22,12 @@ from rotated_secrets.databases.base import Refused, Unavailable
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Lookup = Callable[[str], tuple[str, ...]]
+
+MOST_ADDRESSES: Final = 64
+"""Of one name; no others are checked, or connected to. An answer of DNS may have thousands, for each of many hosts."""
+LOOKUP_SECONDS: Final = 20.0
+"""After so many for the hosts before it, no further host of a run is looked up: a value may name a hundred of them, and
+their DNS server may answer each as slowly as the machine's resolver waits. They hold a place meanwhile."""
 
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
 
@@ -97,9 +106,9 @@ class HostRules:
 
 
 def look_up(host: str) -> tuple[str, ...]:
-    """The addresses that this machine's resolver has for a name, each once, in its order."""
+    """The first addresses that this machine's resolver has for a name, each once, in its order."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return tuple(islice(dict.fromkeys(str(entry[4][0]) for entry in found), MOST_ADDRESSES))
 
 
 def resolve(host: str, port: int, rules: HostRules, lookup: Lookup = look_up) -> tuple[str, ...]:
@@ -131,6 +140,28 @@ def resolve(host: str, port: int, rules: HostRules, lookup: Lookup = look_up) ->
     if is_number:
         raise Refused(_NO_HOST)
     return tuple(str(address) for address in addresses)
+
+
+class Lookups:
+    """Resolves the hosts of one run, each name once."""
+
+    def __init__(self, lookup: Lookup, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lookup = cache(lookup)
+        self._clock = clock
+        self._seconds = 0.0
+
+    def resolve(self, host: str, port: int, rules: HostRules) -> tuple[str, ...]:
+        """:func:`resolve`; raises Unavailable, too, where the hosts before took :data:`LOOKUP_SECONDS` or longer."""
+        if self._seconds >= LOOKUP_SECONDS:
+            raise Unavailable(
+                f"DNS takes longer than {LOOKUP_SECONDS:g} s for the hosts in the secret value; check their names "
+                "there, and DNS"
+            )
+        began = self._clock()
+        try:
+            return resolve(host, port, rules, self._lookup)
+        finally:
+            self._seconds += self._clock() - began
 
 
 _API_SERVER = "the Kubernetes API server"

@@ -28,6 +28,7 @@ have :data:`rotated_secrets.cluster.MOST_VALUES`."""
 PLAIN_KEY: Final = "value"
 """The key, and the template variable, of a value that is not a JSON object."""
 
+_RENAME: Final = "rename it by target.keys, or write includeKeys: None"
 _KEY: Final = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z0-9]{1,253}")
 
 
@@ -51,7 +52,7 @@ def render(target: Target, value: SecretValue) -> dict[str, SecretText]:
     _check_count(target, own)
     for number, (key, field) in enumerate(own.items(), 1):
         # Without its name: it may be a password in the wrong place.
-        _check_key(key, f"key {number} of the {len(own)} in the secret value")
+        _check_key(key, f"key {number} of the {len(own)} in the secret value", _RENAME)
         texts[key] = _own_text(key, field)
     size = 0
     for key, source in target.template.items():
@@ -77,6 +78,8 @@ def _whole(value: SecretValue) -> str | bytes:
 def _own(target: Target, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the value's own keys that are delivered, by their names in the Secret."""
     for each in target.keys:
+        if each.name is not None:
+            _check_key(each.name, f"the name {each.name[:60]!r} in target.keys")
         if each.key not in fields:
             raise TemplateFailed(
                 f"target.keys names the key {each.key[:60]!r}, and the secret value has: {keys_shown(fields)}; correct "
@@ -99,11 +102,11 @@ def _check_count(target: Target, own: Mapping[str, Any]) -> None:
         )
 
 
-def _check_key(key: str, what: str) -> None:
+def _check_key(key: str, what: str, advice: str = "write another name") -> None:
     if not _KEY.fullmatch(key):
         raise TemplateFailed(
-            f"{what} cannot be a key of a Kubernetes Secret, which allows letters, digits, '-', '_' "
-            "and '.'; rename it by target.keys, or write includeKeys: None"
+            f"{what} cannot be a key of a Kubernetes Secret, which allows letters, digits, '-', '_' and '.', and no "
+            f"'..' at the beginning; {advice}"
         )
 
 

@@ -118,6 +118,7 @@ class DesiredSecret:
     """Whether no client can change it, so that another one takes its place where it has to change."""
     creation_policy: CreationPolicy = CreationPolicy.OWNER
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    owner_is_deleted: bool = False
 
     @classmethod
     def of(
@@ -147,6 +148,7 @@ class DesiredSecret:
             immutable=target.immutable,
             creation_policy=target.creation_policy,
             deletion_policy=target.deletion_policy,
+            owner_is_deleted=resource.deleting,
         )
 
     @property
@@ -299,6 +301,9 @@ def _rotated_at(live: LiveSecret, desired: DesiredSecret) -> str:
 
 def _owner_references(found: Collection[Mapping[str, Any]], desired: DesiredSecret) -> tuple[Mapping[str, Any], ...]:
     """Keep the references of others; add the operator's if the Secret is deleted together with its RotatedSecret."""
+    if desired.owner_is_deleted:
+        # Another one would have the garbage collector delete a Secret that was orphaned, or that has another owner now.
+        return tuple(found)
     others = tuple(reference for reference in found if not _is_to_our_kind(reference))
     if desired.is_merged or desired.deletion_policy is DeletionPolicy.RETAIN:
         return others

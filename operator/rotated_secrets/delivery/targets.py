@@ -8,6 +8,7 @@ repeat the request, so only their status, reason and field names are used.
 from __future__ import annotations
 
 import base64
+import contextlib
 from typing import Final
 
 from rotated_secrets.api.names import MANAGED_BY
@@ -21,13 +22,16 @@ from rotated_secrets.delivery.errors import (
     SecretConflict,
     SecretTooLarge,
 )
-from rotated_secrets.delivery.refusals import which_failed, who_refused
+from rotated_secrets.delivery.refusals import is_of_a_quota, which_failed, who_refused
 from rotated_secrets.delivery.render import MAX_SECRET
 from rotated_secrets.delivery.target import DesiredSecret, LiveSecret, TargetKind, applied, compare, replacement
 from rotated_secrets.values import SecretText
 
 CA_KEY: Final = "ca.crt"
 """The key of a Secret that holds a certificate authority, as cert-manager and others write it."""
+MOST_AUTHORITIES: Final = 512 * 1024
+"""Bytes of certificates, which a run holds while it waits for its host, and each cell parses. All that Mozilla
+trusts have 220 KiB."""
 
 
 MOST_ENTRIES: Final = 3_000
@@ -100,10 +104,21 @@ class TargetSecrets:
     def _replace(self, old: LiveSecret, new: LiveSecret) -> LiveSecret:
         """Delete a Secret, provided that it is what was read, and create another. A look after a crash between the two
         finds none, and creates it."""
+        self._check_creation(new)
         preconditions = {"uid": old.uid, "resourceVersion": old.resource_version}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         self._request("delete", old.namespace, old.name, options)
         return LiveSecret.parse(self._request("create", new.namespace, new.name, new.manifest()))
+
+    def _check_creation(self, new: LiveSecret) -> None:
+        """Have the API server check what takes the place of a Secret that is still there: if it is refused, that one
+        stays. Raises: as :meth:`write`.
+
+        Source: ``Store.Create`` of k8s.io/apiserver, which asks all admission plug-ins before it finds that the name is
+        taken; seen on kube-apiserver 1.36. A quota that is used up has a place again when the other one is deleted.
+        """
+        with contextlib.suppress(_Taken, _QuotaUsedUp):
+            self._request("create", new.namespace, new.name, new.manifest(), trial=True)
 
     def entry(self, namespace: str, name: str, key: str, field: str) -> SecretText:
         """Return what a Secret holds under a key, in base64; ``field`` of the spec names the Secret.
@@ -135,15 +150,28 @@ class TargetSecrets:
             raise DeliveryRefused(
                 f"Secret {namespace}/{name} holds no PEM certificates under the key {CA_KEY}; put them there"
             )
+        if len(text) > MOST_AUTHORITIES:
+            raise DeliveryRefused(
+                f"Secret {namespace}/{name} holds {len(text) >> 10} KiB under the key {CA_KEY}, and the operator reads "
+                f"{MOST_AUTHORITIES >> 10} KiB of certificates at most; leave those of the database's authorities"
+            )
         return text
 
     def _request(
-        self, verb: str, namespace: str, name: str, body: Json | None = None, *, accept: str = "application/json"
+        self,
+        verb: str,
+        namespace: str,
+        name: str,
+        body: Json | None = None,
+        *,
+        accept: str = "application/json",
+        trial: bool = False,
     ) -> Json:
         path = f"/api/v1/namespaces/{namespace}/secrets"
         if verb != "create":
             path += f"/{name}"
-        query = {"fieldManager": MANAGED_BY} if verb in ("create", "update") else None
+        query = {"fieldManager": MANAGED_BY} if verb in ("create", "update") else {}
+        query |= {"dryRun": "All"} if trial else {}
         try:
             return self._cluster.request(_METHODS[verb], path, query=query, body=body, accept=accept)
         except ClusterError as error:
@@ -154,6 +182,14 @@ class TargetSecrets:
 
 class _Missing(DeliveryError):
     """The Secret or its namespace does not exist."""
+
+
+class _Taken(DeliveryUnavailable):
+    """Another Secret has the name."""
+
+
+class _QuotaUsedUp(DeliveryDenied):
+    """The namespace has as many Secrets as it may."""
 
 
 def _check_size(secret: LiveSecret) -> None:
@@ -184,14 +220,16 @@ def _translate(verb: str, namespace: str, name: str, error: ClusterError) -> Del
     said = str(error.answer.get("message", ""))
     # First: a webhook may answer with any status, and a policy with some.
     if refused := who_refused(said, verb, namespace):
-        return DeliveryDenied(f"{who}: {refused}; it is tried again")
+        denied = _QuotaUsedUp if is_of_a_quota(said) else DeliveryDenied
+        return denied(f"{who}: {refused}; it is tried again")
     match error.status:
         case 0:
             return DeliveryUnavailable(f"{who}: the API server did not answer; it is tried again")
         case 404:
             return _Missing(who)
         case 409:
-            return DeliveryUnavailable(f"{who}: it changed in the meantime; reading it again")
+            changed = _Taken if verb == "create" else DeliveryUnavailable
+            return changed(f"{who}: it changed in the meantime; reading it again")
         case 401:
             return DeliveryDenied(f"{who}: the API server rejects the operator's token; check its ServiceAccount")
         case 403:

@@ -117,8 +117,8 @@ class Metrics:
         self._cells = counter(
             "cells_ended_total",
             "Child processes for database clients, webhooks and templates that ended, by outcome: `ok`, what they "
-            "used too much of (`memory`, `cpu`, `time`, `output`), `crash`, `nonsense`, or `unconfined`, `closed` and "
-            "`ended` where the operator could not run them.",
+            "used too much of (`memory`, `cpu`, `time`, `output`), `crowded` where all together used too much "
+            "memory, `crash`, `nonsense`, or `unconfined`, `closed` and `ended` where the operator could not run them.",
             "outcome",
         )
         self._cell_output = counter(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from rotated_secrets.api.status import Claim, Condition, HistoryEntry, Retiring, RotatedSecretStatus
@@ -86,8 +86,13 @@ def _part(where: str, part: _Part, fields: Mapping[str, str], in_past: _InPast, 
 
 
 def _retiring(old: Retiring, made: datetime, now: datetime, ignored: list[str]) -> Retiring:
-    """Move the end of an old password with its beginning, if that lies before AWSCURRENT was made, or in the future."""
+    """Move the end of an old password with its beginning, if that lies before AWSCURRENT was made, or in the future.
+
+    Where it would be moved out of the calendar, it is not known.
+    """
     if old.since is None or old.after is None or made - TOLERANCE <= old.since <= now + TOLERANCE:
         return old
     ignored.append(f"retiring.since {old.since:%Y-%m-%dT%H:%M:%SZ}")
-    return old.model_copy(update={"since": now, "after": now + (old.after - old.since)})
+    length = max(old.after - old.since, timedelta())
+    after = now + length if length < datetime.max.replace(tzinfo=UTC) - now else None
+    return old.model_copy(update={"since": now, "after": after})

@@ -154,7 +154,7 @@ def _clear_pending(seen: Observation, terms: Terms, now: datetime) -> Action | N
     if seen.pending_id is None or seen.elsewhere is not None:
         return None
     if seen.pending_id == seen.current_id:
-        return ClearPending()
+        return _verify_login(seen, terms, now) or ClearPending()  # known also where AWS does not let it be removed
     moved_back = seen.pending_id == version_at(seen.stages, Stage.PREVIOUS) and is_ours(seen, terms)
     return Abandon(seen.pending_id) if moved_back and seen.claim is None else None
 

@@ -263,7 +263,7 @@ def between_set_and_finish(seen: Observation, terms: Terms) -> bool:
 
     Only finishing the rotation (or rolling it back) ends this state.
     """
-    return not terms.keeps_current and seen.pending_id is not None and set_began(seen)
+    return not terms.keeps_current and seen.pending_id not in (None, seen.current_id) and set_began(seen)
 
 
 def may_replace_current_password(terms: Terms) -> bool:

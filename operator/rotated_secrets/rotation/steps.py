@@ -29,7 +29,13 @@ from rotated_secrets.rotation.random_value import value_generator
 from rotated_secrets.rotation.rollback import pending_credential
 from rotated_secrets.rotation.stage_moves import move_stage
 from rotated_secrets.rotation.strategies import credential_to_try, next_user, pending_value, users_of
-from rotated_secrets.secretstores.base import SecretNotFound, StoredVersion, StoreRefused, VersionExists
+from rotated_secrets.secretstores.base import (
+    SecretDescription,
+    SecretNotFound,
+    StoredVersion,
+    StoreRefused,
+    VersionExists,
+)
 from rotated_secrets.values import Credential, InvalidSecretValue, Stage, VersionId
 
 
@@ -272,19 +278,26 @@ class Steps:
 
     def _request_rotation(self, seen: Observation, version_id: VersionId) -> Observation:
         arn = self._terms.arn
-        found = self._store.describe(arn)
-        if Stage.CURRENT not in found.stages.get(seen.current_id, frozenset()):
-            raise LookAgain("AWSCURRENT was moved meanwhile")
+        found = self._described(seen)
         if not found.rotation_enabled:
             # RotateSecret would turn on a rotation that a person has turned off.
             return replace(seen, refusal=not_configured(arn))
         try:
             self._store.rotate(arn, version_id)
         except StoreRefused as error:
+            # Described again: the SDK repeats a request whose answer was lost, and AWS refuses the second.
+            found = self._described(seen)
             if found.version_at(Stage.PENDING) in (None, seen.current_id):
                 return replace(seen, refusal=str(error))
             # A rotation is running, or is stuck and AWS resumes it when asked: this serves the request too.
         return replace(seen, stages=found.stages, asked=True)
+
+    def _described(self, seen: Observation) -> SecretDescription:
+        """Describe the secret again. Raises: LookAgain, where AWSCURRENT was moved."""
+        found = self._store.describe(self._terms.arn)
+        if Stage.CURRENT not in found.stages.get(seen.current_id, frozenset()):
+            raise LookAgain("AWSCURRENT was moved meanwhile")
+        return found
 
     # ---- users and ports
 

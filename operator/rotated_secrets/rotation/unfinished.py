@@ -22,9 +22,15 @@ def unknown(status: RotatedSecretStatus, reason: Reason, message: str) -> dict[C
     }
 
 
-def without_target(status: RotatedSecretStatus, reason: Reason, message: str) -> dict[ConditionType, Finding]:
-    """Return Ready and Synced where there is no target Secret, and a look did not come to writing it."""
-    why = f"the target Secret does not exist, and is created when this has passed: {message}"
+def without_target(
+    status: RotatedSecretStatus, reason: Reason, message: str, *, is_merged: bool = False
+) -> dict[ConditionType, Finding]:
+    """Return Ready and Synced where there is no target Secret, and a look did not come to writing it.
+
+    ``is_merged`` says whether someone else has to create it.
+    """
+    then = "creationPolicy: Merge creates none, so create it" if is_merged else "is created when this has passed"
+    why = f"the target Secret does not exist, and {then}: {message}"
     return dict.fromkeys(unknown(status, reason, why), Finding(False, reason, why))
 
 

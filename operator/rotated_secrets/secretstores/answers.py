@@ -15,6 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 from botocore.parsers import ResponseParserError
 
+_CREDENTIALS: Final = tuple(
+    f"Credentials.{key}" for key in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+)
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "DescribeSecret": ("ARN", "Name"),
     "GetSecretValue": ("ARN", "VersionId", "CreatedDate", "SecretString|SecretBinary"),
@@ -23,8 +26,9 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "RotateSecret": ("ARN",),
     "ListSecrets": ("SecretList.ARN", "SecretList.Name"),
     "GetCallerIdentity": ("Account",),
-    "AssumeRole": ("Credentials",),
-    "AssumeRoleWithWebIdentity": ("Credentials",),
+    "AssumeRole": _CREDENTIALS,
+    "AssumeRoleWithWebIdentity": _CREDENTIALS,
+    "GetRoleCredentials": tuple(f"roleCredentials.{key}" for key in ("accessKeyId", "secretAccessKey", "expiration")),
     "DescribeDBInstances": ("DBInstances.DBInstanceIdentifier",),
     "DescribeDBClusters": ("DBClusters.DBClusterIdentifier",),
     "DescribeClusters": ("Clusters",),
@@ -46,10 +50,23 @@ UNPARSED: Final = "answer-unparsed"
 
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{1,127}")
 _CONTENT_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,60}")
-_ACCOUNT: Final = re.compile(r"[0-9]{12}")
-_VERSION_ID: Final = re.compile(r"[!-~]{1,64}")
+_FORMS: Final = {
+    "accountType": re.compile(r"[0-9]{12}"),
+    "SecretVersionIdType": re.compile(r"[!-~]{1,64}"),
+    "SecretARNType": re.compile(r"arn:[a-z-]{1,20}:secretsmanager:[a-z0-9-]{1,30}:[0-9]{12}:secret:[!-~]{1,1024}"),
+}
+"""Of strings, by the names of their shapes."""
+_YEARS: Final = (1970, 9998)
 # What the SDK's parsers raise for what they do not expect, besides errors of their own.
-_NONSENSE: Final = (ResponseParserError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+_NONSENSE: Final = (
+    ResponseParserError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "timestamp": (datetime,),
@@ -176,6 +193,7 @@ def _fits(found: Any, shape: Any) -> bool:
         return all(_fits(each, shape.member) for each in found)
     if isinstance(shape, MapShape):
         return all(_fits(key, shape.key) and _fits(value, shape.value) for key, value in found.items())
-    if shape.name == "SecretVersionIdType":
-        return _VERSION_ID.fullmatch(found) is not None
-    return shape.name != "accountType" or _ACCOUNT.fullmatch(found) is not None
+    if isinstance(found, datetime):  # the SDK takes any number for a time; with these, all that is counted stays one
+        return _YEARS[0] <= found.year <= _YEARS[1]
+    form = _FORMS.get(shape.name)
+    return form is None or form.fullmatch(found) is not None

@@ -17,11 +17,19 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from botocore.model import ServiceModel
 
 from rotated_secrets.observability.logs import silence_aws_debug_logs
 from rotated_secrets.secretstores.answers import UNPARSED, checked, is_of_aws, refuse_swollen
-from rotated_secrets.secretstores.aws_errors import BAD_CREDENTIALS, OPERATOR, AwsCall, CallOutcome, outcome_of
+from rotated_secrets.secretstores.aws_errors import (
+    BAD_CREDENTIALS,
+    OPERATOR,
+    AwsCall,
+    CallOutcome,
+    outcome_of,
+    unusable_settings,
+)
 from rotated_secrets.secretstores.aws_store import AwsStore, ask
 from rotated_secrets.secretstores.bounded_http import bound_answers
 from rotated_secrets.secretstores.least_recent import LeastRecent
@@ -203,12 +211,17 @@ class AwsStores:
     def _new_client(self, service: Any, region: str | None, *, signed: bool = True) -> Any:
         # The endpoint serves one service in one region: for another it would return other secrets of the same name.
         is_ours = service == "secretsmanager" and region == self.region
-        client = self._session.client(
-            service,
-            region_name=region or None,
-            endpoint_url=self._settings.endpoint_url if is_ours else None,
-            config=_config(self._settings, signed=signed),
-        )
+        try:
+            client = self._session.client(
+                service,
+                region_name=region or None,
+                endpoint_url=self._settings.endpoint_url if is_ours else None,
+                config=_config(self._settings, signed=signed),
+            )
+        except (NoRegionError, InvalidRegionError):
+            raise
+        except (BotoCoreError, ValueError) as error:  # ValueError where an endpoint is no URL
+            raise unusable_settings(error) from None
         self._watch(client)
         if self._before_write is not None and service != "secretsmanager":  # AwsStore does this itself
             client.meta.events.register("before-send", self._before_send)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import botocore.exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import LocationParseError
 
 from rotated_secrets.secretstores.answers import NotAws
 from rotated_secrets.secretstores.base import (
@@ -36,8 +37,14 @@ MAX_MESSAGE: Final = 1000
 
 OPERATOR: Final = "the operator's identity"
 """Description of the default identity."""
-CONFIG_REMEDY: Final = "correct AWS_PROFILE, or the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
-"""What to do where a profile or a file of the SDK's settings cannot be used."""
+CONFIG_REMEDY: Final = (
+    "correct AWS_PROFILE, the other AWS_ variables of the operator, or the files that AWS_CONFIG_FILE and "
+    "AWS_SHARED_CREDENTIALS_FILE name"
+)
+"""What to do where a variable, a profile or a file of the SDK's settings cannot be used."""
+INVALID_ENDPOINT: Final = "Invalid endpoint: "
+"""How the SDK begins its ValueError for an endpoint that is no URL."""
+ENDPOINT_REMEDY: Final = "write https://HOST in --aws-endpoint-url, or in the operator's AWS_ENDPOINT_URL variables"
 WRITES: Final = (PUT, "UpdateSecretVersionStage")
 
 
@@ -172,6 +179,12 @@ def outcome(code: str, status: int) -> CallOutcome:
     return CallOutcome.DENIED if status in (401, 403) else CallOutcome.REFUSED
 
 
+def unusable_settings(error: Exception) -> AccessDenied:
+    """Say that the SDK makes no client by the operator's settings. Its error quotes the setting."""
+    remedy = ENDPOINT_REMEDY if INVALID_ENDPOINT in str(error) else CONFIG_REMEDY
+    return AccessDenied(f"the AWS settings of the operator cannot be used: {str(error).rstrip('.')}; {remedy}")
+
+
 def is_skewed(code: str, words: str) -> bool:
     """Whether AWS refuses a request because the clock that signed it is wrong."""
     return code in SKEWED or (code in BAD_CREDENTIALS and _SIGNED_AT_ANOTHER_TIME.match(words) is not None)
@@ -275,14 +288,27 @@ def _from_client(error: BotoCoreError, aws_call: AwsCall) -> StoreError:
                 "whether a proxy stands between; it is tried again later"
             )
         case sdk.ProfileNotFound() | sdk.ConfigParseError() | sdk.ConfigNotFound() | sdk.InvalidConfigError():
-            return AccessDenied(f"the AWS settings of the operator cannot be used: {error}; {CONFIG_REMEDY}")
+            return unusable_settings(error)
         case sdk.NoRegionError() | sdk.InvalidRegionError():
             return StoreRefused(
                 f"{aws_call.region or 'none'} is not an AWS region; set source.region or the operator's region"
             )
         case sdk.SSLError():
             # The error names the endpoint and why its certificate isn't trusted.
-            return StoreUnavailable(f"no trusted connection to AWS for {aws_call}: {error}; check the endpoint's CA")
+            return StoreUnavailable(
+                f"no trusted connection to AWS for {aws_call}: {error}; check the endpoint's certificate, and the file "
+                "that AWS_CA_BUNDLE names, if it is set"
+            )
+        case sdk.ProxyConnectionError():
+            # With *** for a login. The SDK puts http:// before whatever has no scheme that it knows.
+            proxy = str(error.kwargs.get("proxy_url")).rpartition("@")[2].removeprefix("http://")
+            why = str(getattr(error.kwargs.get("error"), "original_error", "")).rpartition(": ")[2]
+            return StoreUnavailable(
+                f"no way to AWS for {aws_call} through the proxy {proxy}: {why}; check HTTPS_PROXY, NO_PROXY and the "
+                "proxy; it is tried again later"
+            )
+        case sdk.HTTPClientError() if isinstance(error.kwargs.get("error"), LocationParseError):
+            return StoreUnavailable(f"the proxy for {aws_call} is no URL; in HTTPS_PROXY, write http://HOST:PORT")
         case sdk.ConnectionError() | sdk.HTTPClientError() | sdk.CredentialRetrievalError():
             return StoreUnavailable(f"no answer from AWS to {aws_call} ({kind}); it is tried again later")
     return StoreRefused(

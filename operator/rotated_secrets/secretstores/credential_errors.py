@@ -19,7 +19,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rotated_secrets.observability.logs import redact
 from rotated_secrets.secretstores.answers import NotAws
-from rotated_secrets.secretstores.aws_errors import CONFIG_REMEDY, VARYING
+from rotated_secrets.secretstores.aws_errors import (
+    CONFIG_REMEDY,
+    INVALID_ENDPOINT,
+    VARYING,
+    CallOutcome,
+    outcome_of,
+    unusable_settings,
+)
 from rotated_secrets.secretstores.base import AccessDenied, StoreError, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole
 from rotated_secrets.secretstores.sts_errors import subject_of, translate_assuming
@@ -51,8 +58,13 @@ POD_IDENTITY: Final = (
 )
 FS_GROUP: Final = "let the operator's user read it, for instance by securityContext.fsGroup of its pod"
 OWN_ROLE: Final = "correct the annotation eks.amazonaws.com/role-arn of the operator's ServiceAccount, or AWS_ROLE_ARN"
+ROLE_OF_PROFILE: Final = "correct role_arn in the AWS config file"
 
 _STATUS: Final = re.compile(r"Received non 200 response (\d{3})")
+
+
+class UnwritableCredentials(Exception):
+    """Credentials with a part that no request can have; the message names the part."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,11 @@ def failure_of(error: Exception, source: CredentialSource) -> StoreError:
             )
         case BotoCoreError():
             failure = AccessDenied(f"{CANNOT}: {_shown(str(error))}; {CONFIG_REMEDY}")
+        case UnwritableCredentials():
+            failure = AccessDenied(
+                f"{CANNOT}: the {error} that {_provider(source)} gives is empty, or has white space, a line end or "
+                "letters that no key has; write it without them"
+            )
         case RuntimeError():  # of RefreshableCredentials, where what was fetched has expired
             failure = AccessDenied(
                 f"{CANNOT}: those that {_provider(source)} gives have expired already; see that it renews them, and "
@@ -120,6 +137,10 @@ def _from_sts(error: ClientError | BotoCoreError, source: CredentialSource) -> S
     if source.asked is None:
         if isinstance(error, ClientError):
             said = _shown(f"{error.response['Error'].get('Code', '')}: {error.response['Error'].get('Message', '')}")
+            if outcome_of(error.response) in (CallOutcome.THROTTLED, CallOutcome.UNAVAILABLE):
+                return StoreUnavailable(
+                    f"{CANNOT}: AWS failed at {_provider(source)} ({said}); it is tried again later"
+                )
             return AccessDenied(f"{CANNOT}: {_provider(source)} is refused them ({said}); {CONFIG_REMEDY}")
         return StoreUnavailable(
             f"{CANNOT}: no answer to {_provider(source)} ({type(error).__name__}); it is tried again later"
@@ -129,11 +150,12 @@ def _from_sts(error: ClientError | BotoCoreError, source: CredentialSource) -> S
     token = SecretText(given) if isinstance(given, str) else None
     if source.provider == WEB_IDENTITY and isinstance(error, sdk.ParamValidationError) and not (given or "").strip():
         return AccessDenied(f"{CANNOT}: {_token_file(source)} is empty; {IRSA}")
+    correct = OWN_ROLE if arn == source.environment.get("AWS_ROLE_ARN") else ROLE_OF_PROFILE
     if arn.count(":") < 5:
-        return AccessDenied(f"{CANNOT}: the role {arn or 'to assume'} is not the ARN of an IAM role; {OWN_ROLE}")
+        return AccessDenied(f"{CANNOT}: the role {arn or 'to assume'} is not the ARN of an IAM role; {correct}")
     subject = (subject_of(token) if token is not None else None) or "the operator's ServiceAccount"
     role = AssumedRole(Arn(arn), str(asked.get("RoleSessionName", "")), asked.get("ExternalId"), subject)
-    return translate_assuming(error, role, token, source.region, OWN_ROLE)
+    return translate_assuming(error, role, token, source.region, correct)
 
 
 def _from_file(error: OSError, source: CredentialSource) -> StoreError:
@@ -178,6 +200,8 @@ def _from_nonsense(error: Exception, source: CredentialSource) -> StoreError:
     if isinstance(error, ValueError) and "not a legal header value" in str(error):
         name = source.environment.get(AGENT_TOKEN_FILE, "AWS_CONTAINER_AUTHORIZATION_TOKEN")
         return AccessDenied(f"{CANNOT}: the token in {name} has more than one line; write it without a newline")
+    if isinstance(error, ValueError) and str(error).startswith(INVALID_ENDPOINT):
+        return unusable_settings(error)
     if isinstance(error, ValueError) and str(error).startswith("Unsupported host"):
         return AccessDenied(
             f"{CANNOT}: {AGENT_URL} names {source.agent}, which is neither https nor a host of an agent; correct it"

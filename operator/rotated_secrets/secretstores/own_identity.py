@@ -6,17 +6,22 @@ StoreUnavailable, never another exception. Must not know what is asked with them
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import (
+    AssumeRoleProvider,
+    CredentialProvider,
     Credentials,
     ProcessProvider,
     ReadOnlyCredentials,
@@ -29,8 +34,8 @@ from botocore.loaders import create_loader
 from rotated_secrets.secretstores.answers import checked
 from rotated_secrets.secretstores.base import StoreError
 from rotated_secrets.secretstores.credential_errors import (
-    PROCESS,
     CredentialSource,
+    UnwritableCredentials,
     failure_of,
     nothing_found,
     unreadable_files,
@@ -46,6 +51,7 @@ LOADED_SECONDS: Final = 5.0
 REFRESH_SECONDS: Final = 600
 """Seconds before they expire from which credentials must be refreshed. As in the SDK's RefreshableCredentials, which
 until then goes on with the old ones where a refresh fails."""
+_WRITABLE: Final = re.compile("[!-~]+")
 PROCESS_SECONDS: Final = 30.0
 """Seconds after which ``credential_process`` is ended."""
 
@@ -145,7 +151,7 @@ class OwnSession:
         """See boto3's ``Session.client``."""
         try:
             return self._session().create_client(service, **arguments)
-        except BotoCoreError:
+        except (BotoCoreError, ValueError):
             self._clients = None  # a session keeps what it has read of files, and they may be corrected
             raise
 
@@ -161,14 +167,11 @@ class OwnSession:
         chain.set_default_client_config(self._timeouts)
         resolver = create_credential_resolver(chain, region_name=self.region_name)
         profile = chain.get_config_variable("profile") or "default"
-        bounded = ProcessProvider(profile, lambda: chain.full_config, popen=_BoundedProcess)
-        resolver.insert_after(PROCESS, bounded)
-        resolver.remove(PROCESS)  # the first of the two, which is the SDK's
-        for provider in resolver.providers:
+        for provider in _with_bounded_programs(resolver.providers, profile, chain):
             self._provider = str(provider.METHOD)
             found: Credentials | None = provider.load()
             if found is not None:
-                return found
+                return _checked(found)
         raise nothing_found(self._source())
 
     def _source(self) -> CredentialSource:
@@ -180,6 +183,18 @@ class OwnSession:
             chain.asked if chain is not None else None,
             unreadable_files(os.environ),
         )
+
+
+def _checked(found: Credentials) -> Credentials:
+    """Raises: UnwritableCredentials, if a request cannot be signed with these."""
+    frozen = found.get_frozen_credentials()
+    parts = {"access key id": frozen.access_key, "secret access key": frozen.secret_key, "session token": frozen.token}
+    for part, value in parts.items():
+        if not (value is None and part == "session token") and not (
+            isinstance(value, str) and _WRITABLE.fullmatch(value)
+        ):
+            raise UnwritableCredentials(part)
+    return found
 
 
 @functools.cache
@@ -234,10 +249,47 @@ class _ChainSession(botocore.session.Session):
 class _BoundedProcess(subprocess.Popen[bytes]):
     """A ``credential_process``, for which the SDK would wait for ever."""
 
+    def __init__(self, args: list[str], **options: Any) -> None:
+        super().__init__(args, start_new_session=True, **options)
+
     def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[bytes, bytes]:  # noqa: A002
         try:
             return super().communicate(input, timeout or PROCESS_SECONDS)
         except subprocess.TimeoutExpired:
-            self.kill()
-            super().communicate()
+            # With what it has started. A part that left the group may keep the output open: its end is not awaited.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            for output in (self.stdout, self.stderr):
+                if output is not None:
+                    output.close()
+            self.wait()
             raise
+
+
+def _with_bounded_programs(
+    providers: Iterable[CredentialProvider], profile: str, chain: _ChainSession
+) -> list[CredentialProvider]:
+    """Return these providers, with a bound on each ``credential_process``: of the profile, or of its source profile."""
+    bounded: list[CredentialProvider] = []
+    for each in providers:
+        if isinstance(each, ProcessProvider):
+            bounded.append(ProcessProvider(profile, lambda: chain.full_config, popen=_BoundedProcess))
+            continue
+        if isinstance(each, AssumeRoleProvider):
+            assuming: Any = each  # the SDK's public names reach no further
+            assuming._profile_provider_builder = _BoundedSources(assuming._profile_provider_builder, chain)
+        bounded.append(each)
+    return bounded
+
+
+class _BoundedSources:
+    """Makes the providers of a profile that another one names as its ``source_profile``."""
+
+    def __init__(self, sources: Any, chain: _ChainSession) -> None:
+        self._sources = sources
+        self._chain = chain
+
+    def providers(self, profile_name: str, disable_env_vars: bool = False) -> list[CredentialProvider]:
+        """See the SDK's ``ProfileProviderBuilder``."""
+        made = self._sources.providers(profile_name=profile_name, disable_env_vars=disable_env_vars)
+        return _with_bounded_programs(made, profile_name, self._chain)

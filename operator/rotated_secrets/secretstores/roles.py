@@ -10,11 +10,13 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.credentials import DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rotated_secrets.secretstores.base import AccessDenied
 from rotated_secrets.secretstores.sts_errors import translate_assuming
 from rotated_secrets.values import Arn, SecretText
 
@@ -118,6 +120,12 @@ class _RoleRequest:
             failure = translate_assuming(error, role, token, self._own.region)
         else:
             found = answer["Credentials"]
+            if found["Expiration"] <= datetime.now(UTC):
+                # Said here, because the SDK would raise a RuntimeError. These requests have no time that AWS compares.
+                raise AccessDenied(
+                    f"the credentials of {role} that AWS gives have expired already by the operator's clock; correct "
+                    "the time of the node that the operator runs on"
+                )
             return {
                 "access_key": found["AccessKeyId"],
                 "secret_key": found["SecretAccessKey"],

@@ -183,6 +183,7 @@ REFUSED = [
     (_minimal(target={"annotations": {"a/b/c": ""}}), "spec.target.annotations", "write keys as NAME or DOMAIN/NAME"),
     (_minimal(target={"template": {"a/b": ""}}), "spec.target.template", "write template keys with letters"),
     (_minimal(target={"labels": {f"{'a' * 254}/{'b' * 63}": ""}}), "spec.target.labels", "at most 317 characters"),
+    (_minimal(target={"annotations": {f"{'a' * 254}/b": ""}}), "spec.target.annotations", "at most 253 characters"),
     (
         _minimal(target={"annotations": dict.fromkeys("abcde", "x" * 4096)}),
         "spec.target.annotations",

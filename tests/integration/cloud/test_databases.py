@@ -190,9 +190,9 @@ class Failing:
         raise self._error
 
 
-def answered(code: str, status: int = 400) -> ClientError:
+def answered(code: str, status: int = 400, words: str = "…") -> ClientError:
     return ClientError(
-        {"Error": {"Code": code, "Message": "…"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": code, "Message": words}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
         "DescribeDBInstances",
     )
 
@@ -203,9 +203,29 @@ def answered(code: str, status: int = 400) -> ClientError:
         (answered("AccessDenied", 403), CloudDenied, r"allow rds:DescribeDBInstances to the operator's identity"),
         (answered("ExpiredToken", 403), CloudDenied, r"does not accept the operator's identity .*renew its access key"),
         (answered("InvalidClientTokenId", 403), CloudDenied, r"credentials \(InvalidClientTokenId\)"),
+        (
+            answered("AccessDenied", 403, "with an explicit deny in a service control policy"),
+            CloudDenied,
+            r"\(AccessDenied: with an explicit deny in a service control policy\)",
+        ),
+        (answered("Forbidden", 403, "by the firewall"), CloudDenied, r"\(Forbidden: by the firewall\)"),
+        (answered("RequestExpired"), CloudDenied, r"clock and AWS's differ"),
+        (
+            answered("SignatureDoesNotMatch", 403, "Signature not yet current: …"),
+            CloudDenied,
+            r"clock and AWS's differ",
+        ),
+        (answered("SignatureDoesNotMatch", 403), CloudDenied, r"does not accept the operator's identity"),
         (answered("Throttling"), CloudUnavailable, r"tried again later"),
+        (answered("RequestTimeout"), CloudUnavailable, r"tried again later"),
+        (answered("x", 408), CloudUnavailable, r"tried again later"),
+        (answered("x", 429), CloudUnavailable, r"tried again later"),
         (answered("InternalFailure", 500), CloudUnavailable, r"tried again later"),
-        (answered("InvalidParameterValue"), CloudRefused, r"refuses DescribeDBInstances on DB instance orders"),
+        (
+            answered("InvalidParameterValue", 400, "no such filter"),
+            CloudRefused,
+            r"refuses DescribeDBInstances on DB instance orders in eu-west-1 \(InvalidParameterValue: no such filter\)",
+        ),
         (ConnectTimeoutError(endpoint_url="https://rds"), CloudUnavailable, r"no answer from AWS"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",

@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -58,8 +58,16 @@ class Tried:
 
     def write(self) -> DeliveryError | None:
         """What came of it."""
+        try:
+            self.secrets.write(self.desired(), None)
+        except DeliveryError as error:
+            return error
+        return None
+
+    def desired(self) -> DesiredSecret:
+        """The next one."""
         self.number += 1
-        desired = DesiredSecret(
+        return DesiredSecret(
             namespace=self.namespace,
             name=f"orders-{self.number}",
             owner_name="orders-db",
@@ -72,11 +80,6 @@ class Tried:
             secret_arn=Arn("arn:1"),
             rotated_at=datetime(2026, 11, 22, tzinfo=UTC),
         )
-        try:
-            self.secrets.write(desired, None)
-        except DeliveryError as error:
-            return error
-        return None
 
     def is_refused(self) -> DeliveryError:
         """What is made takes some time until it has an effect."""
@@ -112,34 +115,65 @@ def make(api: Api, namespace: str) -> Iterator[Make]:
         api.delete(path)
 
 
-def policy(make: Make, namespace: str, **validation: str) -> str:
+SECRETS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
+
+
+def only_in(namespace: str) -> Json:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+
+
+def policy(make: Make, namespace: str, *, spec: Json | None = None, validation: Json | None = None) -> str:
     """One that quotes the Secret in what it says."""
     name = f"no-secrets-of-{namespace}"
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
     said = "'it holds ' + string(object.data.password)"
     body = {
         "metadata": {"name": name},
         "spec": {
-            "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": "false", "messageExpression": said, **validation}],
+            "matchConstraints": {"resourceRules": [SECRETS]},
+            "validations": [{"expression": "false", "messageExpression": said, **(validation or {})}],
+            **(spec or {}),
         },
     }
     make("validatingadmissionpolicies", body)
-    only_here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
-    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": only_here}
+    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": only_in(namespace)}
     make("validatingadmissionpolicybindings", {"metadata": {"name": f"bound-in-{namespace}"}, "spec": binding})
     return name
 
 
 @pytest.mark.parametrize("validation", [{}, {"reason": "Forbidden"}, {"reason": "RequestEntityTooLarge"}], ids=str)
 def test_policy_is_named_and_the_template_is_not_blamed(
-    tried: Tried, make: Make, namespace: str, validation: dict[str, str]
+    tried: Tried, make: Make, namespace: str, validation: Json
 ) -> None:
-    name = policy(make, namespace, **validation)
+    name = policy(make, namespace, validation=validation)
     error = tried.is_refused()
     assert isinstance(error, DeliveryDenied)
     assert f"ValidatingAdmissionPolicy {name} of the cluster, by its binding bound-in-{namespace}," in str(error)
     assert "because of" not in str(error)
+
+
+def test_policy_that_is_itself_wrong_is_named(tried: Tried, make: Make, namespace: str) -> None:
+    # It counts wherever it is not bound too.
+    where = {"resourceRules": [SECRETS], **only_in(namespace)}
+    wrong = {"paramKind": {"apiVersion": "nothing.example.org/v1", "kind": "Nothing"}, "matchConstraints": where}
+    name = policy(make, namespace, spec=wrong)
+    assert f"ValidatingAdmissionPolicy {name} of the cluster does not allow it" in str(tried.is_refused())
+
+
+def test_mutating_policy_is_named(tried: Tried, make: Make, namespace: str) -> None:
+    """It cannot compute what it would change; it answers 403 and names its kind only as a policy."""
+    name = f"label-secrets-of-{namespace}"
+    patch = {"expression": "[JSONPatch{op: 'add', path: '/type', value: object.metadata.annotations['absent']}]"}
+    spec = {
+        "matchConstraints": {"resourceRules": [SECRETS]},
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": patch}],
+        "reinvocationPolicy": "Never",
+    }
+    make("mutatingadmissionpolicies", {"metadata": {"name": name}, "spec": spec})
+    binding = {"policyName": name, "matchResources": only_in(namespace)}
+    make("mutatingadmissionpolicybindings", {"metadata": {"name": f"bound-in-{namespace}"}, "spec": binding})
+    error = tried.is_refused()
+    assert isinstance(error, DeliveryDenied)
+    assert f"MutatingAdmissionPolicy {name} of the cluster, by its binding bound-in-{namespace}," in str(error)
 
 
 def test_policy_that_is_taken_away_is_in_the_way_no_longer(tried: Tried, make: Make, namespace: str, api: Api) -> None:
@@ -147,6 +181,18 @@ def test_policy_that_is_taken_away_is_in_the_way_no_longer(tried: Tried, make: M
     tried.is_refused()
     api.patch(f"{ADMISSION}/validatingadmissionpolicies/{name}", {"spec": {"validations": [{"expression": "true"}]}})
     tried.is_taken()
+
+
+def test_secret_is_not_deleted_where_the_one_that_takes_its_place_is_refused(
+    tried: Tried, make: Make, namespace: str, secrets: TargetSecrets
+) -> None:
+    desired = replace(tried.desired(), immutable=True)
+    first = secrets.write(desired, None)
+    name = policy(make, namespace)
+    tried.is_refused()
+    with pytest.raises(DeliveryDenied, match=f"create .*ValidatingAdmissionPolicy {name}"):
+        secrets.write(replace(desired, data={"password": SecretText("new")}), first)
+    assert secrets.read(namespace, desired.name) == first
 
 
 class Denying(BaseHTTPRequestHandler):
@@ -246,6 +292,24 @@ def test_quota_is_named(tried: Tried, namespace: str, api: Api) -> None:
     error = tried.is_refused()
     assert isinstance(error, DeliveryDenied)
     assert f"the ResourceQuota few-secrets of namespace {namespace} is used up; raise it" in str(error)
+
+
+def test_quota_that_is_used_up_keeps_no_secret_from_being_replaced(
+    tried: Tried, namespace: str, secrets: TargetSecrets, api: Api
+) -> None:
+    """Its place is free once it is deleted, and someone has counted."""
+    desired = replace(tried.desired(), immutable=True)
+    first = secrets.write(desired, None)
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    api.create(path, {"metadata": {"name": "few-secrets"}, "spec": {"hard": {"secrets": "1"}}})
+    api.patch(f"{path}/few-secrets/status", {"status": {"hard": {"secrets": "1"}, "used": {"secrets": "1"}}})
+    tried.is_refused()
+    new = replace(desired, data={"password": SecretText("new")})
+    with pytest.raises(DeliveryDenied, match="ResourceQuota few-secrets"):
+        secrets.write(new, first)
+    api.patch(f"{path}/few-secrets/status", {"status": {"used": {"secrets": "0"}}})
+    assert secrets.read(namespace, desired.name) is None
+    secrets.write(new, None)
 
 
 def test_role_is_named_with_the_verb(cluster: Cluster, namespace: str) -> None:

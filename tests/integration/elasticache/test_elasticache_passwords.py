@@ -170,6 +170,10 @@ def refusing(code: str) -> Iterator[str]:
         ("ExpiredToken", Unavailable, "tried again"),
         ("ExpiredTokenException", Unavailable, "tried again"),
         ("RequestExpired", Unavailable, "tried again"),
+        ("InvalidClientTokenId", Unavailable, "tried again"),
+        ("SignatureDoesNotMatch", Unavailable, "tried again"),
+        ("TooManyRequestsException", Unavailable, "tried again"),
+        ("RequestTimeout", Unavailable, "tried again"),
         ("AccessDenied", Refused, "allow elasticache:ListTagsForResource"),
     ],
 )

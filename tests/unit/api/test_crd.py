@@ -237,6 +237,7 @@ _SPECS = st.fixed_dictionaries(
                 {"a": "x" * 4096, "b": "x" * 4096, "c": "x" * 4096, "d": "x" * 4096, "e": "y"},
                 {f"{'a' * 253}/{'b' * 63}": ""},
                 {f"{'a' * 254}/{'b' * 63}": ""},
+                {f"{'a' * 254}/b": ""},
             ],
             template=[
                 {},
@@ -316,5 +317,6 @@ def _operator_takes(spec: dict[str, Any]) -> bool:
 @example(_minimal(annotations={"a": "x" * 4096, "b": "x" * 4096, "c": "x" * 4096, "d": "x" * 4097}))
 @example(_minimal(annotations=dict.fromkeys("abcd", "x" * 4096) | {"e": "y"}))
 @example(_minimal(annotations={f"{'a' * 254}/{'b' * 63}": ""}))
+@example(_minimal(annotations={f"{'a' * 254}/b": ""}))
 def test_api_server_and_operator_refuse_the_same_specs(spec: dict[str, Any]) -> None:
     assert _server_takes(spec) == _operator_takes(spec)

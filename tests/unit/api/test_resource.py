@@ -166,6 +166,20 @@ def test_a_claim_that_this_operator_cannot_understand_is_not_guessed_at() -> Non
         RotatedSecret.parse({**_object(), "status": {"rotation": claim}})
 
 
+def test_attempts_that_a_newer_operator_describes_in_words_of_its_own_are_left_out() -> None:
+    """They are for people, and no reason to deliver nothing after a roll-back of the operator."""
+    known = {"trigger": "Schedule", "outcome": "Succeeded", "step": "FinishSecret"}
+    times = {"startedAt": "2026-11-22T02:00:00Z", "finishedAt": "2026-11-22T02:00:01Z"}
+    changes = [{"trigger": "Waiting"}, {}, {"outcome": "Paused", "step": "Think"}]
+    history = [{**known, **times, "versionId": f"v{number}", **change} for number, change in enumerate(changes)]
+    status = {"history": history, "handledRequests": {"rotate": "1"}}
+    resource = RotatedSecret.parse({**_object(), "status": status})
+    assert [entry.version_id for entry in resource.status.history] == ["v1"]
+    assert resource.status.handled_requests.rotate == "1"
+    with pytest.raises(InvalidSpec, match=r"status\.lastRotationTime"):
+        RotatedSecret.parse({**_object(), "status": {**status, "lastRotationTime": "never"}})
+
+
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
 def test_time_that_no_clock_shows_in_utc_is_refused(time: str) -> None:
     """Who may write the status can write it: the API server takes it."""

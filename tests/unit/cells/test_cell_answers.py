@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets.cells import Cell, CellFailed
+from rotated_secrets.cells.cell import MOST_PARTS
 from rotated_secrets.values import SecretText
 from tests.support.cell_work import Declared, Work
 
@@ -42,6 +44,22 @@ def test_an_answer_of_another_type_ends_the_cell(open_cell: OpenCell, answer: ob
     cell = open_cell()
     with pytest.raises(CellFailed, match="no answer"):
         call(cell, "echo", answer, returns=Pair)
+    assert not cell.is_open
+
+
+@pytest.mark.parametrize("answer", [[[]], [{}], [1, 2, 3, 4]])
+def test_an_answer_of_very_many_elements_is_not_parsed(
+    open_cell: OpenCell, answer: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte of them would take a hundred once it is parsed, in each of many threads."""
+    cell = open_cell()
+    many = answer * (MOST_PARTS // 8)
+    assert call(cell, "echo", many, returns=list[Any]) == many
+    parsed: list[bytes] = []
+    monkeypatch.setattr(json, "loads", parsed.append)
+    with pytest.raises(CellFailed, match="something that is no answer"):
+        call(cell, "echo", answer * MOST_PARTS, returns=list[Any])
+    assert parsed == []
     assert not cell.is_open
 
 

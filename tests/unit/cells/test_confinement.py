@@ -111,6 +111,21 @@ def test_it_can_signal_no_other_process(open_cell: OpenCell, operator: subproces
     assert operator.poll() is None
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
+def test_filter_refuses_signals_to_others_without_landlock(open_cell: OpenCell) -> None:
+    """Also signal 0 to the cell's own parent, its group and all processes of the user; Landlock lets 0 have itself."""
+    own = open_cell().call("pid", returns=int, within=20)
+    for number in (62, 234):
+        for other in (os.getpid(), _parent(own), 0, -1):
+            assert open_cell().call("system_call", number, other, 0, 0, returns=int, within=20) == errno.EPERM
+
+
+def test_it_can_end_itself_by_a_signal(open_cell: OpenCell) -> None:
+    """As a library does that aborts."""
+    with pytest.raises(CellFailed, match="crashed"):
+        open_cell().call("die", signal.SIGABRT, returns=object, within=20)
+
+
 @pytest.mark.parametrize("method", ["limit", "renice", "move_to_one_processor"])
 def test_it_changes_neither_limits_nor_priority_of_another_process(
     open_cell: OpenCell, operator: subprocess.Popen[bytes], method: str
@@ -122,7 +137,9 @@ def test_it_changes_neither_limits_nor_priority_of_another_process(
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
-@pytest.mark.parametrize("number", [57, 58, 141, 142, 144, 203, 314, 251, 425, 1 << 30])
+@pytest.mark.parametrize(
+    "number", [57, 58, 59, 322, 141, 142, 144, 203, 314, 251, 425, 29, 64, 68, 240, 200, 129, 297, 424, 1 << 30]
+)
 def test_filter_refuses_a_system_call_whatever_its_arguments(open_cell: OpenCell, number: int) -> None:
     """Also on itself, where the kernel would ask for no right."""
     assert open_cell().call("system_call", number, returns=int, within=20) == errno.EPERM

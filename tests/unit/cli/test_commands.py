@@ -134,6 +134,21 @@ def test_a_result_that_cannot_be_written_is_an_error_in_one_line(arguments: list
     assert written == (1, "", "rotated-secrets: cannot write the result: No space left on device\n")
 
 
+@pytest.mark.parametrize("command", ["suspend", "resume", "rotate", "resync"])
+@pytest.mark.parametrize(("redirected", "said"), [(">/dev/full", "No space left on device"), ("| true", "")])
+def test_a_result_that_cannot_be_written_keeps_no_resource_from_its_change(
+    command: str, redirected: str, said: str, api: ScriptedApi
+) -> None:
+    names = ("a", "b", "c")
+    api.answers += [list_of(*(object_of(name=name) for name in names))]
+    api.answers += [Answer(body=object_of(name=name)) for name in names]
+    _, _, err = ran([command, "--all"], redirected)
+    assert [asked.partition(" ")[0].rpartition("/")[2] for asked in api.asked[1:]] == list(names)
+    assert len(api.bodies) == len(names)
+    assert said in err
+    assert "Traceback" not in err
+
+
 def test_notes_that_cannot_be_written_do_not_change_the_exit_code(api: ScriptedApi) -> None:
     api.answers += [list_of(), list_of(object_of(name="a"))]
     assert ran(["list"], "2>/dev/full") == (0, "", "")

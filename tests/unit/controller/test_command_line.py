@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,25 @@ def test_help_names_every_setting_with_its_variable() -> None:
     for name in Settings.model_fields:
         assert flag(name) in shown
         assert variable(name) in shown
+
+
+def test_sigterm_ends_it_with_exit_code_0_also_while_it_is_imported() -> None:
+    code = "\n".join(
+        (
+            "import builtins, os, signal, time",
+            "from rotated_secrets.cli.main import app",
+            "imported = builtins.__import__",
+            "def slow(name, *rest):",
+            "    if name == 'rotated_secrets.cli.operator':",
+            "        os.kill(os.getpid(), signal.SIGTERM)",
+            "        time.sleep(60)",
+            "    return imported(name, *rest)",
+            "builtins.__import__ = slow",
+            "app(['run'], prog_name='rotated-secrets')",
+        )
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_version_is_that_of_the_package() -> None:

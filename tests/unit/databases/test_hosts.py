@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import pytest
 
 from rotated_secrets.databases.base import Refused, Unavailable
-from rotated_secrets.databases.hosts import ApiServer, HostRules, api_servers, resolve
+from rotated_secrets.databases.hosts import (
+    LOOKUP_SECONDS,
+    MOST_ADDRESSES,
+    ApiServer,
+    HostRules,
+    Lookups,
+    api_servers,
+    look_up,
+    resolve,
+)
 
 NONE = HostRules()
 
@@ -134,6 +146,48 @@ def test_final_dot_of_a_name_is_kept_for_the_resolver_which_then_adds_no_domain(
 
     resolve("db.example.", 5432, NONE, look_up)
     assert asked == ["db.example."]
+
+
+def test_of_a_name_with_thousands_of_addresses_the_first_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes memory in the operator and in the cell, for each of a hundred hosts that a value may name."""
+
+    def getaddrinfo(*_: object, **__: object) -> list[Any]:
+        addresses = [f"10.0.{number // 250}.{number % 250}" for number in range(4000)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses for _ in range(2)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert look_up("many.example") == tuple(f"10.0.0.{number}" for number in range(MOST_ADDRESSES))
+    assert len(resolve("many.example", 5432, NONE)) == MOST_ADDRESSES
+
+
+class SlowDns:
+    """Takes its time for each name, by a clock of its own."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self.asked = 0.0, list[str]()
+        self._seconds = seconds
+
+    def look_up(self, name: str) -> tuple[str, ...]:
+        self.asked.append(name)
+        self.now += self._seconds
+        return ("10.1.2.3",)
+
+
+def test_slow_dns_holds_a_run_for_a_limited_time() -> None:
+    dns = SlowDns(LOOKUP_SECONDS / 2.5)
+    lookups = Lookups(dns.look_up, lambda: dns.now)
+    for number in range(3):
+        assert lookups.resolve(f"db-{number}.example", 6379, NONE) == ("10.1.2.3",)
+    with pytest.raises(Unavailable, match="DNS takes longer than 20 s for the hosts in the secret value; check"):
+        lookups.resolve("db-3.example", 6379, NONE)
+    assert len(dns.asked) == 3
+
+
+def test_each_name_of_a_run_is_looked_up_once() -> None:
+    dns = SlowDns(0.1)
+    lookups = Lookups(dns.look_up, lambda: dns.now)
+    assert [lookups.resolve("db.example", port, NONE) for port in (1, 2)] == [("10.1.2.3",)] * 2
+    assert dns.asked == ["db.example"]
 
 
 def test_an_allowed_network_lets_in_what_is_refused_otherwise() -> None:

@@ -128,6 +128,7 @@ def test_a_key_may_be_written_in_base64_and_end_a_line(ending: bytes) -> None:
     ("written", "told"),
     [
         (b"x" * 31, "has 31 bytes; it needs at least 32"),
+        (b"x" * 4097, "has 4097 bytes; it needs at least 32, and 4096 at most"),
         (b"whsec_" + base64.b64encode(b"x" * 24), "has 24 bytes"),
         (b"whsec_not base64 but long enough to be a key", "is not base64"),
         (b"whsec_" + b"\xc3\xa4" * 20, "is no base64|bytes"),

@@ -149,6 +149,7 @@ def test_templates_that_cost_too_much_are_the_resources_fault(
         ("cpu", TemplateFailed),
         ("memory", TemplateFailed),
         ("time", DeliveryUnavailable),
+        ("crowded", DeliveryUnavailable),
         ("closed", DeliveryUnavailable),
     ],
 )

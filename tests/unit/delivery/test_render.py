@@ -468,6 +468,19 @@ def test_a_key_that_kubernetes_refuses_is_named(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ({"keys": [{"key": "password", "name": "..data"}]}, r"the name '\.\.data' in target\.keys cannot be a key"),
+        ({"template": {".": ""}}, r"template key '\.' cannot be a key"),
+    ],
+)
+def test_name_that_kubernetes_refuses_is_not_blamed_on_the_value(target: dict[str, Any], told: str) -> None:
+    with pytest.raises(TemplateFailed, match=told) as failed:
+        render(_target(**target), _value())
+    assert str(failed.value).endswith("; write another name")
+
+
+@pytest.mark.parametrize(
     ("kind", "template", "needs"),
     [
         ("basic-auth", {"a": ""}, "a key username or password"),

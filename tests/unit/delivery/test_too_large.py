@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from rotated_secrets.controller.aws.service_accounts import ServiceAccounts
 from rotated_secrets.delivery.errors import DeliveryRefused
 from rotated_secrets.delivery.restart import RestartKind
 from rotated_secrets.delivery.restarts import ClusterWorkloads
-from rotated_secrets.delivery.targets import TargetSecrets
+from rotated_secrets.delivery.targets import MOST_AUTHORITIES, TargetSecrets
 from rotated_secrets.secretstores.base import AccessDenied
 from rotated_secrets.values import VersionId
 
@@ -42,3 +43,23 @@ def test_service_account_that_is_too_large_is_told() -> None:
 def test_secret_with_authorities_that_is_too_large_is_told() -> None:
     with pytest.raises(DeliveryRefused, match=r"get Secret shop/ca: it has more than .*; remove keys, labels or annot"):
         TargetSecrets(ENORMOUS).certificate_authorities("shop", "ca")
+
+
+@pytest.mark.parametrize("beyond", [-1000, 1000])
+def test_more_authorities_than_systems_trust_are_refused(beyond: int) -> None:
+    """Each of 128 runs that wait for a host may hold them."""
+    certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    text = certificate * ((MOST_AUTHORITIES + beyond) // len(certificate))
+
+    class Holding:
+        def request(self, *_: object, **__: object) -> Any:
+            metadata = {"namespace": "shop", "name": "ca", "uid": "1", "resourceVersion": "1"}
+            return {"metadata": metadata, "data": {"ca.crt": base64.b64encode(text.encode()).decode()}}
+
+    holding: Any = Holding()
+    secrets = TargetSecrets(holding)
+    if beyond < 0:
+        assert secrets.certificate_authorities("shop", "ca") == text
+        return
+    with pytest.raises(DeliveryRefused, match="the operator reads 512 KiB of certificates at most"):
+        secrets.certificate_authorities("shop", "ca")

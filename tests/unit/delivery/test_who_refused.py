@@ -11,6 +11,18 @@ SAID = {
     f"{FORBIDDEN}ValidatingAdmissionPolicy 'no.secrets' with binding 'all-b' denied request: hunter2": (
         "ValidatingAdmissionPolicy no.secrets of the cluster, by its binding all-b,"
     ),
+    f"{FORBIDDEN}ValidatingAdmissionPolicy 'no.secrets' denied request: failed to configure policy: hunter2": (
+        "ValidatingAdmissionPolicy no.secrets of the cluster does not allow it;"
+    ),
+    "policy 'm.secrets' with binding 'all-b' denied request: hunter2": (
+        "MutatingAdmissionPolicy m.secrets of the cluster, by its binding all-b, does not allow it;"
+    ),
+    'policy "m.secrets" denied request: failed to configure policy: hunter2': (
+        "MutatingAdmissionPolicy m.secrets of the cluster does not allow it;"
+    ),
+    'admission webhook "check.example.org" denied the request: policy "hunter2" denied request': (
+        "webhook check.example.org of the cluster"
+    ),
     'admission webhook "check.example.org" denied the request: hunter2': "webhook check.example.org of the cluster",
     'admission webhook "check.example.org" denied the request without explanation': "webhook check.example.org",
     f"{FORBIDDEN}exceeded quota: few, requested: secrets=1, used: secrets=1": "ResourceQuota few of",

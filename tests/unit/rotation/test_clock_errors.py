@@ -164,6 +164,20 @@ def test_every_time_in_the_status_is_looked_at(moment: datetime) -> None:
     assert without_future_times(after, NOW) is after
 
 
+@pytest.mark.parametrize(("since", "after"), [(1, 9999), (9999, 1)])
+def test_end_of_an_old_password_that_is_no_time_at_all_fails_no_look(since: int, after: int) -> None:
+    """Who may write the status may write any; what is moved must stay within the calendar."""
+    made = world()
+    first, second = (datetime(year, 1, 1, tzinfo=UTC) for year in (since, after))
+    old = Retiring(version_id=VersionId("old"), user="app", since=first, after=second)
+    status = made.status.model_copy(update={"retiring": old})
+    seen = Observation.first(made.terms, made.store.stages, current(made), status)
+    retiring = without_future_times(seen, NOW).status.retiring
+    assert retiring is not None
+    assert retiring.since == NOW
+    assert retiring.after == (None if since < after else NOW)
+
+
 def test_times_within_the_tolerance_stay() -> None:
     made = world()
     seen = Observation.first(made.terms, made.store.stages, current(made), poisoned(made, NOW + TOLERANCE))

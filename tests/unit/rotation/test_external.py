@@ -196,6 +196,35 @@ def test_crash_after_the_request_to_aws_causes_no_second_rotation() -> None:
     assert len(world.store.rotations) == asked(world) == 1
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_answer_that_was_lost_is_no_refusal_of_the_attempt_after_it(
+    monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    """The SDK repeats a request whose answer was lost, and AWS refuses it while the rotation runs."""
+    world = world_of()
+    function = RotationFunction(world)
+    rotate = world.store.rotate
+
+    def begin_and_refuse(arn: Arn, version_id: VersionId) -> None:
+        rotate(arn, version_id)
+        if finished:
+            function.finish()
+        raise StoreRefused("a previous rotation isn't complete")
+
+    monkeypatch.setattr(world.store, "rotate", begin_and_refuse)
+    world.request = "again"
+    look(world)
+    if not finished:
+        claim = world.status.rotation
+        assert claim is not None
+        assert (claim.attempt, claim.failure) == (1, None)
+        assert claim.asked_at is not None
+        function.finish()
+    look(world)
+    assert [entry.outcome for entry in world.status.history] == [Outcome.SUCCEEDED]
+    assert asked(world) == 1
+
+
 def test_pauses_grow_with_the_duration_of_the_rotation() -> None:
     world = world_of()
     world.request = "now"

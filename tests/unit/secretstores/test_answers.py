@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
 import socket
 import threading
 import time
@@ -26,7 +27,7 @@ from rotated_secrets.secretstores import bounded_http
 from rotated_secrets.secretstores.answers import MAX_PARTS, NotAws, refuse_swollen
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
 from rotated_secrets.secretstores.aws_store import AwsStore
-from rotated_secrets.secretstores.base import StoreRefused, StoreUnavailable
+from rotated_secrets.secretstores.base import AccessDenied, StoreRefused, StoreUnavailable
 from rotated_secrets.secretstores.roles import AssumedRole, stores_for_role
 from rotated_secrets.values import Arn, SecretId, SecretText, SecretValue, Stage, VersionId
 
@@ -94,6 +95,15 @@ WRONG_FIELDS: dict[str, tuple[str, bytes]] = {
     "stages that are a text": ("DescribeSecret", changed(VersionIdsToStages="hunter2canary")),
     "stages of a number": ("DescribeSecret", changed(VersionIdsToStages={VERSION: 7})),
     "tags that are numbers": ("DescribeSecret", changed(Tags=[{"Key": 1, "Value": {}}])),
+    "an ARN that is none": ("DescribeSecret", changed(ARN="hunter2canary")),
+    "an ARN of something else": ("GetSecretValue", changed(ARN=f"{ARN}".replace("secretsmanager", "s3"))),
+    "an ARN of two lines": ("DescribeSecret", changed(ARN=f"{ARN}\nhunter2canary")),
+    "a time beyond all": ("GetSecretValue", changed(CreatedDate=1e300)),
+    "a time that is infinite": ("GetSecretValue", changed(CreatedDate=math.inf)),
+    "a time that is no number": ("GetSecretValue", changed(CreatedDate=math.nan)),
+    "a time before all": ("DescribeSecret", changed(DeletedDate=-1e300)),
+    "the first time": ("GetSecretValue", changed(CreatedDate=-62135596800)),
+    "the last time": ("GetSecretValue", changed(CreatedDate=253402300799)),
     "a time that is a text": ("DescribeSecret", changed(DeletedDate="hunter2canary")),
     "a flag that is a text": ("DescribeSecret", changed(RotationEnabled="hunter2canary")),
 }
@@ -261,6 +271,40 @@ def test_account_of_anything_but_digits_is_not_aws_s(endpoint: Endpoint, stores:
     endpoint.says = answer(page.encode(), 200, "text/xml")
     with pytest.raises(StoreUnavailable, match="is not AWS"):
         stores.account()
+
+
+GIVEN = {
+    "AccessKeyId": "ASIAROLE0123456789",
+    "SecretAccessKey": "hunter2canary",
+    "SessionToken": "hunter2canary",
+    "Expiration": "2126-01-01T00:00:00Z",
+}
+
+
+def given(operation: str, **fields: str | None) -> bytes:
+    inner = "".join(f"<{key}>{value}</{key}>" for key, value in {**GIVEN, **fields}.items() if value is not None)
+    result = f"<{operation}Result><Credentials>{inner}</Credentials></{operation}Result>"
+    return answer(f"<{operation}Response>{result}</{operation}Response>".encode(), 200, "text/xml")
+
+
+@pytest.mark.parametrize("operation", ["AssumeRole", "AssumeRoleWithWebIdentity"])
+@pytest.mark.parametrize("missing", GIVEN)
+def test_credentials_without_one_of_their_parts_are_not_aws_s(
+    endpoint: Endpoint, stores: AwsStores, operation: str, missing: str
+) -> None:
+    endpoint.says = given(operation, **{missing: None})
+    with pytest.raises(StoreUnavailable, match=f"what answered {operation} .*is not AWS"):
+        CALLS[operation](stores)
+
+
+@pytest.mark.parametrize("operation", ["AssumeRole", "AssumeRoleWithWebIdentity"])
+def test_credentials_that_have_expired_by_a_clock_that_is_ahead_are_told(
+    endpoint: Endpoint, stores: AwsStores, operation: str
+) -> None:
+    endpoint.says = given(operation, Expiration="2020-01-01T00:00:00Z")
+    with pytest.raises(AccessDenied, match="have expired already by the operator's clock; correct the time") as raised:
+        CALLS[operation](stores)
+    assert "canary" not in str(raised.value)
 
 
 def test_answer_of_aws_is_taken(endpoint: Endpoint, stores: AwsStores, counted: list[tuple[str, str]]) -> None:

@@ -7,11 +7,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import botocore.exceptions as sdk
 import pytest
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from rotated_secrets.controller.settings import Settings
 from rotated_secrets.secretstores.aws import AwsSettings, AwsStores
@@ -229,6 +230,93 @@ def test_half_a_key_is_told(world: World) -> None:
     assert "missing: AWS_SECRET_ACCESS_KEY" in world.denied()
 
 
+UNWRITABLE = {
+    "access key id": ("AKIA\n", "s", None),
+    "secret access key": ("AKIA", "s\n", None),
+    "session token": ("AKIA", "s", "two lines\n"),
+}
+
+
+@pytest.mark.parametrize("part", UNWRITABLE)
+def test_line_end_in_a_key_is_told_with_the_part(world: World, part: str) -> None:
+    """As in a Secret that was made of a file: no header may hold it, and the SDK says only that it got no answer."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    for name, value in zip(names, UNWRITABLE[part], strict=True):
+        if value is not None:
+            world.set(name, value)
+    assert f"the {part} that the provider env gives is empty, or has white space" in world.denied()
+    assert world.wire.calls == []
+
+
+@pytest.mark.parametrize("key", ["null", "7", '""', '"AK IA"', '"AKIÄ"', "[]"])
+def test_key_that_is_no_text_is_told(world: World, key: str) -> None:
+    given = f'{{"Version": 1, "AccessKeyId": {key}, "SecretAccessKey": "s"}}'
+    world.by_process(f"cat {world.file('given.json', given)}")
+    assert "the access key id that credential_process gives is empty, or has" in world.denied()
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"])
+@pytest.mark.parametrize("by", ["token", "key"])
+def test_endpoint_that_is_no_url_is_quoted(world: World, variable: str, by: str) -> None:
+    if by == "token":
+        world.by_token()
+    else:
+        world.by_file("AKIAFILE")
+    world.set(variable, "localhost:4566")
+    message = world.denied()
+    assert "Invalid endpoint: localhost:4566; write https://HOST in --aws-endpoint-url" in message
+
+
+def test_endpoint_of_sts_that_is_no_url_is_told_where_a_role_is_assumed(world: World) -> None:
+    world.by_file("AKIAFILE")
+    world.set("AWS_ENDPOINT_URL_STS", "localhost")
+    role = AssumedRole(Arn("arn:aws:iam::111122223333:role/orders"), "shop.orders", external_id="prod/shop")
+    with pytest.raises(AccessDenied, match="Invalid endpoint: localhost; "):
+        stores_for_role(world.stores, role, None).at().describe(SecretId("x"))
+
+
+SETTINGS = {
+    "AWS_DEFAULTS_MODE": "defaults mode: nonsense",
+    "AWS_STS_REGIONAL_ENDPOINTS": "STS regional endpoints option nonsense",
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "request_checksum_calculation",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "account_id_endpoint_mode",
+}
+
+
+@pytest.mark.parametrize("variable", SETTINGS)
+def test_setting_that_the_sdk_does_not_know_is_quoted(world: World, variable: str) -> None:
+    world.by_file("AKIAFILE")
+    world.set(variable, "nonsense")
+    message = world.denied()
+    assert SETTINGS[variable] in message
+    assert "; correct AWS_PROFILE, the other AWS_ variables of the operator, or the files" in message
+
+
+def test_role_of_a_profile_is_corrected_there(world: World) -> None:
+    keys = "aws_access_key_id = AKIAFILE\naws_secret_access_key = s\n"
+    profiles = f"[default]\nrole_arn = junk\nsource_profile = source\n[profile source]\n{keys}"
+    world.set("AWS_CONFIG_FILE", str(world.file("config", profiles)))
+    assert "the role junk is not the ARN of an IAM role; correct role_arn in the AWS config file" in world.denied()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("TooManyRequestsException", 429, StoreUnavailable),
+        ("InternalFailure", 500, StoreUnavailable),
+        ("ForbiddenException", 403, AccessDenied),
+        ("ResourceNotFoundException", 404, AccessDenied),
+    ],
+)
+def test_refusal_of_another_service_that_gives_credentials_passes_where_it_may(
+    code: str, status: int, kind: type[StoreError]
+) -> None:
+    answer: Any = {"Error": {"Code": code, "Message": "as it says"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    failure = failure_of(ClientError(answer, "GetRoleCredentials"), CredentialSource("sso"))
+    assert type(failure) is kind
+    assert f"{code}: as it says" in str(failure)
+
+
 # ---- programs
 
 
@@ -250,9 +338,26 @@ def test_program_that_gives_no_credentials_is_told_with_its_own_words(world: Wor
     assert re.search(says, message), message
 
 
-def test_program_that_does_not_end_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+ENDLESS = {
+    "itself": "sleep 60",
+    "what it waits for": "sh -c 'sleep 60; true'",
+    "what it leaves behind": "sh -c 'sleep 60 & true'",
+    "what has left it": "sh -c 'setsid sleep 60 & sleep 60'",
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("command", ENDLESS.values(), ids=list(ENDLESS))
+@pytest.mark.parametrize("profile", ["its own", "its source"])
+def test_program_that_does_not_end_is_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: str, profile: str
+) -> None:
+    """What it has started keeps its output open, for which the SDK would wait."""
     monkeypatch.setattr("rotated_secrets.secretstores.own_identity.PROCESS_SECONDS", 0.1)
-    world.by_process("sleep 1000")
+    world.by_process(command)
+    if profile == "its source":
+        process = (world.folder / "config").read_text().replace("[default]", "[profile source]")
+        world.file("config", f"[default]\nrole_arn = {ROLE}\nsource_profile = source\n{process}")
     assert "did not end within" in world.unavailable()
 
 

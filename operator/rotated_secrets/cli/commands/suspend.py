@@ -55,6 +55,7 @@ def _set_suspend(
     client: RotatedSecretClient, selected: Sequence[RotatedSecretView], printer: Printer, *, to: bool
 ) -> None:
     records: list[dict[str, Any]] = []
+    unwritten: OSError | None = None
     for before in selected:
         try:
             after = read(client.patch(before.name, {"spec": {"rotation": {"suspend": to}}}))
@@ -66,8 +67,13 @@ def _set_suspend(
         word = "suspended" if to else "resumed"
         if before.suspended is to:
             word = "was already suspended" if to else "was not suspended"
-        if printer.output is None:
-            printer.print(Text(f"{after} {word}{_what_follows(before, after)}"))
+        if printer.output is None and unwritten is None:
+            try:
+                printer.print(Text(f"{after} {word}{_what_follows(before, after)}"))
+            except OSError as error:  # a full disk, or `| head -1`: the others must not stay as they are for that
+                unwritten = error
+    if unwritten is not None:
+        raise unwritten
     if printer.output:
         printer.print_records(records)
     if len(records) < len(selected):

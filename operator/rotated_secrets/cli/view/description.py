@@ -32,7 +32,8 @@ def description(resource: RotatedSecretView, due: Sequence[datetime], now: datet
     if resource.held is not None:
         sections += [Text(), _heading("Held"), _hold(resource.held, now, said)]
     if resource.claim is not None:
-        heading = "Rotating now" if resource.held is None else "Waiting to rotate"
+        waits = resource.held is not None or resource.waits_to_retry
+        heading = "Waiting to rotate" if waits else "Rotating now"
         sections += [Text(), _heading(heading), _running(resource, resource.claim, now, said)]
     sections += [Text(), _heading("Conditions"), _conditions(resource, now, said, narrow=width < NARROW)]
     sections += [Text(), _heading("Rotations"), past_attempts(resource.history, now, said, indent=INDENT)]
@@ -89,6 +90,12 @@ def _target(resource: RotatedSecretView) -> Text:
         return Text("none is written")
     if resource.synced_version_id is None:
         return Text.assemble(f"{resource.target}  ", ("not written yet", Tone.WAITING))
+    synced = resource.condition("Synced")
+    if synced is not None and synced.status == "Unknown":
+        return Text.assemble(f"{resource.target}  ", ("not known now", Tone.WAITING))
+    if synced is not None and synced.status == "False" and resource.synced_version_id == resource.current_version_id:
+        # What the ids say is from the last look that came to its end.
+        return Text.assemble(f"{resource.target}  ", ("not as it must be", Tone.BAD))
     if resource.synced_version_id == resource.current_version_id:
         return Text.assemble(f"{resource.target}  ", (f"{GOOD_SIGN} holds the current version", Tone.GOOD))
     return Text.assemble(f"{resource.target}  ", (f"holds version {resource.synced_version_id}", Tone.BAD))
@@ -115,7 +122,8 @@ def _hold(held: ConditionView, now: datetime, said: Said) -> RenderableType:
 
 def _running(resource: RotatedSecretView, claim: ClaimView, now: datetime, said: Said) -> RenderableType:
     what, tone = state_of(resource) if resource.held is None else (claim.step, Tone.WAITING)
-    since = f" since {time_format.date_and_time(claim.started_at)}" if claim.started_at else ""
+    began = None if resource.waits_to_retry else claim.started_at  # of the attempt before
+    since = f" since {time_format.date_and_time(began)}" if began else ""
     version = f" to version {claim.version_id}" if claim.version_id else ""
     running = Text.assemble((what, tone), f"  {claim.trigger}, attempt {claim.attempt}{since}{version}")
     trouble = said.unsaid(claim.failure or (resource.trouble.message if resource.trouble else claim.message))

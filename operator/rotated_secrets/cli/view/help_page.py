@@ -27,6 +27,7 @@ def _trouble(resource: RotatedSecretView) -> ConditionView | None:
     if ready is not None and not ready.is_true:
         # SyncFailed of Ready stands for each reason of Synced.
         return synced if synced is not None and ready.reason == "SyncFailed" and synced.status == "False" else ready
-    if resource.held is not None:
+    failed = rotated if rotated is not None and rotated.status == "False" else None
+    if resource.held is not None and (failed is None or resource.held.reason != "Suspended"):
         return resource.held
-    return rotated if rotated is not None and rotated.status == "False" else None
+    return failed

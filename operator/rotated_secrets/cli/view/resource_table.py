@@ -20,7 +20,7 @@ from rotated_secrets.cli.view.state import ready_tone, state_of
 WIDE, NARROW = 3, 2
 """Spaces between two columns, where there is room and where there is not."""
 LAST = 12
-"""Least width of the last column, which wraps."""
+"""Least width of the last column, which wraps between its words."""
 NOTHING = "–"
 
 
@@ -71,7 +71,8 @@ def resource_table(
     gap = WIDE if needed(WIDE) <= width else NARROW
     while needed(gap) > width and any(each.drop_order for each in columns):
         columns.remove(max(columns, key=lambda each: each.drop_order))
-    if sum(widths()[:-1]) + gap * (len(columns) - 1) + LAST > width:
+    longest = max(cell_len(word) for state in cells[columns[-1].heading] for word in ("", *str(state).split()))
+    if sum(widths()[:-1]) + gap * (len(columns) - 1) + max(LAST, longest) > width:
         return _stacked(ordered, columns, cells)
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_edge=False, header_style=Tone.QUIET)
     for column in columns:

@@ -24,9 +24,10 @@ def state_of(resource: RotatedSecretView) -> tuple[str, Tone]:
         return "not checked yet", Tone.WAITING
     if resource.needs_fix:
         return resource.needs_fix.reason, Tone.BAD
+    failed = rotated is not None and rotated.status == "False" and rotated.reason not in _NOT_A_FAILURE
     if resource.held is not None:
-        reason = resource.held.reason
-        return (reason if reason == "Suspended" else f"held: {reason}"), Tone.WAITING
+        held = resource.held.reason if resource.held.reason == "Suspended" else f"held: {resource.held.reason}"
+        return (f"{rotated.reason}, {held}", Tone.BAD) if rotated and failed else (held, Tone.WAITING)
     if resource.claim is not None:
         return _rotating(resource, resource.claim)
     if ready is not None and ready.status != "True":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TypeVar
 
 from rotated_secrets.api.spec import TlsMode, TlsSpec
@@ -29,7 +28,7 @@ from rotated_secrets.databases.base import (
     Users,
 )
 from rotated_secrets.databases.disclosure import without_unproven
-from rotated_secrets.databases.hosts import HostRules, look_up, resolve
+from rotated_secrets.databases.hosts import HostRules, Lookups, look_up
 from rotated_secrets.databases.logins import Logins
 from rotated_secrets.observability.metrics import Metrics
 from rotated_secrets.secretstores.base import AccessDenied, SecretNotFound, StoreRefused
@@ -150,7 +149,7 @@ class DatabaseAccess:
         self._is_copy = is_copy
         self._primary: Credential | None = None
         """The admin's, once it is known that the application logs in at a copy of its database."""
-        self._looked_up = cache(look_up)
+        self._lookups = Lookups(look_up)
         self._known_users = {known_user} if known_user else set()
         """Users that have logged in. Any other username is withheld from messages: it may be a password."""
 
@@ -299,7 +298,7 @@ class DatabaseAccess:
         return replace(servers[0], others=tuple(servers[1:]))
 
     def _resolved(self, host: str, port: int) -> tuple[str, ...]:
-        return resolve(host, port, self._rules, self._looked_up)
+        return self._lookups.resolve(host, port, self._rules)
 
     def _counted(
         self, purpose: str, server: Server, credential: Credential, login: Callable[[], T], users: Users | None = None

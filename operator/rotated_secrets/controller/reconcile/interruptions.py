@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Final
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.resource import RotatedSecret
-from rotated_secrets.api.status import Reason
+from rotated_secrets.api.status import ConditionType, Reason
+from rotated_secrets.api.target import CreationPolicy
+from rotated_secrets.cluster import Conflict, NotFound
 from rotated_secrets.controller.look.gather import Gatherer, TargetNow
 from rotated_secrets.controller.reconcile.reporter import Reporter
 from rotated_secrets.controller.services import Services
+from rotated_secrets.controller.work.scheduler import utc_now
 from rotated_secrets.delivery.errors import DeliveryError
+from rotated_secrets.rotation.report import Finding, with_findings
 from rotated_secrets.rotation.run import TryAgain
 from rotated_secrets.rotation.unfinished import unknown, without_target
 from rotated_secrets.secretstores.base import StoreThrottled
@@ -44,7 +49,8 @@ class Interruptions:
         target = self._gatherer.target_now(resource)
         reason = error.reason if isinstance(error, DeliveryError) else Reason.STORE_UNAVAILABLE
         if target is TargetNow.ABSENT:
-            findings = without_target(resource.status, reason, str(error))
+            is_merged = resource.spec.target.creation_policy is CreationPolicy.MERGE
+            findings = without_target(resource.status, reason, str(error), is_merged=is_merged)
         elif target is TargetNow.AS_LEFT and 0 < throttled < THROTTLED_LOOKS:
             findings = {}
         else:
@@ -52,6 +58,21 @@ class Interruptions:
         self._services.guard()
         Reporter(self._services, resource).interrupted(str(error), findings)
         return TryAgain(str(error))
+
+    def being_deleted(self, resource: RotatedSecret) -> None:
+        """Report a RotatedSecret whose deletion waits for a finalizer: nothing is looked at for it any more, and its
+        target Secret may be gone. It is no trouble, so there is no Event."""
+        message = "it is being deleted, which waits for a finalizer; what it delivers is not looked at any more"
+        finding, status = Finding(None, Reason.SYNC_FAILED, message), resource.status
+        findings = {ConditionType.READY: finding, ConditionType.SYNCED: finding}
+        after = with_findings(status, findings, generation=resource.generation, now=utc_now())
+        if after.conditions == status.conditions:
+            return
+        self._services.guard()
+        whole = after.to_patch()
+        # If it has changed meanwhile, or is gone, the watch shows it.
+        with contextlib.suppress(Conflict, NotFound):
+            self._services.resources.write_status(resource, {name: whole[name] for name in ("conditions", "state")})
 
     def unexpected(self, key: Key, error: Exception) -> None:
         """Report a fault of the operator, after which nothing is known. Its text is not shown."""

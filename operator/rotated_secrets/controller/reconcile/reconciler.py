@@ -143,11 +143,12 @@ class _Reconciler:
             self._gatherer.give_up(key)
             self._report_large(key)
             return None
-        if resource is None:
-            self._services.metrics.forget(key.namespace, key.name)
         if resource is None or resource.deleting:
+            self._services.metrics.forget(key.namespace, key.name)
             self._gatherer.forget(key)
             self._interruptions.end(key)
+            if resource is not None:
+                self._interruptions.being_deleted(resource)
             return None
         try:
             found = self._gatherer.look(resource)

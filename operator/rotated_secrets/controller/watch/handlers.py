@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import OWNER_ANNOTATION
 from rotated_secrets.controller.watch.index import Index
+
+MOST_OWNERS: Final = 100
+"""RotatedSecrets that one change of their target Secret wakes at most, beside the one that the Secret names. Only one
+of them can own it; a namespace may have thousands, and change the Secret without end. The resync looks at all."""
 
 
 class Handlers:
@@ -56,7 +61,7 @@ class Handlers:
         """Handle a Secret with our label that was listed, created, changed or deleted, or that lost the label."""
         self._note()
         secret, version = _key(obj), obj["metadata"]["resourceVersion"]
-        for owner in self._index.owners_of(secret) | self._named_owner(obj):
+        for owner in self._named_owner(obj).union(islice(self._index.owners_of(secret), MOST_OWNERS)):
             if self._index.needs_look(owner, version):
                 self._look(owner)
 

@@ -2,6 +2,9 @@
 
 Answers without a request. Filled before work starts, updated by the watch, corrected by the resync. Knows nothing of
 the API server. Safe from any thread.
+
+A namespace may have thousands that name one secret. To go through them takes long, so what is only read is read from a
+copy, without the lock, for which the watch of all namespaces would wait else.
 """
 
 from __future__ import annotations
@@ -158,7 +161,7 @@ class Index:
             before = self._rivals(key, known)
             self._arns[key] = arn
             now = self._rivals(key, known)
-            return (before ^ now) | self._younger_rivals(key, known)
+            return (before ^ now) | self._younger(now, known)
 
     def record_current(self, key: Key, arn: Arn, version_id: VersionId) -> set[Key]:
         """Record which version this RotatedSecret found, or made, AWSCURRENT.
@@ -167,6 +170,8 @@ class Index:
             If another version was AWSCURRENT until now, the others that were found to name this secret and may use it:
             they do not know yet.
         """
+        if self._currents.get(arn) == version_id:
+            return set()
         with self._lock:
             followers = {each for each in self.naming(arn) if self._arns.get(each) == arn}
             before = self._currents.get(arn)
@@ -176,14 +181,12 @@ class Index:
 
     def naming(self, arn: Arn) -> set[Key]:
         """The RotatedSecrets that name this secret, by its ARN, or by its name in the account of their identity."""
-        with self._lock:
-            keys = {key for form in _secret_forms(arn) for key in self._by_secret.get(form, ())}
-            return {key for key in keys if self._names(key, arn)}
+        keys = {key for form in _secret_forms(arn) for key in tuple(self._by_secret.get(form, ()))}
+        return {key for key in keys if self._names(key, arn)}
 
     def named_by_operator(self, arn: Arn) -> set[Key]:
         """Those of :meth:`naming` whose secret is requested with the operator's own identity."""
-        with self._lock:
-            return {key for key in self.naming(arn) if self._known[key].as_operator}
+        return {key for key in self.naming(arn) if (known := self._known.get(key)) and known.as_operator}
 
     def oldest_rival(self, key: Key, arn: Arn, may_use: Callable[[Key], bool] = lambda _: True) -> Key | None:
         """The oldest other RotatedSecret on the same secret, if it is older than this one: only it may rotate it. One
@@ -191,10 +194,13 @@ class Index:
 
         ``may_use`` says whether one may use the secret, since there may have been no look at it yet.
         """
-        with self._lock:
-            named = {each for each in self.naming(arn) - self._denied - {key} if may_use(each)}
-            oldest = min(named | ({key} & self._known.keys()), key=lambda each: self._known[each].age, default=None)
-            return None if oldest == key else oldest
+        known = self._known.get(key)
+        older = [
+            (rival.age, each)
+            for each in self.naming(arn) - self._denied - {key}
+            if (rival := self._known.get(each)) and (known is None or rival.age < known.age) and may_use(each)
+        ]
+        return min(older)[1] if older else None
 
     def set_allowed(self, key: Key, allowed: bool) -> set[Key]:
         """Record whether this RotatedSecret may use its secret: one that may not does not block younger ones.
@@ -247,12 +253,15 @@ class Index:
         return (self.naming(arn) if arn else self._by_secret.get(known.secret, set())) - {key}
 
     def _younger_rivals(self, key: Key, known: _Known) -> set[Key]:
-        return {each for each in self._rivals(key, known) if self._known[each].age > known.age}
+        return self._younger(self._rivals(key, known), known)
+
+    def _younger(self, rivals: set[Key], known: _Known) -> set[Key]:
+        return {each for each in rivals if self._known[each].age > known.age}
 
     def _names(self, key: Key, arn: Arn) -> bool:
         """Whether a RotatedSecret whose secret looks like this one names it, as far as accounts are known."""
-        resolved, known = self._arns.get(key), self._known[key]
-        if resolved is not None:
+        resolved, known = self._arns.get(key), self._known.get(key)
+        if resolved is not None or known is None:
             return resolved == arn
         account = arn.account
         if known.account == OWN_ACCOUNT:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 from rotated_secrets.controller.work.tenants import Tenants
@@ -27,12 +28,14 @@ class FairShare:
     chance; no rule waits for a time.
     """
 
-    def __init__(self, tenants: Tenants, *, total: int, per_host: int | None = None, busy: int | None = None) -> None:
+    def __init__(
+        self, tenants: Tenants, *, total: int, per_host: int | None = None, busy: Callable[[], int] | None = None
+    ) -> None:
         """``busy``: how many places busy tenants hold together while a quiet one is at work. None: no such limit."""
         self._tenants = tenants
         self._total = total
         self._per_host = per_host or total
-        self._busy = busy or total
+        self._busy = busy or (lambda: total)
         self._in_use = 0
         self._at_host: Counter[str] = Counter()
         self._by_tenant: Counter[str] = Counter()
@@ -95,10 +98,9 @@ class FairShare:
         return self._by_tenant_at_host[host, tenant] < self._per_host - self._at_host[host]
 
     def _must_yield(self, tenant: str) -> bool:
-        if self._in_use < self._busy or not self._tenants.is_busy(tenant):
+        if not self._tenants.is_busy(tenant) or not self._tenants.is_quiet_one_at_work():
             return False
-        held = sum(count for each, count in self._by_tenant.items() if self._tenants.is_busy(each))
-        return held >= self._busy and self._tenants.is_quiet_one_at_work()
+        return sum(count for each, count in self._by_tenant.items() if self._tenants.is_busy(each)) >= self._busy()
 
     def _grant(self, host: str, tenant: str) -> None:
         self._count(host, tenant, 1)

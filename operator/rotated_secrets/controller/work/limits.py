@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import time
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -24,8 +25,15 @@ from rotated_secrets.databases.base import Unavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BUSY_THREADS: Final = 2
-"""Threads that busy tenants have together while a quiet one is at work; the same again for databases."""
+BUSY_HOSTS: Final = 2
+"""Places at databases that busy tenants have together while a quiet one is at work."""
+BUSY_THREADS: Final = 4
+"""The same for threads that wait more than they compute."""
+BUSY_CPUS: Final = 0.2
+"""From so many CPUs on that the calls of busy tenants use, they have one thread while a quiet one is at work: threads
+of Python compute in turn, so each further one makes the quiet one wait for longer."""
+MOST_HOSTS: Final = 5_000
+"""Hosts that did not answer of which that is remembered: a tenant can name new ones as fast as they fail."""
 LONGEST_PAUSE: Final = 10
 """How many times ``breaker_seconds`` a host that goes on failing is left alone at most."""
 
@@ -78,8 +86,8 @@ class Limits:
         self._pool = ThreadPoolExecutor(computing, thread_name_prefix="blocking")
         self._database_pool = ThreadPoolExecutor(threads, thread_name_prefix="database")
         self._tenants = Tenants(clock)
-        self._threads = FairShare(self._tenants, total=computing, busy=BUSY_THREADS)
-        self._hosts = FairShare(self._tenants, total=threads, per_host=per_host, busy=BUSY_THREADS)
+        self._threads = FairShare(self._tenants, total=computing, busy=self._busy_threads)
+        self._hosts = FairShare(self._tenants, total=threads, per_host=per_host, busy=lambda: BUSY_HOSTS)
         self._breaker_failures = breaker_failures
         self._breaker_seconds = breaker_seconds
         self._clock = clock
@@ -133,6 +141,7 @@ class Limits:
                     yield
                 except Unavailable as error:
                     self._breakers[tenant, name] = self._record_failure(breaker, str(error))
+                    self._forget_some()
                     raise
                 else:
                     breaker.failures, breaker.pause = 0, 0.0
@@ -170,11 +179,25 @@ class Limits:
         self, pool: ThreadPoolExecutor, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[R]:
         context, task = contextvars.copy_context(), asyncio.current_task()
+        tenant, cpu_seconds = current_tenant.get(), list[float]()
         self._refuse_new_while_draining(task not in self._started)
-        running = asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call, *args, **kwargs))
+
+        def measured() -> R:
+            began = time.thread_time()
+            try:
+                return context.run(call, *args, **kwargs)
+            finally:
+                cpu_seconds.append(time.thread_time() - began)
+
+        running = asyncio.get_running_loop().run_in_executor(pool, measured)
+        # Before the place is released, which asks for it.
+        running.add_done_callback(lambda _: self._tenants.record_cpu(tenant, sum(cpu_seconds)))
         if task is not None:
             self._started.add(task)
         return running
+
+    def _busy_threads(self) -> int:
+        return 1 if self._tenants.cpus_of_busy_ones() > BUSY_CPUS else BUSY_THREADS
 
     def drain(self) -> None:
         """From now on refuse tasks that wait for their first thread, or for a place; started work continues."""
@@ -206,3 +229,10 @@ class Limits:
             self._swept_at = now
             self._breakers = {key: each for key, each in self._breakers.items() if now - each.failed_at < 2 * longest}
         return breaker
+
+    def _forget_some(self) -> None:
+        """Where too many are remembered, forget half of those of the tenant that has the most, its first ones."""
+        if len(self._breakers) > MOST_HOSTS:
+            tenant, count = Counter(each for each, _ in self._breakers).most_common(1)[0]
+            for host in [each for each in self._breakers if each[0] == tenant][: -(count // 2) or None]:
+                del self._breakers[host]

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -100,6 +101,9 @@ class WorkQueue:
         self._asked: set[Key] = set()
         """Keys whose next look is for a change that others made."""
         self._closed = False
+        self._arriving = threading.Lock()
+        self._arrived: dict[tuple[Callable[[Key], None], Key], None] = {}
+        """What other threads ask for, each once: one event may name thousands of keys, and be repeated at once."""
 
     @property
     def depth(self) -> int:
@@ -113,19 +117,15 @@ class WorkQueue:
 
     def add(self, key: Key) -> None:
         """Make this key wait for a worker, unless it does already. From any thread."""
-        # After the loop has ended nothing need be added: the next start lists everything.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._add, key)
+        self._ask(self._add, key)
 
     def add_changed(self, key: Key) -> None:
         """Like :meth:`add` for a change that others make, but later if there were many. From any thread."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._add_changed, key)
+        self._ask(self._add_changed, key)
 
     def forget(self, key: Key) -> None:
         """Drop the due time and the count of failures of a key whose object is gone. From any thread."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._forget, key)
+        self._ask(self._forget, key)
 
     def add_after(self, key: Key, delay: timedelta) -> None:
         """Add this key after ``delay``, instead of at any time set before."""
@@ -157,6 +157,23 @@ class WorkQueue:
         if unfinished:
             await asyncio.wait(unfinished, timeout=1)
         return not unfinished
+
+    def _ask(self, what: Callable[[Key], None], key: Key) -> None:
+        with self._arriving:
+            is_first = not self._arrived
+            self._arrived[what, key] = None
+        if is_first:
+            # After the loop has ended nothing need be done: the next start lists everything.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._take_arrived)
+
+    def _take_arrived(self) -> None:
+        """Do what other threads asked for, in its order."""
+        with self._arriving:
+            arrived, self._arrived = self._arrived, {}
+        # All of them, before any is worked on: else one of another namespace would wait behind those of one event.
+        for what, key in arrived:
+            what(key)
 
     def _add(self, key: Key) -> None:
         if self._closed:

@@ -1,4 +1,4 @@
-"""Tenants, which are namespaces: for which of them a call works, which are at work, and how much each used recently.
+"""Tenants, which are namespaces: for which of them a call works, which are at work, and what each used recently.
 
 What comes from no namespace (change feeds, for instance) is a tenant by itself. Knows nothing of what the work is, nor
 of how places are shared. All but :data:`current_tenant` belongs to the event loop's thread.
@@ -30,11 +30,16 @@ FORGOTTEN = 0.01
 class _Holding:
     held: int
     average: float
+    cpu: float
+    """Seconds of CPU time, of which the older count less."""
     at: float
 
     def average_at(self, now: float) -> float:
         """The exponentially weighted average of the places held: it moves towards ``held`` as time passes."""
         return self.held + (self.average - self.held) * math.exp((self.at - now) / RECENTLY)
+
+    def cpu_at(self, now: float) -> float:
+        return self.cpu * math.exp((self.at - now) / RECENTLY)
 
 
 class Tenants:
@@ -48,9 +53,17 @@ class Tenants:
 
     def record(self, tenant: str, change: int) -> None:
         """Record that a tenant now holds so many places more, or less."""
+        self._record(tenant, change, 0.0)
+
+    def record_cpu(self, tenant: str, seconds: float) -> None:
+        """Record the CPU time of a call that has ended."""
+        self._record(tenant, 0, seconds)
+
+    def _record(self, tenant: str, change: int, seconds: float) -> None:
         now = self._clock()
-        before = self._uses.get(tenant, _Holding(0, 0.0, now))
-        self._uses[tenant] = _Holding(before.held + change, before.average_at(now), now)
+        before = self._uses.get(tenant, _Holding(0, 0.0, 0.0, now))
+        held, cpu = before.held + change, before.cpu_at(now) + seconds
+        self._uses[tenant] = _Holding(held, before.average_at(now), cpu, now)
         if now - self._swept_at > RECENTLY:
             self._swept_at = now
             self._uses = {each: use for each, use in self._uses.items() if use.held or use.average_at(now) > FORGOTTEN}
@@ -58,6 +71,11 @@ class Tenants:
     def is_busy(self, tenant: str) -> bool:
         use = self._uses.get(tenant)
         return use is not None and use.average_at(self._clock()) > QUIET
+
+    def cpus_of_busy_ones(self) -> float:
+        """How many CPUs the calls of all busy tenants together used on average recently."""
+        now = self._clock()
+        return sum(use.cpu_at(now) for tenant, use in self._uses.items() if self.is_busy(tenant)) / RECENTLY
 
     @contextmanager
     def at_work(self, tenant: str) -> Iterator[None]:

@@ -25,13 +25,26 @@ _NOT_NOW = frozenset(
     {
         "InvalidUserState",
         "InvalidUserStateFault",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
         "Throttling",
         "ThrottlingException",
-        "RequestLimitExceeded",
-        # Of the operator's own credentials, which are fetched again, and of a request that took long.
+        "TooManyRequestsException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        # Of the operator's own credentials, which are fetched again, and of its clock: nothing of the user is wrong.
         "ExpiredToken",
         "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
         "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
     }
 )
 _NOT_THERE = frozenset({"UserNotFound", "UserNotFoundFault"})
@@ -98,6 +111,6 @@ def _answered(error: ClientError, operation: str, user: CacheUser, whom: str) ->
         return Refused(f"AWS denies {operation} on {user.arn} ({code}); allow elasticache:{operation} on it to {whom}")
     if code in _NOT_THERE:
         return Refused(f"{user.arn} does not exist ({operation}: {code}); correct user_arn in the secret value")
-    if code in _NOT_NOW or status >= 500:
+    if code in _NOT_NOW or status >= 500 or status in (408, 429):
         return Unavailable(f"AWS cannot do {operation} on {user.arn} now ({code or status}); it is tried again")
     return Refused(f"AWS refuses {operation} on {user.arn} ({code})")

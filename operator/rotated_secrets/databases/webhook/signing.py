@@ -14,6 +14,8 @@ from typing import NoReturn
 
 SHORTEST_KEY = 32
 """Bytes: as many as the hash has."""
+LONGEST_KEY = 4096
+"""Bytes: a run holds it while it waits for its host."""
 
 _PREFIX = "whsec_"
 
@@ -29,8 +31,10 @@ class SigningKey:
 
     def __init__(self, key: bytes) -> None:
         """Raises: InvalidKey."""
-        if len(key) < SHORTEST_KEY:
-            raise InvalidKey(f"the key has {len(key)} bytes; it needs at least {SHORTEST_KEY}")
+        if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+            raise InvalidKey(
+                f"the key has {len(key)} bytes; it needs at least {SHORTEST_KEY}, and {LONGEST_KEY} at most"
+            )
         self._key = key
 
     @classmethod

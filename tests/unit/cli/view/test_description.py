@@ -43,6 +43,14 @@ def test_a_healthy_resource() -> None:
     assert "Held\n" not in output
 
 
+@pytest.mark.parametrize(("synced", "said"), [(None, "not known now"), (False, "not as it must be")])
+def test_target_secret_is_not_said_to_be_right_by_an_earlier_look(synced: bool | None, said: str) -> None:
+    """The versions in the status are of the last look that came to its end."""
+    status = status_of({ConditionType.SYNCED: (synced, Reason.SYNC_FAILED, "a policy does not allow it")})
+    assert status.synced_version_id == status.current_version_id
+    assert f"  Target Secret    orders-db  {said}" in text_of_description(view_of(status)).splitlines()
+
+
 def test_a_hold_is_shown_with_its_reason_duration_and_end() -> None:
     held = status_of({ConditionType.HELD: (True, Reason.UNSYNCED, LONG)}, rotation=claim_of(step=Step.CREATE))
     output = text_of_description(view_of(held))
@@ -58,6 +66,13 @@ def test_suspension_is_shown_at_the_hold_and_at_the_due_times() -> None:
     output = text_of_description(view_of(status_of(suspended), suspend=True, schedule="rate(4 days)"))
     assert "Suspended for 5m, until it is resumed" in output
     assert "none of them starts while the resource is suspended" in output
+
+
+def test_an_attempt_that_has_not_begun_is_waited_for_and_has_no_beginning() -> None:
+    failed = {ConditionType.ROTATED: (False, Reason.CREATE_FAILED, "attempt 1: no")}
+    again = claim_of(attempt=2, step=Step.CREATE, version_id=None)
+    output = text_of_description(view_of(status_of(failed, rotation=again))).splitlines()
+    assert output[output.index("Waiting to rotate") + 1] == "  retries (2/3)  Annotation, attempt 2"
 
 
 def test_a_running_rotation_shows_its_step_and_its_error() -> None:

@@ -24,6 +24,7 @@ WRONG: list[tuple[Conditions, str]] = [
     ({HELD: (True, Reason.UNSYNCED, "")}, "unsynced"),
     ({HELD: (True, Reason.UNSYNCED, ""), ROTATED: (False, Reason.ROLLED_BACK, "")}, "unsynced"),
     ({ROTATED: (False, Reason.ROLLED_BACK, "")}, "rolledback"),
+    ({HELD: (True, Reason.SUSPENDED, ""), ROTATED: (False, Reason.ROLLED_BACK, "")}, "rolledback"),
 ]
 FINE: list[Conditions] = [
     {},

@@ -51,6 +51,13 @@ def test_a_narrow_terminal_leaves_out_columns_and_truncates_nothing() -> None:
     assert set(wide) - set(narrow) == {"STRATEGY", "ENGINE"}
 
 
+def test_no_word_of_a_state_is_torn_apart() -> None:
+    held = view_of(status_of({HELD: (True, Reason.VERIFY_QUERIES_FAILED, "held")}), name="suspended-db")
+    for width in range(25, 100):
+        printed = text_of(resource_table([held], NOW, everywhere=False, width=width), width)
+        assert "VerifyQueriesFailed" in printed, width
+
+
 def test_an_overdue_rotation_says_so() -> None:
     _, line = lines_of(view_of(status_of(next_rotation_time=NOW - timedelta(hours=1))))
     assert " ".join(line).endswith("due 1h ago")

@@ -18,6 +18,18 @@ READY, ROTATED, HELD = ConditionType.READY, ConditionType.ROTATED, ConditionType
         ({READY: (False, Reason.LOGIN_FAILED, "no")}, {}, {}, "LoginFailed"),
         ({HELD: (True, Reason.SUSPENDED, "held")}, {}, {"suspend": True}, "Suspended"),
         ({HELD: (True, Reason.UNSYNCED, "held")}, {"rotation": claim_of()}, {}, "held: Unsynced"),
+        (
+            {ROTATED: (False, Reason.CREATE_FAILED, "no"), HELD: (True, Reason.SUSPENDED, "held")},
+            {"rotation": claim_of(attempt=2, step=Step.CREATE, version_id=None)},
+            {"suspend": True},
+            "CreateFailed, Suspended",
+        ),
+        (
+            {ROTATED: (False, Reason.ROLLED_BACK, ""), HELD: (True, Reason.UNSYNCED, "")},
+            {},
+            {},
+            "RolledBack, held: Unsynced",
+        ),
         ({}, {}, {"suspend": True}, "Suspended"),
         ({ROTATED: (None, Reason.ROTATING, "")}, {"rotation": claim_of()}, {}, "SetSecret"),
         ({ROTATED: (None, Reason.ROTATING, "")}, {"rotation": claim_of(attempt=2)}, {}, "SetSecret (2/3)"),

@@ -139,6 +139,28 @@ def test_deleted_after_awscurrent_has_moved_delivers_what_logs_in(ready: FakeOpe
     in_order(later)
 
 
+@pytest.mark.parametrize("references", [[], [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "uid-of-x"}]])
+def test_secret_that_was_orphaned_is_not_tied_to_what_is_gone(
+    ready: FakeOperator, references: list[dict[str, str]]
+) -> None:
+    """``kubectl delete --cascade=orphan``: the garbage collector would delete a Secret whose owner does not exist."""
+    later = killed_before_put(ready)
+    later.delete()
+    later.cluster.objects[SECRET]["metadata"]["ownerReferences"] = references
+    later.reconcile()
+    in_order(later)
+    assert later.cluster.objects[SECRET]["metadata"]["ownerReferences"] == references
+
+
+def test_secret_goes_with_what_was_deleted_and_not_orphaned(ready: FakeOperator) -> None:
+    later = killed_before_put(ready)
+    later.delete()
+    before = later.cluster.objects[SECRET]["metadata"]["ownerReferences"]
+    later.reconcile()
+    assert [each["uid"] for each in before] == ["uid-of-orders"]
+    assert later.cluster.objects[SECRET]["metadata"]["ownerReferences"] == before
+
+
 def killed_before_put(operator: FakeOperator) -> FakeOperator:
     """Kill the operator once AWSCURRENT has moved, before the target Secret is written."""
     operator.cluster.forbidden.add(("PUT", SECRET))

@@ -46,6 +46,14 @@ def test_nothing_is_written_about_a_resource_that_is_too_large(operator: FakeOpe
     assert operator.events.recorded == []
 
 
+def test_nothing_is_written_about_a_resource_that_is_being_deleted(operator: FakeOperator) -> None:
+    operator.apply(SPEC, deletionTimestamp="2026-01-02T00:00:00Z")
+    operator.leader.leads = False
+    with pytest.raises(LeadershipLost):
+        operator.reconcile()
+    assert operator.cluster.writes == []
+
+
 def test_no_action_begins(operator: FakeOperator) -> None:
     with_admin(operator).apply(SPEC)
     operator.leader.leads = False

@@ -21,6 +21,7 @@ from rotated_secrets.secretstores.base import (
     StoreThrottled,
     StoreUnavailable,
 )
+from rotated_secrets.values import Stage
 from tests.support.fake_operator import KEY, SPEC, FakeOperator, changed, killed_at, path_of, with_admin
 
 SECRET = "/api/v1/namespaces/shop/secrets/orders"
@@ -182,6 +183,15 @@ def test_secret_that_is_absent_is_told_as_absent_while_aws_is_away(ready: FakeOp
         assert "does not exist" in message and "AWS is away" in message
 
 
+def test_secret_that_someone_else_has_to_create_is_not_promised(operator: FakeOperator) -> None:
+    with_admin(operator).apply(changed(SPEC, target={"creationPolicy": "Merge", "deletionPolicy": "Retain"}))
+    aws_fails(operator, "DescribeSecret", StoreUnavailable("AWS is away"))
+    look(operator)
+    status, _, message = operator.condition("Synced")
+    assert status == "False"
+    assert "does not exist, and creationPolicy: Merge creates none, so create it: AWS is away" in message
+
+
 def test_resource_that_delivers_nothing_has_no_secret_to_miss(operator: FakeOperator) -> None:
     with_admin(operator).apply(changed(SPEC, target={"creationPolicy": "None"}))
     operator.settle()
@@ -322,3 +332,61 @@ def test_admin_that_cannot_be_reached_takes_nothing_from_what_works(ready: FakeO
     look(ready)
     assert conditions(ready) == ("True", "True")
     assert ready.condition("Rotated")[0] == "False"
+
+
+@pytest.mark.parametrize("strategy", ["SingleUser", "AlternatingUsers"])
+@pytest.mark.parametrize("error", [AccessDenied("no"), StoreThrottled("no"), StoreRefused("no")], ids=str)
+def test_label_that_cannot_be_removed_takes_nothing_from_what_works(
+    operator: FakeOperator, strategy: str, error: StoreError
+) -> None:
+    """Such as by a policy that allows UpdateSecretVersionStage of AWSCURRENT alone."""
+    with_admin(operator).apply(changed(SPEC, rotation={"strategy": strategy}))
+    operator.settle()
+    secret = operator.aws.find("shop/orders")
+
+    def refuse(operation: str, asked: str) -> None:
+        current = next(stages for stages in secret.stages.values() if Stage.CURRENT in stages)
+        if operation == "UpdateSecretVersionStage" and Stage.PENDING in current:
+            raise error
+
+    operator.aws.before_call = refuse
+    operator.ask("now")
+    for _ in range(3):
+        look(operator)
+        assert Stage.PENDING in next(stages for stages in secret.stages.values() if Stage.CURRENT in stages)
+        assert conditions(operator) == ("True", "True"), operator.condition("Ready")
+        assert operator.condition("Rotated")[:2] == ("False", "FinishFailed")
+    operator.aws.before_call = lambda operation, asked: None
+    operator.settle()
+    assert operator.condition("Rotated")[0] == "True"
+
+
+@pytest.mark.parametrize("finalizer", ["foregroundDeletion", "example.org/hold"])
+def test_what_waits_in_its_deletion_is_not_known_to_work(ready: FakeOperator, finalizer: str) -> None:
+    """The garbage collector takes its Secret meanwhile, and AWSCURRENT may move."""
+    deletion: dict[str, Any] = {"deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": [finalizer]}
+    ready.apply(SPEC, **deletion)
+    before = list(ready.events.reasons)
+    ready.settle()
+    assert conditions(ready) == ("Unknown", "Unknown")
+    assert "is being deleted" in ready.condition("Ready")[2]
+    assert ready_metric(ready) is None
+    assert ready.events.reasons == before
+    writes = len(ready.cluster.writes)
+    del ready.cluster.objects[SECRET]
+    ready.reconcile()
+    assert len(ready.cluster.writes) == writes, "nothing is delivered, and it is said once"
+
+
+def test_deletion_that_ends_while_it_is_reported_is_no_trouble(ready: FakeOperator) -> None:
+    ready.apply(SPEC, deletionTimestamp="2026-01-02T00:00:00Z")
+    request = ready.cluster.request
+
+    def goes(method: str, path: str, **options: Any) -> Json:
+        if method == "PATCH":
+            ready.cluster.objects.pop(path.removesuffix("/status"))
+        return request(method, path, **options)
+
+    ready.cluster.request = goes  # type: ignore[method-assign]
+    ready.reconcile()
+    assert path_of(KEY) not in ready.cluster.objects

@@ -10,7 +10,7 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import OWNER_ANNOTATION
 from rotated_secrets.cluster import Forbidden
 from rotated_secrets.controller.namespaces import EVERYWHERE
-from rotated_secrets.controller.watch.handlers import Handlers
+from rotated_secrets.controller.watch.handlers import MOST_OWNERS, Handlers
 from rotated_secrets.controller.watch.index import Index
 from rotated_secrets.controller.watch.resync import reconcile_index
 from rotated_secrets.values import Arn
@@ -172,3 +172,17 @@ def test_resync_takes_what_was_made_again_for_another(woken: Woken) -> None:
     resynced(woken, rotated_secret(uid="again"))
     assert woken.index.uid(KEY) == "again"
     assert KEY in woken.looked
+
+
+def test_a_secret_that_very_many_have_as_their_target_wakes_few_and_the_one_that_it_names(woken: Woken) -> None:
+    """Else each change of it would be thousands, and who may change a Secret may do so without end."""
+    keys = [Key("shop", f"one-{number}") for number in range(3 * MOST_OWNERS)]
+    for key in keys:
+        obj = rotated_secret(key)
+        obj["spec"]["target"] = {"secretName": "shared"}
+        woken.handlers.rotated_secret("ADDED", obj)
+    for number, named in enumerate(keys):
+        woken.looked.clear()
+        woken.handlers.target_secret(secret("shared", str(number), **{OWNER_ANNOTATION: str(named)}))
+        assert named in woken.looked
+        assert len(woken.looked) <= MOST_OWNERS + 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.watch.index import Index
-from rotated_secrets.values import Arn
+from rotated_secrets.values import Arn, VersionId
 
 ARN = Arn("arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/orders-AbCdEf")
 
@@ -325,3 +326,24 @@ def test_arn_of_one_that_was_made_again_for_another_secret_does_not_count() -> N
     assert registry.oldest_rival(Key("shop", "young"), ARN) is None
     other = Arn(ARN.replace("orders", "other"))
     assert registry.naming(other) == {key}
+
+
+def test_what_looks_read_waits_for_no_lock() -> None:
+    """To go through thousands takes long, and the watch of all namespaces needs the lock for each event."""
+    keys = [Key("shop", name) for name in "abc"]
+    index = known(*(rotated_secret(key.name, second=number) for number, key in enumerate(keys)))
+    for key in keys:
+        index.record_arn(key, ARN)
+    index.record_current(keys[2], ARN, VersionId("one"))
+    read: list[object] = []
+
+    def look() -> None:
+        read.append(index.oldest_rival(keys[2], ARN))
+        read.append(index.record_current(keys[2], ARN, VersionId("one")))
+        read.append(index.named_by_operator(ARN))
+
+    thread = threading.Thread(target=look)
+    with index._lock:
+        thread.start()
+        thread.join(20)
+        assert read == [keys[0], set(), set(keys)]

@@ -175,7 +175,7 @@ def test_busy_tenants_yield_while_a_quiet_one_is_at_work_and_no_longer() -> None
     async def test() -> None:
         clock = Clock()
         tenants = Tenants(clock)
-        fair_share = FairShare(tenants, total=12, busy=2)
+        fair_share = FairShare(tenants, total=12, busy=lambda: 2)
         noisy = [Run(fair_share, f"host-{number}", f"noisy-{number % 2}") for number in range(50)]
         await settled()
         assert sum(each.is_admitted for each in noisy) == 8
@@ -199,7 +199,7 @@ def test_busy_tenants_yield_while_a_quiet_one_is_at_work_and_no_longer() -> None
 def test_quiet_tenants_do_not_yield_to_each_other() -> None:
     async def test() -> None:
         tenants = Tenants(Clock())
-        fair_share = FairShare(tenants, total=12, busy=2)
+        fair_share = FairShare(tenants, total=12, busy=lambda: 2)
         with tenants.at_work("shop"):
             others = [Run(fair_share, f"host-{number}", f"other-{number}") for number in range(6)]
             await settled()
@@ -212,7 +212,7 @@ class Counted(FairShare):
     """Holds each grant against the places that were granted and not returned, counted here."""
 
     def __init__(self, tenants: Tenants, *, total: int, per_host: int, busy: int) -> None:
-        super().__init__(tenants, total=total, per_host=per_host, busy=busy)
+        super().__init__(tenants, total=total, per_host=per_host, busy=lambda: busy)
         self.held = list[tuple[str, str]]()
         self._limits = total, per_host, busy
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 
 import pytest
 
-from rotated_secrets.controller.work.limits import BUSY_THREADS, HostUnavailable, Limits
+from rotated_secrets.controller.work import limits as limits_module
+from rotated_secrets.controller.work.limits import BUSY_CPUS, BUSY_HOSTS, BUSY_THREADS, HostUnavailable, Limits
 from rotated_secrets.controller.work.queue import Draining
-from rotated_secrets.controller.work.tenants import OPERATOR, current_tenant
+from rotated_secrets.controller.work.tenants import OPERATOR, RECENTLY, current_tenant
 from rotated_secrets.databases.base import Unavailable
 from rotated_secrets.observability import logs
 
@@ -34,9 +36,9 @@ def run(test: Callable[[Limits, Clock], Coroutine[None, None, None]], threads: i
     asyncio.run(bounded())
 
 
-async def fail(limits: Limits, host: str) -> None:
+async def fail(limits: Limits, host: str, tenant: str = "shop") -> None:
     with pytest.raises(Unavailable):
-        async with limits.host(host, "shop"):
+        async with limits.host(host, tenant):
             raise Unavailable("no answer")
 
 
@@ -193,6 +195,26 @@ def test_success_of_one_that_began_earlier_starts_the_pauses_over() -> None:
     run(test, per_host=8)
 
 
+def test_hosts_that_a_tenant_names_without_end_are_forgotten_and_not_those_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits_module, "MOST_HOSTS", 10)
+
+    async def test(limits: Limits, _: Clock) -> None:
+        for _attempt in range(2):
+            await fail(limits, "down", "honest")
+        for number in range(100):
+            await fail(limits, f"host-{number}", "greedy")
+            assert len(limits._breakers) <= 10
+        await fail(limits, "host-99", "greedy")
+        for host, tenant in (("down", "honest"), ("host-99", "greedy")):
+            with pytest.raises(HostUnavailable):
+                async with limits.host(host, tenant):
+                    pass
+
+    run(test)
+
+
 def test_hosts_that_are_tried_no_more_are_forgotten() -> None:
     async def test(limits: Limits, clock: Clock) -> None:
         for number in range(20):
@@ -296,7 +318,12 @@ def test_call_and_its_thread_know_whose_work_it_is() -> None:
     run(test)
 
 
-def test_end_of_a_quiet_tenants_work_lets_busy_ones_go_on() -> None:
+@pytest.mark.parametrize(
+    ("cpus", "threads"), [(0.0, BUSY_THREADS), (0.9 * BUSY_CPUS, BUSY_THREADS), (1.1 * BUSY_CPUS, 2)]
+)
+def test_busy_tenants_have_few_threads_until_a_quiet_ones_work_ends(cpus: float, threads: int) -> None:
+    """Fewer where they compute; a tenant is busy when it has two."""
+
     async def test(limits: Limits, clock: Clock) -> None:
         go_on = threading.Event()
 
@@ -306,16 +333,59 @@ def test_end_of_a_quiet_tenants_work_lets_busy_ones_go_on() -> None:
 
         with limits.at_work("shop"):
             noisy = []
-            for _ in range(6):
+            for _ in range(10):
                 noisy.append(asyncio.create_task(flood()))
                 await asyncio.sleep(0)
                 clock.now += 100
-            assert limits._threads._in_use == BUSY_THREADS
-        assert limits._threads._in_use == 4
+                limits._tenants.record_cpu("noisy", cpus * RECENTLY)
+            assert limits._threads._in_use == threads
+        assert limits._threads._in_use == 8
         go_on.set()
         await asyncio.gather(*noisy)
 
-    run(test, threads=16)
+    run(test, threads=32)
+
+
+def test_busy_tenants_have_few_places_at_databases_until_a_quiet_ones_work_ends() -> None:
+    async def test(limits: Limits, clock: Clock) -> None:
+        go_on = asyncio.Event()
+
+        async def flood(number: int) -> None:
+            with limits.at_work("noisy"):
+                async with limits.host(f"host-{number}", "noisy"):
+                    await go_on.wait()
+
+        with limits.at_work("shop"):
+            noisy = []
+            for number in range(10):
+                noisy.append(asyncio.create_task(flood(number)))
+                await asyncio.sleep(0)
+                clock.now += 100
+            assert limits._hosts._in_use == BUSY_HOSTS
+        assert limits._hosts._in_use == 10
+        go_on.set()
+        await asyncio.gather(*noisy)
+
+    run(test, threads=32)
+
+
+def test_cpu_time_of_a_call_is_its_tenants() -> None:
+    def compute() -> None:
+        began = time.thread_time()
+        while time.thread_time() < began + 0.05:
+            pass
+
+    async def test(limits: Limits, _: Clock) -> None:
+        with limits.at_work("shop"):
+            await limits.run(compute)
+            await limits.run(time.sleep, 0.05)
+            async with limits.host("host", "shop"):
+                await limits.run_at_host(compute)
+        assert 0.1 <= limits._tenants._uses["shop"].cpu < 0.2
+        with pytest.raises(ZeroDivisionError):
+            await limits.run(lambda: 1 / 0)
+
+    run(test)
 
 
 def test_success_resets_the_count_of_failures_and_other_errors_do_not_count() -> None:

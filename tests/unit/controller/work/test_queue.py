@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.work.limits import Limits
-from rotated_secrets.controller.work.queue import CHANGES_AT_ONCE, PAST_IN_A_ROW, Reconcile, RetryLater, WorkQueue
+from rotated_secrets.controller.work.queue import (
+    CHANGES_AT_ONCE,
+    PAST_IN_A_ROW,
+    Reconcile,
+    RetryLater,
+    WorkQueue,
+)
 from rotated_secrets.token_buckets import TokenBuckets
 from tests.support.examples import examples
 
@@ -613,5 +619,54 @@ def test_key_that_became_due_while_its_work_ended_is_looked_at_soon() -> None:
             queue.add(A)
             await until_idle(queue)
         assert len(looks) == 2
+
+    run(test())
+
+
+def test_what_is_added_again_and_again_before_the_loops_turn_is_one_call_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One event may name thousands, and events come faster than the loop turns: calls that wait would add up."""
+
+    async def test() -> None:
+        loop, calls = asyncio.get_running_loop(), Counter[str]()
+        ask = loop.call_soon_threadsafe
+        monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *call: (calls.update(["call"]), ask(*call))[1])
+        looks: Counter[Key] = Counter()
+
+        async def reconcile(key: Key) -> None:
+            looks[key] += 1
+
+        queue = make()
+        async with working(queue, reconcile):
+            for _ in range(1000):
+                for key in KEYS:
+                    queue.add(key)
+                    queue.add_changed(key)
+            assert calls["call"] == 1
+            await until_idle(queue)
+            queue.add(A)
+            assert calls["call"] == 2
+            await until_idle(queue)
+        assert set(looks) == set(KEYS)
+        assert looks[A] >= 2
+
+    run(test())
+
+
+def test_a_key_that_is_gone_and_added_again_is_looked_at() -> None:
+    async def test() -> None:
+        looks: Counter[Key] = Counter()
+
+        async def reconcile(key: Key) -> None:
+            looks[key] += 1
+
+        queue = make()
+        async with working(queue, reconcile):
+            for _ in range(2):
+                queue.forget(A)
+                queue.add_changed(A)
+            await until_idle(queue)
+        assert looks[A] == 1
 
     run(test())

@@ -47,6 +47,18 @@ def test_one_call_after_the_other_is_never_busy(calls: list[tuple[float, float]]
         tenants.record("shop", -1)
 
 
+def test_cpu_time_of_busy_tenants_counts_as_a_share_of_the_time_and_is_forgotten(clock: Clock) -> None:
+    tenants = Tenants(clock)
+    tenants.record("noisy", 8)
+    for _ in range(100):
+        clock.now += 0.5
+        tenants.record_cpu("noisy", 0.2)
+        tenants.record_cpu("quiet", 0.2)
+    assert tenants.cpus_of_busy_ones() == pytest.approx(0.4, rel=0.15)
+    clock.now += 10 * RECENTLY
+    assert tenants.cpus_of_busy_ones() < 0.01
+
+
 def test_quiet_tenant_is_at_work_until_its_last_work_ends(clock: Clock) -> None:
     tenants = Tenants(clock)
     assert not tenants.is_quiet_one_at_work()
