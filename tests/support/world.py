@@ -222,7 +222,7 @@ class ModelSession(AbstractContextManager["ModelSession"]):
             raise Refused(f"no user {users.base}")
 
     def check_rights(self, users: Users) -> None:
-        self._use()
+        self.check_users(users)
         if self.database.unequal:
             raise Refused(self.database.unequal)
 
