@@ -100,7 +100,9 @@ def test_what_is_named_is_there(document: typing.Any) -> None:
     assert annotations - {each.partition("/")[2] for each in names_of_api()} == set()
 
 
-OTHERS_FLAGS = {"kube-context", "all-namespaces", "install-completion", "show-completion", "take-ownership"}
+OTHERS_FLAGS = {
+    *("kube-context", "all-namespaces", "install-completion", "show-completion", "take-ownership", "reuse-values"),
+}
 """Flags of pytest, Helm and other programs in the documents; another test checks those of our commands."""
 
 
