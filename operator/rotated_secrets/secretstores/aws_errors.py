@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import botocore.exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
@@ -310,7 +311,9 @@ def _from_client(error: BotoCoreError, aws_call: AwsCall) -> StoreError:
         case sdk.HTTPClientError() if isinstance(error.kwargs.get("error"), LocationParseError):
             return StoreUnavailable(f"the proxy for {aws_call} is no URL; in HTTPS_PROXY, write http://HOST:PORT")
         case sdk.ConnectionError() | sdk.HTTPClientError() | sdk.CredentialRetrievalError():
-            return StoreUnavailable(f"no answer from AWS to {aws_call} ({kind}); it is tried again later")
+            host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
+            from_host = f" from {host}" if host else ""
+            return StoreUnavailable(f"no answer from AWS to {aws_call} ({kind}{from_host}); it is tried again later")
     return StoreRefused(
         f"the AWS client refuses {aws_call} ({kind}); correct the secret's name or the operator's settings"
     )

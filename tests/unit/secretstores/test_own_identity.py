@@ -418,7 +418,18 @@ def test_page_instead_of_sts_is_told_as_one(world: World, status: int, body: byt
 def test_sts_that_does_not_answer_is_unavailable(world: World) -> None:
     world.by_token()
     world.wire.fail("AssumeRoleWithWebIdentity", dropped)
-    assert "no answer from AWS to AssumeRoleWithWebIdentity" in world.unavailable()
+    message = world.unavailable()
+    assert "no answer from AWS to AssumeRoleWithWebIdentity" in message
+    assert "(ConnectionClosedError from 127.0.0.1)" in message
+
+
+def test_host_of_a_region_that_does_not_exist_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.by_file("AKIAFILE")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    world.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", "https://user:canary@no-such-region.invalid/path")
+    with pytest.raises(StoreUnavailable, match=r"\(EndpointConnectionError from no-such-region\.invalid\);") as caught:
+        world.stores.at().describe(SecretId("x"))
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("arn", ["orders", "arn:aws:iam::role/x"])

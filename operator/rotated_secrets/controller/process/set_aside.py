@@ -61,8 +61,7 @@ class SetAsideReports:
             return
         message = (
             f"{where} is set aside, and its {len(keys)} RotatedSecrets are not watched: {why}; it is tried again, and "
-            "other namespaces are served; give the operator its permissions there, or take it from the operator's "
-            "namespaces"
+            "other namespaces are served; apply the operator's chart again, or take it from the operator's namespaces"
         )
         log.warning("%s", message)
         self._record(EventReason.NAMESPACE_SET_ASIDE, message)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 import aiohttp
 from aiohttp.connector import Connection
 
-from rotated_secrets.api.names import PLURAL
+from rotated_secrets.api.names import GROUP, PLURAL
 from rotated_secrets.cluster import READ, Json
 from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
 from rotated_secrets.controller.watch.transform import transform
@@ -30,6 +30,8 @@ REJECTED: Final = 401
 """kopf loads the credentials again after it."""
 TOO_OLD: Final = 410
 JSON_TYPE: Final = "application/json"
+NOT_SERVED: Final = 404, "text/plain"
+"""Status and type of the API server's answer for a group of which it has no kind."""
 CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 """Types of events that hold an object."""
 
@@ -55,7 +57,9 @@ class TransformedResponse(aiohttp.ClientResponse):
             return self
         if self.status != TOO_OLD:
             why = refusal(self.status, await self.content.read(READ))
-            if self.content_type != JSON_TYPE:
+            if (self.status, self.content_type) == NOT_SERVED:
+                why += f", as for a kind that it does not know; is the CustomResourceDefinition {PLURAL}.{GROUP} there?"
+            elif self.content_type != JSON_TYPE:
                 why += f" and {self.content_type} instead of {JSON_TYPE}; a proxy may have answered"
             self.namespaces.refused(self._namespace, PLURAL, why)
         if is_watch:

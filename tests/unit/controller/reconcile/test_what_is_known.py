@@ -376,6 +376,10 @@ def test_what_waits_in_its_deletion_is_not_known_to_work(ready: FakeOperator, fi
     del ready.cluster.objects[SECRET]
     ready.reconcile()
     assert len(ready.cluster.writes) == writes, "nothing is delivered, and it is said once"
+    ready.ask("now")
+    ready.settle()
+    assert ready.status()["observedRequests"]["rotate"] == "now"
+    assert ready.status().get("history", []) == []
 
 
 def test_deletion_that_ends_while_it_is_reported_is_no_trouble(ready: FakeOperator) -> None:

@@ -137,6 +137,18 @@ def test_page_of_a_proxy_in_place_of_a_list_or_a_watch_is_told_and_does_not_end_
     assert told == [("shop", why), (EVERYWHERE, why)]
 
 
+def test_definition_that_is_missing_is_not_taken_for_a_proxy() -> None:
+    """The API server's answer, seen on kube-apiserver 1.36."""
+    told = Told()
+    response = told_to(ServedNamespaces(told))
+    ask(b"404 page not found", watched, status=404, content_type="text/plain", path=IN_SHOP, response=response)
+    ((_, why),) = told
+    assert why == (
+        "the API server answered 404, as for a kind that it does not know; is the CustomResourceDefinition "
+        "rotatedsecrets.rotatedsecrets.io there?"
+    )
+
+
 def test_list_alone_does_not_bring_a_namespace_back() -> None:
     told = Told()
     refused = told_to(ServedNamespaces(told))
