@@ -24,12 +24,10 @@ from rotated_secrets.cluster import (
     Cluster,
     Gone,
     Json,
-    NoCluster,
     ObjectTooLarge,
     Unreachable,
-    configuration,
-    proxy_of,
 )
+from rotated_secrets.cluster_access import NoCluster, configuration, proxy_of
 from rotated_secrets.json_list import ListParser, parse
 from sandbox.servers import free_port
 from tests.support.examples import examples

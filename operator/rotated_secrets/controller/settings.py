@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from rotated_secrets.cluster import is_of_this_pod
+from rotated_secrets.cluster_access import is_of_this_pod
 from rotated_secrets.databases.registry import enabled_engines
 from rotated_secrets.databases.webhook.receiver import check_pattern
 from rotated_secrets.observability.logs import LogFormat, LogLevel

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rotated_secrets import cluster as connection
+from rotated_secrets import cluster_access
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.cluster import Conflict, NotFound
@@ -26,7 +27,7 @@ CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 @pytest.fixture
 def ours(cluster: Cluster) -> Iterator[connection.Cluster]:
-    found = connection.configuration(cluster.kubeconfig, None)
+    found = cluster_access.configuration(cluster.kubeconfig, None)
     connected = connection.Cluster(found, timeout=10, connections=4, retries=0)
     yield connected
     connected.close()

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.client import Configuration
 
 from rotated_secrets.cluster import Cluster as Connection
-from rotated_secrets.cluster import configuration
+from rotated_secrets.cluster_access import configuration
 from rotated_secrets.controller.aws.service_accounts import TOKEN_SECONDS, ServiceAccounts
 from rotated_secrets.secretstores.base import AccessDenied, StoreUnavailable
 from rotated_secrets.secretstores.sts_errors import AUDIENCE

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from rotated_secrets import cluster as connection
+from rotated_secrets import cluster_access
 from rotated_secrets.delivery.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable
 from rotated_secrets.delivery.target import DesiredSecret
 from rotated_secrets.delivery.targets import TargetSecrets
@@ -37,7 +38,7 @@ def control_plane(cluster: Cluster) -> None:
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[TargetSecrets]:
-    configuration = connection.configuration(cluster.kubeconfig, None)
+    configuration = cluster_access.configuration(cluster.kubeconfig, None)
     with closing(connection.Cluster(configuration, timeout=10, connections=2, retries=0)) as found:
         yield TargetSecrets(found)
 
@@ -315,7 +316,7 @@ def test_quota_that_is_used_up_keeps_no_secret_from_being_replaced(
 def test_role_is_named_with_the_verb(cluster: Cluster, namespace: str) -> None:
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     kubeconfig = cluster.operator_kubeconfig(rules, namespace, cluster_wide=False)
-    configuration = connection.configuration(kubeconfig, None)
+    configuration = cluster_access.configuration(kubeconfig, None)
     with closing(connection.Cluster(configuration, timeout=10, connections=2, retries=0)) as found:
         error = Tried(TargetSecrets(found), namespace).write()
     assert isinstance(error, DeliveryDenied)

@@ -12,6 +12,7 @@ import pytest
 from kubernetes import client
 
 from rotated_secrets import cluster as connection
+from rotated_secrets import cluster_access
 from rotated_secrets.api.rollout import Workload, WorkloadKind
 from rotated_secrets.delivery.restart import Restart, RestartKind
 from rotated_secrets.delivery.restarts import ClusterWorkloads
@@ -67,7 +68,7 @@ def beside(cluster: Cluster, api: Api, namespace: str) -> Iterator[Beside]:
 
 
 def _connected(cluster: Cluster, before_write: Callable[[], None] | None = None) -> closing[connection.Cluster]:
-    configuration = connection.configuration(cluster.kubeconfig, None)
+    configuration = cluster_access.configuration(cluster.kubeconfig, None)
     return closing(connection.Cluster(configuration, timeout=10, connections=2, retries=0, before_write=before_write))
 
 
@@ -166,7 +167,7 @@ def test_without_the_permission_it_is_said_how_to_give_it(cluster: Cluster, besi
     workload = beside.make()
     rules = ({"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},)
     kubeconfig = cluster.operator_kubeconfig(rules, beside.namespace, cluster_wide=False)
-    configuration = connection.configuration(kubeconfig, None)
+    configuration = cluster_access.configuration(kubeconfig, None)
     with closing(connection.Cluster(configuration, timeout=10, connections=2, retries=0)) as limited:
         restart = beside.by(connected=limited).restart(workload, V1)
     assert restart.kind is RestartKind.REFUSED

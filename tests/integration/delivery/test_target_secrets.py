@@ -14,6 +14,7 @@ import pytest
 from kubernetes import client
 
 from rotated_secrets import cluster as connection
+from rotated_secrets import cluster_access
 from rotated_secrets.api import names
 from rotated_secrets.api.status import Reason
 from rotated_secrets.api.target import CreationPolicy, DeletionPolicy
@@ -37,7 +38,7 @@ ADOPT = "rotatedsecrets.io/adopt"
 
 @pytest.fixture(scope="module")
 def secrets(cluster: Cluster) -> Iterator[TargetSecrets]:
-    with _connected(connection.configuration(cluster.kubeconfig, None)) as connected:
+    with _connected(cluster_access.configuration(cluster.kubeconfig, None)) as connected:
         yield TargetSecrets(connected)
 
 
@@ -241,7 +242,7 @@ def test_what_the_api_server_refuses_is_told_by_field_without_the_value(
 def test_what_the_role_forbids_is_told_with_the_verb(cluster: Cluster, desired: DesiredSecret) -> None:
     rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
     kubeconfig = cluster.operator_kubeconfig(rules, desired.namespace, cluster_wide=False)
-    with _connected(connection.configuration(kubeconfig, None)) as connected:
+    with _connected(cluster_access.configuration(kubeconfig, None)) as connected:
         secrets = TargetSecrets(connected)
         assert secrets.read(desired.namespace, desired.name) is None
         with pytest.raises(DeliveryDenied, match="may not create Secrets in namespace"):

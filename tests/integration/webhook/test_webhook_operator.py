@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from rotated_secrets import cluster as connection
+from rotated_secrets import cluster_access
 from rotated_secrets.api import names
 from rotated_secrets.api.key import Key
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
@@ -134,7 +135,7 @@ def shop(
             "webhook_hosts": f"*.hooks.example.com, localhost:{port}",
         }
     )
-    configuration = connection.configuration(cluster.kubeconfig, None)
+    configuration = cluster_access.configuration(cluster.kubeconfig, None)
     with closing(connection.Cluster(configuration, timeout=10, connections=4, retries=0)) as connected:
         stores = AwsStores(AwsSettings(region=account.region), lambda operation, outcome: None, account.session())
         identities = Identities(stores, ServiceAccounts(connected), None)

@@ -101,12 +101,7 @@ def test_what_is_named_is_there(document: typing.Any) -> None:
 
 
 OTHERS_FLAGS = {
-    "kube-context",
-    "all-namespaces",
-    "install-completion",
-    "show-completion",
-    "take-ownership",
-    "reuse-values",
+    *("kube-context", "all-namespaces", "install-completion", "show-completion", "take-ownership", "reuse-values"),
 }
 """Flags of pytest, Helm and other programs in the documents; another test checks those of our commands."""
 

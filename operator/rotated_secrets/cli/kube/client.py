@@ -163,9 +163,9 @@ class RotatedSecretClient:
         if error.status == 401:
             return CommandError(f"the API server at {self._context} rejects your credentials; log in again ({reason})")
         if isinstance(error, Forbidden):
-            hint = "; choose one namespace with -n" if everywhere else ""
+            hint = "choose one namespace with -n, or " if everywhere else ""
             return CommandError(
-                f"you may not {verb} {PLURAL} {where}{hint}, or ask for the verbs get, list, watch and patch on "
+                f"you may not {verb} {PLURAL} {where}; {hint}ask for the verbs get, list, watch and patch on "
                 f"{PLURAL}.{GROUP}; where the chart is installed, the role edit has them ({reason})"
             )
         if isinstance(error, Unreachable):

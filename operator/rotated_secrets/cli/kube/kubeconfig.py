@@ -16,7 +16,7 @@ from kubernetes import client, config
 from kubernetes.config.kube_config import KubeConfigMerger
 
 from rotated_secrets.cli.errors import CommandError
-from rotated_secrets.cluster import NoCluster, configuration
+from rotated_secrets.cluster_access import NoCluster, configuration
 
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

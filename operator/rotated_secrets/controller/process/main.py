@@ -9,7 +9,8 @@ import sys
 from typing import Final
 
 from rotated_secrets.cells import hide_memory
-from rotated_secrets.cluster import ClusterError, NoCluster
+from rotated_secrets.cluster import ClusterError
+from rotated_secrets.cluster_access import NoCluster
 from rotated_secrets.controller.process.probes import CannotServe
 from rotated_secrets.controller.process.replica import Replica
 from rotated_secrets.controller.process.shutdown import Ended

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import API_VERSION, KIND
 from rotated_secrets.cells import CellLimits, Cells, CellSettings
-from rotated_secrets.cluster import Cluster, configuration
+from rotated_secrets.cluster import Cluster
+from rotated_secrets.cluster_access import configuration
 from rotated_secrets.controller.aws.change_feeds import ChangeFeeds
 from rotated_secrets.controller.aws.identities import Identities
 from rotated_secrets.controller.aws.service_accounts import ServiceAccounts

@@ -11,7 +11,8 @@ from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import GROUP, PLURAL
 from rotated_secrets.cells import CellFailed, Cells
 from rotated_secrets.cells.limits import MIB
-from rotated_secrets.cluster import Cluster, ClusterError, Forbidden, NotFound, configuration
+from rotated_secrets.cluster import Cluster, ClusterError, Forbidden, NotFound
+from rotated_secrets.cluster_access import configuration
 from rotated_secrets.controller.journal import Journal
 from rotated_secrets.controller.process.leader import Leader, leaders_in
 from rotated_secrets.controller.settings import InvalidSettings, Settings

@@ -19,7 +19,8 @@ import kopf
 from kubernetes import client
 
 from rotated_secrets.api.names import GROUP, PLURAL, VERSION
-from rotated_secrets.cluster import CHUNK, proxy_of
+from rotated_secrets.cluster import CHUNK
+from rotated_secrets.cluster_access import proxy_of
 from rotated_secrets.controller.namespaces import EVERYWHERE, ServedNamespaces
 from rotated_secrets.controller.watch.handlers import Handlers
 from rotated_secrets.controller.watch.resources import OUR_SECRETS, SECRETS, secret_lists

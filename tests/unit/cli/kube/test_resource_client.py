@@ -53,7 +53,7 @@ def test_a_list_comes_in_chunks_and_starts_again_when_it_expires() -> None:
             "or choose another cluster with --context",
         ),
         ([refusal(401, "Unauthorized")], "rejects your credentials; log in again (Unauthorized)"),
-        ([refusal(403, "User jane cannot")], "you may not get rotatedsecrets in namespace shop, or ask for the verbs"),
+        ([refusal(403, "User jane cannot")], "you may not get rotatedsecrets in namespace shop; ask for the verbs"),
         ([refusal(422, "name is too long")], "name is too long"),
         ([refusal(503, "starting"), refusal(503, "starting")], "could not be reached: starting; check --context"),
     ],
