@@ -78,4 +78,5 @@ def pass_on(head: bytes, body: bytes, backend: tuple[str, int], wire: Wire) -> N
         answer = b"".join(iter(lambda: upstream.recv(65536), b""))
     if shift := next((shift for name, shift in _SHIFTS.items() if name in body), 0):
         answer = _DATE.sub(lambda date: b"%d" % (int(date[0]) + shift), answer)
-    wire.send(answer)
+    # Said too: else the client may send its next request before it notices.
+    wire.send(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
