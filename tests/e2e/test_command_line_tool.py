@@ -195,7 +195,9 @@ def test_waiting_in_vain_ends_by_time_by_the_person_and_by_deletion(
     assert "was not picked up in 0.5 s; is an operator running that serves namespace" in result.stderr
 
     whose = ["-n", namespace, "--kubeconfig", str(cluster.kubeconfig)]
-    command = [str(BIN / "rotated-secrets"), "rotate", name, "--wait", *whose]
+    # A shell that starts the tests in the background has them ignore interrupts, and what they start too.
+    by_a_person = ["env", "--default-signal=INT"]
+    command = [*by_a_person, str(BIN / "rotated-secrets"), "rotate", name, "--wait", *whose]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert "rotation requested" in process.stderr.readline()

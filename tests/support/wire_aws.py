@@ -190,6 +190,7 @@ def lost(operation: str, do: Callable[[], Reply]) -> Reply | None:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body waits for the client's delayed ACK of the head, 40 ms
     wire: WireAws
 
     def do_POST(self) -> None:

@@ -118,7 +118,7 @@ def test_a_store_that_stays_silent_is_given_up(
     connect: Callable[[AwsSettings], AwsStores], secret: Arn, proxy: StoreProxy
 ) -> None:
     store = connect(AwsSettings(region="eu-west-1", read_timeout=0.2, attempts=1)).at()
-    with proxy.stalled(), pytest.raises(StoreUnavailable, match=r"\(ReadTimeoutError\)"):
+    with proxy.stalled(), pytest.raises(StoreUnavailable, match=r"\(ReadTimeoutError from 127\.0\.0\.1\)"):
         store.describe(secret)
 
 

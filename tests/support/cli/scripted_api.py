@@ -67,6 +67,7 @@ def scripted_api(*answers: Answer) -> Iterator[ScriptedApi]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             split = urlsplit(self.path)
