@@ -1,4 +1,4 @@
-"""Where the API server is, as whom it is asked, and through which proxy. Makes no request."""
+"""Loads the address of the API server, the credentials for it, and its proxy. Makes no request."""
 
 from __future__ import annotations
 

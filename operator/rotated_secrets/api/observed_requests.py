@@ -6,7 +6,7 @@ that the conditions are not older than the request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict
 
@@ -15,9 +15,6 @@ from rotated_secrets.api.rules import WrittenModel
 
 if TYPE_CHECKING:
     from rotated_secrets.api.status import RotatedSecretStatus
-
-ACKNOWLEDGEMENT = ("conditions", "state", "observedRequests")
-"""Fields of a status that say what a check saw, and that no rotation depends on."""
 
 
 class ObservedRequests(WrittenModel):
@@ -36,3 +33,9 @@ def with_observed(status: RotatedSecretStatus, rotate: str | None, resync: str |
     """Return the status with these values of the annotations as the ones that a check has seen."""
     seen = ObservedRequests(rotate=rotate, resync=resync) if rotate or resync else None
     return status.model_copy(update={"observed_requests": seen})
+
+
+def acknowledgement(status: RotatedSecretStatus) -> dict[str, Any]:
+    """Return the patch with those fields that say what a check saw, and that no rotation depends on."""
+    whole = status.to_patch()
+    return {name: whole[name] for name in ("conditions", "state", "observedRequests")}

@@ -97,11 +97,10 @@ def _from_response(error: ClientError, service: str, operation: str, about: str,
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     words = str(error.response["Error"].get("Message") or "")[:MAX_MESSAGE]
     said = ": ".join(filter(None, (code or str(status), words)))
+    # AWS's words name the policy that denies it.
+    denied = f"AWS denies {operation} on {about} ({said}); allow {service}:{operation} to {identity_name}"
     if code in DENIAL:
-        # AWS's words name the policy that denies it.
-        return CloudDenied(
-            f"AWS denies {operation} on {about} ({said}); allow {service}:{operation} to {identity_name}"
-        )
+        return CloudDenied(denied)
     if code in SKEWED or (code in BAD_CREDENTIALS and words.startswith(SIGNED_AT_ANOTHER_TIME)):
         return CloudDenied(
             f"AWS refuses {operation} on {about} ({code}): the operator's clock and AWS's differ; correct the time of "
@@ -121,7 +120,5 @@ def _from_response(error: ClientError, service: str, operation: str, about: str,
     if status >= 500 or status in (408, 429) or code in PASSING:
         return CloudUnavailable(f"AWS failed at {operation} on {about} ({code or status}); it is tried again later")
     if status in (401, 403):  # a firewall's, for instance
-        return CloudDenied(
-            f"AWS denies {operation} on {about} ({said}); allow {service}:{operation} to {identity_name}"
-        )
+        return CloudDenied(denied)
     return CloudRefused(f"AWS refuses {operation} on {about} ({said})")

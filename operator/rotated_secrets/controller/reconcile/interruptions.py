@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from rotated_secrets.api.key import Key
-from rotated_secrets.api.observed_requests import ACKNOWLEDGEMENT, with_observed
+from rotated_secrets.api.observed_requests import acknowledgement, with_observed
 from rotated_secrets.api.resource import RotatedSecret
 from rotated_secrets.api.status import ConditionType, Reason
 from rotated_secrets.api.target import CreationPolicy
@@ -71,10 +71,9 @@ class Interruptions:
         if after.conditions == status.conditions and not resource.has_new_request:
             return
         self._services.guard()
-        whole = after.to_patch()
         # If it has changed meanwhile, or is gone, the watch shows it.
         with contextlib.suppress(Conflict, NotFound):
-            self._services.resources.write_status(resource, {name: whole[name] for name in ACKNOWLEDGEMENT})
+            self._services.resources.write_status(resource, acknowledgement(after))
 
     def unexpected(self, key: Key, error: Exception) -> None:
         """Report a fault of the operator, after which nothing is known. Its text is not shown."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from rotated_secrets.api.key import Key
 from rotated_secrets.api.names import RESYNC_ANNOTATION, ROTATE_ANNOTATION
-from rotated_secrets.api.observed_requests import ACKNOWLEDGEMENT, with_observed
+from rotated_secrets.api.observed_requests import acknowledgement, with_observed
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret, parse_status, requests_in
 from rotated_secrets.api.status import ConditionType, Reason, RotatedSecretStatus
 from rotated_secrets.cluster import ClusterError, Conflict, ObjectTooLarge
@@ -239,8 +239,7 @@ class _Reconciler:
         said = (after.conditions, after.observed_requests, generation)
         if said != (status.conditions, status.observed_requests, status.observed_generation):
             # What is said now, and no more: what cannot be read is not to be removed.
-            whole = after.to_patch()
-            patch = {name: whole[name] for name in ACKNOWLEDGEMENT} | {"observedGeneration": generation}
+            patch = acknowledgement(after) | {"observedGeneration": generation}
             version = metadata["resourceVersion"]
             self._services.resources.write_status_of(key, uid=metadata["uid"], resource_version=version, patch=patch)
         return after

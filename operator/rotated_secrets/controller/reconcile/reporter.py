@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import chain
 
 from rotated_secrets.api.key import Key
-from rotated_secrets.api.observed_requests import ACKNOWLEDGEMENT, with_observed
+from rotated_secrets.api.observed_requests import acknowledgement, with_observed
 from rotated_secrets.api.resource import InvalidSpec, RotatedSecret
 from rotated_secrets.api.rollout import Workload
 from rotated_secrets.api.status import ConditionType, Outcome, Reason, RotatedSecretStatus, Step
@@ -172,10 +172,9 @@ class Reporter:
             return
         after = with_observed(after, resource.rotate_request, resource.resync_request)
         self.concluded(after)
-        patch = after.to_patch()
         # Not as a run writes it: that needs the journal too.
         with contextlib.suppress(ClusterError, InvalidSpec):
-            self._services.resources.write_status(resource, {name: patch[name] for name in ACKNOWLEDGEMENT})
+            self._services.resources.write_status(resource, acknowledgement(after))
 
     def _count_refusal(self) -> None:
         """Count a step that was refused and is tried again: once, not at each attempt. What passes is not counted."""

@@ -75,7 +75,7 @@ class Tenants:
     def cpus_of_busy_ones(self) -> float:
         """How many CPUs the calls of all busy tenants together used on average recently."""
         now = self._clock()
-        return sum(use.cpu_at(now) for tenant, use in self._uses.items() if self.is_busy(tenant)) / RECENTLY
+        return sum(use.cpu_at(now) for use in self._uses.values() if use.average_at(now) > QUIET) / RECENTLY
 
     @contextmanager
     def at_work(self, tenant: str) -> Iterator[None]:
